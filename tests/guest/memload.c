@@ -59,7 +59,8 @@ static int verify(const struct load *load, size_t page)
 
 		if (have != want) {
 			fprintf(stderr,
-				"memload: page %zu word %zu: %016" PRIx64 ", should be %016" PRIx64 "\n",
+				"memload: page %zu word %zu: %016" PRIx64 ", should be %016" PRIx64
+				"\n",
 				page, i, have, want);
 			return -1;
 		}

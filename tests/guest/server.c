@@ -156,7 +156,8 @@ int main(int argc, char **argv)
 		}
 		if (read_full(port, &head, sizeof(head)) < 0)
 			continue;
-		if (head.magic != FRAME_MAGIC || head.type != FRAME_RUN || head.size > FRAME_DATA_MAX) {
+		if (head.magic != FRAME_MAGIC || head.type != FRAME_RUN ||
+		    head.size > FRAME_DATA_MAX) {
 			fprintf(stderr, "server: not a request, ignored\n");
 			continue;
 		}

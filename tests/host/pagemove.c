@@ -13,8 +13,8 @@
 #include <string.h>
 
 #define PAGE_SIZE 4096u
-#define BATCH     512u
-#define NODES     16
+#define BATCH	  512u
+#define NODES	  16
 
 /* The start of the only mapping of that size; 0 if there is none or more than one. */
 static uintptr_t find_ram(int pid, size_t size)
@@ -80,7 +80,8 @@ int main(int argc, char **argv)
 	}
 	ram = find_ram(pid, size);
 	if (!ram) {
-		fprintf(stderr, "pagemove: process %d has no single mapping of %s MiB\n", pid, argv[2]);
+		fprintf(stderr, "pagemove: process %d has no single mapping of %s MiB\n", pid,
+			argv[2]);
 		return 1;
 	}
 	for (size_t done = 0; done < size / PAGE_SIZE; done += BATCH) {

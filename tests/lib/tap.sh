@@ -6,12 +6,14 @@
 #   tap_status NAME STATUS COMMAND…  ok if COMMAND exits STATUS
 #   tap_says NAME REGEX COMMAND…     ok if COMMAND fails, and its output matches REGEX
 #   tap_ok NAME, tap_not_ok NAME [WHY…]
+#   $tap_scratch                     a directory that goes away with the test
 #   tap_done                         prints the plan; the test's exit status
 
 tap_count=0
 tap_failed=0
-tap_output=$(mktemp)
-trap 'rm -f "$tap_output"' EXIT
+tap_scratch=$(mktemp -d)
+tap_output=$tap_scratch/output
+trap 'rm -rf "$tap_scratch"' EXIT
 
 tap_ok()
 {
