@@ -199,6 +199,11 @@ struct json_object *cram_encode(const struct cram_field *fields, size_t n, const
 int cram_decode(const struct cram_field *fields, size_t n, struct json_object *o, size_t size,
 		void *ret_structure, struct cram_error *err);
 
+/* One field. @cram_encode_field: NULL is JSON null. */
+struct json_object *cram_encode_field(const struct cram_field *f, const void *structure);
+int cram_decode_field(const struct cram_field *f, struct json_object *o, void *structure,
+		      struct cram_error *err);
+
 #define cram_encode_as(kind, p) cram_encode(cram_##kind##_fields, cram_n_##kind##_fields, (p))
 #define cram_decode_as(kind, o, p, err) \
 	cram_decode(cram_##kind##_fields, cram_n_##kind##_fields, (o), sizeof(*(p)), (p), (err))
@@ -217,6 +222,9 @@ struct json_object *cram_reply_check(const struct cram_check_report *findings, s
 struct json_object *cram_reply_metrics(const struct cram_host_report *host,
 				       const struct cram_node_report *nodes, size_t n_nodes,
 				       const struct cram_vm_report *vms, size_t n_vms);
+
+/* Is this field of a VM a column of GetMetrics? */
+bool cram_metrics_column(const struct cram_field *f);
 
 /* Settings of a VM with their origins, ready for cram_reply_vm(). */
 void cram_setting_reports(const struct cram_vm_settings *set,

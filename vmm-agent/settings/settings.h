@@ -40,8 +40,8 @@ enum cram_origin {
 	CRAM_ORIGIN_HOST,    /* [vm] of cramd.conf */
 	CRAM_ORIGIN_MATCH,   /* [match NAME] of cramd.conf */
 	CRAM_ORIGIN_XML,     /* <cram:tiering> of the domain */
-	CRAM_ORIGIN_CLI,     /* cramctl quota set, until the VM stops */
 	CRAM_ORIGIN_PERSIST, /* cramctl quota set --persist */
+	CRAM_ORIGIN_CLI,     /* cramctl quota set, until the VM stops */
 	CRAM_N_ORIGINS,
 };
 
@@ -192,7 +192,7 @@ struct cram_vm_identity {
 };
 
 /*
- * Values in force: persisted CLI over CLI over XML over match over host default over built-in,
+ * Values in force: CLI over persisted CLI over XML over match over host default over built-in,
  * setting by setting. @xml, @cli and @persist may be NULL. @ram: guest RAM in bytes, for floors in
  * percent and to cap a floor larger than the guest.
  */
