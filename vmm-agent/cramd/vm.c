@@ -292,6 +292,8 @@ void vm_examine(struct vm *vm, const struct sysroot *root, uint64_t tier_nodes, 
 	}
 
 	pthread_mutex_lock(&vm->lock);
+	if (vm->realtime && reason == VM_ELIGIBLE)
+		reason = VM_REALTIME;
 	vm->reason = reason;
 	vm->mems_allowed = status.mems_allowed;
 	if (have_memcg)

@@ -67,7 +67,7 @@ struct vm {
 
 	_Atomic bool dead;     /* QEMU has gone: stop whatever runs */
 	_Atomic bool watched;  /* to be scanned */
-	_Atomic bool moving;   /* demotion is allowed now: checked between batches */
+	_Atomic uint32_t epoch; /* a demotion decided in an earlier one stops at the next range */
 	_Atomic uint32_t cold_age_s;
 	_Atomic int tier_nid;  /* -1: none */
 	_Atomic uint32_t busy; /* bit (1 << enum vm_job_kind): with a mover */
@@ -79,6 +79,7 @@ struct vm {
 	uint64_t node_bytes[NODES_MAX]; /* guest RAM per node, from numa_maps */
 	int64_t moved_since;	   /* bytes moved since then: to the tier, minus from it */
 	uint64_t mems_allowed;
+	bool realtime; /* libvirt says so */
 	uint64_t home_nodes;	   /* mask */
 	struct vm_counters counters;
 	uint64_t scanned_ms;

@@ -70,11 +70,14 @@ static bool may_go_on(const struct work *w, const struct mover_job *job)
 	if (vm_gone(job->vm) || atomic_load(&w->host->stopping))
 		return false;
 	return job->kind != VM_JOB_DEMOTE ||
-	       (atomic_load(&job->vm->moving) && !atomic_load(&w->host->paused));
+	       (atomic_load(&job->vm->epoch) == job->epoch && !atomic_load(&w->host->paused));
 }
 
-/* Moves what of range @index is in the wrong place. *ret_bytes: what that was measured to be. */
-static int move_range(struct work *w, const struct mover_job *job, size_t index,
+/*
+ * Moves what of range @index is in the wrong place, @most bytes of it. *ret_bytes: what that was
+ * measured to be.
+ */
+static int move_range(struct work *w, const struct mover_job *job, size_t index, uint64_t most,
 		      uint64_t *ret_bytes)
 {
 	struct vm *vm = job->vm;
@@ -106,7 +109,7 @@ static int move_range(struct work *w, const struct mover_job *job, size_t index,
 			return 0;
 		}
 	}
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < n && wanted < most / PAGE_BYTES; i++)
 		if (w->nodes[i] >= 0 && (w->nodes[i] == tier_nid) != demote)
 			w->addrs[wanted++] = (void *)(uintptr_t)(addr + i * PAGE_BYTES);
 	r = move_pages_to(vm->pid, w->addrs, wanted, job->nid, &w->pace, &result);
@@ -227,17 +230,16 @@ static int run(struct work *w, const struct mover_job *job)
 		if (r < 0)
 			return r;
 	}
-	/* One range may be larger than what is left: it goes in parts nowhere, so it waits. */
-	while (left) {
+	while (left >= PAGE_BYTES) {
 		size_t indices[PICK_MAX], n = pick(job, left, indices);
 		uint64_t moved = 0;
 
-		for (size_t i = 0; i < n && left; i++) {
+		for (size_t i = 0; i < n && left >= PAGE_BYTES; i++) {
 			uint64_t bytes;
 
 			if (!may_go_on(w, job))
 				return 0;
-			r = move_range(w, job, indices[i], &bytes);
+			r = move_range(w, job, indices[i], left, &bytes);
 			if (r < 0)
 				return r;
 			moved += bytes;
@@ -267,7 +269,7 @@ static void *worker(void *arg)
 	struct work w = {.host = host, .idle = {.bitmap = -1, .flags = -1}};
 
 	for (;;) {
-		struct mover_job job;
+		struct mover_job job = {};
 		int r;
 
 		pthread_mutex_lock(&mover->lock);
@@ -353,6 +355,7 @@ int mover_submit(struct mover *mover, struct vm *vm, enum vm_job_kind kind, uint
 			.bytes = bytes,
 			.min_age_s = min_age_s,
 			.nid = nid,
+			.epoch = atomic_load(&vm->epoch),
 		};
 		queue->n++;
 		atomic_fetch_or(&vm->busy, 1U << kind);

@@ -16,6 +16,7 @@ struct mover_job {
 	uint64_t bytes;
 	uint32_t min_age_s;
 	int nid; /* where to */
+	uint32_t epoch; /* of the VM when this was decided */
 };
 
 struct mover_queue {
