@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# The front door: every target works alone on a fresh machine and pulls in the
+# steps it needs. The work itself is done by meson, kernel/build and qemu-patches/build.
+
+SUITE ?=
+MESON := build/meson
+
+.PHONY: all help deps build kernel qemu check stress bench demo shell clean distclean
+
+all: build
+
+help:
+	@echo "make demo            the whole thing, running: an emulated host with real VMs in it"
+	@echo "make check           build everything and run every test   (SUITE=unit|fuzz|lint|qemu|host|kernel|e2e)"
+	@echo "make stress          the long tests"
+	@echo "make bench           measure, and write docs/benchmarks.md"
+	@echo "make build           build the kernel, QEMU and our own programs"
+	@echo "make deps            install the packages of build-aux/packages"
+	@echo "make shell           a shell inside the emulated host"
+	@echo "make clean           remove build/   (distclean: the download and compiler cache too)"
+
+deps:
+	@build-aux/deps
+
+kernel: deps
+	@kernel/build
+
+qemu: deps
+	@qemu-patches/build
+
+$(MESON)/build.ninja:
+	@meson setup $(MESON) >build/meson-setup.log || { cat build/meson-setup.log >&2; exit 1; }
+
+.PHONY: programs
+programs: deps
+	@mkdir -p build
+	@$(MAKE) --no-print-directory $(MESON)/build.ninja
+	@ninja -C $(MESON) --quiet
+
+build: qemu kernel programs
+
+check: build
+	@build-aux/check $(SUITE)
+
+stress: build
+	@build-aux/check --stress $(SUITE)
+
+bench: build
+	@tests/bench/run docs/benchmarks.md
+
+demo: build
+	@tests/demo/run
+
+shell: build
+	@tests/host/boot --tty --timeout 86400 --node 1G -- bash -l
+
+clean:
+	@rm -rf build
+
+distclean: clean
+	@rm -rf "$${CRAM_CACHE:-$${XDG_CACHE_HOME:-$$HOME/.cache}/cram}"
