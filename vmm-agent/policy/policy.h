@@ -108,6 +108,8 @@ struct cram_policy_params {
 	uint32_t backoff_factor;    /* SLO exceeded this many times: demotion stops for a while */
 	uint32_t backoff_base_s;    /* first stop; doubles each time */
 	uint32_t backoff_max_shift; /* at most base << this */
+	uint64_t
+		slo_min_bytes; /* per minute that may always return: less is only the granularity */
 };
 
 /* Controller memory of one VM. All zero: never seen. */

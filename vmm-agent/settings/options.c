@@ -41,6 +41,9 @@ const struct cram_option cram_options[] = {
 	U32("policy", "slo", policy.slo_ppm, "ppm", "2000", 1, 1000000,
 	    "Bytes that may come back per minute, per million bytes the guest accessed in 120 s. 0.2 % "
 	    "is what guests do not notice."),
+	BYTES("policy", "slo_min", policy.slo_min_bytes, "bytes", "4 MiB", 0, TiB,
+	      "So many bytes per minute may always come back. Ages are kept per 2 MiB, so two ranges are the "
+	      "least that can be told from noise."),
 	U32("policy", "cold_age_initial", policy.cold_age_initial_s, "s", "120", 1, 86400,
 	    "Age from which memory counts as cold in a VM just seen. Two minutes outlast most bursts."),
 	U32("policy", "cold_age_min", policy.cold_age_min_s, "s", "30", 1, 86400,
