@@ -461,13 +461,25 @@ static void target_out(const struct cram_policy_params *p, const struct cram_vm_
 	}
 	/* The limits hold for what is there now: hot pages on their way home still count. */
 	missing = min(w->room, to_logical(sub(a->fair_device_bytes, w->stay), w->ratio));
-	start = max(p->demote_start_min_bytes,
-		    min(scale(target, p->demote_start_permille, 1000), p->demote_start_max_bytes));
+	/*
+	 * Cold memory that nothing else holds back goes early and all of it. Up to a limit or a
+	 * share the VM fills once, to a little below, and again only when it is clearly below:
+	 * readings err, and giving back on one and refilling on the next would never end.
+	 */
+	if (missing < a->cold_bytes) {
+		start = scale(target, p->give_back_permille, 1000);
+		missing = sub(missing, start / 4);
+		start = sub(start, start / 4);
+	} else {
+		start = min(scale(target, p->demote_start_permille, 1000),
+			    p->demote_start_max_bytes);
+	}
+	start = max(start, p->demote_start_min_bytes);
 	if (missing < PAGE)
 		a->ctl.demoting = false;
 	else if (missing >= start)
 		a->ctl.demoting = true;
-	if (missing < w->room)
+	if (missing < w->room && a->fair_device_bytes < vm->quota)
 		reason(a, CRAM_REASON_SHARE, vm->device_bytes, a->fair_device_bytes);
 	if (a->ctl.demoting)
 		w->want_out = missing;

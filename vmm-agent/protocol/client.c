@@ -34,7 +34,7 @@ static int64_t now_ms(void)
 
 static int wait_for(struct cram_client *c, short events, int64_t deadline)
 {
-	struct pollfd p = {.fd = c->fd, .events = events};
+	struct pollfd p = { .fd = c->fd, .events = events };
 
 	for (;;) {
 		int64_t left = c->timeout_ms < 0 ? -1 : deadline - now_ms();
@@ -171,7 +171,7 @@ static void remote_error(const char *name, struct json_object *parameters, struc
 {
 	struct json_object *o;
 	const char *detail = NULL;
-	static const char *const keys[] = {"message", "parameter", "vm", "method", "interface"};
+	static const char *const keys[] = { "message", "parameter", "vm", "method", "interface" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(keys) && !detail; i++)
 		if (json_object_object_get_ex(parameters, keys[i], &o) &&
@@ -272,7 +272,7 @@ static void client_freep(struct cram_client **c)
 
 static int connect_path(struct cram_client *c)
 {
-	struct sockaddr_un sa = {.sun_family = AF_UNIX};
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
 	int64_t deadline = now_ms() + c->timeout_ms;
 
 	memcpy(sa.sun_path, c->path, sizeof(sa.sun_path));
@@ -280,7 +280,7 @@ static int connect_path(struct cram_client *c)
 	if (c->fd < 0)
 		return -errno;
 	while (connect(c->fd, (struct sockaddr *)&sa, sizeof(sa)) < 0) {
-		struct timespec pause = {.tv_nsec = 10 * 1000 * 1000};
+		struct timespec pause = { .tv_nsec = 10 * 1000 * 1000 };
 
 		if (errno == EINTR)
 			continue;

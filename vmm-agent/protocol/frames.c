@@ -62,7 +62,7 @@ int cram_frames_next(struct cram_frames *f, const char **ret_msg, size_t *ret_si
 void cram_frames_free(struct cram_frames *f)
 {
 	free(f->buf);
-	*f = (struct cram_frames){.max = f->max};
+	*f = (struct cram_frames){ .max = f->max };
 }
 
 int cram_json_parse(const char *text, size_t size, struct json_object **ret)

@@ -161,7 +161,7 @@ size_t cram_reason_reports(const struct cram_vm_action *action,
 int cram_decode_vm(struct json_object *parameters, bool optional, const char **ret_vm,
 		   struct cram_error *err)
 {
-	static const char *const allowed[] = {"vm", NULL};
+	static const char *const allowed[] = { "vm", NULL };
 	const char *vm = NULL;
 	int r;
 
@@ -174,7 +174,7 @@ int cram_decode_vm(struct json_object *parameters, bool optional, const char **r
 	if (r < 0 && r != -ENOENT)
 		return r;
 	if (err)
-		*err = (struct cram_error){0};
+		*err = (struct cram_error){ 0 };
 	*ret_vm = vm;
 	return 0;
 }
@@ -182,9 +182,10 @@ int cram_decode_vm(struct json_object *parameters, bool optional, const char **r
 int cram_decode_set(struct json_object *parameters, struct cram_set_request *ret,
 		    struct cram_error *err)
 {
-	static const char *const allowed[] = {"vm",    "persist", "mode",     "quota", "hard_limit",
-					      "floor", "weight",  "cold_age", "tiers", NULL};
-	struct cram_set_request req = {0};
+	static const char *const allowed[] = { "vm",	     "persist", "mode",	  "quota",
+					       "hard_limit", "floor",	"weight", "cold_age",
+					       "tiers",	     NULL };
+	struct cram_set_request req = { 0 };
 	struct json_object *o;
 	int r;
 
@@ -230,7 +231,7 @@ int cram_decode_set(struct json_object *parameters, struct cram_set_request *ret
 	if (!req.layer.set && !req.clear)
 		return cram_error_set(err, -EINVAL, "settings", NULL, NULL, "none is given");
 	if (err)
-		*err = (struct cram_error){0};
+		*err = (struct cram_error){ 0 };
 	*ret = req;
 	return 0;
 }

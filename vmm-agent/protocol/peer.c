@@ -280,7 +280,7 @@ static int dispatch_method(struct cram_call *call, struct json_object *parameter
 	const struct cram_service *service = call->peer->service;
 	const char *dot = strrchr(call->method, '.');
 	char text[CRAM_ERROR_TEXT];
-	struct cram_error err = {0};
+	struct cram_error err = { 0 };
 	size_t n;
 	int r;
 

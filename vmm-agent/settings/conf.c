@@ -150,7 +150,7 @@ static bool section_known(const char *section)
 
 static struct cram_match *match_of(struct cram_conf *conf, const char *name)
 {
-	struct cram_match m = {0};
+	struct cram_match m = { 0 };
 
 	for (size_t i = 0; i < conf->matches.n; i++)
 		if (strcmp(conf->matches.v[i].name, name) == 0)
@@ -186,7 +186,7 @@ static int set_condition(struct parse *p, struct cram_match *m, const char *key,
 static int handle(void *user, const char *section, const char *key, const char *value)
 {
 	struct parse *p = user;
-	struct cram_error inner = {0};
+	struct cram_error inner = { 0 };
 	struct cram_vm_layer *layer = NULL;
 	char where[192];
 	enum cram_setting s;
@@ -288,7 +288,7 @@ static char *next_line(char *buf, int size, void *stream)
 static int parse_text(const char *name, const char *text, size_t size, struct cram_conf *conf,
 		      struct cram_error *err)
 {
-	struct parse p = {.file = name, .next = text, .conf = conf, .err = err};
+	struct parse p = { .file = name, .next = text, .conf = conf, .err = err };
 	int r;
 
 	if (memchr(text, '\0', size)) {

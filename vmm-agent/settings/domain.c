@@ -165,7 +165,7 @@ static void check_attributes(const xmlNode *n, const char *const *known, char *w
 static int size_element(xmlNode *n, enum cram_setting s, struct cram_vm_layer *layer, char *warning,
 			size_t warning_size, struct cram_error *err)
 {
-	static const char *const known[] = {"unit", NULL};
+	static const char *const known[] = { "unit", NULL };
 	const char *name = cram_setting_name(s);
 	char text[32], unit_name[16];
 	uint64_t unit = KiB;
@@ -194,7 +194,7 @@ static int size_element(xmlNode *n, enum cram_setting s, struct cram_vm_layer *l
 static int other_element(xmlNode *n, enum cram_setting s, struct cram_vm_layer *layer,
 			 char *warning, size_t warning_size, struct cram_error *err)
 {
-	static const char *const age[] = {"age", NULL}, *const none[] = {NULL};
+	static const char *const age[] = { "age", NULL }, *const none[] = { NULL };
 	bool cold = s == CRAM_SET_COLD_AGE;
 	char text[64];
 	int r = 0;
@@ -224,13 +224,13 @@ static int parse_tiering(xmlNode *root, struct cram_vm_layer *ret_layer, char *w
 		enum cram_setting setting;
 		bool is_size;
 	} elements[] = {
-		{"quota", CRAM_SET_QUOTA, true},    {"hard_limit", CRAM_SET_HARD_LIMIT, true},
-		{"floor", CRAM_SET_FLOOR, true},    {"weight", CRAM_SET_WEIGHT, false},
-		{"cold", CRAM_SET_COLD_AGE, false},
+		{ "quota", CRAM_SET_QUOTA, true },    { "hard_limit", CRAM_SET_HARD_LIMIT, true },
+		{ "floor", CRAM_SET_FLOOR, true },    { "weight", CRAM_SET_WEIGHT, false },
+		{ "cold", CRAM_SET_COLD_AGE, false },
 	};
-	static const char *const known[] = {"mode", "tiers", NULL};
-	static const enum cram_setting attributes[] = {CRAM_SET_MODE, CRAM_SET_TIERS};
-	struct cram_vm_layer layer = {0};
+	static const char *const known[] = { "mode", "tiers", NULL };
+	static const enum cram_setting attributes[] = { CRAM_SET_MODE, CRAM_SET_TIERS };
+	struct cram_vm_layer layer = { 0 };
 	char text[64];
 	int r;
 
@@ -427,7 +427,7 @@ int cram_domain_parse(const char *xml, size_t size, struct cram_domain *ret_doma
 {
 	cleanup_doc xmlDoc *doc = NULL;
 	xmlNode *root, *partition, *tiering = NULL, *id;
-	struct cram_domain d = {0};
+	struct cram_domain d = { 0 };
 	int r;
 
 	r = parse_xml(xml, size, &doc, err);

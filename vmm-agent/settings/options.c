@@ -54,8 +54,8 @@ const struct cram_option cram_options[] = {
 	    "Least time between two changes of the automatic cold age. The effect of one must be seen "
 	    "before the next."),
 	U32("policy", "give_back", policy.give_back_permille, "permille", "40", 0, 500,
-	    "How far over its fair share a VM may be before it gives back. Keeps noise in the shares from "
-	    "moving memory to and fro; below the promised 5 %."),
+	    "How far over its fair share a VM may be before it gives back, and how far below a limit before "
+	    "it fills up again. Keeps noise from moving memory to and fro; below the promised 5 %."),
 	U32("policy", "demote_start", policy.demote_start_permille, "permille", "10", 0, 500,
 	    "How much of its target must be missing before demotion starts again."),
 	BYTES("policy", "demote_start_min", policy.demote_start_min_bytes, "bytes", "2 MiB", 0, TiB,
@@ -87,9 +87,9 @@ const struct cram_option cram_options[] = {
 	U32("rates", "burst", burst_ms, "ms", "4000", 100, 60000,
 	    "What a rate may save up while idle. At least two rounds, or a slow round would lose some."),
 
-	{"detect", "detector", CRAM_OPT_DETECTOR, OFF(detector), 4, "name", "auto", 0, 0,
-	 "auto: DAMON nominates cold ranges and page_idle confirms them where the kernel has it; damon; "
-	 "page_idle."},
+	{ "detect", "detector", CRAM_OPT_DETECTOR, OFF(detector), 4, "name", "auto", 0, 0,
+	  "auto: DAMON nominates cold ranges and page_idle confirms them where the kernel has it; damon; "
+	  "page_idle." },
 	U32("detect", "damon_sample", damon_sample_us, "us", "100000", 1000, 10000000,
 	    "DAMON's sampling interval. Each sample costs one page table look-up per region."),
 	U32("detect", "damon_aggregation", damon_aggr_us, "us", "2000000", 10000, 100000000,

@@ -67,7 +67,7 @@ int cram_overrides_parse(const char *text, size_t size, struct cram_overrides *r
 {
 	__attribute__((cleanup(put_object))) struct json_object *root = NULL;
 	__attribute__((cleanup(free_tokener))) struct json_tokener *tok = json_tokener_new_ex(8);
-	struct cram_overrides list = {0};
+	struct cram_overrides list = { 0 };
 	struct json_object *vms, *version;
 
 	if (!tok)
@@ -91,7 +91,7 @@ int cram_overrides_parse(const char *text, size_t size, struct cram_overrides *r
 		return bad(err, NULL, "the file has no \"vms\"");
 	json_object_object_foreach(vms, uuid, settings)
 	{
-		struct cram_override o = {0};
+		struct cram_override o = { 0 };
 		int r = 0;
 
 		if (!is_uuid(uuid) || !json_object_is_type(settings, json_type_object))
@@ -119,7 +119,7 @@ int cram_overrides_load(const char *path, struct cram_overrides *ret, struct cra
 
 	r = cram_file_read(path, OVERRIDES_MAX, &text, &size);
 	if (r == -ENOENT) {
-		*ret = (struct cram_overrides){0};
+		*ret = (struct cram_overrides){ 0 };
 		return 0;
 	}
 	if (r < 0)
@@ -201,7 +201,7 @@ const struct cram_vm_layer *cram_overrides_find(const struct cram_overrides *o, 
 int cram_overrides_put(struct cram_overrides *o, const char *uuid,
 		       const struct cram_vm_layer *layer)
 {
-	struct cram_override n = {.layer = *layer};
+	struct cram_override n = { .layer = *layer };
 	size_t i = 0;
 
 	while (i < o->v.n && strcmp(o->v.v[i].uuid, uuid) != 0)

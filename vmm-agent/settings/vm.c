@@ -329,9 +329,9 @@ void cram_settings_resolve(const struct cram_conf *conf, const struct cram_vm_id
 		const struct cram_vm_layer *layer;
 		enum cram_origin origin;
 	} late[] = {
-		{xml, CRAM_ORIGIN_XML},
-		{persist, CRAM_ORIGIN_PERSIST},
-		{cli, CRAM_ORIGIN_CLI},
+		{ xml, CRAM_ORIGIN_XML },
+		{ persist, CRAM_ORIGIN_PERSIST },
+		{ cli, CRAM_ORIGIN_CLI },
 	};
 
 	memset(ret, 0, sizeof(*ret));

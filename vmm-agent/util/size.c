@@ -18,11 +18,11 @@ int cram_size_unit(const char *unit, uint64_t *ret_bytes)
 		const char *name;
 		uint64_t bytes;
 	} units[] = {
-		{"b", 1},   {"byte", 1},  {"bytes", 1},
-		{"k", KiB}, {"KiB", KiB}, {"KB", 1000},
-		{"M", MiB}, {"MiB", MiB}, {"MB", 1000000},
-		{"G", GiB}, {"GiB", GiB}, {"GB", 1000000000},
-		{"T", TiB}, {"TiB", TiB}, {"TB", UINT64_C(1000000000000)},
+		{ "b", 1 },   { "byte", 1 },  { "bytes", 1 },
+		{ "k", KiB }, { "KiB", KiB }, { "KB", 1000 },
+		{ "M", MiB }, { "MiB", MiB }, { "MB", 1000000 },
+		{ "G", GiB }, { "GiB", GiB }, { "GB", 1000000000 },
+		{ "T", TiB }, { "TiB", TiB }, { "TB", UINT64_C(1000000000000) },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(units); i++) {
@@ -70,7 +70,7 @@ int cram_size_parse(const char *text, uint64_t default_unit, uint64_t *ret_bytes
 
 const char *cram_size_format(uint64_t bytes, char *buf, size_t size)
 {
-	static const char *const names[] = {"KiB", "MiB", "GiB", "TiB"};
+	static const char *const names[] = { "KiB", "MiB", "GiB", "TiB" };
 	uint64_t unit = TiB;
 	int i = 3;
 
