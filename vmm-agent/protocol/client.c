@@ -60,7 +60,7 @@ static int fail(struct cram_client *c, struct cram_error *err, int code, const c
 	case -ENOENT:
 	case -ECONNREFUSED:
 		why = "the agent does not listen there";
-		advice = "start cramd, or name its socket with --socket";
+		advice = "start cramd, or name the directory of its sockets";
 		break;
 	case -EACCES:
 	case -EPERM:
