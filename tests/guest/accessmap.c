@@ -2,8 +2,8 @@
 /*
  * A workload with a known access map: memory cut into units, of which a seed chooses the hot ones.
  * Touches every page of the hot units all the time and no other. Writes the map, in guest-physical
- * runs, for a judge outside; the agent under test never sees seed or map. Ends by comparing all of
- * its memory with what it wrote.
+ * runs, for a judge outside; the agent under test never sees seed or map. Ends by comparing what it
+ * wrote, in every page, with what is there.
  *
  *   accessmap --mib N [--unit-kib K] [--hot-percent P] [--seed N] [--seconds N] [--map FILE]
  *
@@ -25,6 +25,9 @@
 
 #define PAGE  4096UL
 #define ALIGN (2UL << 20)
+
+/* One word in this many carries content: guests run in an emulated machine, where filling is slow. */
+#define WORD_STEP 32
 
 /* How often all hot pages are touched, nanoseconds. */
 #define ROUND_NS 200000000L
@@ -181,7 +184,7 @@ int main(int argc, char **argv)
 	madvise(memory, mib << 20, MADV_HUGEPAGE);
 	m.words = (uint64_t *)memory;
 	for (size_t page = 0; page < m.pages; page++)
-		for (size_t word = 0; word < 512; word++)
+		for (size_t word = 0; word < 512; word += WORD_STEP)
 			m.words[page * 512 + word] = content(page, word);
 	signal(SIGUSR1, on_usr1);
 	if (write_map(&m, path) < 0)
@@ -210,7 +213,7 @@ int main(int argc, char **argv)
 		nanosleep(&(struct timespec){.tv_nsec = ROUND_NS}, NULL);
 	}
 	for (size_t page = 0; page < m.pages; page++)
-		for (size_t word = 0; word < 512; word++)
+		for (size_t word = 0; word < 512; word += WORD_STEP)
 			if (m.words[page * 512 + word] != content(page, word)) {
 				fprintf(stderr, "accessmap: page %zu word %zu is damaged\n", page,
 					word);
