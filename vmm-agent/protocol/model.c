@@ -94,7 +94,7 @@ const size_t cram_n_host_fields = ARRAY_SIZE(cram_host_fields);
 const struct cram_field cram_node_fields[] = {
 	N(nid, I32, NONE, NULL, 1, "NUMA node, -1 for zswap."),
 	N(tier, TEXT, NONE, NULL, 1, "Kind of tier: cram, node or zswap."),
-	N(state, TEXT, NONE, NULL, 1, "online, full, offline, or the card's own word."),
+	N(state, TEXT, INFO, NULL, 1, "online, full, offline, or the card's own word."),
 	N(capacity, U64, GAUGE, "cram_node_capacity_bytes", 1,
 	  "Device bytes the node can hold, in bytes."),
 	N(used, U64, GAUGE, "cram_node_used_bytes", 1,
