@@ -358,22 +358,31 @@ static int check_floors(const struct daemon *d, const struct vm *vm, struct cram
 			      floors / MiB, dram / MiB);
 }
 
+static int restore_persistent(struct daemon *d, const struct vm *vm,
+			      const struct cram_vm_layer *layer)
+{
+	struct cram_error err = {};
+	int r;
+
+	r = cram_overrides_put(&d->overrides, vm->uuid, layer);
+	if (r < 0)
+		return r;
+	return cram_overrides_save(d->overrides_path, &d->overrides, &err);
+}
+
 static int store_persistent(struct daemon *d, struct vm *vm, const struct cram_set_request *set,
 			    struct cram_error *err)
 {
 	const struct cram_vm_layer *old = cram_overrides_find(&d->overrides, vm->uuid);
-	struct cram_vm_layer before = old ? *old : (struct cram_vm_layer){};
-	struct cram_vm_layer layer = before;
+	struct cram_vm_layer layer = old ? *old : (struct cram_vm_layer){};
 	int r;
 
 	merge(&layer, &set->layer, set->clear);
 	r = cram_overrides_put(&d->overrides, vm->uuid, &layer);
 	if (r < 0)
 		return r;
-	r = cram_overrides_save(d->overrides_path, &d->overrides, err);
-	if (r < 0) /* not on disk, so not in force */
-		cram_overrides_put(&d->overrides, vm->uuid, &before);
-	return r;
+	/* Not on disk is not in force: the caller puts back what was remembered. */
+	return cram_overrides_save(d->overrides_path, &d->overrides, err);
 }
 
 static int set_quota(struct cram_call *call, struct json_object *parameters, void *userdata,
@@ -381,7 +390,8 @@ static int set_quota(struct cram_call *call, struct json_object *parameters, voi
 {
 	struct daemon *d = userdata;
 	struct cram_set_request set;
-	struct cram_vm_layer before;
+	struct cram_vm_layer before, remembered;
+	const struct cram_vm_layer *old;
 	bool had;
 	struct vm *vm;
 	int r;
@@ -394,23 +404,29 @@ static int set_quota(struct cram_call *call, struct json_object *parameters, voi
 		return r < 0 ? r : 0;
 	before = vm->cli_layer;
 	had = vm->has_cli;
+	old = cram_overrides_find(&d->overrides, vm->uuid);
+	remembered = old ? *old : (struct cram_vm_layer){};
 	if (set.persist && !vm->uuid[0])
 		return cram_call_fail(
 			call, CRAM_ERR_REFUSED,
 			&(struct cram_error){.why = "a VM without a UUID cannot be remembered"});
-	merge(&vm->cli_layer, &set.layer, set.clear);
-	vm->has_cli = vm->cli_layer.set != 0;
-	daemon_resolve(d, vm);
-	if (set.layer.set & (1U << CRAM_SET_FLOOR | 1U << CRAM_SET_MODE)) {
-		r = check_floors(d, vm, err);
-		if (r == 0 && set.persist)
-			r = store_persistent(d, vm, &set, err);
-	} else if (set.persist) {
+	if (set.persist) {
+		/* What is remembered replaces what was only for now. */
+		merge(&vm->cli_layer, &(struct cram_vm_layer){}, set.layer.set | set.clear);
+		vm->has_cli = vm->cli_layer.set != 0;
 		r = store_persistent(d, vm, &set, err);
+	} else {
+		merge(&vm->cli_layer, &set.layer, set.clear);
+		vm->has_cli = vm->cli_layer.set != 0;
 	}
+	daemon_resolve(d, vm);
+	if (r == 0 && set.layer.set & (1U << CRAM_SET_FLOOR | 1U << CRAM_SET_MODE))
+		r = check_floors(d, vm, err);
 	if (r < 0) {
 		vm->cli_layer = before;
 		vm->has_cli = had;
+		if (set.persist)
+			restore_persistent(d, vm, &remembered);
 		daemon_resolve(d, vm);
 		return cram_call_fail(call, CRAM_ERR_REFUSED, err);
 	}
