@@ -24,6 +24,7 @@ deps:
 
 kernel: deps
 	@kernel/build
+	@kernel/build guest
 
 qemu: deps
 	@qemu-patches/build
