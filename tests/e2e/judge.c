@@ -3,8 +3,8 @@
  * Judges placement of a guest's memory against the map that accessmap wrote inside the guest, by
  * asking the kernel where each page is. Shares nothing with the agent it judges.
  *
- *   judge score PID MAP NODE            how much of NODE's pages is cold, how much of the cold is there
- *   judge random PID MAP NODE PAGES SEED  moves pages chosen at random there (the control)
+ *   judge score PID MAP NODE            how much of NODE's pages is cold, how much of the cold is
+ * there judge random PID MAP NODE PAGES SEED  moves pages chosen at random there (the control)
  *   judge where PID                     guest RAM pages per node
  *
  * score prints: hot=N cold=N hot_there=N cold_there=N absent=N precision=P recall=R (percent).
@@ -78,7 +78,7 @@ static int query(pid_t pid, struct pages *p)
 static int read_map(const char *path, uint64_t ram, uint64_t size, struct pages *ret)
 {
 	FILE *f = fopen(path, "r");
-	struct pages p = {0};
+	struct pages p = { 0 };
 	uint64_t gpa, count;
 	size_t room = size / PAGE;
 	int hot;
@@ -91,7 +91,8 @@ static int read_map(const char *path, uint64_t ram, uint64_t size, struct pages 
 		return -1;
 	}
 	while (fscanf(f, "%" SCNx64 " %" SCNu64 " %d\n", &gpa, &count, &hot) == 3) {
-		if (gpa + count * PAGE > LOW_END || gpa + count * PAGE > size || p.n + count > room) {
+		if (gpa + count * PAGE > LOW_END || gpa + count * PAGE > size ||
+		    p.n + count > room) {
 			fprintf(stderr, "judge: %s: address %" PRIx64 " out of range\n", path, gpa);
 			return -1;
 		}
@@ -111,7 +112,7 @@ static int read_map(const char *path, uint64_t ram, uint64_t size, struct pages 
 
 static int score(pid_t pid, struct pages *p, int node)
 {
-	size_t total[2] = {0}, there[2] = {0}, absent = 0, on_node;
+	size_t total[2] = { 0 }, there[2] = { 0 }, absent = 0, on_node;
 
 	if (query(pid, p) < 0)
 		return 1;
@@ -156,8 +157,8 @@ static int move_at_random(pid_t pid, struct pages *p, int node, size_t count, ui
 
 static int where(pid_t pid, uint64_t ram, uint64_t size)
 {
-	size_t n = size / PAGE, per_node[NODES] = {0}, absent = 0;
-	struct pages p = {.n = n};
+	size_t n = size / PAGE, per_node[NODES] = { 0 }, absent = 0;
+	struct pages p = { .n = n };
 
 	p.addr = calloc(n, sizeof(*p.addr));
 	p.node = calloc(n, sizeof(*p.node));
@@ -188,8 +189,9 @@ int main(int argc, char **argv)
 
 	if (argc < 3 || (!strcmp(argv[1], "score") && argc != 5) ||
 	    (!strcmp(argv[1], "random") && argc != 7) || (!strcmp(argv[1], "where") && argc != 3)) {
-		fprintf(stderr, "usage: judge score PID MAP NODE | random PID MAP NODE PAGES SEED | "
-				"where PID\n");
+		fprintf(stderr,
+			"usage: judge score PID MAP NODE | random PID MAP NODE PAGES SEED | "
+			"where PID\n");
 		return 2;
 	}
 	pid = (pid_t)strtol(argv[2], NULL, 10);

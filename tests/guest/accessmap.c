@@ -26,7 +26,8 @@
 #define PAGE  4096UL
 #define ALIGN (2UL << 20)
 
-/* One word in this many carries content: guests run in an emulated machine, where filling is slow. */
+/* One word in this many carries content: guests run in an emulated machine, where filling is slow.
+ */
 #define WORD_STEP 32
 
 /* How often all hot pages are touched, nanoseconds. */
@@ -130,12 +131,15 @@ static unsigned long number(const char *text, unsigned long low, unsigned long h
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{"mib", required_argument, NULL, 'm'},	   {"unit-kib", required_argument, NULL, 'u'},
-		{"hot-percent", required_argument, NULL, 'p'}, {"seed", required_argument, NULL, 's'},
-		{"seconds", required_argument, NULL, 't'}, {"map", required_argument, NULL, 'o'},
-		{0},
+		{ "mib", required_argument, NULL, 'm' },
+		{ "unit-kib", required_argument, NULL, 'u' },
+		{ "hot-percent", required_argument, NULL, 'p' },
+		{ "seed", required_argument, NULL, 's' },
+		{ "seconds", required_argument, NULL, 't' },
+		{ "map", required_argument, NULL, 'o' },
+		{ 0 },
 	};
-	struct map m = {.unit_pages = 512, .hot_percent = 30, .seed = 1};
+	struct map m = { .unit_pages = 512, .hot_percent = 30, .seed = 1 };
 	const char *path = "/tmp/map";
 	unsigned long mib = 0, seconds = 60;
 	struct timespec start;
@@ -168,8 +172,9 @@ int main(int argc, char **argv)
 		}
 	}
 	if (!mib || optind != argc) {
-		fprintf(stderr, "usage: accessmap --mib N [--unit-kib K] [--hot-percent P] [--seed N] "
-				"[--seconds N] [--map FILE]\n");
+		fprintf(stderr,
+			"usage: accessmap --mib N [--unit-kib K] [--hot-percent P] [--seed N] "
+			"[--seconds N] [--map FILE]\n");
 		return 2;
 	}
 	m.pages = mib << 8;
@@ -210,7 +215,7 @@ int main(int argc, char **argv)
 			printf("moved\n");
 			fflush(stdout);
 		}
-		nanosleep(&(struct timespec){.tv_nsec = ROUND_NS}, NULL);
+		nanosleep(&(struct timespec){ .tv_nsec = ROUND_NS }, NULL);
 	}
 	for (size_t page = 0; page < m.pages; page++)
 		for (size_t word = 0; word < 512; word += WORD_STEP)

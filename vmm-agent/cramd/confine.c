@@ -23,8 +23,7 @@ int confine_capabilities(void)
 
 	capng_clear(CAPNG_SELECT_BOTH);
 	for (size_t i = 0; i < ARRAY_SIZE(needed); i++)
-		if (capng_update(CAPNG_ADD,
-				 CAPNG_EFFECTIVE | CAPNG_PERMITTED | CAPNG_BOUNDING_SET,
+		if (capng_update(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED | CAPNG_BOUNDING_SET,
 				 needed[i]) < 0)
 			return -EINVAL;
 	return capng_apply(CAPNG_SELECT_BOTH) < 0 ? -EPERM : 0;
@@ -33,23 +32,40 @@ int confine_capabilities(void)
 int confine_system_calls(void)
 {
 	static const int refused[] = {
-		SCMP_SYS(execve),	     SCMP_SYS(execveat),
-		SCMP_SYS(fork),		     SCMP_SYS(vfork),
-		SCMP_SYS(ptrace),	     SCMP_SYS(process_vm_readv),
-		SCMP_SYS(process_vm_writev), SCMP_SYS(mount),
-		SCMP_SYS(umount2),	     SCMP_SYS(pivot_root),
-		SCMP_SYS(chroot),	     SCMP_SYS(setns),
-		SCMP_SYS(unshare),	     SCMP_SYS(init_module),
-		SCMP_SYS(finit_module),	     SCMP_SYS(delete_module),
-		SCMP_SYS(kexec_load),	     SCMP_SYS(kexec_file_load),
-		SCMP_SYS(reboot),	     SCMP_SYS(swapon),
-		SCMP_SYS(swapoff),	     SCMP_SYS(bpf),
-		SCMP_SYS(perf_event_open),   SCMP_SYS(keyctl),
-		SCMP_SYS(add_key),	     SCMP_SYS(request_key),
-		SCMP_SYS(iopl),		     SCMP_SYS(ioperm),
-		SCMP_SYS(settimeofday),	     SCMP_SYS(clock_settime),
-		SCMP_SYS(sethostname),	     SCMP_SYS(setdomainname),
-		SCMP_SYS(migrate_pages),     SCMP_SYS(userfaultfd),
+		SCMP_SYS(execve),
+		SCMP_SYS(execveat),
+		SCMP_SYS(fork),
+		SCMP_SYS(vfork),
+		SCMP_SYS(ptrace),
+		SCMP_SYS(process_vm_readv),
+		SCMP_SYS(process_vm_writev),
+		SCMP_SYS(mount),
+		SCMP_SYS(umount2),
+		SCMP_SYS(pivot_root),
+		SCMP_SYS(chroot),
+		SCMP_SYS(setns),
+		SCMP_SYS(unshare),
+		SCMP_SYS(init_module),
+		SCMP_SYS(finit_module),
+		SCMP_SYS(delete_module),
+		SCMP_SYS(kexec_load),
+		SCMP_SYS(kexec_file_load),
+		SCMP_SYS(reboot),
+		SCMP_SYS(swapon),
+		SCMP_SYS(swapoff),
+		SCMP_SYS(bpf),
+		SCMP_SYS(perf_event_open),
+		SCMP_SYS(keyctl),
+		SCMP_SYS(add_key),
+		SCMP_SYS(request_key),
+		SCMP_SYS(iopl),
+		SCMP_SYS(ioperm),
+		SCMP_SYS(settimeofday),
+		SCMP_SYS(clock_settime),
+		SCMP_SYS(sethostname),
+		SCMP_SYS(setdomainname),
+		SCMP_SYS(migrate_pages),
+		SCMP_SYS(userfaultfd),
 	};
 	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
 	int r = 0;

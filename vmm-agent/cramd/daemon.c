@@ -173,7 +173,7 @@ void daemon_remove_vm(struct daemon *d, struct vm *vm)
 
 void daemon_resolve(struct daemon *d, struct vm *vm)
 {
-	struct cram_vm_identity id = {.name = vm->name, .uuid = vm->uuid};
+	struct cram_vm_identity id = { .name = vm->name, .uuid = vm->uuid };
 	struct cram_vm_settings before = vm->settings;
 
 	if (vm->has_domain) {
@@ -185,8 +185,8 @@ void daemon_resolve(struct daemon *d, struct vm *vm)
 			      cram_overrides_find(&d->overrides, vm->uuid), &vm->settings);
 	if (before.mode == vm->settings.mode && before.quota == vm->settings.quota &&
 	    before.hard_limit == vm->settings.hard_limit && before.floor == vm->settings.floor &&
-	    before.weight == vm->settings.weight &&
-	    before.cold_age_s == vm->settings.cold_age_s && before.tiers == vm->settings.tiers)
+	    before.weight == vm->settings.weight && before.cold_age_s == vm->settings.cold_age_s &&
+	    before.tiers == vm->settings.tiers)
 		return;
 	/* Whatever was decided under the old settings and is not yet done is not done any more. */
 	atomic_fetch_add(&vm->epoch, 1);
@@ -252,7 +252,7 @@ uint64_t daemon_missing(const struct daemon *d, const struct vm *vm, uint64_t gi
 void daemon_event(struct daemon *d, const char *type, const struct vm *vm, uint64_t bytes,
 		  const char *fmt, ...)
 {
-	struct cram_event_report event = {.bytes = bytes};
+	struct cram_event_report event = { .bytes = bytes };
 	struct timespec ts;
 	va_list ap;
 

@@ -18,7 +18,7 @@ int host_init(struct host *host, const char *root, const char *run_dir)
 	pthread_condattr_t attr;
 	int r;
 
-	*host = (struct host){.run_dir = run_dir};
+	*host = (struct host){ .run_dir = run_dir };
 	r = sysroot_open(root, &host->root);
 	if (r < 0)
 		return r;
@@ -45,8 +45,8 @@ void host_fini(struct host *host)
 bool host_sleep(struct host *host, uint32_t ms)
 {
 	uint64_t end = monotonic_ms() + ms;
-	struct timespec ts = {.tv_sec = (time_t)(end / 1000),
-			      .tv_nsec = (long)(end % 1000) * 1000000};
+	struct timespec ts = { .tv_sec = (time_t)(end / 1000),
+			       .tv_nsec = (long)(end % 1000) * 1000000 };
 
 	pthread_mutex_lock(&host->lock);
 	while (!atomic_load(&host->stopping) &&

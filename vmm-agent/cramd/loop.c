@@ -15,7 +15,7 @@ int loop_init(struct loop *loop)
 
 	if (fd < 0)
 		return -errno;
-	*loop = (struct loop){.epoll = fd};
+	*loop = (struct loop){ .epoll = fd };
 	return 0;
 }
 
@@ -40,7 +40,7 @@ int loop_add(struct loop *loop, int fd, uint32_t events, loop_handler *handler, 
 	     struct loop_source **ret_source)
 {
 	struct loop_source *source;
-	struct epoll_event event = {.events = events};
+	struct epoll_event event = { .events = events };
 	/* Room for the funeral is made at birth, so that removing cannot fail. */
 	size_t want = loop->cap_dead + 1;
 	struct loop_source **dead = reallocarray(loop->dead, want, sizeof(struct loop_source *));
@@ -51,7 +51,7 @@ int loop_add(struct loop *loop, int fd, uint32_t events, loop_handler *handler, 
 	source = malloc(sizeof(*source));
 	if (!source)
 		return -ENOMEM;
-	*source = (struct loop_source){.fd = fd, .handler = handler, .userdata = userdata};
+	*source = (struct loop_source){ .fd = fd, .handler = handler, .userdata = userdata };
 	event.data.ptr = source;
 	if (epoll_ctl(loop->epoll, EPOLL_CTL_ADD, fd, &event) < 0) {
 		free(source);
@@ -64,7 +64,7 @@ int loop_add(struct loop *loop, int fd, uint32_t events, loop_handler *handler, 
 
 int loop_change(struct loop *loop, struct loop_source *source, uint32_t events)
 {
-	struct epoll_event event = {.events = events, .data.ptr = source};
+	struct epoll_event event = { .events = events, .data.ptr = source };
 
 	return epoll_ctl(loop->epoll, EPOLL_CTL_MOD, source->fd, &event) < 0 ? -errno : 0;
 }
@@ -80,8 +80,8 @@ void loop_remove(struct loop *loop, struct loop_source *source)
 
 int loop_timer_set(int fd, uint32_t ms)
 {
-	struct timespec ts = {.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000};
-	struct itimerspec spec = {.it_interval = ts, .it_value = ts};
+	struct timespec ts = { .tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000 };
+	struct itimerspec spec = { .it_interval = ts, .it_value = ts };
 
 	return timerfd_settime(fd, 0, &spec, NULL) < 0 ? -errno : 0;
 }

@@ -51,14 +51,14 @@ enum {
 static int parse_options(int argc, char **argv, struct options *o)
 {
 	static const struct option options[] = {
-		{"config", required_argument, NULL, 'c'},
-		{"run-dir", required_argument, NULL, OPT_RUN_DIR},
-		{"root", required_argument, NULL, OPT_ROOT},
-		{"pid-dir", required_argument, NULL, OPT_PID_DIR},
-		{"no-confine", no_argument, NULL, OPT_NO_CONFINE},
-		{"verbose", no_argument, NULL, 'v'},
-		{"version", no_argument, NULL, 'V'},
-		{"help", no_argument, NULL, 'h'},
+		{ "config", required_argument, NULL, 'c' },
+		{ "run-dir", required_argument, NULL, OPT_RUN_DIR },
+		{ "root", required_argument, NULL, OPT_ROOT },
+		{ "pid-dir", required_argument, NULL, OPT_PID_DIR },
+		{ "no-confine", no_argument, NULL, OPT_NO_CONFINE },
+		{ "verbose", no_argument, NULL, 'v' },
+		{ "version", no_argument, NULL, 'V' },
+		{ "help", no_argument, NULL, 'h' },
 		{},
 	};
 	int c;
@@ -325,7 +325,7 @@ int main(int argc, char **argv)
 	d->started_ms = monotonic_ms();
 	clock_gettime(CLOCK_REALTIME, &now);
 	d->started_wall_s = (uint64_t)now.tv_sec;
-	d->log_limit = (struct cram_ratelimit){.interval_ms = 60000, .burst = 100};
+	d->log_limit = (struct cram_ratelimit){ .interval_ms = 60000, .burst = 100 };
 	r = loop_init(&d->loop);
 	if (r == 0)
 		r = run(d, &o);

@@ -16,18 +16,18 @@
 static const struct {
 	const char *name, *text;
 } ineligible[] = {
-	[VM_ELIGIBLE] = {"", ""},
-	[VM_NOT_LOOKED] = {"not-examined", "it has not been examined yet"},
-	[VM_LAYOUT_UNKNOWN] = {"layout-unknown",
-			       "its RAM cannot be told from QEMU's other memory; use memfd backing"},
-	[VM_HUGETLB] = {"hugepages", "its RAM is hugetlb or a file, which cannot be tiered"},
-	[VM_LOCKED] = {"locked", "its memory is locked"},
-	[VM_PINNED] = {"pinned", "a passed-through device (VFIO, vDPA) pins its memory"},
-	[VM_CONFIDENTIAL] = {"confidential", "its memory is encrypted (SEV, SNP, TDX)"},
-	[VM_REALTIME] = {"realtime", "it has real-time scheduling"},
-	[VM_VHOST_USER] = {"vhost-user", "another process maps its memory (vhost-user)"},
-	[VM_CPUSET] = {"cpuset", "its cpuset does not include the tier's node; allow that node"},
-	[VM_NO_ACCESS] = {"no-access", "its process cannot be examined"},
+	[VM_ELIGIBLE] = { "", "" },
+	[VM_NOT_LOOKED] = { "not-examined", "it has not been examined yet" },
+	[VM_LAYOUT_UNKNOWN] = { "layout-unknown",
+				"its RAM cannot be told from QEMU's other memory; use memfd backing" },
+	[VM_HUGETLB] = { "hugepages", "its RAM is hugetlb or a file, which cannot be tiered" },
+	[VM_LOCKED] = { "locked", "its memory is locked" },
+	[VM_PINNED] = { "pinned", "a passed-through device (VFIO, vDPA) pins its memory" },
+	[VM_CONFIDENTIAL] = { "confidential", "its memory is encrypted (SEV, SNP, TDX)" },
+	[VM_REALTIME] = { "realtime", "it has real-time scheduling" },
+	[VM_VHOST_USER] = { "vhost-user", "another process maps its memory (vhost-user)" },
+	[VM_CPUSET] = { "cpuset", "its cpuset does not include the tier's node; allow that node" },
+	[VM_NO_ACCESS] = { "no-access", "its process cannot be examined" },
 };
 
 const char *vm_ineligible_name(enum vm_ineligible reason)
@@ -159,7 +159,7 @@ void vm_unref(struct vm *vm)
 
 bool vm_gone(const struct vm *vm)
 {
-	struct pollfd pfd = {.fd = vm->pidfd, .events = POLLIN};
+	struct pollfd pfd = { .fd = vm->pidfd, .events = POLLIN };
 
 	return atomic_load(&vm->dead) || poll(&pfd, 1, 0) > 0;
 }
@@ -227,8 +227,8 @@ static int place(const struct proc_numa *numa, void *arg)
 static enum vm_ineligible examine_pins(const struct vm *vm, const struct sysroot *root,
 				       const struct proc_status *status)
 {
-	static const char *const devices[] = {"/dev/vfio/", "anon_inode:[vfio", "/dev/vhost-vdpa",
-					      NULL};
+	static const char *const devices[] = { "/dev/vfio/", "anon_inode:[vfio", "/dev/vhost-vdpa",
+					       NULL };
 	bool found;
 	int r;
 
@@ -268,7 +268,7 @@ static void remember_policy(struct vm *vm, const struct placement *p, uint64_t t
 void vm_examine(struct vm *vm, const struct sysroot *root, uint64_t tier_nodes, uint64_t now_ms,
 		uint64_t placement_ms)
 {
-	struct placement p = {.vm = vm};
+	struct placement p = { .vm = vm };
 	enum vm_ineligible reason = vm->reason;
 	struct proc_status status;
 	bool have_memcg = false, placed = false;

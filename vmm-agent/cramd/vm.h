@@ -60,13 +60,13 @@ struct vm {
 	char uuid[QEMU_UUID_TEXT];
 	char name[QEMU_NAME_MAX];
 	struct qemu_cmdline cmdline;
-	char cgroup[256];	  /* empty: unknown */
-	struct ramblocks blocks;  /* n 0: not found */
+	char cgroup[256];	     /* empty: unknown */
+	struct ramblocks blocks;     /* n 0: not found */
 	size_t first[RAMBLOCKS_MAX]; /* index of each block's first range */
-	uint64_t ram;		  /* bytes of all blocks, else what QEMU was told */
+	uint64_t ram;		     /* bytes of all blocks, else what QEMU was told */
 
-	_Atomic bool dead;     /* QEMU has gone: stop whatever runs */
-	_Atomic bool watched;  /* to be scanned */
+	_Atomic bool dead;	/* QEMU has gone: stop whatever runs */
+	_Atomic bool watched;	/* to be scanned */
 	_Atomic uint32_t epoch; /* a demotion decided in an earlier one stops at the next range */
 	_Atomic uint32_t cold_age_s;
 	_Atomic int tier_nid;  /* -1: none */
@@ -74,16 +74,16 @@ struct vm {
 
 	pthread_mutex_t lock;
 	struct ranges ranges;
-	size_t cursor;		   /* where the next look starts */
-	enum vm_ineligible reason; /* as the last examination found */
+	size_t cursor;			/* where the next look starts */
+	enum vm_ineligible reason;	/* as the last examination found */
 	uint64_t node_bytes[NODES_MAX]; /* guest RAM per node, from numa_maps */
-	int64_t moved_since;	   /* bytes moved since then: to the tier, minus from it */
+	int64_t moved_since;		/* bytes moved since then: to the tier, minus from it */
 	uint64_t mems_allowed;
-	bool realtime; /* libvirt says so */
-	uint64_t home_nodes;	   /* mask */
+	bool realtime;	     /* libvirt says so */
+	uint64_t home_nodes; /* mask */
 	struct vm_counters counters;
 	uint64_t scanned_ms;
-	uint64_t placed_ms; /* when node_bytes was read; 0: never */
+	uint64_t placed_ms;	    /* when node_bytes was read; 0: never */
 	uint64_t placement_cost_ms; /* what that took; the looker's own */
 	struct memcg memcg;
 	/* The policy found before ours was set, per block; what undo puts back. */

@@ -5,6 +5,7 @@
  */
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -199,4 +200,25 @@ int run_reload(const struct options *o, int argc, char **argv)
 	(void)argc;
 	(void)argv;
 	return simple(o, "Reload", NULL);
+}
+
+int run_vm_add(const struct options *o, int argc, char **argv)
+{
+	cleanup_json struct json_object *reply = NULL;
+	struct json_object *parameters;
+	char *end;
+	unsigned long pid = strtoul(argv[0], &end, 10);
+	int r;
+
+	(void)argc;
+	if (argv[0][0] < '0' || argv[0][0] > '9' || *end || pid == 0 || pid > INT32_MAX) {
+		fprintf(stderr, "cramctl: vm add takes the pid of a QEMU, not %s\n", argv[0]);
+		return EXIT_USAGE;
+	}
+	parameters = json_object_new_object();
+	if (!parameters)
+		return EXIT_FAILED;
+	json_object_object_add(parameters, "pid", json_object_new_int64((int64_t)pid));
+	r = call(o, CRAM_IFACE_CONTROL, "AddVm", parameters, &reply);
+	return r == EXIT_OK && o->json ? print_json(reply, false) : r;
 }

@@ -61,6 +61,7 @@ int run_top(const struct options *o, int argc, char **argv);
 int run_vm_list(const struct options *o, int argc, char **argv);
 int run_vm_show(const struct options *o, int argc, char **argv);
 int run_vm_explain(const struct options *o, int argc, char **argv);
+int run_vm_add(const struct options *o, int argc, char **argv);
 int run_node_list(const struct options *o, int argc, char **argv);
 int run_monitor(const struct options *o, int argc, char **argv);
 int run_quota_get(const struct options *o, int argc, char **argv);

@@ -24,6 +24,7 @@ const struct command commands[] = {
 	  "one VM: its memory, its settings and where each comes from" },
 	{ "vm", "explain", "VM", 1, 1, 0, run_vm_explain,
 	  "why its memory is where it is, with the numbers that decided" },
+	{ "vm", "add", "PID", 1, 1, 0, run_vm_add, "take in a QEMU that libvirt does not know" },
 	{ "quota", "get", "VM", 1, 1, 0, run_quota_get, "settings in force and their origin" },
 	{ "quota", "set", "VM [SIZE] [SETTING=VALUE...]", 2, -1, TAKES_PERSIST | TAKES_WAIT,
 	  run_quota_set, "override settings; SETTING= drops an override" },

@@ -23,7 +23,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /* A host whose interesting file is the input. */
 static char dir[] = "/tmp/cramd-fuzz.XXXXXX";
-static struct sysroot root = {.fd = -1};
+static struct sysroot root = { .fd = -1 };
 
 static void remove_host(void)
 {
@@ -37,8 +37,15 @@ static void remove_host(void)
 static void make_host(void)
 {
 	static const char *const dirs[] = {
-		"proc", "proc/7", "sys", "sys/devices", "sys/devices/system",
-		"sys/devices/system/node", "sys/devices/system/node/node0", "sys/fs", "sys/fs/cgroup",
+		"proc",
+		"proc/7",
+		"sys",
+		"sys/devices",
+		"sys/devices/system",
+		"sys/devices/system/node",
+		"sys/devices/system/node/node0",
+		"sys/fs",
+		"sys/fs/cgroup",
 		"sys/fs/cgroup/g",
 	};
 
@@ -64,8 +71,8 @@ static void put(const char *path, const void *data, size_t size)
 static void whole_files(const uint8_t *data, size_t size)
 {
 	static const char *const node = "sys/devices/system/node/";
-	static const char *const lists[] = {"online", "has_memory", "has_cpu"};
-	struct qemu_cmdline cmdline = {.ram_size = 4096};
+	static const char *const lists[] = { "online", "has_memory", "has_cpu" };
+	struct qemu_cmdline cmdline = { .ram_size = 4096 };
 	struct proc_status status;
 	struct ramblocks blocks;
 	struct pressure pressure;

@@ -20,7 +20,7 @@
 #define ADMIN "/sys/kernel/mm/damon/admin/kdamonds"
 
 static char dir[64];
-static struct sysroot root = {.fd = -1};
+static struct sysroot root = { .fd = -1 };
 
 static void put(const char *path, const char *text)
 {
@@ -100,9 +100,8 @@ static void a_predecessors_damon_is_taken_over(void **state)
 	put(ADMIN "/0/contexts/0/operations", "vaddr\n");
 	put("/run/cramd/damon", "boot-1");
 	assert_int_equal(acquire(), 0);
-	assert_int_equal(sysroot_read(&root, ADMIN "/0/contexts/0/operations", text, sizeof(text),
-				      NULL),
-			 0);
+	assert_int_equal(
+		sysroot_read(&root, ADMIN "/0/contexts/0/operations", text, sizeof(text), NULL), 0);
 	assert_memory_equal(text, "fvaddr", 6);
 }
 

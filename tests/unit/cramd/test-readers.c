@@ -32,16 +32,16 @@ static void numbers_are_read_strictly(void **state)
 		int result;
 		uint64_t value;
 	} cases[] = {
-		{"0", 10, 0, 0},
-		{"18446744073709551615", 10, 0, UINT64_MAX},
-		{"18446744073709551616", 10, -ERANGE, 0},
-		{"ffffffffffffffff", 16, 0, UINT64_MAX},
-		{"10000000000000000", 16, -ERANGE, 0},
-		{"-1", 10, -EBADMSG, 0},
-		{"+1", 10, -EBADMSG, 0},
-		{" 1", 10, -EBADMSG, 0},
-		{"", 10, -EBADMSG, 0},
-		{"g", 16, -EBADMSG, 0},
+		{ "0", 10, 0, 0 },
+		{ "18446744073709551615", 10, 0, UINT64_MAX },
+		{ "18446744073709551616", 10, -ERANGE, 0 },
+		{ "ffffffffffffffff", 16, 0, UINT64_MAX },
+		{ "10000000000000000", 16, -ERANGE, 0 },
+		{ "-1", 10, -EBADMSG, 0 },
+		{ "+1", 10, -EBADMSG, 0 },
+		{ " 1", 10, -EBADMSG, 0 },
+		{ "", 10, -EBADMSG, 0 },
+		{ "g", 16, -EBADMSG, 0 },
 	};
 
 	(void)state;
@@ -126,7 +126,7 @@ static void damaged_maps_lines_are_refused(void **state)
 		"1000-2000 rw-p 00000000 ffffffffff:00 0",
 		"ffffffffffffffffff-2000 rw-p 00000000 00:00 0",
 	};
-	struct proc_map map = {.start = 42};
+	struct proc_map map = { .start = 42 };
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++)
@@ -139,26 +139,25 @@ static void numa_maps_lines_are_read(void **state)
 	struct proc_numa numa;
 
 	(void)state;
-	assert_int_equal(proc_parse_numa("7fc273fff000 default file=/memfd:memory-backend-memfd\\040"
-					 "(deleted) dirty=12316 active=0 N0=12300 N1=16 "
-					 "kernelpagesize_kB=4",
-					 &numa),
-			 0);
+	assert_int_equal(
+		proc_parse_numa("7fc273fff000 default file=/memfd:memory-backend-memfd\\040"
+				"(deleted) dirty=12316 active=0 N0=12300 N1=16 "
+				"kernelpagesize_kB=4",
+				&numa),
+		0);
 	assert_int_equal(numa.start, 0x7fc273fff000);
 	assert_int_equal(numa.mode, PROC_MPOL_DEFAULT);
 	assert_int_equal(numa.pages[0], 12300);
 	assert_int_equal(numa.pages[1], 16);
 	assert_int_equal(numa.page_size, 4096);
 
-	assert_int_equal(proc_parse_numa("1000 bind:0-1 anon=3 dirty=3 N1=3 kernelpagesize_kB=4",
-					 &numa),
-			 0);
+	assert_int_equal(
+		proc_parse_numa("1000 bind:0-1 anon=3 dirty=3 N1=3 kernelpagesize_kB=4", &numa), 0);
 	assert_int_equal(numa.mode, PROC_MPOL_BIND);
 	assert_int_equal(numa.nodes, 3);
 
-	assert_int_equal(proc_parse_numa("1000 bind=static:2 huge N2=4 kernelpagesize_kB=2048",
-					 &numa),
-			 0);
+	assert_int_equal(
+		proc_parse_numa("1000 bind=static:2 huge N2=4 kernelpagesize_kB=2048", &numa), 0);
 	assert_int_equal(numa.mode_flags, 1 << 15); /* MPOL_F_STATIC_NODES */
 	assert_int_equal(numa.nodes, 4);
 	assert_true(numa.huge);
@@ -179,15 +178,15 @@ static void damaged_numa_maps_lines_are_refused(void **state)
 		const char *line;
 		int result;
 	} cases[] = {
-		{"", -EBADMSG},
-		{"xyz default", -EBADMSG},
-		{"1000", -EBADMSG},
-		{"1000 no-such-policy N0=1", -EBADMSG},
-		{"1000 default N0=", -EBADMSG},
-		{"1000 default N0=1x", -EBADMSG},
-		{"1000 default N64=1", -ERANGE},
-		{"1000 bind:99 N0=1", -ERANGE},
-		{"1000 default N0=1 kernelpagesize_kB=99999999999999999", -EBADMSG},
+		{ "", -EBADMSG },
+		{ "xyz default", -EBADMSG },
+		{ "1000", -EBADMSG },
+		{ "1000 no-such-policy N0=1", -EBADMSG },
+		{ "1000 default N0=", -EBADMSG },
+		{ "1000 default N0=1x", -EBADMSG },
+		{ "1000 default N64=1", -ERANGE },
+		{ "1000 bind:99 N0=1", -ERANGE },
+		{ "1000 default N0=1 kernelpagesize_kB=99999999999999999", -EBADMSG },
 	};
 	struct proc_numa numa;
 
@@ -258,7 +257,7 @@ static void damaged_command_lines_are_refused(void **state)
 	static const char bad_uuid[] = "qemu\0-uuid\0not-a-uuid";
 	static const char bad_node[] = "qemu\0-object\0{\"qom-type\":\"memory-backend-ram\","
 				       "\"id\":\"a\",\"size\":4096,\"host-nodes\":[64]}";
-	static const char cut[] = {'q', 'e', 'm', 'u', 0, '-', 'm', 0, '1', '2'};
+	static const char cut[] = { 'q', 'e', 'm', 'u', 0, '-', 'm', 0, '1', '2' };
 	struct qemu_cmdline c;
 
 	(void)state;
@@ -283,7 +282,8 @@ static void put(const struct fixture *f, const char *path, const void *data, siz
 	int fd;
 
 	snprintf(full, sizeof(full), "%s%s", f->dir, path);
-	for (slash = strchr(full + strlen(f->dir) + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+	for (slash = strchr(full + strlen(f->dir) + 1, '/'); slash;
+	     slash = strchr(slash + 1, '/')) {
 		*slash = '\0';
 		mkdir(full, 0755);
 		*slash = '/';
@@ -319,9 +319,10 @@ static int make_host(void **state)
 		 "7f0000000000-7f0008000000 rw-s 00000000 00:01 1027 /memfd:memory-backend-memfd "
 		 "(deleted)\n"
 		 "7f1000000000-7f1000021000 rw-p 00000000 00:00 0 \n");
-	put_text(f, "/proc/7/status", "Name:\tqemu\nState:\tS (sleeping)\nVmLck:\t       0 kB\n"
-				      "VmPin:\t       0 kB\nVmRSS:\t  123456 kB\n"
-				      "Mems_allowed:\t3\nMems_allowed_list:\t0-1\n");
+	put_text(f, "/proc/7/status",
+		 "Name:\tqemu\nState:\tS (sleeping)\nVmLck:\t       0 kB\n"
+		 "VmPin:\t       0 kB\nVmRSS:\t  123456 kB\n"
+		 "Mems_allowed:\t3\nMems_allowed_list:\t0-1\n");
 	put_text(f, "/proc/7/stat", "7 (qemu) x) S 1 7 7 0 -1 0 0 0 0 0 0 0 0 0 20 0 4 0 4711 0\n");
 	put_text(f, "/proc/7/cgroup", "0::/machine/qemu-1-db.libvirt-qemu\n");
 	put(f, "/proc/7/cmdline", json_cmdline, sizeof(json_cmdline));
@@ -359,7 +360,7 @@ static void a_recorded_hosts_nodes_are_read(void **state)
 static void damaged_node_files_are_refused(void **state)
 {
 	const struct fixture *f = *state;
-	struct nodes nodes = {.n = 42};
+	struct nodes nodes = { .n = 42 };
 
 	put_text(f, "/sys/devices/system/node/node1/meminfo", "Node 1 MemTotal: many kB\n");
 	assert_int_equal(nodes_read(&f->root, &nodes), -EBADMSG);
@@ -429,11 +430,12 @@ static void ram_that_is_not_mapped_yet_is_said_so(void **state)
 static void two_mappings_that_could_be_ram_are_not_guessed_at(void **state)
 {
 	struct fixture *f = *state;
-	struct qemu_cmdline c = {.ram_size = 64 << 10};
+	struct qemu_cmdline c = { .ram_size = 64 << 10 };
 	struct ramblocks blocks;
 
-	put_text(f, "/proc/7/maps", "1000000-1010000 rw-p 00000000 00:00 0 \n"
-				    "2000000-2010000 rw-p 00000000 00:00 0 \n");
+	put_text(f, "/proc/7/maps",
+		 "1000000-1010000 rw-p 00000000 00:00 0 \n"
+		 "2000000-2010000 rw-p 00000000 00:00 0 \n");
 	assert_int_equal(ramblocks_find(&f->root, 7, &c, &blocks), -ENOTUNIQ);
 	put_text(f, "/proc/7/maps", "1000000-1010000 rw-p 00000000 00:00 0 \n");
 	assert_int_equal(ramblocks_find(&f->root, 7, &c, &blocks), 0);
@@ -516,8 +518,10 @@ int main(void)
 		cmocka_unit_test(libvirts_command_line_is_read),
 		cmocka_unit_test(what_forbids_tiering_is_found_on_the_command_line),
 		cmocka_unit_test(damaged_command_lines_are_refused),
-		cmocka_unit_test_setup_teardown(a_recorded_hosts_nodes_are_read, make_host, drop_host),
-		cmocka_unit_test_setup_teardown(damaged_node_files_are_refused, make_host, drop_host),
+		cmocka_unit_test_setup_teardown(a_recorded_hosts_nodes_are_read, make_host,
+						drop_host),
+		cmocka_unit_test_setup_teardown(damaged_node_files_are_refused, make_host,
+						drop_host),
 		cmocka_unit_test_setup_teardown(a_recorded_process_is_read, make_host, drop_host),
 		cmocka_unit_test_setup_teardown(a_memfd_guests_ram_is_found, make_host, drop_host),
 		cmocka_unit_test_setup_teardown(ram_that_is_not_mapped_yet_is_said_so, make_host,

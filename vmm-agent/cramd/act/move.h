@@ -19,10 +19,10 @@ int move_where(pid_t pid, uint64_t addr, size_t n, int *ret_nodes);
 
 /* What one call was asked, and what the kernel says came of it; effects are measured apart. */
 struct move_result {
-	size_t asked;	     /* pages in calls that were made */
-	int error;	     /* first refusal (negative errno), 0: none */
+	size_t asked; /* pages in calls that were made */
+	int error;    /* first refusal (negative errno), 0: none */
 	uint64_t calls;
-	uint64_t worst_us;   /* longest call */
+	uint64_t worst_us; /* longest call */
 };
 
 /* Pages per call, learnt: halved by a call longer than its limit, doubled by short ones. */

@@ -10,7 +10,8 @@
 #include "mapping.h"
 #include "move.h"
 
-/* Ranges picked at a time: the ages of those further down are stale by the time it is their turn. */
+/* Ranges picked at a time: the ages of those further down are stale by the time it is their turn.
+ */
 #define PICK_MAX 64
 
 struct work {
@@ -245,7 +246,8 @@ static int run(struct work *w, const struct mover_job *job)
 			moved += bytes;
 			left -= bytes < left ? bytes : left;
 		}
-		/* Nothing of what was picked could be moved: asking again at once would not help. */
+		/* Nothing of what was picked could be moved: asking again at once would not help.
+		 */
 		if (!moved)
 			break;
 	}
@@ -266,7 +268,7 @@ static void *worker(void *arg)
 {
 	struct mover *mover = arg;
 	struct host *host = mover->host;
-	struct work w = {.host = host, .idle = {.bitmap = -1, .flags = -1}};
+	struct work w = { .host = host, .idle = { .bitmap = -1, .flags = -1 } };
 
 	for (;;) {
 		struct mover_job job = {};

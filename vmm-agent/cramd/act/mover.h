@@ -15,7 +15,7 @@ struct mover_job {
 	enum vm_job_kind kind;
 	uint64_t bytes;
 	uint32_t min_age_s;
-	int nid; /* where to */
+	int nid;	/* where to */
 	uint32_t epoch; /* of the VM when this was decided */
 };
 

@@ -17,7 +17,7 @@ int ranges_init(struct ranges *ranges, size_t n)
 
 	if (!v)
 		return -ENOMEM;
-	*ranges = (struct ranges){.n = n, .v = v};
+	*ranges = (struct ranges){ .n = n, .v = v };
 	return 0;
 }
 
@@ -121,7 +121,7 @@ void range_promoted(struct range *range, uint16_t dram_pages, uint16_t tier_page
 	range->dram_pages = dram_pages;
 	range->tier_pages = tier_pages;
 	/* Its age in DRAM starts over: the idle flags still tell of the time on the tier. */
-	range->flags &= (uint8_t)~(RANGE_ARMED | RANGE_HOT);
+	range->flags &= (uint8_t) ~(RANGE_ARMED | RANGE_HOT);
 	range->quiet_s = 0;
 	if (!was_hot)
 		return;
@@ -152,9 +152,9 @@ void ranges_summarise(const struct ranges *ranges, uint32_t now_s,
 		if (range->flags & RANGE_HOT)
 			s.hot += tier;
 		if (range->accessed_s && now_s - range->accessed_s <= ACCESSED_WINDOW_S)
-			s.accessed += range->accessed_pages ? (uint64_t)range->accessed_pages *
-								      PAGE_BYTES
-							    : dram + tier;
+			s.accessed += range->accessed_pages
+					      ? (uint64_t)range->accessed_pages * PAGE_BYTES
+					      : dram + tier;
 	}
 	*ret_summary = s;
 }

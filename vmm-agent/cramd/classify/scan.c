@@ -155,7 +155,7 @@ static void *looker(void *arg)
 	struct scan *scan = arg;
 	struct host *host = scan->host;
 	struct roster roster = {};
-	struct page_idle idle = {.bitmap = -1, .flags = -1};
+	struct page_idle idle = { .bitmap = -1, .flags = -1 };
 	struct look_buffers buffers;
 	size_t turn = 0;
 
@@ -274,10 +274,10 @@ static size_t collect(const struct roster *roster, struct vm **vms, struct damon
 
 		if (!atomic_load(&vm->watched) || vm_gone(vm) || !vm->blocks.n)
 			continue;
-		*t = (struct damon_target){.pid = vm->pid};
+		*t = (struct damon_target){ .pid = vm->pid };
 		/* DAMON wants them ascending; QEMU maps them in no order. */
 		for (size_t k = 0; k < vm->blocks.n; k++) {
-			struct damon_range range = {vm->blocks.v[k].start, vm->blocks.v[k].end};
+			struct damon_range range = { vm->blocks.v[k].start, vm->blocks.v[k].end };
 			size_t at = t->n_ranges++;
 
 			for (; at > 0 && t->ranges[at - 1].start > range.start; at--)
@@ -309,7 +309,7 @@ static void *nominator(void *arg)
 	damon_init(&damon, &host->root, marker);
 
 	do {
-		struct nomination nom = {.vms = vms};
+		struct nomination nom = { .vms = vms };
 		const struct cram_host_settings *set = &roster.settings;
 		size_t n;
 		int r;
@@ -328,9 +328,10 @@ static void *nominator(void *arg)
 		if (!acquired) {
 			r = damon_acquire(&damon);
 			if (r < 0) {
-				note(host, r == -EBUSY
-						   ? "DAMON is in use by someone else; it is left alone"
-						   : "this kernel cannot watch guests with DAMON");
+				note(host,
+				     r == -EBUSY
+					     ? "DAMON is in use by someone else; it is left alone"
+					     : "this kernel cannot watch guests with DAMON");
 				pause_ms = 10000;
 				continue;
 			}
@@ -386,7 +387,7 @@ int scan_start(struct scan *scan, struct host *host)
 {
 	int r;
 
-	*scan = (struct scan){.host = host};
+	*scan = (struct scan){ .host = host };
 	r = pthread_create(&scan->looker, NULL, looker, scan);
 	if (r)
 		return -r;

@@ -262,8 +262,8 @@ static void sort_by_priority(struct daemon *d)
 	for (size_t i = 1; i < d->order.n; i++) {
 		size_t index = d->order.v[i], k = i;
 
-		for (; k > 0 && d->actions.v[d->order.v[k - 1]].priority <
-				       d->actions.v[index].priority;
+		for (; k > 0 &&
+		       d->actions.v[d->order.v[k - 1]].priority < d->actions.v[index].priority;
 		     k--)
 			d->order.v[k] = d->order.v[k - 1];
 		d->order.v[k] = index;
@@ -313,10 +313,10 @@ void daemon_round(struct daemon *d)
 	}
 	/* How fast memory comes home, smoothed over some four rounds. */
 	if (d->last_round_ms && now_ms > d->last_round_ms) {
-		uint64_t rate = promoted >= d->last_promoted
-					? (promoted - d->last_promoted) * 1000 /
-						  (now_ms - d->last_round_ms)
-					: 0;
+		uint64_t rate =
+			promoted >= d->last_promoted
+				? (promoted - d->last_promoted) * 1000 / (now_ms - d->last_round_ms)
+				: 0;
 
 		d->promote_rate = (d->promote_rate * 3 + rate) / 4;
 	}
@@ -336,7 +336,7 @@ void daemon_round(struct daemon *d)
 		.vms = d->inputs.v,
 		.n_vms = d->vms.n,
 	};
-	decision = (struct cram_decision){.actions = d->actions.v};
+	decision = (struct cram_decision){ .actions = d->actions.v };
 	decide = now_us();
 	if (cram_policy_decide(&set->policy, &snap, d->workspace, &decision) < 0)
 		return;

@@ -25,12 +25,12 @@
 
 void damon_init(struct damon *damon, const struct sysroot *root, const char *marker)
 {
-	*damon = (struct damon){.root = root, .marker = marker};
+	*damon = (struct damon){ .root = root, .marker = marker };
 }
 
 static void wait_ms(long ms)
 {
-	struct timespec ts = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
+	struct timespec ts = { .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000 };
 
 	nanosleep(&ts, NULL);
 }
@@ -181,8 +181,8 @@ static int write_target(const struct damon *damon, size_t i, const struct damon_
 	if (r < 0)
 		return r;
 	for (size_t k = 0; k < target->n_ranges; k++) {
-		r = putf(damon, target->ranges[k].start,
-			 CONTEXT "/targets/%zu/regions/%zu/start", i, k);
+		r = putf(damon, target->ranges[k].start, CONTEXT "/targets/%zu/regions/%zu/start",
+			 i, k);
 		if (r < 0)
 			return r;
 		r = putf(damon, target->ranges[k].end, CONTEXT "/targets/%zu/regions/%zu/end", i,

@@ -4,7 +4,8 @@
  *
  * Every known domain has an entry. An event, or the loop's refresh, marks it wanted; a worker takes
  * a wanted entry that no other worker holds, asks, and queues the answer. So there is one call in
- * flight per domain, however many events arrive meanwhile, and a domain that hangs holds one worker.
+ * flight per domain, however many events arrive meanwhile, and a domain that hangs holds one
+ * worker.
  */
 #include "libvirt.h"
 
@@ -99,7 +100,8 @@ static void want_domain(struct libvirt *l, virDomainPtr domain)
 /* ------------------------------------------------------------------ events */
 
 /* Every event means the same: read the domain again. What it carried may be old by then. */
-static int on_lifecycle(virConnectPtr conn, virDomainPtr domain, int event, int detail, void *opaque)
+static int on_lifecycle(virConnectPtr conn, virDomainPtr domain, int event, int detail,
+			void *opaque)
 {
 	(void)conn;
 	(void)event;
@@ -175,13 +177,14 @@ static int subscribe(struct libvirt *l, virConnectPtr conn)
 		int id;
 		virConnectDomainEventGenericCallback callback;
 	} events[] = {
-		{VIR_DOMAIN_EVENT_ID_LIFECYCLE, VIR_DOMAIN_EVENT_CALLBACK(on_lifecycle)},
-		{VIR_DOMAIN_EVENT_ID_REBOOT, VIR_DOMAIN_EVENT_CALLBACK(on_plain)},
-		{VIR_DOMAIN_EVENT_ID_METADATA_CHANGE, VIR_DOMAIN_EVENT_CALLBACK(on_metadata)},
-		{VIR_DOMAIN_EVENT_ID_DEVICE_ADDED, VIR_DOMAIN_EVENT_CALLBACK(on_device)},
-		{VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED, VIR_DOMAIN_EVENT_CALLBACK(on_device)},
-		{VIR_DOMAIN_EVENT_ID_MIGRATION_ITERATION, VIR_DOMAIN_EVENT_CALLBACK(on_iteration)},
-		{VIR_DOMAIN_EVENT_ID_JOB_COMPLETED, VIR_DOMAIN_EVENT_CALLBACK(on_job)},
+		{ VIR_DOMAIN_EVENT_ID_LIFECYCLE, VIR_DOMAIN_EVENT_CALLBACK(on_lifecycle) },
+		{ VIR_DOMAIN_EVENT_ID_REBOOT, VIR_DOMAIN_EVENT_CALLBACK(on_plain) },
+		{ VIR_DOMAIN_EVENT_ID_METADATA_CHANGE, VIR_DOMAIN_EVENT_CALLBACK(on_metadata) },
+		{ VIR_DOMAIN_EVENT_ID_DEVICE_ADDED, VIR_DOMAIN_EVENT_CALLBACK(on_device) },
+		{ VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED, VIR_DOMAIN_EVENT_CALLBACK(on_device) },
+		{ VIR_DOMAIN_EVENT_ID_MIGRATION_ITERATION,
+		  VIR_DOMAIN_EVENT_CALLBACK(on_iteration) },
+		{ VIR_DOMAIN_EVENT_ID_JOB_COMPLETED, VIR_DOMAIN_EVENT_CALLBACK(on_job) },
 	};
 
 	if (virConnectRegisterCloseCallback(conn, on_close, l, NULL) < 0)
@@ -254,7 +257,7 @@ static void *event_thread(void *arg)
 				said = true;
 				next_try = now_ms() + wait_ms;
 				wait_ms = wait_ms * 2 > RECONNECT_MAX_MS ? RECONNECT_MAX_MS
-									  : wait_ms * 2;
+									 : wait_ms * 2;
 			} else {
 				wait_ms = RECONNECT_MIN_MS;
 				said = false;
@@ -333,8 +336,8 @@ static void fill_xml(virDomainPtr domain, struct libvirt_domain *answer)
 		char text[CRAM_ERROR_TEXT];
 
 		cram_error_format(&err, text, sizeof(text));
-		snprintf(answer->note, sizeof(answer->note), "%.*s",
-			 (int)sizeof(answer->note) - 1, text);
+		snprintf(answer->note, sizeof(answer->note), "%.*s", (int)sizeof(answer->note) - 1,
+			 text);
 	} else {
 		memcpy(answer->note, answer->domain.warning, sizeof(answer->note));
 	}
@@ -361,9 +364,9 @@ static int ask(struct libvirt *l, virConnectPtr conn, const char *uuid,
 	}
 	answer->running = state != VIR_DOMAIN_SHUTOFF && state != VIR_DOMAIN_CRASHED;
 	if (answer->running) {
-		answer->incoming = state == VIR_DOMAIN_PAUSED &&
-				   (reason == VIR_DOMAIN_PAUSED_MIGRATION ||
-				    reason == VIR_DOMAIN_PAUSED_STARTING_UP);
+		answer->incoming =
+			state == VIR_DOMAIN_PAUSED && (reason == VIR_DOMAIN_PAUSED_MIGRATION ||
+						       reason == VIR_DOMAIN_PAUSED_STARTING_UP);
 		answer->busy = is_busy(domain);
 		answer->pid = read_pid(l, answer->name);
 		fill_xml(domain, answer);

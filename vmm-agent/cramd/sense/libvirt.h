@@ -23,8 +23,8 @@ struct libvirt; /* owns its threads */
 struct libvirt_domain {
 	char uuid[37];
 	char name[256];
-	bool running; /* false: not active, or gone */
-	pid_t pid;    /* 0: libvirt has written none yet */
+	bool running;  /* false: not active, or gone */
+	pid_t pid;     /* 0: libvirt has written none yet */
 	bool incoming; /* migrating in: not running yet */
 	bool busy;     /* migrating out, saving or dumping */
 	bool has_domain;

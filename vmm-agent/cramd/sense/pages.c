@@ -49,7 +49,7 @@ int pagemap_read(int fd, uint64_t addr, size_t n, uint64_t *entries)
 
 int page_idle_open(const struct sysroot *root, struct page_idle *ret_idle)
 {
-	struct page_idle idle = {.bitmap = -1, .flags = -1};
+	struct page_idle idle = { .bitmap = -1, .flags = -1 };
 	int r;
 
 	r = sysroot_open_file(root, "/sys/kernel/mm/page_idle/bitmap", O_RDWR, &idle.bitmap);

@@ -9,13 +9,13 @@
 
 #include <sys/types.h>
 
-#define PAGE_BYTES	  4096U
-#define RANGE_BYTES	  (2U << 20)
-#define PAGES_PER_RANGE	  (RANGE_BYTES / PAGE_BYTES)
+#define PAGE_BYTES	4096U
+#define RANGE_BYTES	(2U << 20)
+#define PAGES_PER_RANGE (RANGE_BYTES / PAGE_BYTES)
 
-#define PAGEMAP_PRESENT	  (UINT64_C(1) << 63)
-#define PAGEMAP_SWAPPED	  (UINT64_C(1) << 62)
-#define PAGEMAP_PFN(e)	  ((e) & ((UINT64_C(1) << 55) - 1))
+#define PAGEMAP_PRESENT (UINT64_C(1) << 63)
+#define PAGEMAP_SWAPPED (UINT64_C(1) << 62)
+#define PAGEMAP_PFN(e)	((e) & ((UINT64_C(1) << 55) - 1))
 
 /* @ret_fd: /proc/@pid/pagemap, the caller's to close. */
 int pagemap_open(const struct sysroot *root, pid_t pid, int *ret_fd);

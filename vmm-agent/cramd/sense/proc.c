@@ -104,7 +104,7 @@ static int map_line(char *line, void *arg)
 int proc_for_each_map(const struct sysroot *root, pid_t pid,
 		      int (*visit)(const struct proc_map *map, void *arg), void *arg)
 {
-	struct map_visit v = {.visit = visit, .arg = arg};
+	struct map_visit v = { .visit = visit, .arg = arg };
 
 	return for_each_line(root, pid, "maps", map_line, &v);
 }
@@ -115,13 +115,13 @@ static int parse_policy(char *text, struct proc_numa *numa)
 		const char *name;
 		enum proc_mpol mode;
 	} modes[] = {
-		{"default", PROC_MPOL_DEFAULT},
-		{"bind", PROC_MPOL_BIND},
-		{"prefer", PROC_MPOL_PREFERRED},
-		{"prefer (many)", PROC_MPOL_PREFERRED_MANY},
-		{"interleave", PROC_MPOL_INTERLEAVE},
-		{"weighted interleave", PROC_MPOL_WEIGHTED_INTERLEAVE},
-		{"local", PROC_MPOL_LOCAL},
+		{ "default", PROC_MPOL_DEFAULT },
+		{ "bind", PROC_MPOL_BIND },
+		{ "prefer", PROC_MPOL_PREFERRED },
+		{ "prefer (many)", PROC_MPOL_PREFERRED_MANY },
+		{ "interleave", PROC_MPOL_INTERLEAVE },
+		{ "weighted interleave", PROC_MPOL_WEIGHTED_INTERLEAVE },
+		{ "local", PROC_MPOL_LOCAL },
 	};
 	char *nodes = strchr(text, ':');
 	char *flags = strchr(text, '=');
@@ -151,7 +151,7 @@ static int parse_policy(char *text, struct proc_numa *numa)
 
 int proc_parse_numa(const char *line, struct proc_numa *ret_numa)
 {
-	struct proc_numa numa = {.page_size = 4096};
+	struct proc_numa numa = { .page_size = 4096 };
 	char policy[512];
 	const char *p = line, *end;
 	int r;
@@ -225,7 +225,7 @@ static int numa_line(char *line, void *arg)
 int proc_for_each_numa(const struct sysroot *root, pid_t pid,
 		       int (*visit)(const struct proc_numa *numa, void *arg), void *arg)
 {
-	struct numa_visit v = {.visit = visit, .arg = arg};
+	struct numa_visit v = { .visit = visit, .arg = arg };
 
 	return for_each_line(root, pid, "numa_maps", numa_line, &v);
 }
@@ -334,7 +334,7 @@ static int cgroup_line(char *line, void *arg)
 
 int proc_read_cgroup(const struct sysroot *root, pid_t pid, char *buf, size_t size)
 {
-	struct cgroup_fill f = {.buf = buf, .size = size};
+	struct cgroup_fill f = { .buf = buf, .size = size };
 	int r;
 
 	r = for_each_line(root, pid, "cgroup", cgroup_line, &f);
@@ -404,8 +404,7 @@ static int fd_matches_prefix(int dirfd, const char *name, void *arg)
 	return 0;
 }
 
-int proc_has_fd(const struct sysroot *root, pid_t pid, const char *const *prefixes,
-		bool *ret_found)
+int proc_has_fd(const struct sysroot *root, pid_t pid, const char *const *prefixes, bool *ret_found)
 {
 	int r = for_each_fd(root, pid, fd_matches_prefix, (void *)prefixes);
 
@@ -441,7 +440,7 @@ static int fd_matches_inode(int dirfd, const char *name, void *arg)
 int proc_find_fd(const struct sysroot *root, pid_t pid, unsigned int major, unsigned int minor,
 		 uint64_t inode, int *ret_fdnum)
 {
-	struct fd_search s = {.dev = makedev(major, minor), .inode = inode, .fdnum = -1};
+	struct fd_search s = { .dev = makedev(major, minor), .inode = inode, .fdnum = -1 };
 	int r = for_each_fd(root, pid, fd_matches_inode, &s);
 
 	if (r < 0)

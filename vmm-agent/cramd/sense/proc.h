@@ -15,7 +15,7 @@
 struct proc_map {
 	uint64_t start, end; /* bytes, [start, end) */
 	uint64_t offset;     /* into the file */
-	uint64_t inode;      /* 0: anonymous */
+	uint64_t inode;	     /* 0: anonymous */
 	unsigned int dev_major, dev_minor;
 	bool readable, writable, shared;
 	char name[128]; /* path or [name]; empty when anonymous; cut when longer */
@@ -43,10 +43,11 @@ enum proc_mpol {
 struct proc_numa {
 	uint64_t start;
 	enum proc_mpol mode;
-	unsigned int mode_flags; /* MPOL_F_STATIC_NODES and friends, as set_mempolicy(2) takes them */
-	uint64_t nodes;		 /* of the policy */
-	bool huge;		 /* hugetlb */
-	uint64_t page_size;	 /* bytes, of the counts below */
+	unsigned int
+		mode_flags; /* MPOL_F_STATIC_NODES and friends, as set_mempolicy(2) takes them */
+	uint64_t nodes;	    /* of the policy */
+	bool huge;	    /* hugetlb */
+	uint64_t page_size; /* bytes, of the counts below */
 	uint64_t pages[PROC_NODES_MAX];
 };
 
@@ -56,8 +57,8 @@ int proc_for_each_numa(const struct sysroot *root, pid_t pid,
 
 /* What /proc/PID/status says, of that what decides eligibility and placement. */
 struct proc_status {
-	char state;	       /* R, S, D, T, Z … */
-	uint64_t mems_allowed; /* nodes the task's cpuset lets it use */
+	char state;		      /* R, S, D, T, Z … */
+	uint64_t mems_allowed;	      /* nodes the task's cpuset lets it use */
 	uint64_t rss, locked, pinned; /* bytes */
 };
 
@@ -83,4 +84,3 @@ int proc_has_fd(const struct sysroot *root, pid_t pid, const char *const *prefix
 /* Finds a descriptor of @pid that is open on the file (@major:@minor, @inode). -ENOENT: none. */
 int proc_find_fd(const struct sysroot *root, pid_t pid, unsigned int major, unsigned int minor,
 		 uint64_t inode, int *ret_fdnum);
-

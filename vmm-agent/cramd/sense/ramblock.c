@@ -56,8 +56,9 @@ static int visit(const struct proc_map *map, void *arg)
 
 	/*
 	 * Backends of one size (guest NUMA cells) take memfd mappings in the order QEMU created
-	 * them, which is all the same to us: every mapping belongs to exactly one of them. Anonymous
-	 * memory is different: a stranger of the same size is no RAM, so there count must match.
+	 * them, which is all the same to us: every mapping belongs to exactly one of them.
+	 * Anonymous memory is different: a stranger of the same size is no RAM, so there count must
+	 * match.
 	 */
 	for (size_t i = 0; i < s->cmdline->n_backends; i++) {
 		const struct qemu_backend *b = &s->cmdline->backends[i];

@@ -21,7 +21,8 @@ struct sysroot {
 int sysroot_open(const char *prefix, struct sysroot *ret_root);
 void sysroot_close(struct sysroot *root);
 
-/* Opens @path (absolute as the kernel names it) below the root. @ret_fd is the caller's to close. */
+/* Opens @path (absolute as the kernel names it) below the root. @ret_fd is the caller's to close.
+ */
 int sysroot_open_file(const struct sysroot *root, const char *path, int flags, int *ret_fd);
 
 /*
@@ -62,14 +63,15 @@ void line_reader_init(struct line_reader *reader, int fd);
 int line_reader_next(struct line_reader *reader, char **ret_line);
 
 /*
- * Strict decimal or hexadecimal (@base 10 or 16, no sign, no blanks, at least one digit) starting at
+ * Strict decimal or hexadecimal (@base 10 or 16, no sign, no blanks, at least one digit) starting
+ * at
  * *@p; advances *@p behind it. -EBADMSG: no digit there; -ERANGE: more than 64 bits.
  */
 int parse_u64(const char **p, unsigned int base, uint64_t *ret_value);
 
 /*
  * A kernel list such as "0-1,4" into a 64-bit mask. An empty list is an empty mask. -EBADMSG: not a
- * list; -ERANGE: a number of 64 or more (hosts with more NUMA nodes are not supported, and told so).
+ * list; -ERANGE: a number of 64 or more (hosts with more NUMA nodes are not supported, and told
+ * so).
  */
 int parse_node_list(const char *text, uint64_t *ret_mask);
-

@@ -96,7 +96,7 @@ static void sums(struct daemon *d, struct cram_host_report *ret)
 
 void report_host(struct daemon *d, struct cram_host_report *ret)
 {
-	struct cram_overcommit_input in = {.expected_ratio_q16 = 1U << 16};
+	struct cram_overcommit_input in = { .expected_ratio_q16 = 1U << 16 };
 	struct cram_overcommit out;
 
 	*ret = (struct cram_host_report){
@@ -232,7 +232,7 @@ static void add(struct findings *f, const char *severity, const char *subject, c
 	if (f->n == f->max)
 		return;
 	r = &f->v[f->n++];
-	*r = (struct cram_check_report){.bytes = bytes};
+	*r = (struct cram_check_report){ .bytes = bytes };
 	TEXT(r->severity, "%s", severity);
 	TEXT(r->subject, "%s", subject);
 	TEXT(r->code, "%s", code);
@@ -272,7 +272,7 @@ static void check_vm(struct daemon *d, struct vm *vm, struct findings *f)
 
 size_t report_check(struct daemon *d, struct cram_check_report *findings, size_t max)
 {
-	struct findings f = {.v = findings, .max = max};
+	struct findings f = { .v = findings, .max = max };
 	char detector[32], note[160];
 
 	if (d->n_tiers == 0)
@@ -280,7 +280,7 @@ size_t report_check(struct daemon *d, struct cram_check_report *findings, size_t
 		    "no slow memory: no node with memory and without CPUs (tier_nodes = %s)",
 		    d->conf.host.tier_nodes);
 	for (size_t i = 0; i < d->n_tiers; i++)
-		add(&f, "ok", "host", "tier", d->tier_capacity[i], "node %d is a tier", 
+		add(&f, "ok", "host", "tier", d->tier_capacity[i], "node %d is a tier",
 		    d->tiers[i].nid);
 	detector_text(d, detector, sizeof(detector));
 	pthread_mutex_lock(&d->host.lock);

@@ -3,9 +3,9 @@
 #include "server.h"
 
 #include <errno.h>
+#include <grp.h>
 #include <inttypes.h>
 #include <poll.h>
-#include <grp.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -46,7 +46,7 @@ struct server {
 
 static int no_parameters(struct json_object *parameters, struct cram_error *err)
 {
-	static const char *const none[] = {NULL};
+	static const char *const none[] = { NULL };
 
 	return cram_params_only(parameters, none, err);
 }
@@ -221,8 +221,8 @@ static int monitor(struct cram_call *call, struct json_object *parameters, void 
 	return 0;
 }
 
-static int pause_or_resume(struct daemon *d, struct cram_call *call,
-			   struct json_object *parameters, bool pause, struct cram_error *err)
+static int pause_or_resume(struct daemon *d, struct cram_call *call, struct json_object *parameters,
+			   bool pause, struct cram_error *err)
 {
 	const char *name;
 	struct vm *vm;
@@ -409,7 +409,7 @@ static int set_quota(struct cram_call *call, struct json_object *parameters, voi
 	if (set.persist && !vm->uuid[0])
 		return cram_call_fail(
 			call, CRAM_ERR_REFUSED,
-			&(struct cram_error){.why = "a VM without a UUID cannot be remembered"});
+			&(struct cram_error){ .why = "a VM without a UUID cannot be remembered" });
 	if (set.persist) {
 		/* What is remembered replaces what was only for now. */
 		merge(&vm->cli_layer, &(struct cram_vm_layer){}, set.layer.set | set.clear);
@@ -449,14 +449,15 @@ static int reload(struct cram_call *call, struct json_object *parameters, void *
 	o = json_object_new_object();
 	if (!o)
 		return -ENOMEM;
-	json_object_object_add(o, "generation", json_object_new_int64((int64_t)d->config_generation));
+	json_object_object_add(o, "generation",
+			       json_object_new_int64((int64_t)d->config_generation));
 	return cram_call_reply(call, o);
 }
 
 static int add_vm(struct cram_call *call, struct json_object *parameters, void *userdata,
 		  struct cram_error *err)
 {
-	static const char *const allowed[] = {"pid", NULL};
+	static const char *const allowed[] = { "pid", NULL };
 	struct daemon *d = userdata;
 	struct cram_vm_report report;
 	struct vm *vm;
@@ -480,18 +481,22 @@ static int add_vm(struct cram_call *call, struct json_object *parameters, void *
 }
 
 static const struct cram_method status_methods[] = {
-	{"GetStatus", false, get_status}, {"ListVms", false, list_vms},
-	{"ShowVm", false, show_vm},	  {"ExplainVm", false, explain_vm},
-	{"ListNodes", false, list_nodes}, {"Check", false, check},
-	{"Monitor", true, monitor},	  {"GetMetrics", false, get_metrics},
-	{NULL, false, NULL},
+	{ "GetStatus", false, get_status },
+	{ "ListVms", false, list_vms },
+	{ "ShowVm", false, show_vm },
+	{ "ExplainVm", false, explain_vm },
+	{ "ListNodes", false, list_nodes },
+	{ "Check", false, check },
+	{ "Monitor", true, monitor },
+	{ "GetMetrics", false, get_metrics },
+	{ NULL, false, NULL },
 };
 
 static const struct cram_method control_methods[] = {
-	{"SetQuota", false, set_quota},	 {"GetQuota", false, get_quota},
-	{"Pause", false, pause_method},	 {"Resume", false, resume_method},
-	{"Drain", false, drain},	 {"Reload", false, reload},
-	{"AddVm", false, add_vm},	 {NULL, false, NULL},
+	{ "SetQuota", false, set_quota }, { "GetQuota", false, get_quota },
+	{ "Pause", false, pause_method }, { "Resume", false, resume_method },
+	{ "Drain", false, drain },	  { "Reload", false, reload },
+	{ "AddVm", false, add_vm },	  { NULL, false, NULL },
 };
 
 /* ------------------------------------------------------------------ clients */
@@ -581,7 +586,7 @@ static bool answers(const struct sockaddr_un *addr)
 
 static int listen_at(struct listener *listener, struct cram_error *err)
 {
-	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
 	struct daemon *d = listener->server->d;
 	struct group *group;
 	int r;
@@ -612,8 +617,7 @@ static int listen_at(struct listener *listener, struct cram_error *err)
 		goto fail;
 	r = loop_add(&d->loop, listener->fd, EPOLLIN, on_listener, listener, &listener->source);
 	if (r < 0)
-		return cram_error_set(err, r, listener->path, "watch it", NULL, "%s",
-				      strerror(-r));
+		return cram_error_set(err, r, listener->path, "watch it", NULL, "%s", strerror(-r));
 	return 0;
 fail:
 	return cram_error_set(err, -errno, listener->path, "listen", NULL, "%s", strerror(errno));
@@ -631,14 +635,14 @@ int server_start(struct daemon *d, struct cram_error *err, struct server **ret_s
 		.server = server,
 		.name = "control",
 		.group = "cram",
-		.service = {CRAM_IFACE_CONTROL, control_methods, d},
+		.service = { CRAM_IFACE_CONTROL, control_methods, d },
 		.fd = -1,
 	};
 	server->status = (struct listener){
 		.server = server,
 		.name = "status",
 		.group = "cram-read",
-		.service = {CRAM_IFACE_STATUS, status_methods, d},
+		.service = { CRAM_IFACE_STATUS, status_methods, d },
 		.fd = -1,
 	};
 	r = listen_at(&server->control, err);
