@@ -8,6 +8,7 @@
  *   accessmap --mib N [--unit-kib K] [--hot-percent P] [--seed N] [--seconds N] [--map FILE]
  *
  * SIGUSR1: the working set moves: the next seed chooses, and the map is written again.
+ * SIGUSR2: enough; compare and end.
  * Prints "ready" when the map is written, "moved" after each move, "verified N pages" at the end.
  */
 #include <fcntl.h>
@@ -40,12 +41,18 @@ struct map {
 	uint64_t seed;
 };
 
-static volatile sig_atomic_t move_wanted;
+static volatile sig_atomic_t move_wanted, end_wanted;
 
 static void on_usr1(int signal)
 {
 	(void)signal;
 	move_wanted = 1;
+}
+
+static void on_usr2(int signal)
+{
+	(void)signal;
+	end_wanted = 1;
 }
 
 /* splitmix64 (Steele, Lea, Flood, OOPSLA 2014). */
@@ -192,12 +199,13 @@ int main(int argc, char **argv)
 		for (size_t word = 0; word < 512; word += WORD_STEP)
 			m.words[page * 512 + word] = content(page, word);
 	signal(SIGUSR1, on_usr1);
+	signal(SIGUSR2, on_usr2);
 	if (write_map(&m, path) < 0)
 		return 1;
 	printf("ready\n");
 	fflush(stdout);
 	clock_gettime(CLOCK_MONOTONIC, &start);
-	while (seconds_since(&start) < (double)seconds) {
+	while (!end_wanted && seconds_since(&start) < (double)seconds) {
 		for (size_t page = 0; page < m.pages; page++) {
 			if (!is_hot(&m, page))
 				continue;

@@ -150,6 +150,22 @@ static int64_t scan_vm(struct host *host, struct vm *vm, const struct page_idle 
 	return budget;
 }
 
+static void examine(struct host *host, struct vm *vm)
+{
+	uint64_t start = monotonic_ms();
+
+	if (atomic_load(&host->stopping) || vm_gone(vm))
+		return;
+	/*
+	 * Reading placement walks every page table of the guest, so its interval grows with what it
+	 * took the last time.
+	 */
+	vm_examine(vm, &host->root, atomic_load(&host->tier_nodes), start,
+		   vm->placement_cost_ms * PLACEMENT_SHARE);
+	if (vm->placed_ms == start)
+		vm->placement_cost_ms = monotonic_ms() - start;
+}
+
 static void *looker(void *arg)
 {
 	struct scan *scan = arg;
@@ -172,34 +188,23 @@ static void *looker(void *arg)
 			page_idle_close(&idle);
 		atomic_store(&host->idle_active, idle.bitmap >= 0);
 
+		for (size_t i = 0; i < roster.vms.n; i++)
+			examine(host, roster.vms.v[i]);
 		budget = roster.settings.second_look_pages;
-		for (size_t k = 0; k < roster.vms.n; k++) {
-			struct vm *vm = roster.vms.v[(turn + k) % roster.vms.n];
-			uint64_t start = monotonic_ms(), took;
+		for (size_t k = 0; k < roster.vms.n && budget > 0; k++) {
+			size_t i = (turn + k) % roster.vms.n;
+			struct vm *vm = roster.vms.v[i];
 
 			if (atomic_load(&host->stopping))
 				break;
-			if (vm_gone(vm))
-				continue;
-			/*
-			 * Reading placement walks every page table of the guest, so its interval
-			 * grows with what it took the last time.
-			 */
-			vm_examine(vm, &host->root, atomic_load(&host->tier_nodes), start,
-				   vm->placement_cost_ms * PLACEMENT_SHARE);
-			took = monotonic_ms() - start;
-			if (vm->placed_ms == start)
-				vm->placement_cost_ms = took;
 			if (!atomic_load(&vm->watched) || atomic_load(&host->paused) ||
-			    !vm->ranges.n)
+			    !vm->ranges.n || vm_gone(vm))
 				continue;
 			budget = scan_vm(host, vm, idle.bitmap >= 0 ? &idle : NULL, budget,
 					 &buffers);
-			/* The next round starts with the VM whose turn the budget cut short. */
-			if (budget <= 0) {
-				turn = (turn + k) % roster.vms.n;
-				break;
-			}
+			/* The VM that the budget cut short goes on first in the next round. */
+			if (budget <= 0)
+				turn = i;
 		}
 	} while (host_sleep(host, roster.settings.round_ms ? roster.settings.round_ms : 1000));
 
