@@ -22,8 +22,8 @@
 enum urgency {
 	URGENT_DEMOTE,	 /* not a promotion */
 	URGENT_SHARE,	 /* over its share, the tier is not full */
-	URGENT_HOT,	 /* the guest uses it */
 	URGENT_LIMIT,	 /* quota, hard limit, drain */
+	URGENT_HOT,	 /* the guest uses it, and it is little */
 	URGENT_FLOOR,	 /* DRAM below the floor */
 	URGENT_PRESSURE, /* the tier must shrink */
 };
@@ -461,6 +461,8 @@ static void target_out(const struct cram_policy_params *p, const struct cram_vm_
 	}
 	/* The limits hold for what is there now: hot pages on their way home still count. */
 	missing = min(w->room, to_logical(sub(a->fair_device_bytes, w->stay), w->ratio));
+	if (missing < w->room)
+		reason(a, CRAM_REASON_SHARE, vm->device_bytes, a->fair_device_bytes);
 	/*
 	 * Cold memory that nothing else holds back goes early and all of it. Up to a limit or a
 	 * share the VM fills once, to a little below, and again only when it is clearly below:
@@ -479,8 +481,6 @@ static void target_out(const struct cram_policy_params *p, const struct cram_vm_
 		a->ctl.demoting = false;
 	else if (missing >= start)
 		a->ctl.demoting = true;
-	if (missing < w->room && a->fair_device_bytes < vm->quota)
-		reason(a, CRAM_REASON_SHARE, vm->device_bytes, a->fair_device_bytes);
 	if (a->ctl.demoting)
 		w->want_out = missing;
 	else if (missing > 0)

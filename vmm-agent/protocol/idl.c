@@ -43,7 +43,8 @@ static const char control_methods[] =
 	"method Pause(vm: ?string) -> ()\n"
 	"method Resume(vm: ?string) -> ()\n"
 	"method Drain(vm: string) -> (accepted: bool, vm: Vm, missing: int, message: string)\n"
-	"method Reload() -> (generation: int)\n\n";
+	"method Reload() -> (generation: int)\n"
+	"method AddVm(pid: int) -> ()\n\n";
 
 /* They are the same on both interfaces and so carry the name of neither. */
 static const char errors[] = "# errors: org.cramd.VmNotFound (vm: string), "

@@ -59,9 +59,10 @@ const struct cram_option cram_options[] = {
 	U32("policy", "demote_start", policy.demote_start_permille, "permille", "10", 0, 500,
 	    "How much of its target must be missing before demotion starts again."),
 	BYTES("policy", "demote_start_min", policy.demote_start_min_bytes, "bytes", "2 MiB", 0, TiB,
-	      "... but never less than this: the unit in which memory is classified."),
+	      "Demotion never starts again for less: it is the unit in which memory is classified."),
 	BYTES("policy", "demote_start_max", policy.demote_start_max_bytes, "bytes", "64 MiB", 0,
-	      TiB, "... and never more than this, so that a big VM's cold memory does not wait."),
+	      TiB,
+	      "Cold memory of this size is always moved, so that that of a big VM does not wait."),
 	U32("policy", "headroom", policy.headroom_permille, "permille", "20", 0, 500,
 	    "Part of every home node's DRAM kept free, so that a page coming home never waits for one "
 	    "leaving. 2 % is above the kernel's own watermarks."),
