@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# shellcheck shell=bash
+# What the end-to-end tests share: the agent, guests with a blind access map, the judge. Sourced,
+# never run; first thing, it takes the test into the emulated host.
+#
+#   in_host BOOT-OPTION… (before anything else: re-runs the script inside)
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+export CRAM_MESON_BUILD=${CRAM_MESON_BUILD:-$PWD/build/meson}
+
+in_host()
+{
+	[ "${CRAM_EMULATED_HOST:-}" = 1 ] || exec "$here/../host/boot" "$@" -- "$0"
+	# shellcheck source=tests/lib/tap.sh
+	. "$here/../lib/tap.sh"
+}
+
+guest=$here/../host/guest
+judge=$CRAM_MESON_BUILD/tests/e2e/judge
+cramd=$CRAM_MESON_BUILD/vmm-agent/cramd/cramd
+agent_conf=/run/cramd-test.conf
+agent_log=/run/cramd-test.log
+agent_pid=
+
+ctl()
+{
+	"$CRAM_MESON_BUILD/vmm-agent/ctl/cramctl" --timeout 60 "$@"
+}
+
+# agent_config [LINE…]: the configuration, with more lines at its end.
+# shellcheck disable=SC2120  # most tests have none
+agent_config()
+{
+	cat >"$agent_conf" <<-END
+		[host]
+		round = 1000
+		reserve = 64 MiB
+		[policy]
+		headroom_min = 32 MiB
+		[vm]
+		tiers = node
+		[detect]
+		second_look = 65536
+	END
+	[ $# = 0 ] || printf '%s\n' "$@" >>"$agent_conf"
+}
+
+agent_start()
+{
+	[ -e "$agent_conf" ] || agent_config
+	"$cramd" -c "$agent_conf" -v >>"$agent_log" 2>&1 &
+	agent_pid=$!
+	wait_for 60 ctl status >/dev/null
+}
+
+agent_stop()
+{
+	kill "$agent_pid" && wait "$agent_pid"
+}
+
+# wait_for SECONDS COMMAND…: until COMMAND succeeds.
+wait_for()
+{
+	local until=$((SECONDS + $1))
+	shift
+	until "$@" >/dev/null 2>&1; do
+		((SECONDS < until)) || return 1
+		sleep 1
+	done
+}
+
+# field VM NAME: one value of `cramctl vm show`.
+field()
+{
+	ctl --json vm show "$1" | jq -r ".vm.$2"
+}
+
+# origin VM SETTING: "VALUE ORIGIN".
+origin()
+{
+	ctl --json vm show "$1" | jq -r ".settings[] | select(.name == \"$2\") | .value + \" \" + .origin"
+}
+
+field_is()
+{
+	[ "$(field "$1" "$2")" = "$3" ]
+}
+
+# tiering MODE CHILD…: metadata for a domain, in a file whose name is printed.
+tiering()
+{
+	local mode=$1 file
+	shift
+	file=$(mktemp /run/metadata.XXXXXX)
+	printf '<cram:tiering xmlns:cram="urn:cramd:domain:1.0" mode="%s" tiers="node">%s</cram:tiering>\n' \
+		"$mode" "$*" >"$file"
+	echo "$file"
+}
+
+# load GUEST OPTION…: starts accessmap in a guest and waits until its map is there.
+load()
+{
+	local name=$1
+	shift
+	"$guest" exec "$name" --timeout 300 -- sh -c "echo madvise >/sys/kernel/mm/transparent_hugepage/enabled
+		accessmap $* --seconds 86400 >/tmp/out 2>&1 &
+		until grep -q . /tmp/out; do sleep 1; done
+		cat /tmp/out; grep -q ready /tmp/out" && fetch_map "$name"
+}
+
+fetch_map()
+{
+	"$guest" exec "$1" --timeout 120 -- cat /tmp/map >"/run/map.$1"
+}
+
+# The working set moves, and with it the map that the judge has.
+shift_load()
+{
+	"$guest" exec "$1" --timeout 120 -- sh -c 'killall -USR1 accessmap
+		until grep -q moved /tmp/out; do sleep 1; done' && fetch_map "$1"
+}
+
+# Ends the workload; succeeds when all of its memory was as it left it.
+verify()
+{
+	"$guest" exec "$1" --timeout 300 -- sh -c 'killall -USR2 accessmap
+		until grep -qE "verified|damaged" /tmp/out; do sleep 1; done
+		cat /tmp/out; grep -q verified /tmp/out'
+}
+
+# score GUEST KEY: one figure of the judge, whole percent or pages.
+score()
+{
+	"$judge" score "$("$guest" pid "$1")" "/run/map.$1" 1 | tr ' ' '\n' | sed -n "s/^$2=\([0-9]*\).*/\1/p"
+}
+
+# at_least GUEST KEY MINIMUM
+at_least()
+{
+	local have
+	have=$(score "$1" "$2")
+	echo "$2 is $have, wanted $3: $("$judge" score "$("$guest" pid "$1")" "/run/map.$1" 1)"
+	[ -n "$have" ] && ((have >= $3))
+}
+
+at_most()
+{
+	local have
+	have=$(score "$1" "$2")
+	echo "$2 is $have, at most $3: $("$judge" score "$("$guest" pid "$1")" "/run/map.$1" 1)"
+	[ -n "$have" ] && ((have <= $3))
+}
+
+# Guest RAM on the slow node, in pages, as the judge finds it.
+slow_pages()
+{
+	"$judge" where "$("$guest" pid "$1")" | sed 's/.*N1=\([0-9]*\).*/\1/'
+}
+
+slow_pages_at_most()
+{
+	local have
+	have=$(slow_pages "$1")
+	echo "$have pages on the slow node, at most $2"
+	[ -n "$have" ] && ((have <= $2))
+}
+
+# NUMA policy of guest RAM as the kernel shows it.
+policy()
+{
+	awk '/memfd/ { print $2 }' "/proc/$("$guest" pid "$1")/numa_maps" | sort -u
+}
+
+policy_is()
+{
+	local have
+	have=$(policy "$1")
+	echo "policy is '$have', wanted '$2'"
+	[ "$have" = "$2" ]
+}
+
+# Shows what a person would look at when a test of this file fails.
+explain()
+{
+	ctl vm explain "$1" 2>&1 | sed 's/^/# /'
+	tail -n 20 "$agent_log" | sed 's/^/# agent: /'
+}

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* DAMON's tree when it is absent, someone else's, or a predecessor's. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cramd/sense/damon.h"
+
+#define ADMIN "/sys/kernel/mm/damon/admin/kdamonds"
+
+static char dir[64];
+static struct sysroot root = { .fd = -1 };
+
+static void put(const char *path, const char *text)
+{
+	char full[512], *slash;
+	int fd;
+
+	snprintf(full, sizeof(full), "%s%s", dir, path);
+	for (slash = strchr(full + strlen(dir) + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+		*slash = '\0';
+		mkdir(full, 0755);
+		*slash = '/';
+	}
+	fd = open(full, O_WRONLY | O_CREAT | O_TRUNC, 0644);
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+	close(fd);
+}
+
+static int make(void **state)
+{
+	(void)state;
+	strcpy(dir, "/tmp/cramd-damon.XXXXXX");
+	assert_non_null(mkdtemp(dir));
+	assert_int_equal(sysroot_open(dir, &root), 0);
+	put("/proc/sys/kernel/random/boot_id", "boot-1\n");
+	put("/run/cramd/other", "");
+	return 0;
+}
+
+static int drop(void **state)
+{
+	char command[128];
+
+	(void)state;
+	sysroot_close(&root);
+	snprintf(command, sizeof(command), "rm -rf %s", dir);
+	return system(command);
+}
+
+static int acquire(void)
+{
+	struct damon damon;
+
+	damon_init(&damon, &root, "/run/cramd/damon");
+	return damon_acquire(&damon);
+}
+
+static void a_kernel_without_damon_is_said_so(void **state)
+{
+	(void)state;
+	assert_int_equal(acquire(), -ENOENT);
+}
+
+static void someone_elses_damon_is_left_alone(void **state)
+{
+	char text[8] = "";
+
+	(void)state;
+	put(ADMIN "/nr_kdamonds", "1\n");
+	put(ADMIN "/0/state", "on\n");
+	assert_int_equal(acquire(), -EBUSY);
+	/* A marker of an earlier boot is no proof. */
+	put("/run/cramd/damon", "boot-0");
+	assert_int_equal(acquire(), -EBUSY);
+	assert_int_equal(sysroot_read(&root, ADMIN "/0/state", text, sizeof(text), NULL), 0);
+	assert_string_equal(text, "on\n");
+}
+
+static void a_predecessors_damon_is_taken_over(void **state)
+{
+	char text[8] = "";
+
+	(void)state;
+	put(ADMIN "/nr_kdamonds", "1\n");
+	put(ADMIN "/0/state", "off\n");
+	put(ADMIN "/0/contexts/nr_contexts", "1\n");
+	put(ADMIN "/0/contexts/0/operations", "vaddr\n");
+	put("/run/cramd/damon", "boot-1");
+	assert_int_equal(acquire(), 0);
+	assert_int_equal(
+		sysroot_read(&root, ADMIN "/0/contexts/0/operations", text, sizeof(text), NULL), 0);
+	assert_memory_equal(text, "fvaddr", 6);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(a_kernel_without_damon_is_said_so, make, drop),
+		cmocka_unit_test_setup_teardown(someone_elses_damon_is_left_alone, make, drop),
+		cmocka_unit_test_setup_teardown(a_predecessors_damon_is_taken_over, make, drop),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

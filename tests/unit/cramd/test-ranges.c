@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Ages of memory ranges: only what was confirmed counts, and what came back early waits longer. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "cramd/classify/ranges.h"
+#include "cramd/sense/pages.h"
+
+#define COLD 100
+
+static int make(void **state)
+{
+	static struct ranges ranges;
+
+	assert_int_equal(ranges_init(&ranges, 8), 0);
+	ranges.idle_flags = true;
+	*state = &ranges;
+	return 0;
+}
+
+static int drop(void **state)
+{
+	ranges_free(*state);
+	return 0;
+}
+
+static unsigned int look(struct ranges *r, size_t i, uint16_t dram, uint16_t tier,
+			 uint16_t accessed_dram, uint16_t accessed_tier, uint32_t now)
+{
+	struct range_look l = {
+		.dram_pages = dram,
+		.tier_pages = tier,
+		.accessed_dram = accessed_dram,
+		.accessed_tier = accessed_tier,
+		.armed = true,
+	};
+
+	return range_looked(&r->v[i], &l, now);
+}
+
+static void age_is_what_the_last_look_confirmed(void **state)
+{
+	struct ranges *r = *state;
+
+	look(r, 0, 512, 0, 0, 0, 1000);
+	assert_int_equal(range_age(r, &r->v[0]), 0);
+	look(r, 0, 512, 0, 0, 0, 1025);
+	assert_int_equal(range_age(r, &r->v[0]), 25);
+	/* Time that passes without a look confirms nothing. */
+	look(r, 0, 512, 0, 0, 0, 1100);
+	assert_int_equal(range_age(r, &r->v[0]), 100);
+	look(r, 0, 512, 0, 1, 0, 1110);
+	assert_int_equal(range_age(r, &r->v[0]), 0);
+	look(r, 0, 512, 0, 0, 0, 1120);
+	assert_int_equal(range_age(r, &r->v[0]), 10);
+}
+
+static void a_range_never_armed_has_no_age(void **state)
+{
+	struct ranges *r = *state;
+
+	r->v[0].checked_s = 5000;
+	assert_int_equal(range_age(r, &r->v[0]), 0);
+}
+
+static void damons_quiet_counts_only_without_idle_flags(void **state)
+{
+	struct ranges *r = *state;
+
+	ranges_region(r, 0, 1, 0, 1000);
+	r->v[0].checked_s = 1050;
+	assert_int_equal(range_age(r, &r->v[0]), 0);
+	r->idle_flags = false;
+	assert_int_equal(range_age(r, &r->v[0]), 50);
+	ranges_region(r, 0, 0, 3, 1060);
+	assert_int_equal(range_age(r, &r->v[0]), 0);
+	/* Regions beyond the end are cut, not followed. */
+	ranges_region(r, 7, 1000, 0, 1060);
+	assert_int_equal(r->v[7].quiet_s, 1060);
+}
+
+static void only_nominated_memory_is_looked_at(void **state)
+{
+	struct ranges *r = *state;
+
+	r->nominated = true;
+	assert_true(range_wants_look(r, &r->v[0], 25, 1000)); /* never seen */
+	look(r, 0, 512, 0, 0, 0, 1000);
+	assert_false(range_wants_look(r, &r->v[0], 25, 1030));
+	ranges_region(r, 0, 0, 0, 1030);
+	assert_true(range_wants_look(r, &r->v[0], 25, 1030));
+	assert_false(range_wants_look(r, &r->v[0], 25, 1010));
+	/* On the tier, reads do not fault: always looked at. */
+	look(r, 1, 0, 512, 0, 0, 1000);
+	assert_true(range_wants_look(r, &r->v[1], 25, 1030));
+}
+
+static void what_we_moved_is_ignored_for_a_round(void **state)
+{
+	struct ranges *r = *state;
+
+	look(r, 0, 512, 0, 0, 0, 1000);
+	look(r, 0, 512, 0, 0, 0, 1000 + COLD);
+	range_demoted(&r->v[0], 0, 512, 1101);
+	/* The move itself may have touched them: this look reports nothing. */
+	assert_int_equal(look(r, 0, 0, 512, 0, 40, 1125), 0);
+	assert_false(r->v[0].flags & RANGE_HOT);
+	assert_int_equal(look(r, 0, 0, 512, 0, 40, 1150), 40);
+	assert_true(r->v[0].flags & RANGE_HOT);
+}
+
+static void early_return_doubles_the_age_needed(void **state)
+{
+	struct ranges *r = *state;
+	uint32_t now = 1000;
+
+	for (int round = 1; round <= RANGE_BACKOFF_MAX + 2; round++) {
+		range_demoted(&r->v[0], 0, 512, now);
+		look(r, 0, 0, 512, 0, 0, now + 10);
+		look(r, 0, 0, 512, 0, 9, now + 20);
+		range_promoted(&r->v[0], 512, 0, COLD, now + 21);
+		assert_int_equal(r->v[0].backoff,
+				 round < RANGE_BACKOFF_MAX ? round : RANGE_BACKOFF_MAX);
+		now += 30;
+	}
+	/* Staying away long enough pays it back. */
+	range_demoted(&r->v[0], 0, 512, now);
+	look(r, 0, 0, 512, 0, 0, now + 10);
+	look(r, 0, 0, 512, 0, 9, now + COLD * 10);
+	range_promoted(&r->v[0], 512, 0, COLD, now + COLD * 10);
+	assert_int_equal(r->v[0].backoff, RANGE_BACKOFF_MAX - 1);
+}
+
+static void coming_home_for_room_is_no_early_return(void **state)
+{
+	struct ranges *r = *state;
+
+	range_demoted(&r->v[0], 0, 512, 1000);
+	look(r, 0, 0, 512, 0, 0, 1010);
+	range_promoted(&r->v[0], 512, 0, COLD, 1011);
+	assert_int_equal(r->v[0].backoff, 0);
+}
+
+static void what_was_refused_has_to_age_again(void **state)
+{
+	struct ranges *r = *state;
+	size_t picked[8];
+
+	look(r, 0, 512, 0, 0, 0, 1000);
+	look(r, 0, 512, 0, 0, 0, 1000 + COLD);
+	assert_int_equal(ranges_pick_cold(r, UINT64_MAX, COLD, picked, 8), 1);
+	range_demoted(&r->v[0], 512, 0, 1101);
+	assert_int_equal(ranges_pick_cold(r, UINT64_MAX, COLD, picked, 8), 0);
+}
+
+static void the_oldest_go_first_and_no_more_than_asked(void **state)
+{
+	struct ranges *r = *state;
+	size_t picked[8];
+
+	for (size_t i = 0; i < 8; i++) {
+		look(r, i, 512, 0, 0, 0, 1000 + (uint32_t)i * 100);
+		look(r, i, 512, 0, 0, 0, 2000);
+	}
+	/* Ages 1000, 900 ... 300: two ranges' worth are the two oldest. */
+	assert_int_equal(ranges_pick_cold(r, 2 * RANGE_BYTES, COLD, picked, 8), 2);
+	assert_true(picked[0] < 3 && picked[1] < 3);
+	assert_int_equal(ranges_pick_cold(r, UINT64_MAX, 2000, picked, 8), 0);
+	assert_int_equal(ranges_pick_cold(r, UINT64_MAX, 650, picked, 8), 4);
+	assert_int_equal(ranges_pick_cold(r, UINT64_MAX, COLD, picked, 3), 3);
+}
+
+static void hot_pages_come_home_before_others(void **state)
+{
+	struct ranges *r = *state;
+	size_t picked[8];
+
+	for (size_t i = 0; i < 4; i++)
+		look(r, i, 0, 512, 0, 0, 1000);
+	look(r, 3, 0, 512, 0, 1, 1030);
+	assert_int_equal(ranges_pick_tier(r, UINT64_MAX, false, picked, 8), 1);
+	assert_int_equal(picked[0], 3);
+	assert_int_equal(ranges_pick_tier(r, UINT64_MAX, true, picked, 8), 4);
+	assert_int_equal(picked[0], 3);
+}
+
+static void sums_add_up(void **state)
+{
+	struct ranges *r = *state;
+	struct ranges_summary s;
+	uint64_t cold = 0;
+
+	look(r, 0, 512, 0, 0, 0, 1000);
+	look(r, 0, 512, 0, 0, 0, 1200);
+	look(r, 1, 100, 412, 0, 0, 1000);
+	look(r, 1, 100, 412, 0, 12, 1200);
+	ranges_summarise(r, 1200, &s);
+	for (int i = 0; i < CRAM_AGE_BUCKETS; i++)
+		cold += s.cold[i];
+	assert_int_equal(cold, s.dram);
+	assert_int_equal(s.dram, 612 * PAGE_BYTES);
+	assert_int_equal(s.tier, 412 * PAGE_BYTES);
+	assert_int_equal(s.hot, 412 * PAGE_BYTES);
+	assert_int_equal(s.accessed, 12 * PAGE_BYTES);
+	assert_int_equal(s.unlooked, 6 * RANGE_BYTES);
+	assert_int_equal(s.cold[cram_age_bucket(200)], 512 * PAGE_BYTES);
+}
+
+static void state_of_a_tebibyte_fits_its_budget(void **state)
+{
+	(void)state;
+	assert_true((UINT64_C(1) << 40) / RANGE_BYTES * sizeof(struct range) <= 64U << 20);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(age_is_what_the_last_look_confirmed, make, drop),
+		cmocka_unit_test_setup_teardown(a_range_never_armed_has_no_age, make, drop),
+		cmocka_unit_test_setup_teardown(damons_quiet_counts_only_without_idle_flags, make,
+						drop),
+		cmocka_unit_test_setup_teardown(only_nominated_memory_is_looked_at, make, drop),
+		cmocka_unit_test_setup_teardown(what_we_moved_is_ignored_for_a_round, make, drop),
+		cmocka_unit_test_setup_teardown(early_return_doubles_the_age_needed, make, drop),
+		cmocka_unit_test_setup_teardown(coming_home_for_room_is_no_early_return, make,
+						drop),
+		cmocka_unit_test_setup_teardown(what_was_refused_has_to_age_again, make, drop),
+		cmocka_unit_test_setup_teardown(the_oldest_go_first_and_no_more_than_asked, make,
+						drop),
+		cmocka_unit_test_setup_teardown(hot_pages_come_home_before_others, make, drop),
+		cmocka_unit_test_setup_teardown(sums_add_up, make, drop),
+		cmocka_unit_test(state_of_a_tebibyte_fits_its_budget),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

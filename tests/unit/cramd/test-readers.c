@@ -1,0 +1,539 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The readers of procfs and sysfs, on lines as kernels print them and on damaged ones, and on a
+ * recorded host below a root prefix.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cramd/sense/nodes.h"
+#include "cramd/sense/pages.h"
+#include "cramd/sense/proc.h"
+#include "cramd/sense/qemu.h"
+#include "cramd/sense/ramblock.h"
+
+static void numbers_are_read_strictly(void **state)
+{
+	static const struct {
+		const char *text;
+		unsigned int base;
+		int result;
+		uint64_t value;
+	} cases[] = {
+		{ "0", 10, 0, 0 },
+		{ "18446744073709551615", 10, 0, UINT64_MAX },
+		{ "18446744073709551616", 10, -ERANGE, 0 },
+		{ "ffffffffffffffff", 16, 0, UINT64_MAX },
+		{ "10000000000000000", 16, -ERANGE, 0 },
+		{ "-1", 10, -EBADMSG, 0 },
+		{ "+1", 10, -EBADMSG, 0 },
+		{ " 1", 10, -EBADMSG, 0 },
+		{ "", 10, -EBADMSG, 0 },
+		{ "g", 16, -EBADMSG, 0 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		const char *p = cases[i].text;
+		uint64_t value = 77;
+
+		assert_int_equal(parse_u64(&p, cases[i].base, &value), cases[i].result);
+		if (cases[i].result == 0)
+			assert_int_equal(value, cases[i].value);
+		else
+			assert_int_equal(value, 77);
+	}
+}
+
+static void node_lists_are_read(void **state)
+{
+	uint64_t mask = 99;
+
+	(void)state;
+	assert_int_equal(parse_node_list("0-1,4\n", &mask), 0);
+	assert_int_equal(mask, 0x13);
+	assert_int_equal(parse_node_list("\n", &mask), 0);
+	assert_int_equal(mask, 0);
+	assert_int_equal(parse_node_list("63", &mask), 0);
+	assert_int_equal(mask, UINT64_C(1) << 63);
+	mask = 99;
+	assert_int_equal(parse_node_list("64", &mask), -ERANGE);
+	assert_int_equal(parse_node_list("3-1", &mask), -EBADMSG);
+	assert_int_equal(parse_node_list("1,", &mask), -EBADMSG);
+	assert_int_equal(parse_node_list("1;2", &mask), -EBADMSG);
+	assert_int_equal(parse_node_list("0-18446744073709551615", &mask), -ERANGE);
+	assert_int_equal(mask, 99);
+}
+
+static void maps_lines_are_read(void **state)
+{
+	struct proc_map map;
+
+	(void)state;
+	assert_int_equal(
+		proc_parse_map("7f2e4c000000-7f2e54000000 rw-s 00200000 00:01 1027          "
+			       "             /memfd:memory-backend-memfd (deleted)",
+			       &map),
+		0);
+	assert_int_equal(map.start, 0x7f2e4c000000);
+	assert_int_equal(map.end, 0x7f2e54000000);
+	assert_int_equal(map.offset, 0x200000);
+	assert_int_equal(map.inode, 1027);
+	assert_int_equal(map.dev_minor, 1);
+	assert_true(map.readable && map.writable && map.shared);
+	assert_string_equal(map.name, "/memfd:memory-backend-memfd (deleted)");
+
+	assert_int_equal(proc_parse_map("7f0000000000-7f0000001000 r--p 00000000 00:00 0 ", &map),
+			 0);
+	assert_string_equal(map.name, "");
+	assert_false(map.writable || map.shared);
+
+	/* A name longer than what is kept is cut, not an error. */
+	{
+		char line[1024];
+
+		snprintf(line, sizeof(line), "1000-2000 r--p 00000000 fe:01 7 /%0*d", 500, 7);
+		assert_int_equal(proc_parse_map(line, &map), 0);
+		assert_int_equal(strlen(map.name), sizeof(map.name) - 1);
+	}
+}
+
+static void damaged_maps_lines_are_refused(void **state)
+{
+	static const char *const lines[] = {
+		"",
+		"7f2e4c000000",
+		"7f2e4c000000-",
+		"2000-1000 rw-p 00000000 00:00 0",
+		"1000-1000 rw-p 00000000 00:00 0",
+		"1000-2000 rw-p",
+		"1000-2000 rw",
+		"1000-2000 rw-p 00000000 00:00",
+		"1000-2000 rw-p 00000000 00:00 x",
+		"1000-2000 rw-p zz 00:00 0",
+		"1000-2000 rw-p 00000000 ffffffffff:00 0",
+		"ffffffffffffffffff-2000 rw-p 00000000 00:00 0",
+	};
+	struct proc_map map = { .start = 42 };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++)
+		assert_int_equal(proc_parse_map(lines[i], &map), -EBADMSG);
+	assert_int_equal(map.start, 42);
+}
+
+static void numa_maps_lines_are_read(void **state)
+{
+	struct proc_numa numa;
+
+	(void)state;
+	assert_int_equal(
+		proc_parse_numa("7fc273fff000 default file=/memfd:memory-backend-memfd\\040"
+				"(deleted) dirty=12316 active=0 N0=12300 N1=16 "
+				"kernelpagesize_kB=4",
+				&numa),
+		0);
+	assert_int_equal(numa.start, 0x7fc273fff000);
+	assert_int_equal(numa.mode, PROC_MPOL_DEFAULT);
+	assert_int_equal(numa.pages[0], 12300);
+	assert_int_equal(numa.pages[1], 16);
+	assert_int_equal(numa.page_size, 4096);
+
+	assert_int_equal(
+		proc_parse_numa("1000 bind:0-1 anon=3 dirty=3 N1=3 kernelpagesize_kB=4", &numa), 0);
+	assert_int_equal(numa.mode, PROC_MPOL_BIND);
+	assert_int_equal(numa.nodes, 3);
+
+	assert_int_equal(
+		proc_parse_numa("1000 bind=static:2 huge N2=4 kernelpagesize_kB=2048", &numa), 0);
+	assert_int_equal(numa.mode_flags, 1 << 15); /* MPOL_F_STATIC_NODES */
+	assert_int_equal(numa.nodes, 4);
+	assert_true(numa.huge);
+	assert_int_equal(numa.page_size, 2U << 20);
+
+	assert_int_equal(proc_parse_numa("1000 prefer (many):0,2 N0=1", &numa), 0);
+	assert_int_equal(numa.mode, PROC_MPOL_PREFERRED_MANY);
+	assert_int_equal(numa.nodes, 5);
+	assert_int_equal(proc_parse_numa("1000 weighted interleave:0-3", &numa), 0);
+	assert_int_equal(numa.mode, PROC_MPOL_WEIGHTED_INTERLEAVE);
+	assert_int_equal(proc_parse_numa("1000 local", &numa), 0);
+	assert_int_equal(numa.mode, PROC_MPOL_LOCAL);
+}
+
+static void damaged_numa_maps_lines_are_refused(void **state)
+{
+	static const struct {
+		const char *line;
+		int result;
+	} cases[] = {
+		{ "", -EBADMSG },
+		{ "xyz default", -EBADMSG },
+		{ "1000", -EBADMSG },
+		{ "1000 no-such-policy N0=1", -EBADMSG },
+		{ "1000 default N0=", -EBADMSG },
+		{ "1000 default N0=1x", -EBADMSG },
+		{ "1000 default N64=1", -ERANGE },
+		{ "1000 bind:99 N0=1", -ERANGE },
+		{ "1000 default N0=1 kernelpagesize_kB=99999999999999999", -EBADMSG },
+	};
+	struct proc_numa numa;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+		assert_int_equal(proc_parse_numa(cases[i].line, &numa), cases[i].result);
+}
+
+static const char json_cmdline[] =
+	"/usr/bin/qemu-system-x86_64\0-name\0guest=db,,1,debug-threads=on\0-m\0size=131072k\0"
+	"-object\0{\"qom-type\":\"memory-backend-memfd\",\"id\":\"pc.ram\",\"share\":true,"
+	"\"size\":134217728,\"host-nodes\":[0],\"policy\":\"bind\"}\0"
+	"-overcommit\0mem-lock=off\0-uuid\0C7A5FDBD-edaf-9455-926A-d65c16db1809\0"
+	"-accel\0kvm\0-device\0{\"driver\":\"virtio-net-pci\"}";
+
+static void libvirts_command_line_is_read(void **state)
+{
+	struct qemu_cmdline c;
+
+	(void)state;
+	assert_int_equal(qemu_cmdline_parse(json_cmdline, sizeof(json_cmdline), &c), 0);
+	assert_string_equal(c.name, "db,1");
+	assert_string_equal(c.uuid, "c7a5fdbd-edaf-9455-926a-d65c16db1809");
+	assert_int_equal(c.ram_size, 128U << 20);
+	assert_int_equal(c.n_backends, 1);
+	assert_int_equal(c.backends[0].type, QEMU_BACKEND_MEMFD);
+	assert_int_equal(c.backends[0].size, 128U << 20);
+	assert_int_equal(c.backends[0].host_nodes, 1);
+	assert_string_equal(c.backends[0].policy, "bind");
+	assert_true(c.kvm);
+	assert_false(c.locked || c.vfio || c.vdpa || c.confidential || c.vhost_user);
+}
+
+static void what_forbids_tiering_is_found_on_the_command_line(void **state)
+{
+	static const char locked[] = "qemu-system-x86_64\0-overcommit\0mem-lock=on";
+	static const char vfio[] = "qemu-system-x86_64\0-device\0vfio-pci,host=01:00.0";
+	static const char vfio_json[] =
+		"qemu-system-x86_64\0-device\0{\"driver\":\"vfio-pci\",\"host\":\"0000:01:00.0\"}";
+	static const char sev[] = "qemu-system-x86_64\0-object\0sev-guest,id=sev0,cbitpos=51";
+	static const char vhost[] = "qemu-system-x86_64\0-device\0vhost-user-fs-pci,tag=x";
+	static const char huge[] = "qemu-system-x86_64\0-object\0memory-backend-memfd,id=a,size=2M,"
+				   "hugetlb=on,share=on";
+	struct qemu_cmdline c;
+
+	(void)state;
+	assert_int_equal(qemu_cmdline_parse(locked, sizeof(locked), &c), 0);
+	assert_true(c.locked);
+	assert_int_equal(qemu_cmdline_parse(vfio, sizeof(vfio), &c), 0);
+	assert_true(c.vfio);
+	assert_int_equal(qemu_cmdline_parse(vfio_json, sizeof(vfio_json), &c), 0);
+	assert_true(c.vfio);
+	assert_int_equal(qemu_cmdline_parse(sev, sizeof(sev), &c), 0);
+	assert_true(c.confidential);
+	assert_int_equal(qemu_cmdline_parse(vhost, sizeof(vhost), &c), 0);
+	assert_true(c.vhost_user);
+	assert_int_equal(qemu_cmdline_parse(huge, sizeof(huge), &c), 0);
+	assert_true(c.n_backends == 1 && c.backends[0].hugetlb);
+}
+
+static void damaged_command_lines_are_refused(void **state)
+{
+	static const char no_size[] = "qemu\0-object\0{\"qom-type\":\"memory-backend-ram\","
+				      "\"id\":\"a\"}";
+	static const char negative[] = "qemu\0-object\0{\"qom-type\":\"memory-backend-ram\","
+				       "\"id\":\"a\",\"size\":-1}";
+	static const char no_json[] = "qemu\0-object\0{\"qom-type\":";
+	static const char bad_uuid[] = "qemu\0-uuid\0not-a-uuid";
+	static const char bad_node[] = "qemu\0-object\0{\"qom-type\":\"memory-backend-ram\","
+				       "\"id\":\"a\",\"size\":4096,\"host-nodes\":[64]}";
+	static const char cut[] = { 'q', 'e', 'm', 'u', 0, '-', 'm', 0, '1', '2' };
+	struct qemu_cmdline c;
+
+	(void)state;
+	assert_int_equal(qemu_cmdline_parse(no_size, sizeof(no_size), &c), -EBADMSG);
+	assert_int_equal(qemu_cmdline_parse(negative, sizeof(negative), &c), -EBADMSG);
+	assert_int_equal(qemu_cmdline_parse(no_json, sizeof(no_json), &c), -EBADMSG);
+	assert_int_equal(qemu_cmdline_parse(bad_uuid, sizeof(bad_uuid), &c), -EBADMSG);
+	assert_int_equal(qemu_cmdline_parse(bad_node, sizeof(bad_node), &c), -EBADMSG);
+	assert_int_equal(qemu_cmdline_parse(cut, sizeof(cut), &c), -EBADMSG);
+}
+
+/* ------------------------------------------------------------------ a recorded host */
+
+struct fixture {
+	char dir[64];
+	struct sysroot root;
+};
+
+static void put(const struct fixture *f, const char *path, const void *data, size_t size)
+{
+	char full[512], *slash;
+	int fd;
+
+	snprintf(full, sizeof(full), "%s%s", f->dir, path);
+	for (slash = strchr(full + strlen(f->dir) + 1, '/'); slash;
+	     slash = strchr(slash + 1, '/')) {
+		*slash = '\0';
+		mkdir(full, 0755);
+		*slash = '/';
+	}
+	fd = open(full, O_WRONLY | O_CREAT | O_TRUNC, 0644);
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, data, size), size);
+	close(fd);
+}
+
+static void put_text(const struct fixture *f, const char *path, const char *text)
+{
+	put(f, path, text, strlen(text));
+}
+
+static int make_host(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+
+	strcpy(f->dir, "/tmp/cramd-host.XXXXXX");
+	assert_non_null(mkdtemp(f->dir));
+	put_text(f, "/sys/devices/system/node/online", "0-1\n");
+	put_text(f, "/sys/devices/system/node/has_memory", "0-1\n");
+	put_text(f, "/sys/devices/system/node/has_cpu", "0\n");
+	put_text(f, "/sys/devices/system/node/node0/meminfo",
+		 "Node 0 MemTotal:        1014660 kB\nNode 0 MemFree:          700000 kB\n");
+	put_text(f, "/sys/devices/system/node/node1/meminfo",
+		 "Node 1 MemTotal:         524288 kB\nNode 1 MemFree:          520000 kB\n");
+	put_text(f, "/sys/devices/system/node/node0/distance", "10 20\n");
+	put_text(f, "/sys/devices/system/node/node1/distance", "20 10\n");
+	put_text(f, "/proc/7/maps",
+		 "55d000000000-55d000100000 r-xp 00000000 fe:01 99 /usr/bin/qemu-system-x86_64\n"
+		 "7f0000000000-7f0008000000 rw-s 00000000 00:01 1027 /memfd:memory-backend-memfd "
+		 "(deleted)\n"
+		 "7f1000000000-7f1000021000 rw-p 00000000 00:00 0 \n");
+	put_text(f, "/proc/7/status",
+		 "Name:\tqemu\nState:\tS (sleeping)\nVmLck:\t       0 kB\n"
+		 "VmPin:\t       0 kB\nVmRSS:\t  123456 kB\n"
+		 "Mems_allowed:\t3\nMems_allowed_list:\t0-1\n");
+	put_text(f, "/proc/7/stat", "7 (qemu) x) S 1 7 7 0 -1 0 0 0 0 0 0 0 0 0 20 0 4 0 4711 0\n");
+	put_text(f, "/proc/7/cgroup", "0::/machine/qemu-1-db.libvirt-qemu\n");
+	put(f, "/proc/7/cmdline", json_cmdline, sizeof(json_cmdline));
+	assert_int_equal(sysroot_open(f->dir, &f->root), 0);
+	*state = f;
+	return 0;
+}
+
+static int drop_host(void **state)
+{
+	struct fixture *f = *state;
+	char command[128];
+
+	sysroot_close(&f->root);
+	snprintf(command, sizeof(command), "rm -rf %s", f->dir);
+	assert_int_equal(system(command), 0);
+	free(f);
+	return 0;
+}
+
+static void a_recorded_hosts_nodes_are_read(void **state)
+{
+	const struct fixture *f = *state;
+	struct nodes nodes;
+
+	assert_int_equal(nodes_read(&f->root, &nodes), 0);
+	assert_int_equal(nodes.n, 2);
+	assert_true(nodes.v[0].has_cpu && !nodes.v[1].has_cpu && nodes.v[1].has_memory);
+	assert_int_equal(nodes.v[1].total, 524288U * 1024);
+	assert_int_equal(nodes.v[0].distance[1], 20);
+	assert_non_null(nodes_find(&nodes, 1));
+	assert_null(nodes_find(&nodes, 2));
+}
+
+static void damaged_node_files_are_refused(void **state)
+{
+	const struct fixture *f = *state;
+	struct nodes nodes = { .n = 42 };
+
+	put_text(f, "/sys/devices/system/node/node1/meminfo", "Node 1 MemTotal: many kB\n");
+	assert_int_equal(nodes_read(&f->root, &nodes), -EBADMSG);
+	put_text(f, "/sys/devices/system/node/node1/meminfo",
+		 "Node 1 MemTotal: 4 kB\nNode 1 MemFree: 4 kB\n");
+	put_text(f, "/sys/devices/system/node/node1/distance", "20 ten\n");
+	assert_int_equal(nodes_read(&f->root, &nodes), -EBADMSG);
+	put_text(f, "/sys/devices/system/node/online", "0-99\n");
+	assert_int_equal(nodes_read(&f->root, &nodes), -ERANGE);
+	assert_int_equal(nodes.n, 42);
+}
+
+static void a_recorded_process_is_read(void **state)
+{
+	const struct fixture *f = *state;
+	struct proc_status status;
+	char cgroup[64], tiny[8];
+	uint64_t start;
+
+	assert_int_equal(proc_read_status(&f->root, 7, &status), 0);
+	assert_int_equal(status.state, 'S');
+	assert_int_equal(status.mems_allowed, 3);
+	assert_int_equal(status.rss, 123456U * 1024);
+	/* The command's name holds a blank and a parenthesis. */
+	assert_int_equal(proc_read_start_time(&f->root, 7, &start), 0);
+	assert_int_equal(start, 4711);
+	assert_int_equal(proc_read_cgroup(&f->root, 7, cgroup, sizeof(cgroup)), 0);
+	assert_string_equal(cgroup, "/machine/qemu-1-db.libvirt-qemu");
+	assert_int_equal(proc_read_cgroup(&f->root, 7, tiny, sizeof(tiny)), -EBADMSG);
+	assert_int_equal(proc_read_status(&f->root, 8, &status), -ENOENT);
+	put_text(f, "/proc/7/status", "State:\tS\n");
+	assert_int_equal(proc_read_status(&f->root, 7, &status), -EBADMSG);
+	put_text(f, "/proc/7/stat", "7 (qemu) S 1 7\n");
+	assert_int_equal(proc_read_start_time(&f->root, 7, &start), -EBADMSG);
+}
+
+static int find_blocks(const struct fixture *f, struct ramblocks *blocks)
+{
+	struct qemu_cmdline c;
+
+	assert_int_equal(qemu_cmdline_parse(json_cmdline, sizeof(json_cmdline), &c), 0);
+	return ramblocks_find(&f->root, 7, &c, blocks);
+}
+
+static void a_memfd_guests_ram_is_found(void **state)
+{
+	struct ramblocks blocks;
+
+	assert_int_equal(find_blocks(*state, &blocks), 0);
+	assert_int_equal(blocks.n, 1);
+	assert_true(blocks.v[0].memfd);
+	assert_int_equal(blocks.v[0].start, 0x7f0000000000);
+	assert_int_equal(blocks.v[0].inode, 1027);
+	assert_int_equal(blocks.v[0].policy, PROC_MPOL_BIND);
+	assert_int_equal(blocks.v[0].policy_nodes, 1);
+}
+
+static void ram_that_is_not_mapped_yet_is_said_so(void **state)
+{
+	struct fixture *f = *state;
+	struct ramblocks blocks;
+
+	put_text(f, "/proc/7/maps", "7f1000000000-7f1000021000 rw-p 00000000 00:00 0 \n");
+	assert_int_equal(find_blocks(f, &blocks), -ENOENT);
+}
+
+static void two_mappings_that_could_be_ram_are_not_guessed_at(void **state)
+{
+	struct fixture *f = *state;
+	struct qemu_cmdline c = { .ram_size = 64 << 10 };
+	struct ramblocks blocks;
+
+	put_text(f, "/proc/7/maps",
+		 "1000000-1010000 rw-p 00000000 00:00 0 \n"
+		 "2000000-2010000 rw-p 00000000 00:00 0 \n");
+	assert_int_equal(ramblocks_find(&f->root, 7, &c, &blocks), -ENOTUNIQ);
+	put_text(f, "/proc/7/maps", "1000000-1010000 rw-p 00000000 00:00 0 \n");
+	assert_int_equal(ramblocks_find(&f->root, 7, &c, &blocks), 0);
+	assert_false(blocks.v[0].memfd);
+}
+
+static void a_line_longer_than_any_reader_takes_is_an_error(void **state)
+{
+	struct fixture *f = *state;
+	struct ramblocks blocks;
+	char *line = malloc(10000);
+
+	memset(line, 'x', 9998);
+	line[9998] = '\n';
+	line[9999] = '\0';
+	put_text(f, "/proc/7/maps", line);
+	free(line);
+	assert_int_equal(find_blocks(f, &blocks), -E2BIG);
+}
+
+static void idle_flags_follow_the_folios_first_frame(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t entries[4], heads[4], flags[1024] = {}, bitmap[16] = {};
+	struct page_idle idle;
+	bool is_idle[4];
+
+	/* Frames 512..514 are one folio, 600 stands alone; the third page is not present. */
+	flags[512] = UINT64_C(1) << 15;
+	flags[513] = UINT64_C(1) << 16;
+	flags[514] = UINT64_C(1) << 16;
+	put(f, "/proc/kpageflags", flags, sizeof(flags));
+	put(f, "/sys/kernel/mm/page_idle/bitmap", bitmap, sizeof(bitmap));
+	assert_int_equal(page_idle_open(&f->root, &idle), 0);
+	entries[0] = PAGEMAP_PRESENT | 513;
+	entries[1] = PAGEMAP_PRESENT | 514;
+	entries[2] = 0;
+	entries[3] = PAGEMAP_PRESENT | 600;
+	assert_int_equal(page_idle_heads(&idle, entries, 4, heads), 0);
+	assert_int_equal(heads[0], 512);
+	assert_int_equal(heads[1], 512);
+	assert_int_equal(heads[2], 0);
+	assert_int_equal(heads[3], 600);
+	heads[3] = 0;
+	assert_int_equal(page_idle_mark(&idle, heads, 4), 0);
+	heads[3] = 600;
+	assert_int_equal(page_idle_check(&idle, heads, 4, is_idle), 0);
+	assert_true(is_idle[0] && is_idle[1]);
+	assert_false(is_idle[2] || is_idle[3]);
+	/* Without the capability every frame reads as 0: an error, not "frame 0". */
+	entries[0] = PAGEMAP_PRESENT;
+	assert_int_equal(page_idle_heads(&idle, entries, 1, heads), -EPERM);
+	page_idle_close(&idle);
+}
+
+static void pressure_is_read(void **state)
+{
+	struct fixture *f = *state;
+	struct pressure p;
+
+	put_text(f, "/proc/pressure/memory",
+		 "some avg10=1.25 avg60=0.00 avg300=0.00 total=456\n"
+		 "full avg10=0.50 avg60=0.00 avg300=0.00 total=123\n");
+	assert_int_equal(pressure_read(&f->root, "/proc/pressure/memory", &p), 0);
+	assert_int_equal(p.some_avg10, 125);
+	assert_int_equal(p.full_total, 123);
+	put_text(f, "/proc/pressure/memory", "some avg10=x\n");
+	assert_int_equal(pressure_read(&f->root, "/proc/pressure/memory", &p), -EBADMSG);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(numbers_are_read_strictly),
+		cmocka_unit_test(node_lists_are_read),
+		cmocka_unit_test(maps_lines_are_read),
+		cmocka_unit_test(damaged_maps_lines_are_refused),
+		cmocka_unit_test(numa_maps_lines_are_read),
+		cmocka_unit_test(damaged_numa_maps_lines_are_refused),
+		cmocka_unit_test(libvirts_command_line_is_read),
+		cmocka_unit_test(what_forbids_tiering_is_found_on_the_command_line),
+		cmocka_unit_test(damaged_command_lines_are_refused),
+		cmocka_unit_test_setup_teardown(a_recorded_hosts_nodes_are_read, make_host,
+						drop_host),
+		cmocka_unit_test_setup_teardown(damaged_node_files_are_refused, make_host,
+						drop_host),
+		cmocka_unit_test_setup_teardown(a_recorded_process_is_read, make_host, drop_host),
+		cmocka_unit_test_setup_teardown(a_memfd_guests_ram_is_found, make_host, drop_host),
+		cmocka_unit_test_setup_teardown(ram_that_is_not_mapped_yet_is_said_so, make_host,
+						drop_host),
+		cmocka_unit_test_setup_teardown(two_mappings_that_could_be_ram_are_not_guessed_at,
+						make_host, drop_host),
+		cmocka_unit_test_setup_teardown(a_line_longer_than_any_reader_takes_is_an_error,
+						make_host, drop_host),
+		cmocka_unit_test_setup_teardown(idle_flags_follow_the_folios_first_frame, make_host,
+						drop_host),
+		cmocka_unit_test_setup_teardown(pressure_is_read, make_host, drop_host),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,272 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The real server side of the sockets with reports of synthetic VMs behind it: what cramctl and
+ * cram-exporter are tested and measured against where no VM can run. Not the agent.
+ *
+ *   statusd DIR N      listens on DIR/status and DIR/control, N VMs; prints "ready"; ends on EOF
+ */
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "protocol/model.h"
+#include "protocol/protocol.h"
+#include "util/cleanup.h"
+
+#include "synthetic.h"
+
+#define MAX_PEERS 64
+
+struct state {
+	struct cram_host_report host;
+	struct cram_node_report node;
+	struct cram_vm_report *vms;
+	unsigned int n;
+};
+
+static struct cram_vm_report *find(struct cram_call *call, struct state *s,
+				   struct json_object *parameters)
+{
+	const char *name = NULL;
+
+	cram_param_text(parameters, "vm", &name, NULL);
+	for (unsigned int i = 0; name && i < s->n; i++)
+		if (strcmp(s->vms[i].name, name) == 0 || strcmp(s->vms[i].uuid, name) == 0)
+			return &s->vms[i];
+	{
+		struct json_object *o = json_object_new_object();
+
+		json_object_object_add(o, "vm", json_object_new_string(name ? name : ""));
+		cram_call_error(call, CRAM_ERR_VM_NOT_FOUND, o);
+	}
+	return NULL;
+}
+
+#define HANDLER(name)                                                                           \
+	static int name(struct cram_call *call, struct json_object *parameters, void *userdata, \
+			struct cram_error *err)
+
+HANDLER(get_status)
+{
+	struct state *s = userdata;
+
+	(void)parameters;
+	(void)err;
+	return cram_call_reply(call, cram_reply_status(&s->host, &s->node, 1));
+}
+
+HANDLER(list_vms)
+{
+	struct state *s = userdata;
+
+	(void)parameters;
+	(void)err;
+	return cram_call_reply(call, cram_reply_vms(s->vms, s->n));
+}
+
+HANDLER(show_vm)
+{
+	struct cram_vm_report *vm = find(call, userdata, parameters);
+	struct cram_setting_report set = { "mode", "auto", "xml" };
+
+	(void)err;
+	return vm ? cram_call_reply(call, cram_reply_vm(vm, &set, 1)) : 0;
+}
+
+HANDLER(explain_vm)
+{
+	struct cram_vm_report *vm = find(call, userdata, parameters);
+	struct cram_reason_report reason = { "cold", "DRAM bytes", GiB, 120 };
+
+	(void)err;
+	return vm ? cram_call_reply(call, cram_reply_explain(vm, &reason, 1)) : 0;
+}
+
+HANDLER(list_nodes)
+{
+	struct state *s = userdata;
+
+	(void)parameters;
+	(void)err;
+	return cram_call_reply(call, cram_reply_nodes(&s->node, 1));
+}
+
+HANDLER(check)
+{
+	struct cram_check_report f[2] = {
+		{ "info", "host", "gain", "memory that could move", 5 * GiB },
+		{ "error", "host", "no-tier", "there is no slower node; add one", 0 },
+	};
+
+	(void)parameters;
+	(void)userdata;
+	(void)err;
+	return cram_call_reply(call, cram_reply_check(f, 2));
+}
+
+HANDLER(monitor)
+{
+	struct cram_event_report e = {
+		.time_us = 1, .type = "moved", .name = "vm-0", .text = "out", .bytes = MiB
+	};
+
+	(void)parameters;
+	(void)userdata;
+	(void)err;
+	for (int i = 0; i < 3; i++) {
+		struct json_object *o = json_object_new_object();
+
+		json_object_object_add(o, "event", cram_encode_as(event, &e));
+		cram_call_notify(call, o);
+	}
+	return cram_call_reply(call, NULL);
+}
+
+HANDLER(get_metrics)
+{
+	struct state *s = userdata;
+
+	(void)parameters;
+	(void)err;
+	return cram_call_reply(call, cram_reply_metrics(&s->host, &s->node, 1, s->vms, s->n));
+}
+
+/* The limit takes effect at once and the memory follows only as far as DRAM lets it: vm-0 all. */
+HANDLER(set_quota)
+{
+	struct cram_set_request req;
+	struct cram_vm_report *vm;
+	uint64_t missing = 0;
+
+	if (cram_decode_set(parameters, &req, err) < 0)
+		return cram_call_fail(call, CRAM_ERR_INVALID_SETTING, err);
+	vm = find(call, userdata, parameters);
+	if (!vm)
+		return 0;
+	if (req.layer.set & (1U << CRAM_SET_QUOTA)) {
+		vm->quota = req.layer.quota;
+		if (strcmp(vm->name, "vm-0") == 0 && vm->tier_bytes > vm->quota)
+			vm->tier_bytes = vm->device_bytes = vm->device_bytes_upper = vm->quota;
+		else if (vm->tier_bytes > vm->quota)
+			missing = vm->tier_bytes - vm->quota;
+	}
+	return cram_call_reply(call, cram_reply_accepted(vm, missing, "in force"));
+}
+
+HANDLER(drain)
+{
+	struct cram_vm_report *vm = find(call, userdata, parameters);
+
+	(void)err;
+	return vm ? cram_call_reply(call, cram_reply_accepted(vm, vm->tier_bytes, "")) : 0;
+}
+
+HANDLER(nothing)
+{
+	(void)parameters;
+	(void)userdata;
+	(void)err;
+	return cram_call_reply(call, NULL);
+}
+
+HANDLER(reload)
+{
+	struct json_object *o = json_object_new_object();
+
+	(void)parameters;
+	(void)userdata;
+	(void)err;
+	json_object_object_add(o, "message",
+			       json_object_new_string("cramd.conf:3: no such option"));
+	return cram_call_error(call, CRAM_ERR_CONFIG_INVALID, o);
+}
+
+static const struct cram_method status_methods[] = {
+	{ "GetStatus", false, get_status },
+	{ "ListVms", false, list_vms },
+	{ "ShowVm", false, show_vm },
+	{ "ExplainVm", false, explain_vm },
+	{ "ListNodes", false, list_nodes },
+	{ "Check", false, check },
+	{ "Monitor", true, monitor },
+	{ "GetMetrics", false, get_metrics },
+	{ 0 },
+};
+
+static const struct cram_method control_methods[] = {
+	{ "SetQuota", false, set_quota },
+	{ "GetQuota", false, show_vm },
+	{ "Drain", false, drain },
+	{ "Pause", false, nothing },
+	{ "Resume", false, nothing },
+	{ "Reload", false, reload },
+	{ 0 },
+};
+
+static int listen_at(const char *dir, const char *name)
+{
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+
+	snprintf(sa.sun_path, sizeof(sa.sun_path), "%s/%s", dir, name);
+	if (fd < 0 || bind(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0 || listen(fd, 64) < 0) {
+		perror(sa.sun_path);
+		exit(1);
+	}
+	return fd;
+}
+
+int main(int argc, char **argv)
+{
+	struct state s = { .n = argc == 3 ? (unsigned int)atoi(argv[2]) : 0 };
+	const struct cram_service services[2] = {
+		{ CRAM_IFACE_STATUS, status_methods, &s },
+		{ CRAM_IFACE_CONTROL, control_methods, &s },
+	};
+	struct pollfd p[3 + MAX_PEERS];
+	struct cram_peer *peers[MAX_PEERS] = { 0 };
+
+	if (argc != 3)
+		return 2;
+	s.vms = calloc(s.n + 1, sizeof(*s.vms));
+	for (unsigned int i = 0; i < s.n; i++)
+		synthetic_vm(&s.vms[i], i);
+	synthetic_host(&s.host, &s.node, s.n);
+	p[0] = (struct pollfd){ .fd = STDIN_FILENO, .events = POLLIN };
+	p[1] = (struct pollfd){ .fd = listen_at(argv[1], "status"), .events = POLLIN };
+	p[2] = (struct pollfd){ .fd = listen_at(argv[1], "control"), .events = POLLIN };
+	for (int i = 0; i < MAX_PEERS; i++)
+		p[3 + i].fd = -1;
+	puts("ready");
+	fflush(stdout);
+	while (poll(p, 3 + MAX_PEERS, -1) >= 0 && !p[0].revents) {
+		for (int i = 0; i < MAX_PEERS; i++) {
+			if (p[3 + i].fd < 0 || !p[3 + i].revents ||
+			    cram_peer_io(peers[i], p[3 + i].fd, p[3 + i].revents,
+					 &p[3 + i].events) == 0)
+				continue;
+			close(p[3 + i].fd);
+			p[3 + i].fd = -1;
+			cram_peer_free(peers[i]);
+		}
+		for (int l = 0; l < 2; l++) {
+			for (int i = 0; p[1 + l].revents && i < MAX_PEERS; i++) {
+				if (p[3 + i].fd >= 0)
+					continue;
+				p[3 + i].fd = accept4(p[1 + l].fd, NULL, NULL, SOCK_NONBLOCK);
+				if (p[3 + i].fd >= 0 && cram_peer_new(&services[l], &peers[i]) < 0)
+					return 1;
+				p[3 + i].events = POLLIN;
+				break;
+			}
+		}
+	}
+	for (int i = 0; i < MAX_PEERS; i++)
+		if (p[3 + i].fd >= 0)
+			cram_peer_free(peers[i]);
+	free(s.vms);
+	return 0;
+}

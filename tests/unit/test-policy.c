@@ -1,0 +1,820 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The decision against its promises, on random hosts. The oracle for shares is written apart from
+ * the policy (a bisection of the water level, in floating point) and shares no code with it.
+ */
+#include <errno.h>
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "policy/policy.h"
+#include "policy/record.h"
+#include "policy/waterfill.h"
+#include "settings/settings.h"
+#include "util/size.h"
+
+#include "random.h"
+
+#define MAX_VMS 48
+
+static uint64_t allocations;
+void *__real_malloc(size_t n);
+void *__real_calloc(size_t n, size_t m);
+void *__real_realloc(void *p, size_t n);
+void *__wrap_malloc(size_t n);
+void *__wrap_calloc(size_t n, size_t m);
+void *__wrap_realloc(void *p, size_t n);
+
+void *__wrap_malloc(size_t n)
+{
+	allocations++;
+	return __real_malloc(n);
+}
+
+void *__wrap_calloc(size_t n, size_t m)
+{
+	allocations++;
+	return __real_calloc(n, m);
+}
+
+void *__wrap_realloc(void *p, size_t n)
+{
+	allocations++;
+	return __real_realloc(p, n);
+}
+
+struct host {
+	struct cram_record rec;
+	struct cram_vm_action actions[MAX_VMS];
+	struct cram_decision d;
+	struct cram_policy_workspace *ws;
+};
+
+static struct cram_policy_params params_of_table(void)
+{
+	struct cram_conf conf;
+
+	cram_conf_init(&conf);
+	return conf.host.policy;
+}
+
+static void host_free(struct host *h)
+{
+	free(h->rec.dram);
+	free(h->rec.tiers);
+	free(h->rec.vms);
+	cram_policy_workspace_free(h->ws);
+}
+
+/* One tier, one home node, VMs of all sizes; contended or not as the seed will have it. */
+static void host_random(struct host *h, uint64_t *rng, size_t n_vms)
+{
+	struct cram_record *r = &h->rec;
+	uint64_t cold_sum = 0, ram_sum = 0, capacity;
+
+	memset(h, 0, sizeof(*h));
+	r->params = params_of_table();
+	r->vms = calloc(n_vms, sizeof(*r->vms));
+	r->dram = calloc(1, sizeof(*r->dram));
+	r->tiers = calloc(1, sizeof(*r->tiers));
+	for (size_t i = 0; i < n_vms; i++) {
+		struct cram_vm_input *vm = &r->vms[i];
+		uint64_t ram = random_in(rng, 1, 64) * GiB, left;
+
+		vm->uuid = vm->name = "vm";
+		vm->mode = CRAM_MODE_AUTO;
+		vm->ram = vm->eligible = ram;
+		vm->weight = (uint32_t)random_in(rng, 1, 4) * (uint32_t)random_in(rng, 25, 250);
+		vm->cold_age_s = (uint32_t)random_in(rng, 1, 300);
+		vm->floor = random_in(rng, 0, 75) * ram / 100;
+		vm->quota =
+			random_in(rng, 0, 2) ? CRAM_UNLIMITED : random_in(rng, 0, ram / MiB) * MiB;
+		vm->hard_limit =
+			random_in(rng, 0, 2) ? CRAM_UNLIMITED : random_in(rng, 0, ram / MiB) * MiB;
+		vm->ratio_q16 = (uint32_t)random_in(rng, 8192, 65536);
+		vm->home_mask = 1;
+		vm->demote_tokens = vm->promote_tokens = 2 * GiB;
+		vm->dram = ram;
+		left = ram;
+		for (unsigned int b = CRAM_AGE_BUCKETS; b-- > 0;) {
+			vm->cold[b] = random_in(rng, 0, left / MiB / (b ? 8 : 1)) * MiB;
+			left -= vm->cold[b];
+		}
+		vm->accessed_bytes = ram / 4;
+		vm->ctl.first_seen_ms = 1;
+		cold_sum += ram / 2;
+		ram_sum += ram;
+	}
+	capacity = random_in(rng, cold_sum / 10 / MiB, cold_sum / MiB) * MiB;
+	*r->dram = (struct cram_dram_input){ .total = ram_sum + 64 * GiB, .free = 60 * GiB };
+	*r->tiers = (struct cram_tier_input){
+		.nid = 1,
+		.kind = CRAM_TIER_CRAM,
+		.budget = capacity,
+		.free = 1024 * TiB,
+		.accepting = true,
+	};
+	r->snap = (struct cram_snapshot){
+		.now_ms = 10000000,
+		.demote_tokens = 16 * GiB,
+		.promote_tokens = 16 * GiB,
+		.dram = r->dram,
+		.n_dram = 1,
+		.tiers = r->tiers,
+		.n_tiers = 1,
+		.vms = r->vms,
+		.n_vms = n_vms,
+	};
+	h->d.actions = h->actions;
+	assert_int_equal(cram_policy_workspace_reserve(&h->ws, n_vms), 0);
+}
+
+static void decide(struct host *h)
+{
+	assert_int_equal(cram_policy_decide(&h->rec.params, &h->rec.snap, h->ws, &h->d), 0);
+}
+
+/* ------------------------------------------------------------------ oracle */
+
+static void oracle(const double *demand, const double *weight, double *share, size_t n,
+		   double capacity)
+{
+	double lo = 0, hi = 0;
+
+	for (size_t i = 0; i < n; i++)
+		hi = fmax(hi, demand[i] / weight[i]);
+	for (int step = 0; step < 200; step++) {
+		double level = (lo + hi) / 2, sum = 0;
+
+		for (size_t i = 0; i < n; i++)
+			sum += fmin(demand[i], weight[i] * level);
+		if (sum > capacity)
+			hi = level;
+		else
+			lo = level;
+	}
+	for (size_t i = 0; i < n; i++)
+		share[i] = fmin(demand[i], weight[i] * hi);
+}
+
+static void shares_agree_with_the_oracle(void **state)
+{
+	uint64_t rng = random_seed("shares");
+	(void)state;
+
+	for (int round = 0; round < 2000; round++) {
+		size_t n = random_in(&rng, 1, MAX_VMS);
+		struct cram_claim c[MAX_VMS];
+		double demand[MAX_VMS], weight[MAX_VMS], share[MAX_VMS];
+		uint64_t capacity = random_u64(&rng) >> random_in(&rng, 4, 60), sum = 0;
+
+		for (size_t i = 0; i < n; i++) {
+			c[i].demand = random_u64(&rng) >> random_in(&rng, 8, 60);
+			c[i].weight = (uint32_t)random_in(&rng, 1, 10000);
+			c[i].id = (uint32_t)i;
+			demand[i] = (double)c[i].demand;
+			weight[i] = c[i].weight;
+		}
+		oracle(demand, weight, share, n, (double)capacity);
+		cram_waterfill(c, n, capacity);
+		for (size_t i = 0; i < n; i++) {
+			double want = share[c[i].id], off = fabs((double)c[i].grant - want);
+
+			sum += c[i].grant;
+			/* n bytes of rounding, and what a double loses above 2^53 */
+			if (off > (double)n + want * 1e-9)
+				fail_msg("round %d: claim %u got %" PRIu64 ", the oracle says %.0f",
+					 round, c[i].id, c[i].grant, want);
+		}
+		assert_true(sum <= capacity || sum == 0);
+	}
+}
+
+/* ------------------------------------------------------------------ safety */
+
+static uint64_t nasty(uint64_t *rng)
+{
+	switch (random_in(rng, 0, 5)) {
+	case 0:
+		return 0;
+	case 1:
+		return UINT64_MAX;
+	case 2:
+		return random_u64(rng);
+	case 3:
+		return random_in(rng, 0, 8192);
+	default:
+		return random_in(rng, 0, 64 * GiB);
+	}
+}
+
+/* A sane VM, then some of its numbers replaced by nonsense. */
+static void vm_nasty(struct cram_vm_input *vm, uint64_t *rng)
+{
+	uint64_t *const sizes[] = {
+		&vm->quota,
+		&vm->hard_limit,
+		&vm->floor,
+		&vm->home_mask,
+		&vm->ram,
+		&vm->eligible,
+		&vm->dram,
+		&vm->tier_bytes,
+		&vm->device_bytes,
+		&vm->swapped,
+		&vm->hot_bytes,
+		&vm->returned_bytes,
+		&vm->accessed_bytes,
+		&vm->demote_tokens,
+		&vm->promote_tokens,
+		&vm->ctl.first_seen_ms,
+		&vm->ctl.over_ms,
+		&vm->ctl.adjusted_ms,
+		&vm->ctl.backoff_until_ms,
+	};
+	uint32_t *const numbers[] = {
+		&vm->weight,	     &vm->returned_ms, &vm->ratio_q16, &vm->ctl.backoff_shift,
+		&vm->ctl.cold_age_s,
+	};
+
+	vm->mode = random_in(rng, 0, 3) ? CRAM_MODE_AUTO : (enum cram_mode)random_in(rng, 0, 2);
+	vm->flags = random_in(rng, 0, 3) ? 0 : (uint32_t)random_in(rng, 0, 15);
+	vm->tier = (int)random_in(rng, 0, 4) - 1;
+	vm->ctl.giving_back = random_in(rng, 0, 1);
+	vm->ctl.demoting = random_in(rng, 0, 1);
+	for (unsigned int i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++)
+		if (random_in(rng, 0, 9) == 0)
+			*sizes[i] = nasty(rng);
+	for (unsigned int i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
+		if (random_in(rng, 0, 9) == 0)
+			*numbers[i] = (uint32_t)nasty(rng);
+	for (unsigned int b = 0; b < CRAM_AGE_BUCKETS; b++)
+		if (random_in(rng, 0, 9) == 0)
+			vm->cold[b] = nasty(rng);
+}
+
+static void check_vm_limits(const struct cram_vm_input *vm, const struct cram_vm_action *a)
+{
+	unsigned __int128 ratio = vm->ratio_q16 ? vm->ratio_q16 : 65536;
+	unsigned __int128 device =
+		vm->device_bytes + ((unsigned __int128)a->demote_bytes * ratio >> 16);
+	unsigned __int128 touched = (unsigned __int128)vm->dram + vm->tier_bytes + vm->swapped;
+
+	assert_true(a->promote_bytes <= vm->tier_bytes);
+	assert_true(a->promote_hot_bytes <= vm->tier_bytes - a->promote_bytes);
+	assert_true(a->n_reasons <= CRAM_MAX_REASONS);
+	assert_true(a->state < CRAM_N_VM_STATES);
+	if (vm->flags & CRAM_VM_F_INCOMING)
+		assert_true(a->promote_bytes == 0 && a->promote_hot_bytes == 0);
+	if (a->demote_bytes == 0)
+		return;
+	assert_int_equal(vm->mode, CRAM_MODE_AUTO);
+	assert_int_equal(vm->flags, 0);
+	if (vm->quota != CRAM_UNLIMITED)
+		assert_true(device <= vm->quota);
+	assert_true(vm->hard_limit == CRAM_UNLIMITED ||
+		    (unsigned __int128)vm->tier_bytes + a->demote_bytes <= vm->hard_limit);
+	assert_true(vm->dram - a->demote_bytes >=
+		    (vm->floor < touched ? vm->floor : (uint64_t)touched));
+	assert_true(a->demote_bytes <= vm->dram && a->demote_bytes <= vm->eligible);
+	assert_true(a->demote_bytes <= vm->demote_tokens);
+}
+
+static void no_input_breaks_quota_floor_or_headroom(void **state)
+{
+	uint64_t rng = random_seed("safety"), demoting = 0;
+	(void)state;
+
+	for (int round = 0; round < 20000; round++) {
+		struct cram_dram_input dram[3];
+		struct cram_tier_input tiers[2];
+		struct cram_vm_input *vms;
+		struct host h;
+		size_t n = random_in(&rng, 1, 8);
+		unsigned __int128 out = 0, home = 0, room = 0, to_tier[2] = { 0 };
+
+		host_random(&h, &rng, n);
+		vms = h.rec.vms;
+		for (size_t i = 0; i < 3; i++)
+			dram[i] = (struct cram_dram_input){ .total = nasty(&rng),
+							    .free = nasty(&rng),
+							    .promote_rate = nasty(&rng) };
+		for (size_t i = 0; i < 2; i++)
+			tiers[i] =
+				(struct cram_tier_input){ .budget = nasty(&rng),
+							  .used_other = nasty(&rng),
+							  .free = nasty(&rng),
+							  .accepting = random_in(&rng, 0, 3) > 0 };
+		for (size_t i = 0; i < n; i++)
+			vm_nasty(&vms[i], &rng);
+		h.rec.snap = (struct cram_snapshot){
+			.now_ms = random_in(&rng, 0, 9) ? 10000000 : nasty(&rng),
+			.demote_tokens = nasty(&rng),
+			.promote_tokens = nasty(&rng),
+			.dram = dram,
+			.n_dram = random_in(&rng, 0, 3),
+			.tiers = tiers,
+			.n_tiers = random_in(&rng, 0, 2),
+			.vms = vms,
+			.n_vms = n,
+		};
+		decide(&h);
+		for (size_t i = 0; i < n; i++) {
+			check_vm_limits(&vms[i], &h.actions[i]);
+			out += h.actions[i].demote_bytes;
+			home += (unsigned __int128)h.actions[i].promote_bytes +
+				h.actions[i].promote_hot_bytes;
+			if (h.actions[i].demote_bytes == 0)
+				continue;
+			demoting++;
+			assert_in_range(vms[i].tier, 0, h.rec.snap.n_tiers - 1);
+			assert_true(tiers[vms[i].tier].accepting);
+			to_tier[vms[i].tier] += h.actions[i].demote_bytes;
+		}
+		for (size_t i = 0; i < h.rec.snap.n_dram; i++)
+			if (dram[i].free > h.d.headroom[i])
+				room += dram[i].free - h.d.headroom[i];
+		assert_true(home <= room);
+		assert_true(home <= h.rec.snap.promote_tokens);
+		assert_true(out <= h.rec.snap.demote_tokens);
+		for (size_t i = 0; i < 2; i++)
+			assert_true(to_tier[i] <= tiers[i].free);
+		host_free(&h);
+	}
+	/* A policy that never demotes would pass all of the above. */
+	assert_true(demoting > 1000);
+}
+
+static void a_round_allocates_nothing(void **state)
+{
+	uint64_t rng = random_seed("allocation"), before;
+	struct host h;
+	(void)state;
+
+	host_random(&h, &rng, MAX_VMS);
+	before = allocations;
+	for (int i = 0; i < 100; i++) {
+		decide(&h);
+		cram_record_advance(&h.rec, &h.d, 2000);
+	}
+	assert_int_equal(allocations, before);
+	host_free(&h);
+}
+
+/* ------------------------------------------------------------------ behaviour over rounds */
+
+static uint64_t moved(const struct host *h)
+{
+	return h->d.demote_bytes + h->d.promote_bytes;
+}
+
+static int converge(struct host *h)
+{
+	for (int i = 0; i < 3000; i++) {
+		decide(h);
+		if (moved(h) == 0 && i > 0)
+			return i;
+		/* The ages stand still: convergence is of the controller, not of the guest. */
+		cram_record_advance(&h->rec, &h->d, 0);
+		h->rec.snap.now_ms += 2000;
+	}
+	return -1;
+}
+
+/* What every VM could use, from the state before the first move. */
+static double first_demand(const struct cram_vm_input *vm)
+{
+	double ratio = vm->ratio_q16 / 65536.0, cold = 0, room;
+
+	for (unsigned int b = 0; b < CRAM_AGE_BUCKETS; b++)
+		if (cram_age_edge(b) >= vm->cold_age_s)
+			cold += (double)vm->cold[b];
+	room = fmin(cold, (double)(vm->dram - vm->floor));
+	if (vm->hard_limit != CRAM_UNLIMITED)
+		room = fmin(room, (double)vm->hard_limit);
+	room *= ratio;
+	return vm->quota != CRAM_UNLIMITED ? fmin(room, (double)vm->quota) : room;
+}
+
+static void hosts_converge_to_the_oracle_within_5_percent(void **state)
+{
+	uint64_t rng = random_seed("convergence"), contended = 0;
+	(void)state;
+
+	for (int round = 0; round < 150; round++) {
+		double demand[MAX_VMS], weight[MAX_VMS], share[MAX_VMS], sum = 0;
+		size_t n = random_in(&rng, 2, MAX_VMS);
+		struct host h;
+
+		host_random(&h, &rng, n);
+		for (size_t i = 0; i < n; i++) {
+			demand[i] = first_demand(&h.rec.vms[i]);
+			weight[i] = h.rec.vms[i].weight;
+			sum += demand[i];
+		}
+		contended += sum > (double)h.rec.tiers->budget;
+		oracle(demand, weight, share, n, (double)h.rec.tiers->budget);
+		if (converge(&h) < 0)
+			fail_msg("host %d still moves %" PRIu64 " bytes after 3000 rounds", round,
+				 moved(&h));
+		for (size_t i = 0; i < n; i++) {
+			double got = (double)h.rec.vms[i].device_bytes;
+			/* Nothing smaller than two ranges is acted on, whatever the share. */
+			double slack = 0.05 * share[i] + 4.0 * MiB;
+
+			if (fabs(got - share[i]) > slack)
+				fail_msg(
+					"host %d, VM %zu of %zu: %.0f MiB, the oracle says %.0f MiB",
+					round, i, n, got / MiB, share[i] / MiB);
+		}
+		host_free(&h);
+	}
+	assert_true(contended > 20);
+}
+
+static void a_shrunk_tier_converges_again_and_the_furthest_over_gives_first(void **state)
+{
+	uint64_t rng = random_seed("pressure");
+	(void)state;
+
+	for (int round = 0; round < 60; round++) {
+		size_t n = random_in(&rng, 3, MAX_VMS), first = 0;
+		uint64_t used = 0, worst = 0;
+		struct host h;
+
+		host_random(&h, &rng, n);
+		assert_true(converge(&h) >= 0);
+		for (size_t i = 0; i < n; i++)
+			used += h.rec.vms[i].device_bytes;
+		h.rec.tiers->budget = used / 2;
+		h.rec.snap.promote_tokens = 64 * MiB; /* scarce, so that order shows */
+		decide(&h);
+		for (size_t i = 0; i < n; i++) {
+			uint64_t over =
+				h.rec.vms[i].device_bytes > h.actions[i].fair_device_bytes
+					? h.rec.vms[i].device_bytes - h.actions[i].fair_device_bytes
+					: 0;
+
+			assert_int_equal(h.actions[i].demote_bytes, 0);
+			if (over > worst) {
+				worst = over;
+				first = i;
+			}
+		}
+		if (worst >= 64 * MiB)
+			assert_int_equal(h.actions[first].promote_bytes >> 20, 64);
+		h.rec.snap.promote_tokens = 16 * GiB;
+		h.rec.dram->free = 1024 * TiB;
+		assert_true(converge(&h) >= 0);
+		used = 0;
+		for (size_t i = 0; i < n; i++)
+			used += h.rec.vms[i].device_bytes;
+		assert_true(used <= h.rec.tiers->budget);
+		host_free(&h);
+	}
+}
+
+static void capacity_is_not_left_unused_while_someone_wants_it(void **state)
+{
+	uint64_t rng = random_seed("work conservation");
+	(void)state;
+
+	for (int round = 0; round < 150; round++) {
+		size_t n = random_in(&rng, 1, MAX_VMS);
+		double demand = 0, used = 0;
+		struct host h;
+
+		host_random(&h, &rng, n);
+		for (size_t i = 0; i < n; i++)
+			demand += first_demand(&h.rec.vms[i]);
+		assert_true(converge(&h) >= 0);
+		for (size_t i = 0; i < n; i++)
+			used += (double)h.rec.vms[i].device_bytes;
+		demand = fmin(demand, (double)h.rec.tiers->budget);
+		/* 1 % below a limit or of a target, or a range, is left per VM */
+		assert_true(used >= 0.98 * demand - (double)n * 4 * MiB);
+		host_free(&h);
+	}
+}
+
+static void more_weight_never_means_a_smaller_share(void **state)
+{
+	uint64_t rng = random_seed("monotone");
+	(void)state;
+
+	for (int round = 0; round < 500; round++) {
+		size_t n = random_in(&rng, 2, MAX_VMS), i;
+		uint64_t share, out;
+		struct host h;
+
+		host_random(&h, &rng, n);
+		h.rec.snap.demote_tokens = random_in(&rng, 1, 4096) * MiB;
+		i = random_in(&rng, 0, n - 1);
+		decide(&h);
+		share = h.actions[i].fair_device_bytes;
+		out = h.actions[i].demote_bytes;
+		h.rec.vms[i].weight *= (uint32_t)random_in(&rng, 2, 10);
+		decide(&h);
+		assert_true(h.actions[i].fair_device_bytes >= share);
+		assert_true(h.actions[i].demote_bytes >= out);
+		host_free(&h);
+	}
+}
+
+/* Sensing errs anew each round for every VM: ages by 5 %, device bytes by 0.25 %, both ways. */
+static void noise_moves_next_to_nothing(void **state)
+{
+	uint64_t rng = random_seed("noise");
+	(void)state;
+
+	for (int round = 0; round < 20; round++) {
+		struct cram_vm_input truth[MAX_VMS];
+		size_t n = random_in(&rng, 2, MAX_VMS);
+		uint64_t used = 0, traffic = 0;
+		struct host h;
+
+		host_random(&h, &rng, n);
+		assert_true(converge(&h) >= 0);
+		for (size_t i = 0; i < n; i++)
+			used += h.rec.vms[i].tier_bytes;
+		for (int step = 0; step < 300; step++) {
+			memcpy(truth, h.rec.vms, n * sizeof(*truth));
+			for (size_t i = 0; i < n; i++) {
+				struct cram_vm_input *vm = &h.rec.vms[i];
+
+				for (unsigned int b = 0; b < CRAM_AGE_BUCKETS; b++)
+					vm->cold[b] =
+						vm->cold[b] / 1000 * random_in(&rng, 950, 1050);
+				vm->device_bytes =
+					vm->device_bytes / 10000 * random_in(&rng, 9975, 10025);
+			}
+			decide(&h);
+			/* the first rounds settle on the new reading; after that nothing may swing
+			 */
+			if (step >= 20)
+				traffic += moved(&h);
+			memcpy(h.rec.vms, truth, n * sizeof(*truth));
+			cram_record_advance(&h.rec, &h.d, 0);
+			h.rec.snap.now_ms += 2000;
+		}
+		/* 280 rounds are over nine minutes */
+		if (traffic > used / 20 + n * 16 * MiB)
+			fail_msg("host %d: %" PRIu64 " MiB moved by noise alone, %" PRIu64
+				 " MiB are on the tier",
+				 round, traffic >> 20, used >> 20);
+		host_free(&h);
+	}
+}
+
+/* ------------------------------------------------------------------ the SLO controller */
+
+static void too_much_coming_back_raises_the_cold_age_then_stops_demotion(void **state)
+{
+	uint64_t rng = 1, until;
+	struct cram_vm_input *vm;
+	struct host h;
+	(void)state;
+
+	host_random(&h, &rng, 1);
+	vm = &h.rec.vms[0];
+	vm->cold_age_s = 0;
+	vm->quota = vm->hard_limit = CRAM_UNLIMITED;
+	vm->accessed_bytes = 10 * GiB; /* allows 20 MiB a minute */
+	vm->returned_ms = 2000;
+	decide(&h);
+	assert_int_equal(h.actions[0].cold_age_s, 120);
+	vm->ctl = h.actions[0].ctl;
+
+	h.rec.snap.now_ms += 120000;
+	vm->returned_bytes = 2 * MiB; /* 60 MiB a minute: too much, not grossly */
+	decide(&h);
+	assert_true(h.actions[0].cold_age_s > 120);
+	assert_true(h.actions[0].demote_bytes > 0);
+	vm->ctl = h.actions[0].ctl;
+
+	h.rec.snap.now_ms += 2000;
+	decide(&h); /* not again before the effect can be seen */
+	assert_int_equal(h.actions[0].cold_age_s, vm->ctl.cold_age_s);
+	vm->returned_bytes = 200 * MiB;
+	decide(&h);
+	assert_int_equal(h.actions[0].demote_bytes, 0);
+	assert_int_equal(h.actions[0].state, CRAM_VM_BACKOFF);
+	until = h.actions[0].ctl.backoff_until_ms;
+	assert_int_equal(until, h.rec.snap.now_ms + 60000);
+	vm->ctl = h.actions[0].ctl;
+
+	h.rec.snap.now_ms = until;
+	decide(&h); /* again at once: twice as long */
+	assert_int_equal(h.actions[0].ctl.backoff_until_ms, until + 120000);
+	vm->ctl = h.actions[0].ctl;
+	vm->returned_bytes = 0;
+	h.rec.snap.now_ms += 120000;
+	decide(&h);
+	assert_true(h.actions[0].demote_bytes > 0);
+	host_free(&h);
+}
+
+static void a_quiet_vm_gets_a_lower_cold_age_down_to_the_minimum(void **state)
+{
+	uint64_t rng = 2;
+	struct cram_vm_input *vm;
+	struct host h;
+	(void)state;
+
+	host_random(&h, &rng, 1);
+	vm = &h.rec.vms[0];
+	vm->cold_age_s = 0;
+	vm->returned_ms = 2000;
+	vm->tier_bytes = vm->device_bytes = GiB;
+	for (int i = 0; i < 5000; i++) {
+		decide(&h);
+		assert_true(h.actions[0].cold_age_s >= h.rec.params.cold_age_min_s);
+		vm->ctl = h.actions[0].ctl;
+		h.rec.snap.now_ms += 2000;
+	}
+	assert_int_equal(h.actions[0].cold_age_s, h.rec.params.cold_age_min_s);
+	host_free(&h);
+}
+
+static void a_new_vm_waits_one_cold_age(void **state)
+{
+	uint64_t rng = 3;
+	struct cram_vm_input *vm;
+	struct host h;
+	(void)state;
+
+	host_random(&h, &rng, 1);
+	vm = &h.rec.vms[0];
+	vm->ctl = (struct cram_vm_ctl){ 0 };
+	vm->quota = vm->hard_limit = CRAM_UNLIMITED;
+	vm->cold_age_s = 100;
+	decide(&h);
+	assert_int_equal(h.actions[0].demote_bytes, 0);
+	assert_int_equal(h.actions[0].state, CRAM_VM_WAITING);
+	vm->ctl = h.actions[0].ctl;
+	h.rec.snap.now_ms += 99999;
+	decide(&h);
+	assert_int_equal(h.actions[0].demote_bytes, 0);
+	h.rec.snap.now_ms += 1;
+	decide(&h);
+	assert_true(h.actions[0].demote_bytes > 0);
+	host_free(&h);
+}
+
+static void the_kernels_limit_keeps_the_quota_if_the_agent_dies(void **state)
+{
+	uint64_t rng = random_seed("kernel limit");
+	(void)state;
+
+	for (int round = 0; round < 300; round++) {
+		size_t n = random_in(&rng, 1, MAX_VMS);
+		struct host h;
+
+		host_random(&h, &rng, n);
+		decide(&h);
+		for (size_t i = 0; i < n; i++) {
+			const struct cram_vm_input *vm = &h.rec.vms[i];
+			uint64_t limit = h.actions[i].kernel_limit;
+
+			assert_true(limit <= vm->hard_limit);
+			if (vm->quota != CRAM_UNLIMITED)
+				assert_true(((unsigned __int128)limit * vm->ratio_q16 >> 16) <=
+					    vm->quota);
+		}
+		host_free(&h);
+	}
+}
+
+/* ------------------------------------------------------------------ accounts */
+
+static void buckets_start_empty_and_never_exceed_the_burst(void **state)
+{
+	struct cram_bucket b = { 0 };
+	(void)state;
+
+	assert_int_equal(cram_bucket_fill(&b, 5000, 1000, 3000), 0);
+	assert_int_equal(cram_bucket_fill(&b, 6000, 1000, 3000), 1000);
+	cram_bucket_take(&b, 400);
+	assert_int_equal(cram_bucket_fill(&b, 6000, 1000, 3000), 600);
+	assert_int_equal(cram_bucket_fill(&b, 1000000, 1000, 3000), 3000);
+	cram_bucket_take(&b, 5000);
+	assert_int_equal(cram_bucket_fill(&b, 10, 1000, 3000), 0); /* clock went back */
+	assert_int_equal(cram_bucket_fill(&b, 1010, 1000, 3000), 1000);
+	assert_int_equal(cram_bucket_fill(&b, 1010, 1000, 500), 500); /* rate lowered */
+	assert_int_equal(cram_bucket_fill(&b, UINT64_MAX, UINT64_MAX, UINT64_MAX), UINT64_MAX);
+}
+
+static void overcommit_counts_the_tier_at_ratio_one_unless_expected(void **state)
+{
+	struct cram_overcommit o;
+	struct cram_overcommit_input in = {
+		.dram = 100 * GiB,
+		.reserve = 10 * GiB,
+		.tier_physical = 50 * GiB,
+		.swap = 5 * GiB,
+		.expected_ratio_q16 = 32768,
+		.sold = 160 * GiB,
+		.floors = 80 * GiB,
+	};
+	(void)state;
+
+	cram_overcommit(&in, &o);
+	assert_int_equal(o.guaranteed, 145 * GiB);
+	assert_int_equal(o.expected, 195 * GiB);
+	assert_int_equal(o.at_risk, 15 * GiB);
+	assert_int_equal(o.floor_room, 10 * GiB);
+	assert_false(o.floors_exceed);
+	in.floors = 91 * GiB;
+	cram_overcommit(&in, &o);
+	assert_true(o.floors_exceed);
+	assert_int_equal(o.floor_room, 0);
+}
+
+static void every_age_falls_in_the_bucket_of_its_edge(void **state)
+{
+	(void)state;
+	for (unsigned int b = 0; b < CRAM_AGE_BUCKETS; b++) {
+		assert_int_equal(cram_age_bucket(cram_age_edge(b)), b);
+		if (b > 0)
+			assert_int_equal(cram_age_bucket(cram_age_edge(b) - 1), b - 1);
+	}
+	assert_int_equal(cram_age_bucket(UINT32_MAX), CRAM_AGE_BUCKETS - 1);
+}
+
+static void a_printed_snapshot_reads_back_the_same(void **state)
+{
+	uint64_t rng = random_seed("records");
+	char *text = NULL, *again = NULL;
+	struct cram_record copy;
+	struct cram_error err;
+	size_t size, size2;
+	struct host h;
+	FILE *f;
+	(void)state;
+
+	host_random(&h, &rng, 20);
+	f = open_memstream(&text, &size);
+	assert_int_equal(cram_record_print(f, &h.rec.params, &h.rec.snap), 0);
+	fclose(f);
+	assert_int_equal(cram_record_parse("t", text, size, &h.rec.params, &copy, &err), 0);
+	f = open_memstream(&again, &size2);
+	cram_record_print(f, &copy.params, &copy.snap);
+	fclose(f);
+	assert_string_equal(text, again);
+	cram_record_free(&copy);
+	free(text);
+	free(again);
+	host_free(&h);
+}
+
+static void a_bad_record_is_refused_with_its_line(void **state)
+{
+	static const char *const bad[] = {
+		"snapshot now_ms=1\nvm nam=x\n",    "snapshot now_ms=1\nvm name\n",
+		"snapshot now_ms=1\nfoo a=1\n",	    "snapshot now_ms=1\nvm weight=5000000000\n",
+		"snapshot now_ms=1\ntier kind=x\n", "snapshot now_ms=1\nvm cold=5\n",
+		"snapshot now_ms=1\nvm mode=\n",
+	};
+	struct cram_policy_params p = params_of_table();
+	(void)state;
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		struct cram_error err = { 0 };
+		struct cram_record r;
+
+		assert_int_equal(cram_record_parse("r", bad[i], strlen(bad[i]), &p, &r, &err),
+				 -EINVAL);
+		assert_string_equal(err.object, "r:2");
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(shares_agree_with_the_oracle),
+		cmocka_unit_test(no_input_breaks_quota_floor_or_headroom),
+		cmocka_unit_test(a_round_allocates_nothing),
+		cmocka_unit_test(hosts_converge_to_the_oracle_within_5_percent),
+		cmocka_unit_test(a_shrunk_tier_converges_again_and_the_furthest_over_gives_first),
+		cmocka_unit_test(capacity_is_not_left_unused_while_someone_wants_it),
+		cmocka_unit_test(more_weight_never_means_a_smaller_share),
+		cmocka_unit_test(noise_moves_next_to_nothing),
+		cmocka_unit_test(too_much_coming_back_raises_the_cold_age_then_stops_demotion),
+		cmocka_unit_test(a_quiet_vm_gets_a_lower_cold_age_down_to_the_minimum),
+		cmocka_unit_test(a_new_vm_waits_one_cold_age),
+		cmocka_unit_test(the_kernels_limit_keeps_the_quota_if_the_agent_dies),
+		cmocka_unit_test(buckets_start_empty_and_never_exceed_the_burst),
+		cmocka_unit_test(overcommit_counts_the_tier_at_ratio_one_unless_expected),
+		cmocka_unit_test(every_age_falls_in_the_bucket_of_its_edge),
+		cmocka_unit_test(a_printed_snapshot_reads_back_the_same),
+		cmocka_unit_test(a_bad_record_is_refused_with_its_line),
+	};
+
+	return cmocka_run_group_tests_name("policy", tests, NULL, NULL);
+}

@@ -1,0 +1,440 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The wire: framing, what a malformed request gets, streams that are not read, JSON and back.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "protocol/model.h"
+#include "protocol/protocol.h"
+#include "util/cleanup.h"
+
+#include "synthetic.h"
+
+static struct cram_call *kept;
+static int calls;
+
+static int get(struct cram_call *call, struct json_object *parameters, void *userdata,
+	       struct cram_error *err)
+{
+	struct json_object *o = json_object_new_object();
+	static const char *const allowed[] = { "vm", NULL };
+	const char *vm;
+	int r;
+
+	(void)userdata;
+	calls++;
+	r = cram_params_only(parameters, allowed, err);
+	if (r < 0) {
+		json_object_put(o);
+		return r;
+	}
+	if (cram_param_text(parameters, "vm", &vm, NULL) == 0)
+		json_object_object_add(o, "vm", json_object_new_string(vm));
+	assert_int_equal(cram_call_reply(call, o), 0);
+	assert_int_equal(cram_call_reply(call, json_object_new_object()), -EALREADY);
+	return 0;
+}
+
+static int stream(struct cram_call *call, struct json_object *parameters, void *userdata,
+		  struct cram_error *err)
+{
+	(void)parameters;
+	(void)userdata;
+	(void)err;
+	kept = call;
+	cram_call_keep(call);
+	return 0;
+}
+
+static int broken(struct cram_call *call, struct json_object *parameters, void *userdata,
+		  struct cram_error *err)
+{
+	(void)call;
+	(void)parameters;
+	(void)userdata;
+	return cram_error_set(err, -EIO, "card", "read it", NULL, "it is gone");
+}
+
+static int silent(struct cram_call *call, struct json_object *parameters, void *userdata,
+		  struct cram_error *err)
+{
+	(void)call;
+	(void)parameters;
+	(void)userdata;
+	(void)err;
+	return 0;
+}
+
+static const struct cram_method methods[] = {
+	{ "Get", false, get },
+	{ "Watch", true, stream },
+	{ "Broken", false, broken },
+	{ "Silent", false, silent },
+	{ 0 },
+};
+
+static const struct cram_service service = { CRAM_IFACE_STATUS, methods, NULL };
+
+/* Feed @text (NULs written as '|') to a new peer; returns what it answered, NULs as '|'. */
+static char *exchange(const char *text, size_t chunk, int *ret_r)
+{
+	struct cram_peer *peer;
+	char *in = strdup(text), *out;
+	size_t n = strlen(text), out_n;
+	const char *data;
+	int r = 0;
+
+	for (size_t i = 0; i < n; i++)
+		if (in[i] == '|')
+			in[i] = '\0';
+	assert_int_equal(cram_peer_new(&service, &peer), 0);
+	for (size_t i = 0; i < n && r == 0; i += chunk)
+		r = cram_peer_input(peer, in + i, n - i < chunk ? n - i : chunk);
+	data = cram_peer_output(peer, &out_n);
+	out = calloc(1, out_n + 1);
+	for (size_t i = 0; i < out_n; i++)
+		out[i] = data[i] ? data[i] : '|';
+	cram_peer_free(peer);
+	free(in);
+	*ret_r = r;
+	return out;
+}
+
+static void assert_answer(const char *request, const char *expected, int r)
+{
+	static const size_t chunks[] = { 1, 7, 100000 };
+
+	for (size_t i = 0; i < ARRAY_SIZE(chunks); i++) {
+		int got;
+		cleanup_free char *out = exchange(request, chunks[i], &got);
+
+		if (strcmp(out, expected) != 0 || got != r)
+			fail_msg("%s\n  gave %d %s\n  not  %d %s", request, got, out, r, expected);
+	}
+}
+
+static void requests_are_answered_in_order_however_they_arrive(void **state)
+{
+	(void)state;
+	assert_answer("{\"method\":\"org.cramd.Status.Get\",\"parameters\":{\"vm\":\"a\"}}|"
+		      "{\"method\":\"org.cramd.Status.Get\"}|",
+		      "{\"parameters\":{\"vm\":\"a\"}}|{\"parameters\":{}}|", 0);
+	assert_answer("{\"method\":\"org.cramd.Status.Get\",\"oneway\":true}|", "", 0);
+	assert_answer("{\"method\":\"org.cramd.Status.Hello\",\"parameters\":{\"version\":1}}|",
+		      "{\"parameters\":{\"version\":1,\"agent\":\"cramd\"}}|", 0);
+}
+
+static void calls_that_cannot_be_served_get_a_named_error(void **state)
+{
+	(void)state;
+	assert_answer("{\"method\":\"org.cramd.Status.Hello\",\"parameters\":{\"version\":2}}|",
+		      "{\"error\":\"org.cramd.VersionMismatch\",\"parameters\":{\"supported\":1}}|",
+		      0);
+	assert_answer(
+		"{\"method\":\"org.cramd.Status.Nope\"}|",
+		"{\"error\":\"org.varlink.service.MethodNotFound\",\"parameters\":{\"method\":"
+		"\"org.cramd.Status.Nope\"}}|",
+		0);
+	assert_answer("{\"method\":\"org.cramd.Control.SetQuota\"}|",
+		      "{\"error\":\"org.varlink.service.InterfaceNotFound\",\"parameters\":"
+		      "{\"interface\":\"org.cramd.Control\"}}|",
+		      0);
+	assert_answer("{\"method\":\"org.cramd.Status.Watch\"}|",
+		      "{\"error\":\"org.varlink.service.ExpectedMore\",\"parameters\":{}}|", 0);
+	assert_answer("{\"method\":\"org.cramd.Status.Broken\"}|",
+		      "{\"error\":\"org.cramd.Internal\",\"parameters\":{\"message\":"
+		      "\"card: cannot read it: it is gone\"}}|",
+		      0);
+	assert_answer("{\"method\":\"org.cramd.Status.Silent\"}|",
+		      "{\"error\":\"org.cramd.Internal\",\"parameters\":{\"message\":"
+		      "\"org.cramd.Status.Silent gave no answer\"}}|",
+		      0);
+	assert_answer("{\"method\":\"org.cramd.Status.Get\",\"parameters\":{\"x\":1}}|",
+		      "{\"error\":\"org.varlink.service.InvalidParameter\",\"parameters\":"
+		      "{\"parameter\":\"x: no such parameter in this protocol version\"}}|",
+		      0);
+}
+
+static void malformed_input_is_an_error_a_closed_connection_and_nothing_else(void **state)
+{
+	static const char *const bad[] = {
+		"|",
+		"x|",
+		"[]|",
+		"{}|",
+		"{\"method\":1}|",
+		"{\"method\":\"org.cramd.Status.Get\",\"parameters\":[]}|",
+		"{\"method\":\"org.cramd.Status.Get\",\"more\":1}|",
+		"{\"method\":\"org.cramd.Status.Get\",\"upgrade\":true}|",
+		"{\"method\":\"org.cramd.Status.Get\",\"more\":true,\"oneway\":true}|",
+		"{\"method\":\"org.cramd.Status.Get\"} x|",
+		"{\"method\":\"org.cramd.Status.Get\xff\"}|",
+		"{\"method\":\"org.cramd.Status.Get\",\"parameters\":{\"a\":[[[[[[[[[[[[[[[[[[[[[[[[[[["
+		"[[[[[[[[[1]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]}}|",
+	};
+	static const char error[] = "{\"error\":\"org.varlink.service.InvalidParameter\"";
+	char huge[CRAM_REQUEST_MAX + 100];
+	(void)state;
+
+	for (size_t i = 0; i <= ARRAY_SIZE(bad); i++) {
+		cleanup_free char *out = NULL;
+		char text[sizeof(huge) + 100];
+		int r;
+
+		memset(huge, 'x', sizeof(huge) - 1);
+		huge[sizeof(huge) - 1] = '\0';
+		calls = 0;
+		/* A good request after the bad one must not be carried out. */
+		snprintf(text, sizeof(text), "%s{\"method\":\"org.cramd.Status.Get\"}|",
+			 i < ARRAY_SIZE(bad) ? bad[i] : huge);
+		out = exchange(text, 4096, &r);
+		assert_int_equal(r, -EBADMSG);
+		assert_int_equal(calls, 0);
+		assert_int_equal(strncmp(out, error, strlen(error)), 0);
+		assert_ptr_equal(strchr(out, '|'), out + strlen(out) - 1);
+	}
+}
+
+static void a_reader_too_slow_loses_events_and_is_told_how_many(void **state)
+{
+	static const char watch[] = "{\"method\":\"org.cramd.Status.Watch\",\"more\":true}";
+	struct cram_peer *peer;
+	size_t n, delivered = 0, dropped = 0;
+	const char *out;
+	(void)state;
+
+	assert_int_equal(cram_peer_new(&service, &peer), 0);
+	assert_int_equal(cram_peer_input(peer, watch, sizeof(watch)), 0);
+	for (int i = 0; i < 100000; i++) {
+		struct json_object *o = json_object_new_object();
+
+		json_object_object_add(o, "text",
+				       json_object_new_string("0123456789012345678901234"));
+		if (cram_call_notify(kept, o))
+			dropped++;
+		else
+			delivered++;
+	}
+	cram_peer_output(peer, &n);
+	assert_true(n <= CRAM_QUEUE_MAX);
+	assert_true(dropped > 0 && delivered > 0);
+	cram_peer_consume(peer, n);
+	assert_int_equal(cram_call_notify(kept, json_object_new_object()), 0);
+	out = cram_peer_output(peer, &n);
+	{
+		char expected[80];
+
+		snprintf(expected, sizeof(expected),
+			 "{\"parameters\":{\"lost\":%zu},\"continues\":true}", dropped);
+		assert_string_equal(out, expected);
+	}
+	cram_peer_consume(peer, n);
+	assert_int_equal(cram_call_reply(kept, NULL), 0);
+	assert_string_equal(cram_peer_output(peer, &n), "{\"parameters\":{}}");
+	cram_peer_free(peer);
+}
+
+static void a_client_that_goes_away_ends_its_stream(void **state)
+{
+	static const char watch[] = "{\"method\":\"org.cramd.Status.Watch\",\"more\":true}";
+	struct cram_peer *peer;
+	short events;
+	int fds[2];
+	(void)state;
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+	assert_int_equal(cram_peer_new(&service, &peer), 0);
+	assert_int_equal(write(fds[0], watch, sizeof(watch)), (int)sizeof(watch));
+	assert_int_equal(cram_peer_io(peer, fds[1], POLLIN, &events), 0);
+	assert_int_equal(events, POLLIN);
+	close(fds[0]);
+	assert_int_equal(cram_peer_io(peer, fds[1], POLLIN, &events), -ENOTCONN);
+	cram_peer_free(peer); /* frees the kept call: the sanitizer would tell */
+	close(fds[1]);
+}
+
+static void a_client_that_floods_and_does_not_read_is_not_served_further(void **state)
+{
+	static const char request[] =
+		"{\"method\":\"org.varlink.service.GetInterfaceDescription\",\"parameters\":"
+		"{\"interface\":\"org.cramd.Status\"}}";
+	char flood[sizeof(request) * 400];
+	struct cram_peer *peer;
+	size_t n;
+	(void)state;
+
+	for (int i = 0; i < 400; i++)
+		memcpy(flood + (size_t)i * sizeof(request), request, sizeof(request));
+	assert_int_equal(cram_peer_new(&service, &peer), 0);
+	for (int i = 0; i < 20; i++)
+		assert_int_equal(cram_peer_input(peer, flood, sizeof(flood)), 0);
+	cram_peer_output(peer, &n);
+	assert_true(n > 0 && n < CRAM_QUEUE_MAX + 100000);
+	cram_peer_free(peer);
+}
+
+static void every_method_is_described(void **state)
+{
+	static const char *const wanted[] = { "GetStatus", "ListVms", "ShowVm",	 "ExplainVm",
+					      "ListNodes", "Check",   "Monitor", "GetMetrics" };
+	int r;
+	cleanup_free char *out = exchange(
+		"{\"method\":\"org.varlink.service.GetInterfaceDescription\",\"parameters\":"
+		"{\"interface\":\"org.cramd.Status\"}}|",
+		1000, &r);
+	(void)state;
+
+	assert_int_equal(r, 0);
+	for (size_t i = 0; i < ARRAY_SIZE(wanted); i++) {
+		char text[64];
+
+		snprintf(text, sizeof(text), "method %s(", wanted[i]);
+		assert_non_null(strstr(out, text));
+	}
+}
+
+/* ------------------------------------------------------------------ messages */
+
+static void reports_survive_the_wire(void **state)
+{
+	struct cram_vm_report vm, back;
+	struct json_object *o, *parsed = NULL;
+	const char *text;
+	size_t n;
+	(void)state;
+
+	synthetic_vm(&vm, 1);
+	o = cram_encode_as(vm, &vm);
+	text = json_object_to_json_string_length(o, JSON_C_TO_STRING_PLAIN, &n);
+	assert_int_equal(cram_json_parse(text, n, &parsed), 0);
+	assert_int_equal(cram_decode_as(vm, parsed, &back, NULL), 0);
+	assert_memory_equal(&vm, &back, sizeof(vm));
+	json_object_put(parsed);
+	json_object_put(o);
+}
+
+static void replies_of_older_and_newer_agents_are_understood(void **state)
+{
+	struct cram_node_report node;
+	struct cram_error err = { 0 };
+	struct json_object *o;
+	(void)state;
+
+	o = json_tokener_parse("{\"nid\":3,\"future\":{\"x\":1}}");
+	assert_int_equal(cram_decode_as(node, o, &node, &err), 0);
+	assert_int_equal(node.nid, 3);
+	assert_int_equal(node.free, 0);
+	json_object_put(o);
+	o = json_tokener_parse("{\"nid\":\"3\"}");
+	assert_int_equal(cram_decode_as(node, o, &node, &err), -EBADMSG);
+	assert_string_equal(err.object, "nid");
+	json_object_put(o);
+	assert_int_equal(cram_decode_as(node, NULL, &node, &err), -EBADMSG);
+}
+
+static int decode_set(const char *text, struct cram_set_request *ret, struct cram_error *err)
+{
+	struct json_object *o = json_tokener_parse(text);
+	int r = cram_decode_set(o, ret, err);
+
+	json_object_put(o);
+	return r;
+}
+
+static void quota_requests_are_checked_before_anything_is_done(void **state)
+{
+	static const char *const bad[] = {
+		"{}",
+		"{\"vm\":\"a\"}",
+		"{\"vm\":1,\"quota\":1}",
+		"{\"vm\":\"a\",\"quota\":-1}",
+		"{\"vm\":\"a\",\"quota\":1.5}",
+		"{\"vm\":\"a\",\"quota\":18446744073709551615}",
+		"{\"vm\":\"a\",\"quota\":[]}",
+		"{\"vm\":\"a\",\"weight\":0}",
+		"{\"vm\":\"a\",\"quota\":1,\"persist\":1}",
+		"{\"vm\":\"a\",\"quota\":1,\"qouta\":1}",
+		"{\"vm\":\"a\\u0000b\",\"quota\":1}",
+	};
+	struct cram_set_request req;
+	struct cram_error err;
+	(void)state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		err = (struct cram_error){ 0 };
+		if (decode_set(bad[i], &req, &err) >= 0 || err.code == 0)
+			fail_msg("%s was taken", bad[i]);
+	}
+	err = (struct cram_error){ 0 };
+	assert_int_equal(decode_set("{\"vm\":\"a\",\"quota\":3221225472,\"floor\":\"50%\",\"mode\":"
+				    "\"auto\",\"weight\":null,\"persist\":true}",
+				    &req, &err),
+			 0);
+	assert_int_equal(err.code, 0);
+	assert_int_equal(req.layer.quota, 3 * GiB);
+	assert_true(req.layer.floor_is_percent && req.persist);
+	assert_int_equal(req.clear, 1U << CRAM_SET_WEIGHT);
+	assert_int_equal(req.layer.set,
+			 1U << CRAM_SET_QUOTA | 1U << CRAM_SET_FLOOR | 1U << CRAM_SET_MODE);
+}
+
+/* ------------------------------------------------------------------ tables */
+
+static void check_table(const struct cram_field *f, size_t n, const char *prefix)
+{
+	for (size_t i = 0; i < n; i++) {
+		assert_true(f[i].help[strlen(f[i].help) - 1] == '.');
+		for (size_t j = 0; j < i; j++)
+			assert_string_not_equal(f[i].name, f[j].name);
+		if (f[i].kind != CRAM_METRIC_GAUGE && f[i].kind != CRAM_METRIC_COUNTER) {
+			assert_null(f[i].metric);
+			assert_true(f[i].kind == CRAM_METRIC_NONE || f[i].type == CRAM_FIELD_TEXT);
+			continue;
+		}
+		assert_int_equal(strncmp(f[i].metric, prefix, strlen(prefix)), 0);
+		assert_int_not_equal(f[i].type, CRAM_FIELD_TEXT);
+		/* promtool's rule: counters, and only they, end in _total */
+		assert_int_equal(f[i].kind == CRAM_METRIC_COUNTER,
+				 strcmp(f[i].metric + strlen(f[i].metric) - 6, "_total") == 0);
+	}
+}
+
+static void the_tables_of_metrics_are_sound(void **state)
+{
+	size_t per_vm = 1; /* cram_vm_info */
+	(void)state;
+
+	check_table(cram_host_fields, cram_n_host_fields, "cram_");
+	check_table(cram_node_fields, cram_n_node_fields, "cram_node_");
+	check_table(cram_vm_fields, cram_n_vm_fields, "cram_vm_");
+	for (size_t i = 0; i < cram_n_vm_fields; i++)
+		per_vm += cram_vm_fields[i].metric != NULL;
+	assert_in_range(per_vm, 10, 40);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(requests_are_answered_in_order_however_they_arrive),
+		cmocka_unit_test(calls_that_cannot_be_served_get_a_named_error),
+		cmocka_unit_test(malformed_input_is_an_error_a_closed_connection_and_nothing_else),
+		cmocka_unit_test(a_reader_too_slow_loses_events_and_is_told_how_many),
+		cmocka_unit_test(a_client_that_goes_away_ends_its_stream),
+		cmocka_unit_test(a_client_that_floods_and_does_not_read_is_not_served_further),
+		cmocka_unit_test(every_method_is_described),
+		cmocka_unit_test(reports_survive_the_wire),
+		cmocka_unit_test(replies_of_older_and_newer_agents_are_understood),
+		cmocka_unit_test(quota_requests_are_checked_before_anything_is_done),
+		cmocka_unit_test(the_tables_of_metrics_are_sound),
+	};
+
+	return cmocka_run_group_tests_name("protocol", tests, NULL, NULL);
+}

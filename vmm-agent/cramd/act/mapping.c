@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* mbind of guest RAM through /proc/PID/fd; see mapping.h. */
+#include "mapping.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <numaif.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "util/cleanup.h"
+
+/* <linux/mempolicy.h> values that an older numaif.h lacks. */
+#define MODE_LOCAL		 4
+#define MODE_PREFERRED_MANY	 5
+#define MODE_WEIGHTED_INTERLEAVE 6
+
+static int mode_number(enum proc_mpol mode)
+{
+	switch (mode) {
+	case PROC_MPOL_DEFAULT:
+		return MPOL_DEFAULT;
+	case PROC_MPOL_BIND:
+		return MPOL_BIND;
+	case PROC_MPOL_PREFERRED:
+		return MPOL_PREFERRED;
+	case PROC_MPOL_PREFERRED_MANY:
+		return MODE_PREFERRED_MANY;
+	case PROC_MPOL_INTERLEAVE:
+		return MPOL_INTERLEAVE;
+	case PROC_MPOL_WEIGHTED_INTERLEAVE:
+		return MODE_WEIGHTED_INTERLEAVE;
+	case PROC_MPOL_LOCAL:
+		return MODE_LOCAL;
+	}
+	return MPOL_DEFAULT;
+}
+
+int mapping_set(const struct sysroot *root, pid_t pid, const struct ramblock *block,
+		enum proc_mpol mode, uint64_t nodes)
+{
+	bool bare = mode == PROC_MPOL_DEFAULT || mode == PROC_MPOL_LOCAL;
+	size_t size = block->end - block->start;
+	unsigned long mask = nodes;
+	cleanup_close int fd = -1;
+	struct stat st;
+	char path[64];
+	int fdnum, r;
+	void *map;
+
+	if (!block->memfd)
+		return -EOPNOTSUPP;
+	r = proc_find_fd(root, pid, block->dev_major, block->dev_minor, block->inode, &fdnum);
+	if (r < 0)
+		return r == -ENOENT ? -ESTALE : r;
+	snprintf(path, sizeof(path), "/proc/%d/fd/%d", (int)pid, fdnum);
+	r = sysroot_open_file(root, path, O_RDONLY, &fd);
+	if (r < 0)
+		return r;
+	/* The number may have been closed and reused since it was looked up. */
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	if (st.st_ino != block->inode || st.st_dev != makedev(block->dev_major, block->dev_minor))
+		return -ESTALE;
+	/* PROT_NONE: not even by mistake can this process touch, and so populate, guest memory. */
+	map = mmap(NULL, size, PROT_NONE, MAP_SHARED, fd, (off_t)block->offset);
+	if (map == MAP_FAILED)
+		return -errno;
+	/*
+	 * shmem keeps the policy in the file, where every later fault finds it. The kernel takes
+	 * maxnode as the number of bits plus one and ignores the last.
+	 */
+	if (mbind(map, size, mode_number(mode), bare ? NULL : &mask,
+		  bare ? 0 : sizeof(mask) * 8 + 1, 0) < 0)
+		r = -errno;
+	munmap(map, size);
+	return r;
+}

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* move_pages in short calls; see move.h. */
+#include "move.h"
+
+#include <errno.h>
+#include <numaif.h>
+#include <time.h>
+
+#include "../sense/pages.h"
+
+/* Smallest call: below this its fixed cost (a drain of all CPUs' page lists) dominates. */
+#define BATCH_MIN 16
+
+int move_where(pid_t pid, uint64_t addr, size_t n, int *ret_nodes)
+{
+	void *addrs[MOVE_BATCH_MAX];
+
+	if (n > MOVE_BATCH_MAX)
+		return -EINVAL;
+	for (size_t i = 0; i < n; i++)
+		addrs[i] = (void *)(uintptr_t)(addr + i * PAGE_BYTES);
+	if (move_pages(pid, n, addrs, NULL, ret_nodes, 0) < 0)
+		return -errno;
+	return 0;
+}
+
+static uint64_t now_us(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
+}
+
+static void adapt(struct move_pace *pace, size_t done, uint64_t took_us)
+{
+	if (took_us > pace->limit_us) {
+		pace->batch = pace->batch / 2 < BATCH_MIN ? BATCH_MIN : pace->batch / 2;
+	} else if (done == pace->batch && took_us < pace->limit_us / 2) {
+		pace->batch = pace->batch * 2 > MOVE_BATCH_MAX ? MOVE_BATCH_MAX : pace->batch * 2;
+	}
+}
+
+int move_pages_to(pid_t pid, void *const *addrs, size_t n, int nid, struct move_pace *pace,
+		  struct move_result *ret_result)
+{
+	struct move_result result = {};
+	int nodes[MOVE_BATCH_MAX], status[MOVE_BATCH_MAX];
+	void *batch[MOVE_BATCH_MAX];
+
+	if (pace->batch == 0)
+		pace->batch = MOVE_BATCH_MAX;
+	for (size_t i = 0; i < n;) {
+		size_t count = n - i < pace->batch ? n - i : pace->batch;
+		uint64_t start = now_us(), took;
+		long rc;
+		int error = 0;
+
+		for (size_t k = 0; k < count; k++) {
+			batch[k] = addrs[i + k];
+			nodes[k] = nid;
+			status[k] = 0;
+		}
+		rc = move_pages(pid, count, batch, nodes, status, MPOL_MF_MOVE);
+		if (rc < 0)
+			error = -errno;
+		took = now_us() - start;
+		if (error == -ESRCH || error == -ENODEV || error == -EACCES || error == -EPERM)
+			return error;
+		result.asked += count;
+		result.calls++;
+		if (took > result.worst_us)
+			result.worst_us = took;
+		adapt(pace, count, took);
+		i += count;
+		/*
+		 * A positive value counts pages that were not moved, the untried rest included: the
+		 * kernel stops at the first that it cannot migrate.
+		 */
+		if (rc != 0) {
+			for (size_t k = 0; !error && k < count; k++)
+				if (status[k] < 0)
+					error = status[k];
+			result.error = error ? error : -EBUSY;
+			break;
+		}
+	}
+	*ret_result = result;
+	return 0;
+}

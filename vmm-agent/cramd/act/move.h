@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * move_pages(2) on another process, and looking where its pages are. Which pages, and whether they
+ * may, is decided elsewhere.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define MOVE_BATCH_MAX 512
+
+/*
+ * Node of each of @n pages (at most MOVE_BATCH_MAX) from @addr on, or a negative errno: -ENOENT
+ * not present, -EFAULT zero page or no mapping. -ESRCH: the process is gone.
+ */
+int move_where(pid_t pid, uint64_t addr, size_t n, int *ret_nodes);
+
+/* What one call was asked, and what the kernel says came of it; effects are measured apart. */
+struct move_result {
+	size_t asked; /* pages in calls that were made */
+	int error;    /* first refusal (negative errno), 0: none */
+	uint64_t calls;
+	uint64_t worst_us; /* longest call */
+};
+
+/* Pages per call, learnt: halved by a call longer than its limit, doubled by short ones. */
+struct move_pace {
+	size_t batch; /* 0: start with MOVE_BATCH_MAX */
+	uint32_t limit_us;
+};
+
+/*
+ * Moves the @n pages at @addrs to node @nid, in calls that keep to @pace. Stops at the first
+ * refusal of a whole call (*ret_result says so) and returns 0; -ESRCH: the process is gone;
+ * -ENODEV: the node has no memory; -EACCES: outside the process's cpuset; -EPERM.
+ */
+int move_pages_to(pid_t pid, void *const *addrs, size_t n, int nid, struct move_pace *pace,
+		  struct move_result *ret_result);

@@ -1,0 +1,368 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Mover threads; see mover.h. */
+#include "mover.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "../sense/pages.h"
+#include "mapping.h"
+#include "move.h"
+
+/* Ranges picked at a time: the ages of those further down are stale by the time it is their turn.
+ */
+#define PICK_MAX 64
+
+struct work {
+	struct host *host;
+	struct page_idle idle;
+	struct move_pace pace;
+	int nodes[PAGES_PER_RANGE];
+	uint64_t entries[PAGES_PER_RANGE], heads[PAGES_PER_RANGE];
+	bool still_idle[PAGES_PER_RANGE];
+	void *addrs[PAGES_PER_RANGE];
+};
+
+static void count_nodes(const struct work *w, size_t n, int tier_nid, uint16_t *ret_dram,
+			uint16_t *ret_tier)
+{
+	uint16_t dram = 0, tier = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		if (w->nodes[i] < 0)
+			continue;
+		if (w->nodes[i] == tier_nid)
+			tier++;
+		else
+			dram++;
+	}
+	*ret_dram = dram;
+	*ret_tier = tier;
+}
+
+/* Was any page of the range touched since its idle flags were last checked? */
+static int touched(struct work *w, const struct vm *vm, uint64_t addr, size_t n, bool *ret_touched)
+{
+	int pagemap, r;
+
+	r = pagemap_open(&w->host->root, vm->pid, &pagemap);
+	if (r < 0)
+		return r;
+	r = pagemap_read(pagemap, addr, n, w->entries);
+	close(pagemap);
+	if (r < 0)
+		return r;
+	r = page_idle_heads(&w->idle, w->entries, n, w->heads);
+	if (r < 0)
+		return r;
+	r = page_idle_check(&w->idle, w->heads, n, w->still_idle);
+	if (r < 0)
+		return r;
+	*ret_touched = false;
+	for (size_t i = 0; i < n; i++)
+		if (w->heads[i] && !w->still_idle[i])
+			*ret_touched = true;
+	return 0;
+}
+
+static bool may_go_on(const struct work *w, const struct mover_job *job)
+{
+	if (vm_gone(job->vm) || atomic_load(&w->host->stopping))
+		return false;
+	return job->kind != VM_JOB_DEMOTE ||
+	       (atomic_load(&job->vm->epoch) == job->epoch && !atomic_load(&w->host->paused));
+}
+
+/*
+ * Moves what of range @index is in the wrong place, @most bytes of it. *ret_bytes: what that was
+ * measured to be.
+ */
+static int move_range(struct work *w, const struct mover_job *job, size_t index, uint64_t most,
+		      uint64_t *ret_bytes)
+{
+	struct vm *vm = job->vm;
+	bool demote = job->kind == VM_JOB_DEMOTE;
+	int tier_nid = atomic_load(&vm->tier_nid), r;
+	uint16_t dram_before, tier_before, dram, tier;
+	struct move_result result = {};
+	size_t n, wanted = 0;
+	uint64_t addr, moved, refused;
+
+	vm_range(vm, index, &addr, &n);
+	r = move_where(vm->pid, addr, n, w->nodes);
+	if (r < 0)
+		return r;
+	count_nodes(w, n, tier_nid, &dram_before, &tier_before);
+	if (demote && w->idle.bitmap >= 0) {
+		bool is_touched;
+
+		r = touched(w, vm, addr, n, &is_touched);
+		if (r < 0)
+			return r;
+		if (is_touched) {
+			/* The next look takes it into account; until then it is not cold. */
+			pthread_mutex_lock(&vm->lock);
+			vm->ranges.v[index].flags &= (uint8_t)~RANGE_ARMED;
+			vm->ranges.v[index].accessed_s = monotonic_s();
+			pthread_mutex_unlock(&vm->lock);
+			*ret_bytes = 0;
+			return 0;
+		}
+	}
+	for (size_t i = 0; i < n && wanted < most / PAGE_BYTES; i++)
+		if (w->nodes[i] >= 0 && (w->nodes[i] == tier_nid) != demote)
+			w->addrs[wanted++] = (void *)(uintptr_t)(addr + i * PAGE_BYTES);
+	r = move_pages_to(vm->pid, w->addrs, wanted, job->nid, &w->pace, &result);
+	if (r < 0)
+		return r;
+	r = move_where(vm->pid, addr, n, w->nodes);
+	if (r < 0)
+		return r;
+	count_nodes(w, n, tier_nid, &dram, &tier);
+	if (demote)
+		moved = tier > tier_before ? (uint64_t)(tier - tier_before) : 0;
+	else
+		moved = tier_before > tier ? (uint64_t)(tier_before - tier) : 0;
+	moved *= PAGE_BYTES;
+	refused = result.asked * PAGE_BYTES > moved ? result.asked * PAGE_BYTES - moved : 0;
+
+	pthread_mutex_lock(&vm->lock);
+	if (demote) {
+		range_demoted(&vm->ranges.v[index], dram, tier, monotonic_s());
+		vm->counters.demoted += moved;
+		vm->moved_since += (int64_t)moved;
+	} else {
+		range_promoted(&vm->ranges.v[index], dram, tier, atomic_load(&vm->cold_age_s),
+			       monotonic_s());
+		vm->counters.promoted += moved;
+		vm->moved_since -= (int64_t)moved;
+	}
+	vm->counters.refused += refused;
+	vm->counters.batches += result.calls;
+	if (result.worst_us > vm->counters.worst_batch_us)
+		vm->counters.worst_batch_us = result.worst_us;
+	if (result.error)
+		vm->counters.last_error = result.error;
+	pthread_mutex_unlock(&vm->lock);
+	*ret_bytes = moved;
+	return 0;
+}
+
+/* Our policy, once per RAM block: home nodes first, the tier where cold pages may go. */
+static int bind_blocks(struct work *w, struct vm *vm, int tier_nid)
+{
+	uint64_t nodes;
+	bool bound, known;
+
+	pthread_mutex_lock(&vm->lock);
+	nodes = vm->home_nodes | UINT64_C(1) << tier_nid;
+	bound = vm->bound;
+	known = vm->old_known;
+	pthread_mutex_unlock(&vm->lock);
+	if (bound)
+		return 0;
+	/* Without the policy to go back to, none is replaced. */
+	if (!known)
+		return -EAGAIN;
+	for (size_t i = 0; i < vm->blocks.n; i++) {
+		int r;
+
+		if (!vm->blocks.v[i].memfd)
+			continue;
+		r = mapping_set(&w->host->root, vm->pid, &vm->blocks.v[i], PROC_MPOL_BIND, nodes);
+		if (r < 0)
+			return r;
+	}
+	pthread_mutex_lock(&vm->lock);
+	vm->bound = true;
+	pthread_mutex_unlock(&vm->lock);
+	return 0;
+}
+
+static int unbind_blocks(struct work *w, struct vm *vm)
+{
+	enum proc_mpol mode[RAMBLOCKS_MAX];
+	uint64_t nodes[RAMBLOCKS_MAX];
+
+	pthread_mutex_lock(&vm->lock);
+	memcpy(mode, vm->old_mode, sizeof(mode));
+	memcpy(nodes, vm->old_nodes, sizeof(nodes));
+	pthread_mutex_unlock(&vm->lock);
+	for (size_t i = 0; i < vm->blocks.n; i++) {
+		int r;
+
+		if (!vm->blocks.v[i].memfd)
+			continue;
+		r = mapping_set(&w->host->root, vm->pid, &vm->blocks.v[i], mode[i], nodes[i]);
+		if (r < 0)
+			return r;
+	}
+	pthread_mutex_lock(&vm->lock);
+	vm->bound = false;
+	pthread_mutex_unlock(&vm->lock);
+	return 0;
+}
+
+static size_t pick(const struct mover_job *job, uint64_t bytes, size_t *indices)
+{
+	struct vm *vm = job->vm;
+	size_t n;
+
+	pthread_mutex_lock(&vm->lock);
+	if (job->kind == VM_JOB_DEMOTE)
+		n = ranges_pick_cold(&vm->ranges, bytes, job->min_age_s, indices, PICK_MAX);
+	else
+		n = ranges_pick_tier(&vm->ranges, bytes, job->kind == VM_JOB_PROMOTE, indices,
+				     PICK_MAX);
+	pthread_mutex_unlock(&vm->lock);
+	return n;
+}
+
+static int run(struct work *w, const struct mover_job *job)
+{
+	uint64_t left = job->bytes;
+	int r;
+
+	if (job->kind == VM_JOB_UNBIND)
+		return vm_gone(job->vm) ? 0 : unbind_blocks(w, job->vm);
+	if (job->kind == VM_JOB_DEMOTE) {
+		r = bind_blocks(w, job->vm, job->nid);
+		if (r < 0)
+			return r;
+	}
+	while (left >= PAGE_BYTES) {
+		size_t indices[PICK_MAX], n = pick(job, left, indices);
+		uint64_t moved = 0;
+
+		for (size_t i = 0; i < n && left >= PAGE_BYTES; i++) {
+			uint64_t bytes;
+
+			if (!may_go_on(w, job))
+				return 0;
+			r = move_range(w, job, indices[i], left, &bytes);
+			if (r < 0)
+				return r;
+			moved += bytes;
+			left -= bytes < left ? bytes : left;
+		}
+		/* Nothing of what was picked could be moved: asking again at once would not help.
+		 */
+		if (!moved)
+			break;
+	}
+	return 0;
+}
+
+static bool take(struct mover_queue *queue, struct mover_job *ret_job)
+{
+	if (!queue->n)
+		return false;
+	*ret_job = queue->jobs[queue->head];
+	queue->head = (queue->head + 1) % MOVER_QUEUE;
+	queue->n--;
+	return true;
+}
+
+static void *worker(void *arg)
+{
+	struct mover *mover = arg;
+	struct host *host = mover->host;
+	struct work w = { .host = host, .idle = { .bitmap = -1, .flags = -1 } };
+
+	for (;;) {
+		struct mover_job job = {};
+		int r;
+
+		pthread_mutex_lock(&mover->lock);
+		while (!mover->stopping && !mover->home.n && !mover->out.n)
+			pthread_cond_wait(&mover->wake, &mover->lock);
+		if (mover->stopping) {
+			pthread_mutex_unlock(&mover->lock);
+			break;
+		}
+		if (!take(&mover->home, &job))
+			take(&mover->out, &job);
+		pthread_mutex_unlock(&mover->lock);
+
+		if (atomic_load(&host->idle_active) && w.idle.bitmap < 0)
+			page_idle_open(&host->root, &w.idle);
+		else if (!atomic_load(&host->idle_active))
+			page_idle_close(&w.idle);
+		pthread_mutex_lock(&host->lock);
+		w.pace.limit_us = host->settings.batch_ms * 1000;
+		pthread_mutex_unlock(&host->lock);
+
+		r = run(&w, &job);
+		if (r < 0 && r != -ESRCH) {
+			pthread_mutex_lock(&job.vm->lock);
+			job.vm->counters.last_error = r;
+			pthread_mutex_unlock(&job.vm->lock);
+		}
+		atomic_fetch_and(&job.vm->busy, ~(1U << job.kind));
+		vm_unref(job.vm);
+	}
+	page_idle_close(&w.idle);
+	return NULL;
+}
+
+int mover_start(struct mover *mover, struct host *host)
+{
+	memset(mover, 0, sizeof(*mover));
+	mover->host = host;
+	pthread_mutex_init(&mover->lock, NULL);
+	pthread_cond_init(&mover->wake, NULL);
+	while (mover->n_threads < MOVER_THREADS) {
+		int r = pthread_create(&mover->threads[mover->n_threads], NULL, worker, mover);
+
+		if (r)
+			return -r;
+		mover->n_threads++;
+	}
+	return 0;
+}
+
+void mover_stop(struct mover *mover)
+{
+	struct mover_job job;
+
+	pthread_mutex_lock(&mover->lock);
+	mover->stopping = true;
+	pthread_cond_broadcast(&mover->wake);
+	pthread_mutex_unlock(&mover->lock);
+	for (size_t i = 0; i < mover->n_threads; i++)
+		pthread_join(mover->threads[i], NULL);
+	while (take(&mover->home, &job) || take(&mover->out, &job))
+		vm_unref(job.vm);
+	pthread_cond_destroy(&mover->wake);
+	pthread_mutex_destroy(&mover->lock);
+}
+
+int mover_submit(struct mover *mover, struct vm *vm, enum vm_job_kind kind, uint64_t bytes,
+		 uint32_t min_age_s, int nid)
+{
+	struct mover_queue *queue = kind == VM_JOB_DEMOTE ? &mover->out : &mover->home;
+	int r = 0;
+
+	/* The two kinds of promotion would pick the same ranges. */
+	if (atomic_load(&vm->busy) & (1U << kind))
+		return -EBUSY;
+	pthread_mutex_lock(&mover->lock);
+	if (queue->n == MOVER_QUEUE) {
+		r = -EBUSY;
+	} else {
+		queue->jobs[(queue->head + queue->n) % MOVER_QUEUE] = (struct mover_job){
+			.vm = vm_ref(vm),
+			.kind = kind,
+			.bytes = bytes,
+			.min_age_s = min_age_s,
+			.nid = nid,
+			.epoch = atomic_load(&vm->epoch),
+		};
+		queue->n++;
+		atomic_fetch_or(&vm->busy, 1U << kind);
+		pthread_cond_signal(&mover->wake);
+	}
+	pthread_mutex_unlock(&mover->lock);
+	return r;
+}

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Threads that carry out what was decided: pick ranges, look a last time, move them, measure what
+ * came of it. They keep to the bytes they were given and never decide anything themselves.
+ */
+#pragma once
+
+#include "../host.h"
+
+#define MOVER_THREADS 2
+#define MOVER_QUEUE   1024
+
+struct mover_job {
+	struct vm *vm; /* a reference of the job's own */
+	enum vm_job_kind kind;
+	uint64_t bytes;
+	uint32_t min_age_s;
+	int nid;	/* where to */
+	uint32_t epoch; /* of the VM when this was decided */
+};
+
+struct mover_queue {
+	struct mover_job jobs[MOVER_QUEUE];
+	size_t head, n;
+};
+
+struct mover {
+	struct host *host;
+	pthread_mutex_t lock;
+	pthread_cond_t wake;
+	/* Promotions have a queue of their own: they never wait behind a demotion not yet begun. */
+	struct mover_queue home, out;
+	bool stopping;
+	pthread_t threads[MOVER_THREADS];
+	size_t n_threads;
+};
+
+int mover_start(struct mover *mover, struct host *host);
+void mover_stop(struct mover *mover);
+
+/* -EBUSY: the VM has such a job already, or the queue is full: decide again next round. */
+int mover_submit(struct mover *mover, struct vm *vm, enum vm_job_kind kind, uint64_t bytes,
+		 uint32_t min_age_s, int nid);

@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Age of guest RAM per range; see ranges.h. */
+#include "ranges.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../sense/pages.h"
+
+/* Window of "accessed recently" in the service level; the policy's 120 s. */
+#define ACCESSED_WINDOW_S 120
+
+int ranges_init(struct ranges *ranges, size_t n)
+{
+	struct range *v = calloc(n ? n : 1, sizeof(*v));
+
+	if (!v)
+		return -ENOMEM;
+	*ranges = (struct ranges){ .n = n, .v = v };
+	return 0;
+}
+
+void ranges_free(struct ranges *ranges)
+{
+	free(ranges->v);
+	*ranges = (struct ranges){};
+}
+
+uint32_t range_age(const struct ranges *ranges, const struct range *range)
+{
+	uint32_t age = 0;
+
+	if (ranges->idle_flags) {
+		if ((range->flags & RANGE_ARMED) && range->checked_s > range->armed_s)
+			age = range->checked_s - range->armed_s;
+	} else if (range->quiet_s && range->checked_s > range->quiet_s) {
+		age = range->checked_s - range->quiet_s;
+	}
+	return age >> range->backoff;
+}
+
+void ranges_region(struct ranges *ranges, size_t first, size_t last, uint32_t accesses,
+		   uint32_t now_s)
+{
+	for (size_t i = first; i <= last && i < ranges->n; i++) {
+		struct range *range = &ranges->v[i];
+
+		if (accesses) {
+			range->quiet_s = 0;
+			range->accessed_s = now_s;
+			if (!ranges->idle_flags && range->tier_pages &&
+			    !(range->flags & RANGE_MOVED))
+				range->flags |= RANGE_HOT;
+		} else if (!range->quiet_s) {
+			range->quiet_s = now_s;
+		}
+	}
+}
+
+bool range_wants_look(const struct ranges *ranges, const struct range *range, uint32_t interval_s,
+		      uint32_t now_s)
+{
+	if (!range->checked_s)
+		return true;
+	if (now_s - range->checked_s < interval_s)
+		return false;
+	/*
+	 * What is on the tier is always looked at: reads there do not fault. In DRAM, hot memory is
+	 * left to DAMON; only what it calls quiet is worth page-level work, and what was found
+	 * idle before, which must not keep an age it no longer has.
+	 */
+	return range->tier_pages || !ranges->nominated || range->quiet_s ||
+	       range_age(ranges, range) > 0;
+}
+
+unsigned int range_looked(struct range *range, const struct range_look *look, uint32_t now_s)
+{
+	unsigned int accessed = look->accessed_dram + look->accessed_tier, returned = 0;
+
+	if ((range->flags & RANGE_ARMED) && !(range->flags & RANGE_MOVED) && accessed) {
+		range->accessed_s = now_s;
+		range->accessed_pages = (uint16_t)accessed;
+		if (look->accessed_tier) {
+			range->flags |= RANGE_HOT;
+			returned = look->accessed_tier;
+		}
+	}
+	if (look->armed) {
+		/* Flags left from before a look that found no access keep counting from then. */
+		if (!(range->flags & RANGE_ARMED) || (range->flags & RANGE_MOVED) || accessed)
+			range->armed_s = now_s;
+		range->flags |= RANGE_ARMED;
+	}
+	range->flags &= (uint8_t)~RANGE_MOVED;
+	range->dram_pages = look->dram_pages;
+	range->tier_pages = look->tier_pages;
+	if (!look->tier_pages)
+		range->flags &= (uint8_t)~RANGE_HOT;
+	range->checked_s = now_s;
+	return returned;
+}
+
+void range_demoted(struct range *range, uint16_t dram_pages, uint16_t tier_pages, uint32_t now_s)
+{
+	if (tier_pages > range->tier_pages)
+		range->moved_s = now_s;
+	range->dram_pages = dram_pages;
+	range->tier_pages = tier_pages;
+	range->flags |= RANGE_MOVED;
+	/* What stayed behind was refused: it has to age again before it is tried again. */
+	range->flags &= (uint8_t) ~(RANGE_HOT | RANGE_ARMED);
+	range->quiet_s = 0;
+}
+
+void range_promoted(struct range *range, uint16_t dram_pages, uint16_t tier_pages,
+		    uint32_t cold_age_s, uint32_t now_s)
+{
+	bool was_hot = range->flags & RANGE_HOT;
+
+	range->dram_pages = dram_pages;
+	range->tier_pages = tier_pages;
+	/* Its age in DRAM starts over: the idle flags still tell of the time on the tier. */
+	range->flags &= (uint8_t) ~(RANGE_ARMED | RANGE_HOT);
+	range->quiet_s = 0;
+	if (!was_hot)
+		return;
+	if (range->moved_s && now_s - range->moved_s < cold_age_s * RANGE_EARLY_COLD_AGES) {
+		if (range->backoff < RANGE_BACKOFF_MAX)
+			range->backoff++;
+	} else if (range->backoff) {
+		range->backoff--;
+	}
+}
+
+void ranges_summarise(const struct ranges *ranges, uint32_t now_s,
+		      struct ranges_summary *ret_summary)
+{
+	struct ranges_summary s = {};
+
+	for (size_t i = 0; i < ranges->n; i++) {
+		const struct range *range = &ranges->v[i];
+		uint64_t dram = (uint64_t)range->dram_pages * PAGE_BYTES;
+		uint64_t tier = (uint64_t)range->tier_pages * PAGE_BYTES;
+
+		if (!range->checked_s)
+			s.unlooked += RANGE_BYTES;
+		s.dram += dram;
+		s.tier += tier;
+		if (dram)
+			s.cold[cram_age_bucket(range_age(ranges, range))] += dram;
+		if (range->flags & RANGE_HOT)
+			s.hot += tier;
+		if (range->accessed_s && now_s - range->accessed_s <= ACCESSED_WINDOW_S)
+			s.accessed += range->accessed_pages
+					      ? (uint64_t)range->accessed_pages * PAGE_BYTES
+					      : dram + tier;
+	}
+	*ret_summary = s;
+}
+
+size_t ranges_pick_cold(const struct ranges *ranges, uint64_t bytes, uint32_t min_age_s,
+			size_t *indices, size_t max)
+{
+	uint64_t by_bucket[CRAM_AGE_BUCKETS] = {}, older = 0, taken = 0;
+	int cutoff = (int)cram_age_bucket(min_age_s), top = CRAM_AGE_BUCKETS - 1;
+	size_t n = 0;
+
+	for (size_t i = 0; i < ranges->n; i++) {
+		const struct range *range = &ranges->v[i];
+
+		by_bucket[cram_age_bucket(range_age(ranges, range))] +=
+			(uint64_t)range->dram_pages * PAGE_BYTES;
+	}
+	/* The youngest bucket that is needed when older ones go first. */
+	for (; top > cutoff; top--) {
+		older += by_bucket[top];
+		if (older >= bytes)
+			break;
+	}
+	/* Buckets one by one from the oldest: few passes, because most are empty. */
+	for (int bucket = CRAM_AGE_BUCKETS - 1; bucket >= top; bucket--) {
+		if (!by_bucket[bucket])
+			continue;
+		for (size_t i = 0; i < ranges->n && n < max; i++) {
+			const struct range *range = &ranges->v[i];
+			uint32_t age = range_age(ranges, range);
+			uint64_t dram = (uint64_t)range->dram_pages * PAGE_BYTES;
+
+			if (!dram || age < min_age_s || (int)cram_age_bucket(age) != bucket)
+				continue;
+			if (taken + dram > bytes && n > 0)
+				return n;
+			indices[n++] = i;
+			taken += dram;
+			if (taken >= bytes)
+				return n;
+		}
+	}
+	return n;
+}
+
+size_t ranges_pick_tier(const struct ranges *ranges, uint64_t bytes, bool any, size_t *indices,
+			size_t max)
+{
+	uint64_t taken = 0;
+	size_t n = 0;
+
+	/* Two passes: what was accessed comes home first, whatever else after it. */
+	for (int pass = 0; pass < (any ? 2 : 1); pass++) {
+		for (size_t i = 0; i < ranges->n && n < max && taken < bytes; i++) {
+			const struct range *range = &ranges->v[i];
+			bool hot = range->flags & RANGE_HOT;
+
+			if (!range->tier_pages || hot != (pass == 0))
+				continue;
+			indices[n++] = i;
+			taken += (uint64_t)range->tier_pages * PAGE_BYTES;
+		}
+	}
+	return n;
+}

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Age of guest RAM per 2 MiB range: what is remembered between looks, and what follows from it.
+ * No I/O here: scan.c looks, this file concludes.
+ *
+ * Times are seconds of a monotonic clock, never 0. A range's age is what has been *confirmed*: the
+ * time between setting its idle flags and the last look that still found all of them, or, without
+ * idle flags, the time DAMON has seen no access. Time since the last look does not count.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "policy/policy.h"
+
+#define RANGE_ARMED (1U << 0) /* idle flags are set since armed_s */
+#define RANGE_HOT   (1U << 1) /* has pages on the tier and was found accessed: wants home */
+#define RANGE_MOVED (1U << 2) /* moved by us: the next look only starts over */
+
+/* A range promoted within this many cold ages after its demotion went too early. */
+#define RANGE_EARLY_COLD_AGES 4
+#define RANGE_BACKOFF_MAX     6
+
+struct range {
+	uint32_t armed_s;
+	uint32_t checked_s;  /* last look; 0: never looked at */
+	uint32_t accessed_s; /* last time found accessed; 0: never */
+	uint32_t quiet_s;    /* DAMON has seen no access since then; 0: it has, or never looked */
+	uint32_t moved_s;    /* last demotion; 0: never */
+	uint16_t dram_pages, tier_pages; /* 4 KiB pages, at the last look */
+	uint16_t accessed_pages;	 /* of the last look that found any */
+	uint8_t backoff;		 /* its age counts 1/2^backoff */
+	uint8_t flags;
+};
+
+struct ranges {
+	size_t n;
+	struct range *v;
+	bool idle_flags; /* ages come from idle flags, else from DAMON alone */
+	bool nominated;	 /* only what DAMON calls quiet is looked at */
+};
+
+/* 0 or -ENOMEM. */
+int ranges_init(struct ranges *ranges, size_t n);
+void ranges_free(struct ranges *ranges);
+
+/* Confirmed age in seconds, divided by its backoff. */
+uint32_t range_age(const struct ranges *ranges, const struct range *range);
+
+/* DAMON saw [@first, @last] as one region, accessed in @accesses of its samples. */
+void ranges_region(struct ranges *ranges, size_t first, size_t last, uint32_t accesses,
+		   uint32_t now_s);
+
+/* Should this range be looked at now, when looks are @interval_s apart? */
+bool range_wants_look(const struct ranges *ranges, const struct range *range, uint32_t interval_s,
+		      uint32_t now_s);
+
+/* What a look at a range found. */
+struct range_look {
+	uint16_t dram_pages, tier_pages;
+	uint16_t accessed_dram, accessed_tier; /* of them no longer idle; 0 when not armed */
+	bool armed;			       /* idle flags were set (again) by this look */
+};
+
+/*
+ * Takes a look into account. Returns how many pages on the tier were newly found accessed (the
+ * ones the service level counts).
+ */
+unsigned int range_looked(struct range *range, const struct range_look *look, uint32_t now_s);
+
+/* We moved pages of the range; what is where afterwards was measured, not assumed. */
+void range_demoted(struct range *range, uint16_t dram_pages, uint16_t tier_pages, uint32_t now_s);
+void range_promoted(struct range *range, uint16_t dram_pages, uint16_t tier_pages,
+		    uint32_t cold_age_s, uint32_t now_s);
+
+/* Sums over all ranges, in bytes, as the policy wants them. */
+struct ranges_summary {
+	uint64_t cold[CRAM_AGE_BUCKETS];
+	uint64_t dram, tier;
+	uint64_t hot;
+	uint64_t accessed; /* within the last 120 s */
+	uint64_t unlooked; /* ranges never looked at, counted whole */
+};
+
+void ranges_summarise(const struct ranges *ranges, uint32_t now_s,
+		      struct ranges_summary *ret_summary);
+
+/*
+ * Picks ranges to demote: at least @min_age_s old, oldest first, until their DRAM pages make
+ * @bytes (the last one may exceed it only if it is the first). Writes at most @max indices.
+ */
+size_t ranges_pick_cold(const struct ranges *ranges, uint64_t bytes, uint32_t min_age_s,
+			size_t *indices, size_t max);
+/* Picks ranges with tier pages to bring home: hot ones, or with @any whichever, youngest first. */
+size_t ranges_pick_tier(const struct ranges *ranges, uint64_t bytes, bool any, size_t *indices,
+			size_t max);

@@ -1,0 +1,415 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Looking at pages and keeping DAMON's snapshots; see scan.h. */
+#include "scan.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "../act/move.h"
+#include "../sense/damon.h"
+#include "../sense/pages.h"
+
+/* Looks at one range are this fraction of the cold age apart ... */
+#define LOOKS_PER_COLD_AGE 4
+/* ... within these bounds, seconds. */
+#define LOOK_MIN_S 1
+#define LOOK_MAX_S 60
+
+/* A full reading of placement may cost one part in this many of a core's time. */
+#define PLACEMENT_SHARE 100
+
+#define DAMON_VMS_MAX 512
+
+static uint32_t look_interval(const struct vm *vm)
+{
+	uint32_t interval = atomic_load(&vm->cold_age_s) / LOOKS_PER_COLD_AGE;
+
+	return interval < LOOK_MIN_S ? LOOK_MIN_S : interval > LOOK_MAX_S ? LOOK_MAX_S : interval;
+}
+
+struct look_buffers {
+	int nodes[PAGES_PER_RANGE];
+	uint64_t entries[PAGES_PER_RANGE], heads[PAGES_PER_RANGE];
+	bool idle[PAGES_PER_RANGE];
+};
+
+/* Looks at range @index. Returns the pages it cost, or a negative errno (-ESRCH: VM gone). */
+static int look(struct vm *vm, size_t index, const struct page_idle *idle, int pagemap,
+		struct look_buffers *b)
+{
+	uint64_t tier_nodes;
+	struct range_look found = {};
+	int tier_nid = atomic_load(&vm->tier_nid);
+	bool armed;
+	uint64_t addr;
+	size_t n;
+	int r;
+
+	tier_nodes = tier_nid >= 0 ? UINT64_C(1) << tier_nid : 0;
+	vm_range(vm, index, &addr, &n);
+	pthread_mutex_lock(&vm->lock);
+	armed = vm->ranges.v[index].flags & RANGE_ARMED;
+	pthread_mutex_unlock(&vm->lock);
+
+	r = move_where(vm->pid, addr, n, b->nodes);
+	if (r < 0)
+		return r;
+	if (idle) {
+		r = pagemap_read(pagemap, addr, n, b->entries);
+		if (r < 0)
+			return r;
+		r = page_idle_heads(idle, b->entries, n, b->heads);
+		if (r < 0)
+			return r;
+		memset(b->idle, 0, sizeof(b->idle));
+		if (armed) {
+			r = page_idle_check(idle, b->heads, n, b->idle);
+			if (r < 0)
+				return r;
+		}
+	}
+	for (size_t i = 0; i < n; i++) {
+		bool on_tier;
+
+		if (b->nodes[i] < 0)
+			continue;
+		on_tier = tier_nodes & UINT64_C(1) << b->nodes[i];
+		if (on_tier)
+			found.tier_pages++;
+		else
+			found.dram_pages++;
+		if (!idle)
+			continue;
+		if (b->idle[i])
+			b->heads[i] = 0; /* its flag is still set: nothing to do */
+		else if (armed && b->heads[i] && on_tier)
+			found.accessed_tier++;
+		else if (armed && b->heads[i])
+			found.accessed_dram++;
+	}
+	if (idle) {
+		r = page_idle_mark(idle, b->heads, n);
+		if (r < 0)
+			return r;
+		found.armed = true;
+	}
+
+	pthread_mutex_lock(&vm->lock);
+	vm->counters.returned +=
+		(uint64_t)range_looked(&vm->ranges.v[index], &found, monotonic_s()) * PAGE_BYTES;
+	pthread_mutex_unlock(&vm->lock);
+	return (int)n;
+}
+
+/* Looks at ranges of @vm that are due, for at most @budget pages. Returns what is left of it. */
+static int64_t scan_vm(struct host *host, struct vm *vm, const struct page_idle *idle,
+		       int64_t budget, struct look_buffers *b)
+{
+	uint32_t interval = look_interval(vm);
+	int pagemap = -1, r = 0;
+	size_t n = vm->ranges.n;
+
+	if (idle) {
+		r = pagemap_open(&host->root, vm->pid, &pagemap);
+		if (r < 0)
+			return budget;
+	}
+	pthread_mutex_lock(&vm->lock);
+	vm->ranges.idle_flags = idle;
+	vm->ranges.nominated = atomic_load(&host->damon_active);
+	pthread_mutex_unlock(&vm->lock);
+
+	for (size_t k = 0; k < n && budget > 0; k++) {
+		uint32_t now = monotonic_s();
+		size_t index;
+		bool due;
+
+		pthread_mutex_lock(&vm->lock);
+		index = vm->cursor;
+		vm->cursor = vm->cursor + 1 < n ? vm->cursor + 1 : 0;
+		due = range_wants_look(&vm->ranges, &vm->ranges.v[index], interval, now);
+		pthread_mutex_unlock(&vm->lock);
+		if (!due)
+			continue;
+		if (atomic_load(&vm->dead) || atomic_load(&host->stopping))
+			break;
+		r = look(vm, index, idle, pagemap, b);
+		if (r < 0)
+			break;
+		budget -= r;
+	}
+	if (r < 0 && r != -ESRCH)
+		atomic_fetch_add(&host->scan_errors, 1);
+	if (pagemap >= 0)
+		close(pagemap);
+	pthread_mutex_lock(&vm->lock);
+	vm->scanned_ms = monotonic_ms();
+	pthread_mutex_unlock(&vm->lock);
+	return budget;
+}
+
+static void examine(struct host *host, struct vm *vm)
+{
+	uint64_t start = monotonic_ms();
+
+	if (atomic_load(&host->stopping) || vm_gone(vm))
+		return;
+	/*
+	 * Reading placement walks every page table of the guest, so its interval grows with what it
+	 * took the last time.
+	 */
+	vm_examine(vm, &host->root, atomic_load(&host->tier_nodes), start,
+		   vm->placement_cost_ms * PLACEMENT_SHARE);
+	if (vm->placed_ms == start)
+		vm->placement_cost_ms = monotonic_ms() - start;
+}
+
+static void *looker(void *arg)
+{
+	struct scan *scan = arg;
+	struct host *host = scan->host;
+	struct roster roster = {};
+	struct page_idle idle = { .bitmap = -1, .flags = -1 };
+	struct look_buffers buffers;
+	size_t turn = 0;
+
+	do {
+		bool want_idle;
+		int64_t budget;
+
+		if (roster_copy(host, &roster) < 0)
+			continue;
+		want_idle = roster.settings.detector != CRAM_DETECTOR_DAMON;
+		if (want_idle && idle.bitmap < 0)
+			page_idle_open(&host->root, &idle);
+		else if (!want_idle)
+			page_idle_close(&idle);
+		atomic_store(&host->idle_active, idle.bitmap >= 0);
+
+		for (size_t i = 0; i < roster.vms.n; i++)
+			examine(host, roster.vms.v[i]);
+		budget = roster.settings.second_look_pages;
+		for (size_t k = 0; k < roster.vms.n && budget > 0; k++) {
+			size_t i = (turn + k) % roster.vms.n;
+			struct vm *vm = roster.vms.v[i];
+
+			if (atomic_load(&host->stopping))
+				break;
+			if (!atomic_load(&vm->watched) || atomic_load(&host->paused) ||
+			    !vm->ranges.n || vm_gone(vm))
+				continue;
+			budget = scan_vm(host, vm, idle.bitmap >= 0 ? &idle : NULL, budget,
+					 &buffers);
+			/* The VM that the budget cut short goes on first in the next round. */
+			if (budget <= 0)
+				turn = i;
+		}
+	} while (host_sleep(host, roster.settings.round_ms ? roster.settings.round_ms : 1000));
+
+	page_idle_close(&idle);
+	roster_free(&roster);
+	return NULL;
+}
+
+struct nomination {
+	struct vm **vms;
+	size_t n;
+	uint32_t now_s;
+};
+
+static int nominate(size_t target, const struct damon_region *region, void *arg)
+{
+	struct nomination *nom = arg;
+	size_t first, last;
+	struct vm *vm;
+
+	if (target >= nom->n)
+		return -EBADMSG;
+	vm = nom->vms[target];
+	if (vm_range_index(vm, region->start, &first) < 0 ||
+	    vm_range_index(vm, region->end - 1, &last) < 0)
+		return 0;
+	pthread_mutex_lock(&vm->lock);
+	ranges_region(&vm->ranges, first, last, region->accesses, nom->now_s);
+	pthread_mutex_unlock(&vm->lock);
+	return 0;
+}
+
+/* CPU time of the kdamond, from its stat file; what it costs is part of what the agent costs. */
+static void account_kdamond(struct host *host)
+{
+	char path[64], buf[1024];
+	const char *p = buf;
+	uint64_t pid, user, system;
+	long hz = sysconf(_SC_CLK_TCK);
+
+	if (sysroot_read_u64(&host->root, "/sys/kernel/mm/damon/admin/kdamonds/0/pid", &pid) < 0 ||
+	    hz <= 0)
+		return;
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	if (sysroot_read(&host->root, path, buf, sizeof(buf), NULL) < 0)
+		return;
+	p = strrchr(buf, ')');
+	for (int field = 2; p && field < 14; field++) {
+		p = strchr(p, ' ');
+		p = p ? p + 1 : NULL;
+	}
+	if (!p || parse_u64(&p, 10, &user) < 0 || *p++ != ' ' || parse_u64(&p, 10, &system) < 0)
+		return;
+	atomic_store(&host->kdamond_cpu_us, (user + system) * 1000000 / (uint64_t)hz);
+}
+
+static void note(struct host *host, const char *text)
+{
+	pthread_mutex_lock(&host->lock);
+	snprintf(host->detector_note, sizeof(host->detector_note), "%s", text);
+	pthread_mutex_unlock(&host->lock);
+}
+
+/* The VMs to watch, as DAMON targets. */
+static size_t collect(const struct roster *roster, struct vm **vms, struct damon_target *targets)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < roster->vms.n && n < DAMON_VMS_MAX; i++) {
+		struct vm *vm = roster->vms.v[i];
+		struct damon_target *t = &targets[n];
+
+		if (!atomic_load(&vm->watched) || vm_gone(vm) || !vm->blocks.n)
+			continue;
+		*t = (struct damon_target){ .pid = vm->pid };
+		/* DAMON wants them ascending; QEMU maps them in no order. */
+		for (size_t k = 0; k < vm->blocks.n; k++) {
+			struct damon_range range = { vm->blocks.v[k].start, vm->blocks.v[k].end };
+			size_t at = t->n_ranges++;
+
+			for (; at > 0 && t->ranges[at - 1].start > range.start; at--)
+				t->ranges[at] = t->ranges[at - 1];
+			t->ranges[at] = range;
+		}
+		vms[n++] = vm;
+	}
+	return n;
+}
+
+static void *nominator(void *arg)
+{
+	struct scan *scan = arg;
+	struct host *host = scan->host;
+	struct vm **vms = calloc(DAMON_VMS_MAX, sizeof(struct vm *));
+	struct damon_target *wanted = calloc(DAMON_VMS_MAX, sizeof(*wanted));
+	struct damon_target *watched = calloc(DAMON_VMS_MAX, sizeof(*watched));
+	struct roster roster = {};
+	struct damon damon;
+	size_t n_watched = 0;
+	bool acquired = false;
+	char marker[128];
+	uint32_t pause_ms = 1000;
+
+	if (!vms || !wanted || !watched)
+		goto out;
+	snprintf(marker, sizeof(marker), "%s/damon", host->run_dir);
+	damon_init(&damon, &host->root, marker);
+
+	do {
+		struct nomination nom = { .vms = vms };
+		const struct cram_host_settings *set = &roster.settings;
+		size_t n;
+		int r;
+
+		if (roster_copy(host, &roster) < 0)
+			continue;
+		pause_ms = set->damon_aggr_us / 1000 + 1;
+		if (set->detector == CRAM_DETECTOR_PAGE_IDLE) {
+			if (acquired)
+				damon_release(&damon);
+			acquired = false;
+			n_watched = 0;
+			atomic_store(&host->damon_active, false);
+			continue;
+		}
+		if (!acquired) {
+			r = damon_acquire(&damon);
+			if (r < 0) {
+				note(host,
+				     r == -EBUSY
+					     ? "DAMON is in use by someone else; it is left alone"
+					     : "this kernel cannot watch guests with DAMON");
+				pause_ms = 10000;
+				continue;
+			}
+			note(host, "");
+			acquired = true;
+		}
+		n = collect(&roster, vms, wanted);
+		if (n != n_watched || memcmp(wanted, watched, n * sizeof(*wanted)) != 0 ||
+		    (n && !damon.running)) {
+			struct damon_attrs attrs = {
+				.sample_us = set->damon_sample_us,
+				.aggr_us = set->damon_aggr_us,
+				.update_us = set->damon_update_us,
+				.min_regions = set->damon_min_regions,
+				.max_regions = set->damon_max_regions,
+			};
+
+			r = damon_watch(&damon, &attrs, wanted, n);
+			if (r < 0) {
+				/* A VM that exited meanwhile: the next round sees that too. */
+				n_watched = 0;
+				atomic_store(&host->damon_active, false);
+				if (r != -ESRCH)
+					note(host, "DAMON refused to start; see the kernel log");
+				continue;
+			}
+			note(host, "");
+			memcpy(watched, wanted, n * sizeof(*wanted));
+			n_watched = n;
+		}
+		atomic_store(&host->damon_active, damon.running);
+		if (!damon.running)
+			continue;
+		nom.n = n_watched;
+		nom.now_s = monotonic_s();
+		r = damon_snapshot(&damon, nominate, &nom);
+		if (r < 0 && r != -ESRCH)
+			atomic_fetch_add(&host->scan_errors, 1);
+		account_kdamond(host);
+	} while (host_sleep(host, pause_ms));
+
+	if (acquired)
+		damon_release(&damon);
+out:
+	roster_free(&roster);
+	free(vms);
+	free(wanted);
+	free(watched);
+	return NULL;
+}
+
+int scan_start(struct scan *scan, struct host *host)
+{
+	int r;
+
+	*scan = (struct scan){ .host = host };
+	r = pthread_create(&scan->looker, NULL, looker, scan);
+	if (r)
+		return -r;
+	scan->looking = true;
+	r = pthread_create(&scan->nominator, NULL, nominator, scan);
+	if (r)
+		return -r;
+	scan->nominating = true;
+	return 0;
+}
+
+void scan_join(struct scan *scan)
+{
+	if (scan->looking)
+		pthread_join(scan->looker, NULL);
+	if (scan->nominating)
+		pthread_join(scan->nominator, NULL);
+	scan->looking = false;
+	scan->nominating = false;
+}

@@ -1,0 +1,272 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* VMs coming, going, and their settings; see daemon.h. */
+#include "daemon.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "server/server.h"
+
+int daemon_load(struct daemon *d, struct cram_error *err)
+{
+	int r;
+
+	r = cram_conf_load(d->conf_path, &d->conf, err);
+	if (r < 0)
+		return r;
+	d->config_generation = 1;
+	host_set_settings(&d->host, &d->conf.host);
+	snprintf(d->overrides_path, sizeof(d->overrides_path), "%s/" CRAM_OVERRIDES,
+		 d->conf.host.state_dir);
+	r = cram_overrides_load(d->overrides_path, &d->overrides, err);
+	if (r == -EBADMSG) {
+		/* A damaged file must not keep the host untiered; it stays there for a person. */
+		char text[CRAM_ERROR_TEXT];
+
+		cram_log_err(&d->host.log, "%s", cram_error_format(err, text, sizeof(text)));
+		d->overrides = (struct cram_overrides){};
+		r = 0;
+	}
+	return r;
+}
+
+int daemon_reload(struct daemon *d, struct cram_error *err)
+{
+	struct cram_conf conf;
+	int r;
+
+	r = cram_conf_load(d->conf_path, &conf, err);
+	if (r < 0) {
+		cram_error_format(err, d->config_error, sizeof(d->config_error));
+		d->reload_failures++;
+		cram_log_err(&d->host.log, "configuration not taken, the old one stays: %s",
+			     d->config_error);
+		return r;
+	}
+	cram_conf_free(&d->conf);
+	d->conf = conf;
+	d->config_error[0] = '\0';
+	d->config_generation++;
+	host_set_settings(&d->host, &d->conf.host);
+	for (size_t i = 0; i < d->vms.n; i++)
+		daemon_resolve(d, d->vms.v[i].vm);
+	cram_log_info(&d->host.log, "configuration read again");
+	return 0;
+}
+
+static int on_exit_of_vm(struct loop *loop, int fd, uint32_t events, void *userdata)
+{
+	struct daemon *d = userdata;
+
+	(void)loop;
+	(void)events;
+	for (size_t i = 0; i < d->vms.n; i++) {
+		struct vm *vm = d->vms.v[i].vm;
+
+		if (vm->pidfd != fd)
+			continue;
+		cram_log_info(&d->host.log, "vm \"%s\": gone (pid %d)", vm->name, (int)vm->pid);
+		daemon_remove_vm(d, vm);
+		break;
+	}
+	return 0;
+}
+
+struct vm *daemon_find_pid(const struct daemon *d, pid_t pid)
+{
+	for (size_t i = 0; i < d->vms.n; i++)
+		if (d->vms.v[i].vm->pid == pid)
+			return d->vms.v[i].vm;
+	return NULL;
+}
+
+int daemon_find_vm(const struct daemon *d, const char *name, struct vm **ret_vm)
+{
+	struct vm *found = NULL;
+
+	for (size_t i = 0; i < d->vms.n; i++) {
+		struct vm *vm = d->vms.v[i].vm;
+
+		if (strcmp(vm->name, name) != 0 && strcasecmp(vm->uuid, name) != 0)
+			continue;
+		if (found)
+			return -ENOTUNIQ;
+		found = vm;
+	}
+	if (!found)
+		return -ENOENT;
+	*ret_vm = found;
+	return 0;
+}
+
+int daemon_add_vm(struct daemon *d, pid_t pid, bool from_libvirt, struct vm **ret_vm,
+		  struct cram_error *err)
+{
+	struct daemon_vm entry = {};
+	char object[64];
+	struct vm *vm;
+	int r;
+
+	snprintf(object, sizeof(object), "process %d", (int)pid);
+	if (daemon_find_pid(d, pid))
+		return cram_error_set(err, -EEXIST, object, "add it as a VM", NULL,
+				      "it is known already");
+	r = vm_new(&d->host.root, pid, &vm);
+	if (r == -ENOEXEC)
+		return cram_error_set(err, r, object, "add it as a VM",
+				      "name the pid of a qemu-system process", "it is no QEMU");
+	if (r == -EAGAIN)
+		return cram_error_set(err, r, object, "add it as a VM", "try again when it runs",
+				      "its guest RAM is not mapped");
+	if (r < 0)
+		return cram_error_set(err, r, object, "examine it", NULL, "%s", strerror(-r));
+	vm->from_libvirt = from_libvirt;
+	if (!vm->name[0])
+		snprintf(vm->name, sizeof(vm->name), "pid-%d", (int)pid);
+	entry.vm = vm;
+	r = loop_add(&d->loop, vm->pidfd, EPOLLIN, on_exit_of_vm, d, &entry.exit);
+	if (r < 0)
+		goto fail;
+	r = array_push(&d->vms, entry);
+	if (r < 0)
+		goto fail;
+	r = host_add_vm(&d->host, vm);
+	if (r < 0) {
+		d->vms.n--;
+		goto fail;
+	}
+	vm->reported_state = CRAM_N_VM_STATES;
+	daemon_resolve(d, vm);
+	cram_log_info(&d->host.log, "vm \"%s\": found (pid %d, %zu MiB, %zu RAM blocks)", vm->name,
+		      (int)pid, (size_t)(vm->ram / MiB), vm->blocks.n);
+	daemon_event(d, "vm-added", vm, vm->ram, "pid %d", (int)pid);
+	if (ret_vm)
+		*ret_vm = vm;
+	return 0;
+fail:
+	loop_remove(&d->loop, entry.exit);
+	vm_unref(vm);
+	return cram_error_set(err, r, object, "take it in", NULL, "%s", strerror(-r));
+}
+
+void daemon_remove_vm(struct daemon *d, struct vm *vm)
+{
+	for (size_t i = 0; i < d->vms.n; i++) {
+		if (d->vms.v[i].vm != vm)
+			continue;
+		daemon_event(d, "vm-removed", vm, 0, "pid %d", (int)vm->pid);
+		pthread_mutex_lock(&vm->lock);
+		d->demoted += vm->counters.demoted;
+		d->promoted += vm->counters.promoted;
+		d->refused += vm->counters.refused;
+		pthread_mutex_unlock(&vm->lock);
+		loop_remove(&d->loop, d->vms.v[i].exit);
+		d->vms.v[i] = d->vms.v[--d->vms.n];
+		host_remove_vm(&d->host, vm);
+		vm_unref(vm);
+		return;
+	}
+}
+
+void daemon_resolve(struct daemon *d, struct vm *vm)
+{
+	struct cram_vm_identity id = { .name = vm->name, .uuid = vm->uuid };
+	struct cram_vm_settings before = vm->settings;
+
+	if (vm->has_domain) {
+		id.partition = vm->domain.partition;
+		id.flavour = vm->domain.flavour;
+	}
+	cram_settings_resolve(&d->conf, &id, vm->ram, vm->has_xml ? &vm->xml_layer : NULL,
+			      vm->has_cli ? &vm->cli_layer : NULL,
+			      cram_overrides_find(&d->overrides, vm->uuid), &vm->settings);
+	if (before.mode == vm->settings.mode && before.quota == vm->settings.quota &&
+	    before.hard_limit == vm->settings.hard_limit && before.floor == vm->settings.floor &&
+	    before.weight == vm->settings.weight && before.cold_age_s == vm->settings.cold_age_s &&
+	    before.tiers == vm->settings.tiers)
+		return;
+	/* Whatever was decided under the old settings and is not yet done is not done any more. */
+	atomic_fetch_add(&vm->epoch, 1);
+	if (vm->has_action)
+		daemon_event(d, "settings", vm, 0, "mode %s", cram_mode_name(vm->settings.mode));
+}
+
+void daemon_domain(struct daemon *d, const struct libvirt_domain *domain)
+{
+	struct cram_error err = {};
+	struct vm *vm = NULL;
+	bool layer_changed;
+	int r;
+
+	if (!domain->running || domain->pid <= 0)
+		return; /* a VM's end is told by its pidfd, not by libvirt */
+	vm = daemon_find_pid(d, domain->pid);
+	if (!vm) {
+		r = daemon_add_vm(d, domain->pid, true, &vm, &err);
+		if (r < 0)
+			return; /* asked about again soon */
+	}
+	if (strcasecmp(vm->uuid, domain->uuid) != 0) {
+		/* The pid file is older than the process: it is not that domain. */
+		if (vm->from_libvirt)
+			daemon_remove_vm(d, vm);
+		return;
+	}
+	memcpy(vm->name, domain->name, sizeof(vm->name));
+	if (vm->paused_by_job != domain->busy) {
+		vm->paused_by_job = domain->busy;
+		atomic_fetch_add(&vm->epoch, 1);
+	}
+	vm->incoming = domain->incoming;
+	layer_changed = strcmp(vm->note, domain->note) != 0;
+	if (layer_changed && domain->note[0])
+		cram_log_warn(&d->host.log, "vm \"%s\": %s", vm->name, domain->note);
+	memcpy(vm->note, domain->note, sizeof(vm->note));
+	vm->has_domain = domain->has_domain;
+	vm->domain = domain->domain;
+	vm->has_xml = domain->has_domain && domain->domain.has_tiering;
+	if (vm->has_xml)
+		vm->xml_layer = domain->domain.tiering;
+	pthread_mutex_lock(&vm->lock);
+	vm->realtime = domain->has_domain && domain->domain.realtime;
+	pthread_mutex_unlock(&vm->lock);
+	daemon_resolve(d, vm);
+}
+
+uint64_t daemon_missing(const struct daemon *d, const struct vm *vm, uint64_t give_back)
+{
+	uint64_t room = 0;
+
+	for (size_t i = 0; i < d->n_dram; i++) {
+		if (!(vm->input.home_mask & UINT64_C(1) << i))
+			continue;
+		if (d->dram[i].free > d->headroom[i])
+			room += d->dram[i].free - d->headroom[i];
+	}
+	return give_back > room ? give_back - room : 0;
+}
+
+void daemon_event(struct daemon *d, const char *type, const struct vm *vm, uint64_t bytes,
+		  const char *fmt, ...)
+{
+	struct cram_event_report event = { .bytes = bytes };
+	struct timespec ts;
+	va_list ap;
+
+	if (!d->server)
+		return;
+	clock_gettime(CLOCK_REALTIME, &ts);
+	event.time_us = (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
+	snprintf(event.type, sizeof(event.type), "%s", type);
+	if (vm) {
+		snprintf(event.uuid, sizeof(event.uuid), "%s", vm->uuid);
+		snprintf(event.name, sizeof(event.name), "%s", vm->name);
+	}
+	va_start(ap, fmt);
+	vsnprintf(event.text, sizeof(event.text), fmt, ap);
+	va_end(ap);
+	server_event(d->server, &event);
+}

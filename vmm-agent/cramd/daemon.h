@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The agent's own state: everything the loop owns. Stages get what they need of it as arguments or
+ * as this; worker threads never see it (they get struct host).
+ */
+#pragma once
+
+#include "act/mover.h"
+#include "classify/scan.h"
+#include "loop.h"
+#include "sense/libvirt.h"
+
+#define DAEMON_TIERS_MAX 8
+
+struct server;
+
+struct daemon_vm {
+	struct vm *vm;
+	struct loop_source *exit; /* its pidfd */
+};
+
+struct daemon {
+	struct host host;
+	struct loop loop;
+	struct scan scan;
+	struct mover mover;
+	struct libvirt *libvirt; /* NULL: configured away */
+	struct server *server;
+
+	const char *conf_path;
+	struct cram_conf conf;
+	char config_error[512];
+	uint64_t config_generation, reload_failures;
+	struct cram_overrides overrides;
+	char overrides_path[320];
+
+	CRAM_ARRAY(struct daemon_vm) vms;
+	uint64_t started_ms, started_wall_s;
+
+	struct nodes nodes;
+	struct cram_tier_input tiers[DAEMON_TIERS_MAX];
+	uint64_t tier_capacity[DAEMON_TIERS_MAX];
+	uint64_t tier_used[DAEMON_TIERS_MAX]; /* by VMs */
+	uint32_t tier_vms[DAEMON_TIERS_MAX];
+	size_t n_tiers;
+	struct cram_dram_input dram[CRAM_MAX_DRAM];
+	uint64_t headroom[CRAM_MAX_DRAM];
+	size_t n_dram;
+
+	/* The decision's arrays, as long as vms; grown with it, else reused. */
+	CRAM_ARRAY(struct cram_vm_input) inputs;
+	CRAM_ARRAY(struct cram_vm_action) actions;
+	CRAM_ARRAY(size_t) order;
+	struct cram_policy_workspace *workspace;
+	struct cram_bucket demote_bucket, promote_bucket;
+	uint64_t rounds, round_us, decision_us;
+	uint64_t last_round_ms, last_promoted, promote_rate;
+	uint64_t demoted, promoted, refused; /* of VMs that have gone */
+	struct cram_ratelimit log_limit;
+	uint64_t log_missed;
+};
+
+/* Reads settings and overrides, nothing else. */
+int daemon_load(struct daemon *d, struct cram_error *err);
+
+/* Examines @pid and takes it in. *ret_vm (may be NULL) is borrowed. -EEXIST: known already. */
+int daemon_add_vm(struct daemon *d, pid_t pid, bool from_libvirt, struct vm **ret_vm,
+		  struct cram_error *err);
+void daemon_remove_vm(struct daemon *d, struct vm *vm);
+struct vm *daemon_find_pid(const struct daemon *d, pid_t pid);
+/* By name or UUID. -ENOENT, -ENOTUNIQ. */
+int daemon_find_vm(const struct daemon *d, const char *name, struct vm **ret_vm);
+
+/* Settings in force for @vm, from every source, after any of them changed. */
+void daemon_resolve(struct daemon *d, struct vm *vm);
+/* What libvirt said about a domain. */
+void daemon_domain(struct daemon *d, const struct libvirt_domain *domain);
+int daemon_reload(struct daemon *d, struct cram_error *err);
+
+/* One round: sense the host, decide, hand out work. */
+void daemon_round(struct daemon *d);
+
+/* Bytes that @vm would have to give back but that do not fit into DRAM above headroom now. */
+uint64_t daemon_missing(const struct daemon *d, const struct vm *vm, uint64_t give_back);
+
+void daemon_event(struct daemon *d, const char *type, const struct vm *vm, uint64_t bytes,
+		  const char *fmt, ...) __attribute__((format(printf, 5, 6)));

@@ -1,0 +1,359 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * One round: what was sensed goes into a snapshot, libcram-policy decides, the movers get their
+ * work. The deciding itself is in policy/.
+ */
+#include "../daemon.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+/* What an ordinary slow node keeps free for the kernel itself. */
+#define TIER_KEEP_PERMILLE 20
+#define TIER_KEEP_MIN	   (16 * MiB)
+
+static uint64_t now_us(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
+}
+
+static bool is_tier(const struct daemon *d, const struct node *node)
+{
+	const char *text = d->conf.host.tier_nodes;
+	uint64_t mask;
+
+	if (!strcmp(text, "none"))
+		return false;
+	if (!strcmp(text, "auto"))
+		return node->has_memory && !node->has_cpu;
+	return parse_node_list(text, &mask) == 0 && (mask & UINT64_C(1) << node->nid);
+}
+
+/* Bytes of @vm's RAM on nodes of @mask: as last read, and what was moved since. */
+static uint64_t placed(const struct vm *vm, uint64_t mask, int64_t moved)
+{
+	int64_t bytes = moved;
+
+	for (int nid = 0; nid < NODES_MAX; nid++)
+		if (mask & UINT64_C(1) << nid)
+			bytes += (int64_t)vm->node_bytes[nid];
+	return bytes > 0 ? (uint64_t)bytes : 0;
+}
+
+static void sense_nodes(struct daemon *d)
+{
+	uint64_t tier_nodes = 0;
+
+	if (nodes_read(&d->host.root, &d->nodes) < 0)
+		return;
+	d->n_tiers = 0;
+	d->n_dram = 0;
+	for (size_t i = 0; i < d->nodes.n; i++) {
+		const struct node *node = &d->nodes.v[i];
+
+		if (is_tier(d, node)) {
+			uint64_t keep = node->total * TIER_KEEP_PERMILLE / 1000;
+
+			if (d->n_tiers == DAEMON_TIERS_MAX)
+				continue;
+			if (keep < TIER_KEEP_MIN)
+				keep = TIER_KEEP_MIN;
+			tier_nodes |= UINT64_C(1) << node->nid;
+			d->tier_capacity[d->n_tiers] = node->total;
+			d->tiers[d->n_tiers++] = (struct cram_tier_input){
+				.nid = node->nid,
+				.kind = CRAM_TIER_NODE,
+				.budget = node->total > keep ? node->total - keep : 0,
+				.free = node->free > keep ? node->free - keep : 0,
+				.accepting = node->has_memory && node->free > keep,
+			};
+		} else if (node->has_memory) {
+			d->dram[d->n_dram++] = (struct cram_dram_input){
+				.nid = node->nid,
+				.total = node->total,
+				.free = node->free,
+				.promote_rate = d->promote_rate,
+			};
+		}
+	}
+	atomic_store(&d->host.tier_nodes, tier_nodes);
+}
+
+/* The nearest of the tiers that the VM's settings and cpuset allow; -1: none. */
+static int choose_tier(const struct daemon *d, const struct vm *vm, uint64_t home)
+{
+	int best = -1;
+	unsigned int best_distance = UINT8_MAX + 1;
+
+	for (size_t i = 0; i < d->n_tiers; i++) {
+		const struct cram_tier_input *tier = &d->tiers[i];
+		const struct node *node = nodes_find(&d->nodes, tier->nid);
+		unsigned int distance = UINT8_MAX;
+
+		if (!(vm->settings.tiers & 1U << tier->kind))
+			continue;
+		if (vm->mems_allowed && !(vm->mems_allowed & UINT64_C(1) << tier->nid))
+			continue;
+		for (int nid = 0; node && nid < NODES_MAX; nid++)
+			if ((home & UINT64_C(1) << nid) && node->distance[nid] < distance)
+				distance = node->distance[nid];
+		if (distance < best_distance) {
+			best = (int)i;
+			best_distance = distance;
+		}
+	}
+	return best;
+}
+
+static void sense_vm(struct daemon *d, struct vm *vm, uint64_t now_ms)
+{
+	const struct cram_host_settings *set = &d->conf.host;
+	struct ranges_summary summary = {};
+	uint64_t tier_nodes = atomic_load(&d->host.tier_nodes), home, returned;
+	struct cram_vm_input *in = &vm->input;
+	bool eligible, paused;
+
+	pthread_mutex_lock(&vm->lock);
+	ranges_summarise(&vm->ranges, monotonic_s(), &summary);
+	eligible = vm->reason == VM_ELIGIBLE;
+	home = vm->home_nodes;
+	returned = vm->counters.returned;
+	*in = (struct cram_vm_input){
+		.uuid = vm->uuid,
+		.name = vm->name,
+		.mode = vm->settings.mode,
+		.quota = vm->settings.quota,
+		.hard_limit = vm->settings.hard_limit,
+		.floor = vm->settings.floor,
+		.weight = vm->settings.weight,
+		.cold_age_s = vm->settings.cold_age_s,
+		.ram = vm->ram,
+		.eligible = eligible ? vm->ram : 0,
+		.dram = placed(vm, ~tier_nodes, -vm->moved_since),
+		.tier_bytes = placed(vm, tier_nodes, vm->moved_since),
+		.swapped = vm->memcg.swap,
+		.ratio_q16 = 1U << 16,
+		.hot_bytes = summary.hot,
+		.accessed_bytes = summary.accessed,
+		.ctl = vm->ctl,
+	};
+	memcpy(in->cold, summary.cold, sizeof(in->cold));
+	pthread_mutex_unlock(&vm->lock);
+
+	in->device_bytes = in->tier_bytes;
+	if (in->hot_bytes > in->tier_bytes)
+		in->hot_bytes = in->tier_bytes;
+	in->tier = choose_tier(d, vm, home);
+	for (size_t i = 0; i < d->n_dram; i++)
+		if (home & UINT64_C(1) << d->dram[i].nid)
+			in->home_mask |= UINT64_C(1) << i;
+	if (vm->returned_ms && now_ms > vm->returned_ms) {
+		in->returned_bytes = returned - vm->returned_seen;
+		in->returned_ms = (uint32_t)(now_ms - vm->returned_ms);
+	}
+	vm->returned_seen = returned;
+	vm->returned_ms = now_ms;
+	paused = vm->paused_by_operator || vm->paused_by_job || atomic_load(&d->host.paused);
+	in->flags = (eligible ? 0 : CRAM_VM_F_INELIGIBLE) | (paused ? CRAM_VM_F_PAUSED : 0) |
+		    (vm->drain ? CRAM_VM_F_DRAIN : 0) | (vm->incoming ? CRAM_VM_F_INCOMING : 0);
+	in->demote_tokens = cram_bucket_fill(&vm->demote_bucket, now_ms, set->vm_demote_rate,
+					     set->vm_demote_rate * set->burst_ms / 1000);
+	in->promote_tokens = cram_bucket_fill(&vm->promote_bucket, now_ms, set->vm_promote_rate,
+					      set->vm_promote_rate * set->burst_ms / 1000);
+
+	if (in->tier >= 0)
+		atomic_store(&vm->tier_nid, d->tiers[in->tier].nid);
+	atomic_store(&vm->watched, eligible && !paused && !vm->incoming &&
+					   (vm->settings.mode != CRAM_MODE_OFF || in->tier_bytes));
+	for (size_t i = 0; i < d->n_tiers; i++) {
+		if (d->tiers[i].nid != atomic_load(&vm->tier_nid))
+			continue;
+		d->tier_used[i] += in->tier_bytes;
+		d->tier_vms[i] += in->tier_bytes != 0;
+	}
+}
+
+/* The home node of @vm with the most room above headroom. -1: it has none. */
+static int roomiest_home(const struct daemon *d, const struct vm *vm)
+{
+	uint64_t most = 0;
+	int nid = -1;
+
+	for (size_t i = 0; i < d->n_dram; i++) {
+		if (!(vm->input.home_mask & UINT64_C(1) << i))
+			continue;
+		if (nid < 0 || d->dram[i].free > most) {
+			nid = d->dram[i].nid;
+			most = d->dram[i].free;
+		}
+	}
+	return nid;
+}
+
+static void hand_out(struct daemon *d, struct vm *vm)
+{
+	const struct cram_vm_action *a = &vm->action;
+	int home = roomiest_home(d, vm);
+	bool leaves = vm->drain || vm->settings.mode != CRAM_MODE_AUTO;
+
+	if (a->promote_hot_bytes && home >= 0 &&
+	    mover_submit(&d->mover, vm, VM_JOB_PROMOTE_HOT, a->promote_hot_bytes, 0, home) == 0) {
+		cram_bucket_take(&d->promote_bucket, a->promote_hot_bytes);
+		cram_bucket_take(&vm->promote_bucket, a->promote_hot_bytes);
+	}
+	if (a->promote_bytes && home >= 0 &&
+	    mover_submit(&d->mover, vm, VM_JOB_PROMOTE, a->promote_bytes, 0, home) == 0) {
+		cram_bucket_take(&d->promote_bucket, a->promote_bytes);
+		cram_bucket_take(&vm->promote_bucket, a->promote_bytes);
+	}
+	if (a->demote_bytes && vm->input.tier >= 0 &&
+	    mover_submit(&d->mover, vm, VM_JOB_DEMOTE, a->demote_bytes, a->demote_age_s,
+			 d->tiers[vm->input.tier].nid) == 0) {
+		cram_bucket_take(&d->demote_bucket, a->demote_bytes);
+		cram_bucket_take(&vm->demote_bucket, a->demote_bytes);
+	}
+	if (leaves && !vm->input.tier_bytes && !atomic_load(&vm->busy)) {
+		bool bound;
+
+		pthread_mutex_lock(&vm->lock);
+		bound = vm->bound;
+		pthread_mutex_unlock(&vm->lock);
+		if (bound)
+			mover_submit(&d->mover, vm, VM_JOB_UNBIND, 0, 0, -1);
+	}
+}
+
+/* Tells people what changed. */
+static void announce(struct daemon *d, struct vm *vm)
+{
+	enum vm_ineligible reason;
+
+	pthread_mutex_lock(&vm->lock);
+	reason = vm->reason;
+	pthread_mutex_unlock(&vm->lock);
+	if (reason != vm->reported_reason && reason != VM_NOT_LOOKED) {
+		uint32_t missed;
+
+		vm->reported_reason = reason;
+		if (cram_ratelimit_ok(&d->log_limit, monotonic_ms(), &missed)) {
+			d->log_missed += missed;
+			if (reason == VM_ELIGIBLE)
+				cram_log_info(&d->host.log, "vm \"%s\": can be tiered", vm->name);
+			else
+				cram_log_info(&d->host.log, "vm \"%s\": left alone: %s", vm->name,
+					      vm_ineligible_text(reason));
+		}
+	}
+	if (vm->action.state != vm->reported_state) {
+		vm->reported_state = vm->action.state;
+		daemon_event(d, "state", vm, vm->input.tier_bytes, "%s",
+			     cram_vm_state_name(vm->action.state));
+	}
+}
+
+static void sort_by_priority(struct daemon *d)
+{
+	/* Insertion: the order hardly changes from round to round, and n is small. */
+	for (size_t i = 1; i < d->order.n; i++) {
+		size_t index = d->order.v[i], k = i;
+
+		for (; k > 0 &&
+		       d->actions.v[d->order.v[k - 1]].priority < d->actions.v[index].priority;
+		     k--)
+			d->order.v[k] = d->order.v[k - 1];
+		d->order.v[k] = index;
+	}
+}
+
+static int reserve(struct daemon *d)
+{
+	size_t n = d->vms.n;
+
+	if (array_reserve(&d->inputs, n) < 0 || array_reserve(&d->actions, n) < 0 ||
+	    array_reserve(&d->order, n) < 0)
+		return -1;
+	return cram_policy_workspace_reserve(&d->workspace, n);
+}
+
+void daemon_round(struct daemon *d)
+{
+	const struct cram_host_settings *set = &d->conf.host;
+	uint64_t start = now_us(), now_ms = start / 1000, decide, promoted = d->promoted;
+	struct cram_decision decision;
+	struct cram_snapshot snap;
+
+	sense_nodes(d);
+	memset(d->tier_used, 0, sizeof(d->tier_used));
+	memset(d->tier_vms, 0, sizeof(d->tier_vms));
+	if (reserve(d) < 0)
+		return;
+	d->order.n = 0;
+	d->inputs.n = d->vms.n;
+	d->actions.n = d->vms.n;
+	for (size_t i = 0; i < d->vms.n; i++) {
+		struct vm *vm = d->vms.v[i].vm;
+
+		sense_vm(d, vm, now_ms);
+		d->inputs.v[i] = vm->input;
+		d->order.v[d->order.n++] = i;
+		pthread_mutex_lock(&vm->lock);
+		promoted += vm->counters.promoted;
+		pthread_mutex_unlock(&vm->lock);
+	}
+	for (size_t i = 0; i < d->n_tiers; i++) {
+		const struct node *node = nodes_find(&d->nodes, d->tiers[i].nid);
+		uint64_t used = node ? node->total - node->free : 0;
+
+		d->tiers[i].used_other = used > d->tier_used[i] ? used - d->tier_used[i] : 0;
+	}
+	/* How fast memory comes home, smoothed over some four rounds. */
+	if (d->last_round_ms && now_ms > d->last_round_ms) {
+		uint64_t rate =
+			promoted >= d->last_promoted
+				? (promoted - d->last_promoted) * 1000 / (now_ms - d->last_round_ms)
+				: 0;
+
+		d->promote_rate = (d->promote_rate * 3 + rate) / 4;
+	}
+	d->last_promoted = promoted;
+	d->last_round_ms = now_ms;
+
+	snap = (struct cram_snapshot){
+		.now_ms = now_ms,
+		.demote_tokens = cram_bucket_fill(&d->demote_bucket, now_ms, set->demote_rate,
+						  set->demote_rate * set->burst_ms / 1000),
+		.promote_tokens = cram_bucket_fill(&d->promote_bucket, now_ms, set->promote_rate,
+						   set->promote_rate * set->burst_ms / 1000),
+		.dram = d->dram,
+		.n_dram = d->n_dram,
+		.tiers = d->tiers,
+		.n_tiers = d->n_tiers,
+		.vms = d->inputs.v,
+		.n_vms = d->vms.n,
+	};
+	decision = (struct cram_decision){ .actions = d->actions.v };
+	decide = now_us();
+	if (cram_policy_decide(&set->policy, &snap, d->workspace, &decision) < 0)
+		return;
+	d->decision_us = now_us() - decide;
+	memcpy(d->headroom, decision.headroom, sizeof(d->headroom));
+	sort_by_priority(d);
+	for (size_t k = 0; k < d->order.n; k++) {
+		size_t i = d->order.v[k];
+		struct vm *vm = d->vms.v[i].vm;
+
+		vm->action = d->actions.v[i];
+		vm->ctl = vm->action.ctl;
+		vm->has_action = true;
+		atomic_store(&vm->cold_age_s, vm->action.cold_age_s);
+		hand_out(d, vm);
+		announce(d, vm);
+	}
+	d->rounds++;
+	d->round_us = now_us() - start;
+}

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What the loop and the worker threads share: the root, the log, the settings in force and the list
+ * of VMs. The loop writes, workers copy.
+ */
+#pragma once
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "settings/settings.h"
+#include "util/log.h"
+#include "vm.h"
+
+struct host {
+	struct sysroot root;
+	struct cram_log log;
+	const char *run_dir; /* "/run/cramd" */
+
+	_Atomic bool stopping;
+	_Atomic bool paused;	     /* no demotion and no scans, host-wide */
+	_Atomic uint64_t tier_nodes; /* mask */
+	_Atomic uint64_t scan_errors;
+	_Atomic uint64_t kdamond_cpu_us;
+	_Atomic bool damon_active, idle_active;
+
+	pthread_mutex_t lock;
+	pthread_cond_t wake; /* workers that wait for time or for the end */
+	struct cram_host_settings settings;
+	char detector_note[160]; /* why a detector is not in use; empty: all are */
+	CRAM_ARRAY(struct vm *) vms;
+	unsigned int vms_generation;
+};
+
+/* A worker's own copy of the list, with references; reused from round to round. */
+struct roster {
+	CRAM_ARRAY(struct vm *) vms;
+	unsigned int generation;
+	struct cram_host_settings settings;
+};
+
+uint64_t monotonic_ms(void);
+static inline uint32_t monotonic_s(void)
+{
+	return (uint32_t)(monotonic_ms() / 1000) + 1;
+}
+
+int host_init(struct host *host, const char *root, const char *run_dir);
+void host_fini(struct host *host);
+
+/* Waits @ms or until the agent stops; false: it stops. */
+bool host_sleep(struct host *host, uint32_t ms);
+void host_stop(struct host *host);
+
+/* Loop only. Takes a reference. 0 or -ENOMEM. */
+int host_add_vm(struct host *host, struct vm *vm);
+void host_remove_vm(struct host *host, struct vm *vm);
+void host_set_settings(struct host *host, const struct cram_host_settings *settings);
+
+/* Brings @roster up to date. 0 or -ENOMEM (it is empty then). */
+int roster_copy(struct host *host, struct roster *roster);
+void roster_free(struct roster *roster);

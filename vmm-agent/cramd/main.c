@@ -1,0 +1,335 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* cramd: options, signals, start and stop. Everything else is in the stages. */
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <systemd/sd-daemon.h>
+#include <time.h>
+
+#include "confine.h"
+#include "daemon.h"
+#include "server/server.h"
+#include "util/cleanup.h"
+
+/* Domains are read again this often: jobs such as a save are not always announced by events. */
+#define REFRESH_MS 5000
+
+struct options {
+	const char *config, *root, *run_dir, *pid_dir;
+	int log_level;
+	bool confine;
+};
+
+static void usage(FILE *out)
+{
+	fputs("Usage: cramd [OPTION]...\n"
+	      "Move cold memory of virtual machines to a slower tier, within their quotas.\n"
+	      "\n"
+	      "  -c, --config=FILE      configuration (" CRAM_CONF_PATH ")\n"
+	      "      --run-dir=DIR      where the sockets are made (/run/cramd)\n"
+	      "      --root=DIR         read /proc and /sys below DIR (/)\n"
+	      "      --pid-dir=DIR      libvirt's pid files (/run/libvirt/qemu)\n"
+	      "      --no-confine       keep all capabilities and system calls (for debuggers)\n"
+	      "  -v, --verbose          log what is done, not only what matters\n"
+	      "  -V, --version          print the version and exit\n"
+	      "  -h, --help             print this and exit\n",
+	      out);
+}
+
+enum {
+	OPT_RUN_DIR = 256,
+	OPT_ROOT,
+	OPT_PID_DIR,
+	OPT_NO_CONFINE,
+};
+
+/* 0: go on; 1: done; negative: bad usage. */
+static int parse_options(int argc, char **argv, struct options *o)
+{
+	static const struct option options[] = {
+		{ "config", required_argument, NULL, 'c' },
+		{ "run-dir", required_argument, NULL, OPT_RUN_DIR },
+		{ "root", required_argument, NULL, OPT_ROOT },
+		{ "pid-dir", required_argument, NULL, OPT_PID_DIR },
+		{ "no-confine", no_argument, NULL, OPT_NO_CONFINE },
+		{ "verbose", no_argument, NULL, 'v' },
+		{ "version", no_argument, NULL, 'V' },
+		{ "help", no_argument, NULL, 'h' },
+		{},
+	};
+	int c;
+
+	while ((c = getopt_long(argc, argv, "c:vVh", options, NULL)) != -1) {
+		switch (c) {
+		case 'c':
+			o->config = optarg;
+			break;
+		case OPT_RUN_DIR:
+			o->run_dir = optarg;
+			break;
+		case OPT_ROOT:
+			o->root = optarg;
+			break;
+		case OPT_PID_DIR:
+			o->pid_dir = optarg;
+			break;
+		case OPT_NO_CONFINE:
+			o->confine = false;
+			break;
+		case 'v':
+			o->log_level = LOG_DEBUG;
+			break;
+		case 'V':
+			puts("cramd " CRAM_VERSION);
+			return 1;
+		case 'h':
+			usage(stdout);
+			return 1;
+		default:
+			return -EINVAL;
+		}
+	}
+	if (optind < argc) {
+		fprintf(stderr, "cramd: unexpected argument \"%s\"\n", argv[optind]);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+static int on_signal(struct loop *loop, int fd, uint32_t events, void *userdata)
+{
+	struct daemon *d = userdata;
+	struct signalfd_siginfo info;
+	struct cram_error err = {};
+
+	(void)events;
+	if (read(fd, &info, sizeof(info)) != sizeof(info))
+		return 0;
+	if (info.ssi_signo == SIGHUP) {
+		sd_notify(0, "RELOADING=1");
+		if (daemon_reload(d, &err) < 0)
+			sd_notifyf(0, "READY=1\nSTATUS=reload refused: %s", d->config_error);
+		else
+			sd_notify(0, "READY=1\nSTATUS=configuration read");
+		return 0;
+	}
+	cram_log_info(&d->host.log, "stopping: signal %u", info.ssi_signo);
+	loop->stop = true;
+	return 0;
+}
+
+static int on_round(struct loop *loop, int fd, uint32_t events, void *userdata)
+{
+	struct daemon *d = userdata;
+	uint64_t expirations;
+
+	(void)loop;
+	(void)events;
+	/* Re-armed first: a round that fails must not be the last. */
+	if (read(fd, &expirations, sizeof(expirations)) < 0)
+		return 0;
+	loop_timer_set(fd, d->conf.host.round_ms);
+	daemon_round(d);
+	sd_notify(0, "WATCHDOG=1");
+	return 0;
+}
+
+static int on_refresh(struct loop *loop, int fd, uint32_t events, void *userdata)
+{
+	struct daemon *d = userdata;
+	uint64_t expirations;
+
+	(void)loop;
+	(void)events;
+	if (read(fd, &expirations, sizeof(expirations)) < 0)
+		return 0;
+	libvirt_refresh(d->libvirt);
+	return 0;
+}
+
+static int on_libvirt(struct loop *loop, int fd, uint32_t events, void *userdata)
+{
+	/* Large, and the loop is the only caller. */
+	static struct libvirt_domain domain;
+	struct daemon *d = userdata;
+
+	(void)loop;
+	(void)fd;
+	(void)events;
+	while (libvirt_next(d->libvirt, &domain) > 0)
+		daemon_domain(d, &domain);
+	return 0;
+}
+
+static int watch_signals(struct daemon *d, int *ret_fd)
+{
+	struct loop_source *source;
+	sigset_t mask;
+	int fd;
+
+	sigemptyset(&mask);
+	sigaddset(&mask, SIGTERM);
+	sigaddset(&mask, SIGINT);
+	sigaddset(&mask, SIGHUP);
+	/* Before any thread exists, so that all inherit it. */
+	if (sigprocmask(SIG_BLOCK, &mask, NULL) < 0)
+		return -errno;
+	signal(SIGPIPE, SIG_IGN);
+	fd = signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (fd < 0)
+		return -errno;
+	*ret_fd = fd;
+	return loop_add(&d->loop, fd, EPOLLIN, on_signal, d, &source);
+}
+
+static int start_libvirt(struct daemon *d, const struct options *o, int *ret_timer)
+{
+	struct loop_source *source;
+	int r;
+
+	if (!strcmp(d->conf.host.libvirt_uri, "none"))
+		return 0;
+	r = libvirt_start(d->conf.host.libvirt_uri, o->pid_dir, &d->host.log, &d->libvirt);
+	if (r < 0)
+		return r;
+	r = loop_add(&d->loop, libvirt_fd(d->libvirt), EPOLLIN, on_libvirt, d, &source);
+	if (r < 0)
+		return r;
+	r = loop_timer_new(REFRESH_MS, ret_timer);
+	if (r < 0)
+		return r;
+	return loop_add(&d->loop, *ret_timer, EPOLLIN, on_refresh, d, &source);
+}
+
+static int fail(struct daemon *d, const char *what, int r)
+{
+	cram_log_err(&d->host.log, "cannot %s: %s", what, strerror(-r));
+	return r;
+}
+
+static int run(struct daemon *d, const struct options *o)
+{
+	cleanup_close int signals = -1, round = -1, refresh = -1;
+	struct loop_source *source;
+	struct cram_error err = {};
+	char text[CRAM_ERROR_TEXT];
+	int r;
+
+	r = daemon_load(d, &err);
+	if (r < 0) {
+		cram_log_err(&d->host.log, "%s", cram_error_format(&err, text, sizeof(text)));
+		return r;
+	}
+	r = watch_signals(d, &signals);
+	if (r < 0)
+		return fail(d, "watch signals", r);
+	if (mkdir(o->run_dir, 0755) < 0 && errno != EEXIST)
+		return fail(d, "make the run directory", -errno);
+	r = server_start(d, &err, &d->server);
+	if (r < 0) {
+		cram_log_err(&d->host.log, "%s", cram_error_format(&err, text, sizeof(text)));
+		return r;
+	}
+	if (o->confine) {
+		r = confine_capabilities();
+		if (r < 0)
+			return fail(d, "drop capabilities", r);
+		r = confine_system_calls();
+		if (r < 0)
+			return fail(d, "restrict system calls", r);
+	}
+	r = scan_start(&d->scan, &d->host);
+	if (r < 0)
+		return fail(d, "start the scanning threads", r);
+	r = mover_start(&d->mover, &d->host);
+	if (r < 0)
+		return fail(d, "start the mover threads", r);
+	r = start_libvirt(d, o, &refresh);
+	if (r < 0)
+		return fail(d, "start libvirt's threads", r);
+	r = loop_timer_new(d->conf.host.round_ms, &round);
+	if (r < 0)
+		return fail(d, "make a timer", r);
+	r = loop_add(&d->loop, round, EPOLLIN, on_round, d, &source);
+	if (r < 0)
+		return fail(d, "watch the timer", r);
+	daemon_round(d);
+	sd_notify(0, "READY=1");
+	cram_log_info(&d->host.log, "cramd " CRAM_VERSION " started, %zu tier nodes", d->n_tiers);
+	r = loop_run(&d->loop);
+	sd_notify(0, "STOPPING=1");
+	return r;
+}
+
+/* VMs stay as they are: their memory, their policies, their limits. */
+static void stop(struct daemon *d)
+{
+	host_stop(&d->host);
+	scan_join(&d->scan);
+	if (d->mover.host)
+		mover_stop(&d->mover);
+	if (d->libvirt)
+		libvirt_stop(d->libvirt);
+	if (d->server)
+		server_stop(d->server);
+	d->server = NULL;
+	while (d->vms.n)
+		daemon_remove_vm(d, d->vms.v[0].vm);
+	array_free(&d->vms);
+	array_free(&d->inputs);
+	array_free(&d->actions);
+	array_free(&d->order);
+	cram_policy_workspace_free(d->workspace);
+	cram_overrides_free(&d->overrides);
+	cram_conf_free(&d->conf);
+	loop_fini(&d->loop);
+	host_fini(&d->host);
+}
+
+int main(int argc, char **argv)
+{
+	struct options o = {
+		.config = CRAM_CONF_PATH,
+		.root = "/",
+		.run_dir = "/run/cramd",
+		.pid_dir = "/run/libvirt/qemu",
+		.log_level = LOG_INFO,
+		.confine = true,
+	};
+	struct timespec now;
+	struct daemon *d;
+	int r;
+
+	r = parse_options(argc, argv, &o);
+	if (r < 0) {
+		usage(stderr);
+		return 2;
+	}
+	if (r > 0)
+		return 0;
+	d = calloc(1, sizeof(*d));
+	if (!d)
+		return 1;
+	r = host_init(&d->host, o.root, o.run_dir);
+	if (r < 0) {
+		fprintf(stderr, "cramd: cannot open root %s: %s\n", o.root, strerror(-r));
+		free(d);
+		return 1;
+	}
+	d->host.log.level = o.log_level;
+	d->conf_path = o.config;
+	d->started_ms = monotonic_ms();
+	clock_gettime(CLOCK_REALTIME, &now);
+	d->started_wall_s = (uint64_t)now.tv_sec;
+	d->log_limit = (struct cram_ratelimit){ .interval_ms = 60000, .burst = 100 };
+	r = loop_init(&d->loop);
+	if (r == 0)
+		r = run(d, &o);
+	stop(d);
+	free(d);
+	return r < 0 ? 1 : 0;
+}

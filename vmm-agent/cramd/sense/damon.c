@@ -1,0 +1,395 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* DAMON's sysfs tree; see damon.h. */
+#include "damon.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "util/cleanup.h"
+
+#define ADMIN	"/sys/kernel/mm/damon/admin/kdamonds"
+#define KDAMOND ADMIN "/0"
+#define CONTEXT KDAMOND "/contexts/0"
+#define BOOT_ID "/proc/sys/kernel/random/boot_id"
+
+/* The tree's lock is only tried, never waited for, by most files: EBUSY means "again, soon". */
+#define BUSY_TRIES   200
+#define BUSY_WAIT_MS 10
+
+void damon_init(struct damon *damon, const struct sysroot *root, const char *marker)
+{
+	*damon = (struct damon){ .root = root, .marker = marker };
+}
+
+static void wait_ms(long ms)
+{
+	struct timespec ts = { .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000 };
+
+	nanosleep(&ts, NULL);
+}
+
+static int put(const struct damon *damon, const char *path, const char *text)
+{
+	int r;
+
+	for (int i = 0; i < BUSY_TRIES; i++) {
+		r = sysroot_write(damon->root, path, text);
+		if (r != -EBUSY)
+			break;
+		wait_ms(BUSY_WAIT_MS);
+	}
+	return r;
+}
+
+static int putf(const struct damon *damon, uint64_t value, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/* Writes the number @value to the file that @fmt names. */
+static int putf(const struct damon *damon, uint64_t value, const char *fmt, ...)
+{
+	char path[256], text[32];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(path, sizeof(path), fmt, ap);
+	va_end(ap);
+	snprintf(text, sizeof(text), "%" PRIu64, value);
+	return put(damon, path, text);
+}
+
+static int get(const struct damon *damon, const char *path, char *buf, size_t size)
+{
+	size_t len = 0;
+	int r;
+
+	for (int i = 0; i < BUSY_TRIES; i++) {
+		r = sysroot_read(damon->root, path, buf, size, &len);
+		if (r != -EBUSY)
+			break;
+		wait_ms(BUSY_WAIT_MS);
+	}
+	if (r < 0)
+		return r;
+	if (len && buf[len - 1] == '\n')
+		buf[len - 1] = '\0';
+	return 0;
+}
+
+static bool is_running(const struct damon *damon)
+{
+	char state[16];
+
+	return get(damon, KDAMOND "/state", state, sizeof(state)) == 0 && !strcmp(state, "on");
+}
+
+static bool marker_is_ours(const struct damon *damon)
+{
+	char boot[64], marker[64];
+
+	return get(damon, BOOT_ID, boot, sizeof(boot)) == 0 &&
+	       get(damon, damon->marker, marker, sizeof(marker)) == 0 && !strcmp(boot, marker);
+}
+
+static int write_marker(const struct damon *damon)
+{
+	char boot[64];
+	ssize_t n;
+	int fd, r;
+
+	r = get(damon, BOOT_ID, boot, sizeof(boot));
+	if (r < 0)
+		return r;
+	fd = openat(damon->root->fd, damon->marker + strspn(damon->marker, "/"),
+		    O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return -errno;
+	n = write(fd, boot, strlen(boot));
+	close(fd);
+	return n == (ssize_t)strlen(boot) ? 0 : -EIO;
+}
+
+int damon_acquire(struct damon *damon)
+{
+	char buf[512];
+	int r;
+
+	r = get(damon, ADMIN "/nr_kdamonds", buf, sizeof(buf));
+	if (r < 0)
+		return r;
+	if (strcmp(buf, "0") != 0) {
+		if (!marker_is_ours(damon))
+			return -EBUSY;
+		/* A predecessor's: it must stop before its directories can be replaced. */
+		if (is_running(damon)) {
+			r = put(damon, KDAMOND "/state", "off");
+			if (r < 0)
+				return r;
+		}
+	}
+	r = write_marker(damon);
+	if (r < 0)
+		return r;
+	r = put(damon, ADMIN "/nr_kdamonds", "1");
+	if (r < 0)
+		return r;
+	r = put(damon, KDAMOND "/contexts/nr_contexts", "1");
+	if (r < 0)
+		return r;
+	/* Fixed ranges: plain vaddr would replace them by what it finds in the mappings. */
+	r = put(damon, CONTEXT "/operations", "fvaddr");
+	if (r < 0) {
+		damon_release(damon);
+		return r == -EINVAL ? -ENOENT : r;
+	}
+	return 0;
+}
+
+static int write_attrs(const struct damon *damon, const struct damon_attrs *attrs)
+{
+	int r;
+
+	r = putf(damon, attrs->sample_us, CONTEXT "/monitoring_attrs/intervals/sample_us");
+	if (r < 0)
+		return r;
+	r = putf(damon, attrs->aggr_us, CONTEXT "/monitoring_attrs/intervals/aggr_us");
+	if (r < 0)
+		return r;
+	r = putf(damon, attrs->update_us, CONTEXT "/monitoring_attrs/intervals/update_us");
+	if (r < 0)
+		return r;
+	r = putf(damon, attrs->min_regions, CONTEXT "/monitoring_attrs/nr_regions/min");
+	if (r < 0)
+		return r;
+	return putf(damon, attrs->max_regions, CONTEXT "/monitoring_attrs/nr_regions/max");
+}
+
+static int write_target(const struct damon *damon, size_t i, const struct damon_target *target)
+{
+	int r;
+
+	r = putf(damon, (uint64_t)target->pid, CONTEXT "/targets/%zu/pid_target", i);
+	if (r < 0)
+		return r;
+	r = putf(damon, target->n_ranges, CONTEXT "/targets/%zu/regions/nr_regions", i);
+	if (r < 0)
+		return r;
+	for (size_t k = 0; k < target->n_ranges; k++) {
+		r = putf(damon, target->ranges[k].start, CONTEXT "/targets/%zu/regions/%zu/start",
+			 i, k);
+		if (r < 0)
+			return r;
+		r = putf(damon, target->ranges[k].end, CONTEXT "/targets/%zu/regions/%zu/end", i,
+			 k);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/*
+ * A scheme that only counts, one per target: what it tried is how sysfs shows regions, and its
+ * filter is the only thing that tells whose they are.
+ */
+static int write_scheme(const struct damon *damon, size_t i)
+{
+	static const char *const filter = CONTEXT "/schemes/%zu/filters/0";
+	char base[128], path[160];
+	int r;
+
+	snprintf(path, sizeof(path), CONTEXT "/schemes/%zu/action", i);
+	r = put(damon, path, "stat");
+	if (r < 0)
+		return r;
+	r = putf(damon, UINT64_MAX, CONTEXT "/schemes/%zu/access_pattern/sz/max", i);
+	if (r < 0)
+		return r;
+	r = putf(damon, UINT32_MAX, CONTEXT "/schemes/%zu/access_pattern/nr_accesses/max", i);
+	if (r < 0)
+		return r;
+	r = putf(damon, UINT32_MAX, CONTEXT "/schemes/%zu/access_pattern/age/max", i);
+	if (r < 0)
+		return r;
+	r = putf(damon, 1, CONTEXT "/schemes/%zu/filters/nr_filters", i);
+	if (r < 0)
+		return r;
+	snprintf(base, sizeof(base), filter, i);
+	snprintf(path, sizeof(path), "%s/type", base);
+	r = put(damon, path, "target");
+	if (r < 0)
+		return r;
+	/* "N" filters out what does not match. */
+	snprintf(path, sizeof(path), "%s/matching", base);
+	r = put(damon, path, "N");
+	if (r < 0)
+		return r;
+	return putf(damon, i, "%s/damon_target_idx", base);
+}
+
+static int stop(struct damon *damon)
+{
+	int r = 0;
+
+	if (is_running(damon))
+		r = put(damon, KDAMOND "/state", "off");
+	damon->running = false;
+	/* It may have ended by itself between the look and the write. */
+	return r == -EPERM || r == -EINVAL ? 0 : r;
+}
+
+int damon_watch(struct damon *damon, const struct damon_attrs *attrs,
+		const struct damon_target *targets, size_t n_targets)
+{
+	int r;
+
+	damon->n_targets = 0;
+	damon->aggr_us = attrs->aggr_us;
+	if (n_targets == 0)
+		return stop(damon);
+	r = write_attrs(damon, attrs);
+	if (r < 0)
+		return r;
+	r = putf(damon, n_targets, CONTEXT "/targets/nr_targets");
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < n_targets; i++) {
+		r = write_target(damon, i, &targets[i]);
+		if (r < 0)
+			return r;
+	}
+	r = putf(damon, n_targets, CONTEXT "/schemes/nr_schemes");
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < n_targets; i++) {
+		r = write_scheme(damon, i);
+		if (r < 0)
+			return r;
+	}
+	damon->n_targets = n_targets;
+	r = put(damon, KDAMOND "/state", is_running(damon) ? "commit" : "on");
+	/* A pid that cannot be found any more is an invalid argument to DAMON. */
+	damon->running = is_running(damon);
+	if (r == -EINVAL)
+		return -ESRCH;
+	if (r < 0)
+		return r;
+	return damon->running ? 0 : -ESRCH;
+}
+
+static int read_number(const struct damon *damon, const char *dir, const char *file,
+		       uint64_t *ret_value)
+{
+	char path[SYSROOT_PATH_MAX], buf[32];
+	const char *p = buf;
+	int r;
+
+	if ((size_t)snprintf(path, sizeof(path), "%s/%s", dir, file) >= sizeof(path))
+		return -ENAMETOOLONG;
+	r = get(damon, path, buf, sizeof(buf));
+	if (r < 0)
+		return r;
+	if (parse_u64(&p, 10, ret_value) < 0 || *p)
+		return -EBADMSG;
+	return 0;
+}
+
+static int read_region(const struct damon *damon, const char *dir, struct damon_region *ret_region)
+{
+	uint64_t start, end, accesses, age;
+	int r;
+
+	r = read_number(damon, dir, "start", &start);
+	if (r < 0)
+		return r;
+	r = read_number(damon, dir, "end", &end);
+	if (r < 0)
+		return r;
+	r = read_number(damon, dir, "nr_accesses", &accesses);
+	if (r < 0)
+		return r;
+	r = read_number(damon, dir, "age", &age);
+	if (r < 0)
+		return r;
+	if (start >= end || accesses > UINT32_MAX || age > UINT32_MAX)
+		return -EBADMSG;
+	*ret_region = (struct damon_region){
+		.start = start,
+		.end = end,
+		.accesses = (uint32_t)accesses,
+		.age = (uint32_t)age,
+	};
+	return 0;
+}
+
+static int read_scheme(const struct damon *damon, size_t target,
+		       int (*visit)(size_t target, const struct damon_region *region, void *arg),
+		       void *arg)
+{
+	cleanup_dir DIR *dir = NULL;
+	char base[192];
+	int fd, r;
+
+	snprintf(base, sizeof(base), CONTEXT "/schemes/%zu/tried_regions", target);
+	r = sysroot_open_file(damon->root, base, O_RDONLY | O_DIRECTORY, &fd);
+	if (r < 0)
+		return r;
+	dir = fdopendir(fd);
+	if (!dir) {
+		r = -errno;
+		close(fd);
+		return r;
+	}
+	for (;;) {
+		struct damon_region region;
+		struct dirent *entry;
+		char path[SYSROOT_PATH_MAX];
+
+		errno = 0;
+		entry = readdir(dir);
+		if (!entry)
+			return -errno;
+		if (entry->d_name[0] < '0' || entry->d_name[0] > '9')
+			continue;
+		snprintf(path, sizeof(path), "%s/%s", base, entry->d_name);
+		r = read_region(damon, path, &region);
+		if (r < 0)
+			return r;
+		r = visit(target, &region, arg);
+		if (r)
+			return r;
+	}
+}
+
+int damon_snapshot(struct damon *damon,
+		   int (*visit)(size_t target, const struct damon_region *region, void *arg),
+		   void *arg)
+{
+	int r;
+
+	if (!damon->running)
+		return -ESRCH;
+	r = put(damon, KDAMOND "/state", "update_schemes_tried_regions");
+	if (r < 0) {
+		damon->running = is_running(damon);
+		return damon->running ? r : -ESRCH;
+	}
+	for (size_t i = 0; i < damon->n_targets; i++) {
+		r = read_scheme(damon, i, visit, arg);
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+void damon_release(struct damon *damon)
+{
+	stop(damon);
+	put(damon, ADMIN "/nr_kdamonds", "0");
+	unlinkat(damon->root->fd, damon->marker + strspn(damon->marker, "/"), 0);
+}

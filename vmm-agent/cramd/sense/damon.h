@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * DAMON through its sysfs tree: one kdamond watching the RAM of many VMs, read as snapshots of
+ * regions. The tree is one per host and may be somebody else's: then it is reported, never seized.
+ * Every call may block for an aggregation interval, so none belongs on the main loop.
+ */
+#pragma once
+
+#include "sysroot.h"
+
+#include <sys/types.h>
+
+#define DAMON_RANGES_MAX 32
+
+struct damon_attrs {
+	uint32_t sample_us, aggr_us, update_us;
+	uint32_t min_regions, max_regions; /* of all targets together */
+};
+
+struct damon_range {
+	uint64_t start, end;
+};
+
+struct damon_target {
+	pid_t pid;
+	size_t n_ranges;
+	struct damon_range ranges[DAMON_RANGES_MAX]; /* ascending, disjoint */
+};
+
+struct damon {
+	const struct sysroot *root;
+	const char *marker; /* file that says the tree is ours, below the root */
+	bool running;
+	size_t n_targets;
+	uint32_t aggr_us;
+};
+
+void damon_init(struct damon *damon, const struct sysroot *root, const char *marker);
+
+/*
+ * Takes the tree if nobody has it: untouched since boot, or left by an agent that died (the marker
+ * carries this boot's id). -ENOENT: kernel without DAMON's sysfs tree or without virtual address
+ * monitoring; -EBUSY: someone else's.
+ */
+int damon_acquire(struct damon *damon);
+
+/*
+ * Watches exactly @targets from now on; none of them: monitoring stops. Regions of targets that
+ * were watched before keep their history. -ESRCH: a target has exited (start over without it);
+ * -EBUSY: DAMON is used exclusively by someone else.
+ */
+int damon_watch(struct damon *damon, const struct damon_attrs *attrs,
+		const struct damon_target *targets, size_t n_targets);
+
+struct damon_region {
+	uint64_t start, end;
+	uint32_t accesses; /* of the last aggregation's samples */
+	uint32_t age;	   /* aggregations since this count last changed noticeably */
+};
+
+/* One snapshot of every target's regions. -ESRCH: monitoring ended because every target exited. */
+int damon_snapshot(struct damon *damon,
+		   int (*visit)(size_t target, const struct damon_region *region, void *arg),
+		   void *arg);
+
+/* Stops monitoring and gives the tree back as it was found. */
+void damon_release(struct damon *damon);

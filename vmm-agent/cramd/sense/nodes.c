@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* NUMA nodes, pressure, cgroup counters; see nodes.h. */
+#include "nodes.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#define NODE_DIR "/sys/devices/system/node"
+
+/* "Node 0 MemTotal:  131072 kB": the value of @key, in bytes. */
+static int meminfo_value(const char *text, const char *key, uint64_t *ret_bytes)
+{
+	const char *p = strstr(text, key);
+	uint64_t kib;
+
+	if (!p)
+		return -EBADMSG;
+	p += strlen(key);
+	p += strspn(p, " ");
+	if (parse_u64(&p, 10, &kib) < 0 || strncmp(p, " kB\n", 4) != 0 || kib > UINT64_MAX >> 10)
+		return -EBADMSG;
+	*ret_bytes = kib << 10;
+	return 0;
+}
+
+static int read_meminfo(const struct sysroot *root, struct node *node)
+{
+	char path[96], buf[8192];
+	uint64_t total, free;
+	int r;
+
+	snprintf(path, sizeof(path), NODE_DIR "/node%d/meminfo", node->nid);
+	r = sysroot_read(root, path, buf, sizeof(buf), NULL);
+	if (r < 0)
+		return r;
+	if (meminfo_value(buf, " MemTotal:", &total) < 0 ||
+	    meminfo_value(buf, " MemFree:", &free) < 0)
+		return -EBADMSG;
+	node->total = total;
+	node->free = free;
+	return 0;
+}
+
+static int read_mask(const struct sysroot *root, const char *name, uint64_t *ret_mask)
+{
+	char path[96], buf[512];
+	int r;
+
+	snprintf(path, sizeof(path), NODE_DIR "/%s", name);
+	r = sysroot_read(root, path, buf, sizeof(buf), NULL);
+	if (r < 0)
+		return r;
+	return parse_node_list(buf, ret_mask);
+}
+
+static int read_distance(const struct sysroot *root, struct node *node, uint64_t online)
+{
+	char path[96], buf[512];
+	const char *p = buf;
+	int r;
+
+	snprintf(path, sizeof(path), NODE_DIR "/node%d/distance", node->nid);
+	r = sysroot_read(root, path, buf, sizeof(buf), NULL);
+	if (r < 0)
+		return r;
+	for (int nid = 0; nid < NODES_MAX; nid++) {
+		uint64_t value;
+
+		if (!(online & UINT64_C(1) << nid))
+			continue;
+		if (parse_u64(&p, 10, &value) < 0 || value > UINT8_MAX)
+			return -EBADMSG;
+		node->distance[nid] = (uint8_t)value;
+		p += strspn(p, " ");
+	}
+	return *p == '\n' || !*p ? 0 : -EBADMSG;
+}
+
+int nodes_read(const struct sysroot *root, struct nodes *ret_nodes)
+{
+	uint64_t online, has_memory, has_cpu;
+	struct nodes nodes = {};
+	int r;
+
+	r = read_mask(root, "online", &online);
+	if (r < 0)
+		return r;
+	r = read_mask(root, "has_memory", &has_memory);
+	if (r < 0)
+		return r;
+	r = read_mask(root, "has_cpu", &has_cpu);
+	if (r < 0)
+		return r;
+	for (int nid = 0; nid < NODES_MAX; nid++) {
+		struct node *node = &nodes.v[nodes.n];
+
+		if (!(online & UINT64_C(1) << nid))
+			continue;
+		node->nid = nid;
+		node->has_memory = has_memory & UINT64_C(1) << nid;
+		node->has_cpu = has_cpu & UINT64_C(1) << nid;
+		r = read_meminfo(root, node);
+		if (r < 0)
+			return r;
+		r = read_distance(root, node, online);
+		if (r < 0)
+			return r;
+		nodes.n++;
+	}
+	*ret_nodes = nodes;
+	return 0;
+}
+
+int nodes_refresh(const struct sysroot *root, struct nodes *nodes)
+{
+	int result = 0;
+
+	for (size_t i = 0; i < nodes->n; i++) {
+		int r = read_meminfo(root, &nodes->v[i]);
+
+		if (r < 0)
+			result = r;
+	}
+	return result;
+}
+
+const struct node *nodes_find(const struct nodes *nodes, int nid)
+{
+	for (size_t i = 0; i < nodes->n; i++)
+		if (nodes->v[i].nid == nid)
+			return &nodes->v[i];
+	return NULL;
+}
+
+/* "some avg10=1.23 avg60=0.00 avg300=0.00 total=456" behind the word @which. */
+static int pressure_line(const char *text, const char *which, uint32_t *ret_avg10,
+			 uint64_t *ret_total)
+{
+	const char *p = strstr(text, which), *total;
+	uint64_t whole, cents;
+
+	if (!p)
+		return -EBADMSG;
+	p += strlen(which);
+	if (strncmp(p, " avg10=", 7) != 0)
+		return -EBADMSG;
+	p += 7;
+	if (parse_u64(&p, 10, &whole) < 0 || *p++ != '.' || parse_u64(&p, 10, &cents) < 0 ||
+	    whole > 100 || cents > 99)
+		return -EBADMSG;
+	total = strstr(p, " total=");
+	if (!total)
+		return -EBADMSG;
+	total += 7;
+	if (parse_u64(&total, 10, ret_total) < 0)
+		return -EBADMSG;
+	*ret_avg10 = (uint32_t)(whole * 100 + cents);
+	return 0;
+}
+
+int pressure_read(const struct sysroot *root, const char *path, struct pressure *ret_pressure)
+{
+	struct pressure pressure;
+	char buf[512];
+	int r;
+
+	r = sysroot_read(root, path, buf, sizeof(buf), NULL);
+	if (r < 0)
+		return r;
+	if (pressure_line(buf, "some", &pressure.some_avg10, &pressure.some_total) < 0 ||
+	    pressure_line(buf, "full", &pressure.full_avg10, &pressure.full_total) < 0)
+		return -EBADMSG;
+	*ret_pressure = pressure;
+	return 0;
+}
+
+static int read_counter(const struct sysroot *root, const char *cgroup, const char *file,
+			uint64_t *ret_value)
+{
+	char path[SYSROOT_PATH_MAX];
+	int r;
+
+	if ((size_t)snprintf(path, sizeof(path), "/sys/fs/cgroup%s/%s", cgroup, file) >=
+	    sizeof(path))
+		return -ENAMETOOLONG;
+	r = sysroot_read_u64(root, path, ret_value);
+	/* Kernels without swap or zswap have no such file. */
+	if (r == -ENOENT) {
+		*ret_value = 0;
+		return 0;
+	}
+	return r;
+}
+
+/* Value of "key N" in a flat keyed cgroup file. Absent keys read as 0. */
+static uint64_t keyed(const char *text, const char *key)
+{
+	size_t len = strlen(key);
+
+	for (const char *p = text; p; p = strchr(p, '\n'), p = p ? p + 1 : NULL) {
+		uint64_t value;
+
+		if (strncmp(p, key, len) != 0 || p[len] != ' ')
+			continue;
+		p += len + 1;
+		return parse_u64(&p, 10, &value) < 0 ? 0 : value;
+	}
+	return 0;
+}
+
+int memcg_read(const struct sysroot *root, const char *cgroup, struct memcg *ret_memcg)
+{
+	char path[SYSROOT_PATH_MAX], buf[8192];
+	struct memcg memcg = {};
+	int r;
+
+	if ((size_t)snprintf(path, sizeof(path), "/sys/fs/cgroup%s/memory.stat", cgroup) >=
+	    sizeof(path))
+		return -ENAMETOOLONG;
+	r = sysroot_read(root, path, buf, sizeof(buf), NULL);
+	if (r < 0)
+		return r;
+	memcg.anon = keyed(buf, "anon");
+	memcg.shmem = keyed(buf, "shmem");
+	memcg.file = keyed(buf, "file");
+	memcg.refaults = keyed(buf, "workingset_refault_anon");
+	r = read_counter(root, cgroup, "memory.current", &memcg.current);
+	if (r < 0)
+		return r;
+	r = read_counter(root, cgroup, "memory.swap.current", &memcg.swap);
+	if (r < 0)
+		return r;
+	r = read_counter(root, cgroup, "memory.zswap.current", &memcg.zswap);
+	if (r < 0)
+		return r;
+	*ret_memcg = memcg;
+	return 0;
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The host's NUMA nodes as sysfs shows them, and pressure-stall and cgroup counters: everything
+ * the host says about memory that is not about one process.
+ */
+#pragma once
+
+#include "sysroot.h"
+
+#define NODES_MAX 64
+
+struct node {
+	int nid;
+	bool has_memory; /* in N_MEMORY: pages may be allocated there */
+	bool has_cpu;
+	uint64_t total, free; /* bytes */
+	uint8_t distance[NODES_MAX];
+};
+
+struct nodes {
+	size_t n;
+	struct node v[NODES_MAX]; /* by ascending nid */
+};
+
+/* -EBADMSG: a file of sysfs is not in its format; other errors as reading gives them. */
+int nodes_read(const struct sysroot *root, struct nodes *ret_nodes);
+
+/* Only what changes from moment to moment: total and free of the nodes known. */
+int nodes_refresh(const struct sysroot *root, struct nodes *nodes);
+
+const struct node *nodes_find(const struct nodes *nodes, int nid);
+
+/* Share of time some (full) tasks were stalled over 10 s, in hundredths of a percent. */
+struct pressure {
+	uint32_t some_avg10, full_avg10;
+	uint64_t some_total, full_total; /* microseconds since boot */
+};
+
+/* Reads /proc/pressure/memory or a cgroup's memory.pressure. -EOPNOTSUPP: switched off. */
+int pressure_read(const struct sysroot *root, const char *path, struct pressure *ret_pressure);
+
+struct memcg {
+	uint64_t current, swap, zswap; /* bytes; 0 where the kernel has no such counter */
+	uint64_t anon, shmem, file;
+	uint64_t refaults; /* pages that came back from swap */
+};
+
+/* @cgroup as /proc/PID/cgroup names it. -ENOENT: the group is gone. */
+int memcg_read(const struct sysroot *root, const char *cgroup, struct memcg *ret_memcg);

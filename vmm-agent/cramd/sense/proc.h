@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What procfs says about one process: mappings, NUMA policy and placement, status, cgroup, command
+ * line. Not about which of it is guest RAM (ramblock.h).
+ */
+#pragma once
+
+#include "sysroot.h"
+
+#include <sys/types.h>
+
+#define PROC_NODES_MAX 64
+
+/* One line of /proc/PID/maps. */
+struct proc_map {
+	uint64_t start, end; /* bytes, [start, end) */
+	uint64_t offset;     /* into the file */
+	uint64_t inode;	     /* 0: anonymous */
+	unsigned int dev_major, dev_minor;
+	bool readable, writable, shared;
+	char name[128]; /* path or [name]; empty when anonymous; cut when longer */
+};
+
+/* Parses one line. -EBADMSG: not a maps line. */
+int proc_parse_map(const char *line, struct proc_map *ret_map);
+
+/* Calls @visit for every mapping until it returns non-zero, which is then returned. */
+int proc_for_each_map(const struct sysroot *root, pid_t pid,
+		      int (*visit)(const struct proc_map *map, void *arg), void *arg);
+
+/* NUMA policy of a mapping as numa_maps prints it. */
+enum proc_mpol {
+	PROC_MPOL_DEFAULT,
+	PROC_MPOL_BIND,
+	PROC_MPOL_PREFERRED,
+	PROC_MPOL_PREFERRED_MANY,
+	PROC_MPOL_INTERLEAVE,
+	PROC_MPOL_WEIGHTED_INTERLEAVE,
+	PROC_MPOL_LOCAL,
+};
+
+/* One line of /proc/PID/numa_maps. */
+struct proc_numa {
+	uint64_t start;
+	enum proc_mpol mode;
+	unsigned int
+		mode_flags; /* MPOL_F_STATIC_NODES and friends, as set_mempolicy(2) takes them */
+	uint64_t nodes;	    /* of the policy */
+	bool huge;	    /* hugetlb */
+	uint64_t page_size; /* bytes, of the counts below */
+	uint64_t pages[PROC_NODES_MAX];
+};
+
+int proc_parse_numa(const char *line, struct proc_numa *ret_numa);
+int proc_for_each_numa(const struct sysroot *root, pid_t pid,
+		       int (*visit)(const struct proc_numa *numa, void *arg), void *arg);
+
+/* What /proc/PID/status says, of that what decides eligibility and placement. */
+struct proc_status {
+	char state;		      /* R, S, D, T, Z … */
+	uint64_t mems_allowed;	      /* nodes the task's cpuset lets it use */
+	uint64_t rss, locked, pinned; /* bytes */
+};
+
+int proc_read_status(const struct sysroot *root, pid_t pid, struct proc_status *ret_status);
+
+/* Start time in clock ticks after boot: with the pid it names one process for good. */
+int proc_read_start_time(const struct sysroot *root, pid_t pid, uint64_t *ret_ticks);
+
+/* Path of the cgroup-v2 group, as "/machine/…". -ENOENT: the process is in no v2 group. */
+int proc_read_cgroup(const struct sysroot *root, pid_t pid, char *buf, size_t size);
+
+/*
+ * The command line: arguments separated by zero bytes, *@ret_len counts them all. @buf always ends
+ * with a zero byte. -EFBIG: longer than @size.
+ */
+int proc_read_cmdline(const struct sysroot *root, pid_t pid, char *buf, size_t size,
+		      size_t *ret_len);
+
+/* Does the process hold a descriptor whose link target starts with one of @prefixes (NULL ends)? */
+int proc_has_fd(const struct sysroot *root, pid_t pid, const char *const *prefixes,
+		bool *ret_found);
+
+/* Finds a descriptor of @pid that is open on the file (@major:@minor, @inode). -ENOENT: none. */
+int proc_find_fd(const struct sysroot *root, pid_t pid, unsigned int major, unsigned int minor,
+		 uint64_t inode, int *ret_fdnum);

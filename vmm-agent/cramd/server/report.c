@@ -1,0 +1,301 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* State as reports; see report.h. */
+#include "report.h"
+
+#include <dirent.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "../classify/ranges.h"
+#include "util/cleanup.h"
+
+#define TEXT(to, ...) snprintf((to), sizeof(to), __VA_ARGS__)
+
+static uint64_t cpu_us(void)
+{
+	struct rusage usage;
+
+	if (getrusage(RUSAGE_SELF, &usage) < 0)
+		return 0;
+	return (uint64_t)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000 +
+	       (uint64_t)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
+}
+
+static uint64_t count_entries(const char *path)
+{
+	cleanup_dir DIR *dir = opendir(path);
+	uint64_t n = 0;
+
+	if (!dir)
+		return 0;
+	while (readdir(dir))
+		n++;
+	/* "." and "..", and for descriptors the directory's own. */
+	return n >= 2 ? n - 2 : 0;
+}
+
+static uint64_t own_rss(void)
+{
+	cleanup_file FILE *f = fopen("/proc/self/statm", "re");
+	unsigned long size, rss;
+
+	if (!f || fscanf(f, "%lu %lu", &size, &rss) != 2)
+		return 0;
+	return rss * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+static uint64_t swap_free(const struct daemon *d)
+{
+	char buf[4096];
+	const char *p;
+	uint64_t kib;
+
+	if (sysroot_read(&d->host.root, "/proc/meminfo", buf, sizeof(buf), NULL) < 0)
+		return 0;
+	p = strstr(buf, "SwapFree:");
+	if (!p)
+		return 0;
+	p += strlen("SwapFree:");
+	p += strspn(p, " ");
+	return parse_u64(&p, 10, &kib) < 0 ? 0 : kib * KiB;
+}
+
+static void detector_text(struct daemon *d, char *buf, size_t size)
+{
+	bool damon = atomic_load(&d->host.damon_active), idle = atomic_load(&d->host.idle_active);
+
+	snprintf(buf, size, "%s",
+		 damon && idle ? "damon+page_idle"
+		 : damon       ? "damon"
+		 : idle	       ? "page_idle"
+			       : "none");
+}
+
+static void sums(struct daemon *d, struct cram_host_report *ret)
+{
+	for (size_t i = 0; i < d->vms.n; i++) {
+		struct vm *vm = d->vms.v[i].vm;
+
+		ret->sold += vm->ram;
+		if (vm->settings.mode == CRAM_MODE_AUTO) {
+			ret->vms_auto++;
+			ret->floors += vm->settings.floor;
+		}
+		pthread_mutex_lock(&vm->lock);
+		ret->vms_ineligible += vm->reason != VM_ELIGIBLE;
+		ret->demoted += vm->counters.demoted;
+		ret->promoted += vm->counters.promoted;
+		ret->refused += vm->counters.refused;
+		pthread_mutex_unlock(&vm->lock);
+		ret->tier_bytes += vm->input.tier_bytes;
+		ret->device_bytes += vm->input.device_bytes;
+	}
+}
+
+void report_host(struct daemon *d, struct cram_host_report *ret)
+{
+	struct cram_overcommit_input in = { .expected_ratio_q16 = 1U << 16 };
+	struct cram_overcommit out;
+
+	*ret = (struct cram_host_report){
+		.uptime_ms = monotonic_ms() - d->started_ms,
+		.start_time_s = d->started_wall_s,
+		.paused = atomic_load(&d->host.paused),
+		.libvirt_connected = d->libvirt && libvirt_connected(d->libvirt),
+		.config_generation = d->config_generation,
+		.reload_failures = d->reload_failures,
+		.vms = d->vms.n,
+		.dram_reserve = d->conf.host.reserve_bytes,
+		.rounds = d->rounds,
+		.round_us = d->round_us,
+		.decision_us = d->decision_us,
+		.demoted = d->demoted,
+		.promoted = d->promoted,
+		.refused = d->refused,
+		.libvirt_stale = d->libvirt ? libvirt_stale(d->libvirt) : 0,
+		.log_missed = d->log_missed,
+		.cpu_us = cpu_us(),
+		.kdamond_cpu_us = atomic_load(&d->host.kdamond_cpu_us),
+		.rss = own_rss(),
+		.open_fds = count_entries("/proc/self/fd"),
+		.threads = count_entries("/proc/self/task"),
+		.swap_free = swap_free(d),
+	};
+	TEXT(ret->version, "%s", CRAM_VERSION);
+	TEXT(ret->config_error, "%s", d->config_error);
+	detector_text(d, ret->detector, sizeof(ret->detector));
+	sums(d, ret);
+	for (size_t i = 0; i < d->n_dram; i++) {
+		ret->dram_total += d->dram[i].total;
+		ret->dram_free += d->dram[i].free;
+		ret->dram_headroom += d->headroom[i];
+	}
+	for (size_t i = 0; i < d->n_tiers; i++)
+		ret->tier_capacity += d->tier_capacity[i];
+	in.dram = ret->dram_total;
+	in.reserve = ret->dram_reserve;
+	in.tier_physical = ret->tier_capacity;
+	in.swap = ret->swap_free;
+	in.sold = ret->sold;
+	in.floors = ret->floors;
+	cram_overcommit(&in, &out);
+	ret->guaranteed = out.guaranteed;
+	ret->expected = out.expected;
+	ret->at_risk = out.at_risk;
+}
+
+void report_node(const struct daemon *d, size_t tier, struct cram_node_report *ret)
+{
+	const struct cram_tier_input *t = &d->tiers[tier];
+	const struct node *node = nodes_find(&d->nodes, t->nid);
+
+	*ret = (struct cram_node_report){
+		.nid = t->nid,
+		.capacity = d->tier_capacity[tier],
+		.used = d->tier_used[tier],
+		.device_bytes = d->tier_used[tier],
+		.free = node ? node->free : 0,
+		.budget = t->budget > t->used_other ? t->budget - t->used_other : 0,
+		.vms = d->tier_vms[tier],
+	};
+	TEXT(ret->tier, "%s", cram_tier_name(t->kind));
+	TEXT(ret->state, "%s", t->accepting ? "online" : "full");
+}
+
+void report_vm(struct daemon *d, struct vm *vm, struct cram_vm_report *ret)
+{
+	const struct cram_vm_input *in = &vm->input;
+	const struct cram_vm_action *a = &vm->action;
+
+	*ret = (struct cram_vm_report){
+		.pid = vm->pid,
+		.nid = in->tier >= 0 && vm->has_action ? d->tiers[in->tier].nid : -1,
+		.ram = vm->ram,
+		.eligible = in->eligible,
+		.dram = in->dram,
+		.tier_bytes = in->tier_bytes,
+		.device_bytes = in->device_bytes,
+		.device_bytes_upper = in->device_bytes,
+		.swapped = in->swapped,
+		.quota = vm->settings.quota,
+		.hard_limit = vm->settings.hard_limit,
+		.floor = vm->settings.floor,
+		.effective_floor = a->effective_floor,
+		.weight = vm->settings.weight,
+		.cold_age = a->cold_age_s,
+		.cold_age_auto = vm->settings.cold_age_s == 0,
+		.cold = a->cold_bytes,
+		.hot = in->hot_bytes,
+		.accessed = in->accessed_bytes,
+		.fair_share = a->fair_device_bytes,
+		.demote_pending = a->demote_bytes,
+		.promote_pending = a->promote_hot_bytes + a->promote_bytes,
+		.paused = vm->paused_by_operator || vm->paused_by_job,
+		.draining = vm->drain,
+		.persist = cram_overrides_find(&d->overrides, vm->uuid) != NULL,
+	};
+	TEXT(ret->uuid, "%s", vm->uuid);
+	TEXT(ret->name, "%s", vm->name);
+	TEXT(ret->mode, "%s", cram_mode_name(vm->settings.mode));
+	TEXT(ret->state, "%s", vm->has_action ? cram_vm_state_name(a->state) : "waiting");
+	TEXT(ret->note, "%s", vm->note);
+	if (ret->nid >= 0)
+		TEXT(ret->tier, "%s", cram_tier_name(d->tiers[in->tier].kind));
+	pthread_mutex_lock(&vm->lock);
+	TEXT(ret->ineligible, "%s", vm_ineligible_name(vm->reason));
+	ret->demoted = vm->counters.demoted;
+	ret->promoted = vm->counters.promoted;
+	ret->refused = vm->counters.refused;
+	ret->returned = vm->counters.returned;
+	ret->batches = vm->counters.batches;
+	ret->worst_batch_us = vm->counters.worst_batch_us;
+	ret->scan_age_ms = vm->scanned_ms ? monotonic_ms() - vm->scanned_ms : 0;
+	pthread_mutex_unlock(&vm->lock);
+}
+
+struct findings {
+	struct cram_check_report *v;
+	size_t n, max;
+};
+
+static void add(struct findings *f, const char *severity, const char *subject, const char *code,
+		uint64_t bytes, const char *fmt, ...) __attribute__((format(printf, 6, 7)));
+
+static void add(struct findings *f, const char *severity, const char *subject, const char *code,
+		uint64_t bytes, const char *fmt, ...)
+{
+	struct cram_check_report *r;
+	va_list ap;
+
+	if (f->n == f->max)
+		return;
+	r = &f->v[f->n++];
+	*r = (struct cram_check_report){ .bytes = bytes };
+	TEXT(r->severity, "%s", severity);
+	TEXT(r->subject, "%s", subject);
+	TEXT(r->code, "%s", code);
+	va_start(ap, fmt);
+	vsnprintf(r->text, sizeof(r->text), fmt, ap);
+	va_end(ap);
+}
+
+static void check_vm(struct daemon *d, struct vm *vm, struct findings *f)
+{
+	char subject[280];
+	enum vm_ineligible reason;
+	uint64_t room;
+
+	TEXT(subject, "vm \"%s\"", vm->name);
+	pthread_mutex_lock(&vm->lock);
+	reason = vm->reason;
+	pthread_mutex_unlock(&vm->lock);
+	if (reason != VM_ELIGIBLE) {
+		add(f, "warning", subject, vm_ineligible_name(reason), vm->ram, "%s",
+		    vm_ineligible_text(reason));
+		return;
+	}
+	room = vm->input.dram > vm->settings.floor ? vm->input.dram - vm->settings.floor : 0;
+	if (vm->note[0])
+		add(f, "warning", subject, "settings", 0, "%s", vm->note);
+	if (!room)
+		add(f, "info", subject, "floor", vm->settings.floor,
+		    "its floor keeps all of its memory in DRAM");
+	else
+		add(f, "ok", subject, "eligible", room < vm->ram ? room : vm->ram,
+		    "above its floor%s; mode %s",
+		    vm->settings.mode == CRAM_MODE_AUTO ? "" : ", if its mode were auto",
+		    cram_mode_name(vm->settings.mode));
+	(void)d;
+}
+
+size_t report_check(struct daemon *d, struct cram_check_report *findings, size_t max)
+{
+	struct findings f = { .v = findings, .max = max };
+	char detector[32], note[160];
+
+	if (d->n_tiers == 0)
+		add(&f, "error", "host", "no-tier", 0,
+		    "no slow memory: no node with memory and without CPUs (tier_nodes = %s)",
+		    d->conf.host.tier_nodes);
+	for (size_t i = 0; i < d->n_tiers; i++)
+		add(&f, "ok", "host", "tier", d->tier_capacity[i], "node %d is a tier",
+		    d->tiers[i].nid);
+	detector_text(d, detector, sizeof(detector));
+	pthread_mutex_lock(&d->host.lock);
+	TEXT(note, "%s", d->host.detector_note);
+	pthread_mutex_unlock(&d->host.lock);
+	if (note[0])
+		add(&f, "warning", "host", "detector", 0, "%s", note);
+	else
+		add(&f, "ok", "host", "detector", 0, "cold memory is found by %s", detector);
+	if (d->libvirt && !libvirt_connected(d->libvirt))
+		add(&f, "warning", "host", "no-libvirt", 0, "libvirt at %s does not answer",
+		    d->conf.host.libvirt_uri);
+	if (d->config_error[0])
+		add(&f, "error", "host", "config", 0, "%s", d->config_error);
+	for (size_t i = 0; i < d->vms.n; i++)
+		check_vm(d, d->vms.v[i].vm, &f);
+	return f.n;
+}

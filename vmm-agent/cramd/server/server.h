@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The two sockets: listening, clients, and the methods of docs/protocol.md. Runs on the loop and
+ * answers from the last finished round; nothing here waits for a scan, a move or libvirt.
+ */
+#pragma once
+
+#include "../daemon.h"
+
+/* Clients at a time on each socket; more wait in the backlog. */
+#define SERVER_CLIENTS_MAX 128
+
+struct server; /* owns its descriptors */
+
+/*
+ * Creates <run_dir>/control (0660, group cram) and <run_dir>/status (0660, group cram-read); a
+ * group that does not exist leaves the socket root's alone. Replaces sockets a dead agent left;
+ * -EADDRINUSE: an agent answers there.
+ */
+int server_start(struct daemon *d, struct cram_error *err, struct server **ret_server);
+void server_stop(struct server *server);
+
+/* Sends @event to everyone who monitors. */
+void server_event(struct server *server, const struct cram_event_report *event);

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Connections, errors and output shared by the commands.
+ */
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "ctl/ctl.h"
+#include "util/size.h"
+
+void complain(const struct cram_error *err)
+{
+	char text[CRAM_ERROR_TEXT];
+
+	fprintf(stderr, "cramctl: %s\n", cram_error_format(err, text, sizeof(text)));
+}
+
+int failed(int r, const char *remote_error, const struct cram_error *err)
+{
+	complain(err);
+	if (r == -EREMOTEIO && remote_error) {
+		if (strcmp(remote_error, CRAM_ERR_VM_NOT_FOUND) == 0 ||
+		    strcmp(remote_error, CRAM_ERR_VM_AMBIGUOUS) == 0)
+			return EXIT_NO_VM;
+		if (strcmp(remote_error, CRAM_ERR_INVALID_SETTING) == 0 ||
+		    strcmp(remote_error, CRAM_ERR_CONFIG_INVALID) == 0 ||
+		    strcmp(remote_error, CRAM_ERR_PARAMETER) == 0)
+			return EXIT_INVALID;
+		return EXIT_FAILED;
+	}
+	if (r == -EREMOTEIO || r == -ENOMEM)
+		return EXIT_FAILED;
+	return EXIT_NO_AGENT;
+}
+
+int open_client(const struct options *o, const char *interface, struct cram_client **ret)
+{
+	bool control = strcmp(interface, CRAM_IFACE_CONTROL) == 0;
+	struct cram_error err = { 0 };
+	char path[PATH_MAX];
+	int r;
+
+	snprintf(path, sizeof(path), "%s/%s", o->socket_dir, control ? "control" : "status");
+	r = cram_client_connect(path, interface, o->timeout_ms, ret, &err);
+	return r < 0 ? failed(r, NULL, &err) : EXIT_OK;
+}
+
+int call(const struct options *o, const char *interface, const char *method,
+	 struct json_object *parameters, struct json_object **ret_reply)
+{
+	cleanup_client struct cram_client *client = NULL;
+	const char *remote_error = NULL;
+	struct cram_error err = { 0 };
+	int r;
+
+	r = open_client(o, interface, &client);
+	if (r != EXIT_OK) {
+		json_object_put(parameters);
+		return r;
+	}
+	r = cram_client_call(client, method, parameters, ret_reply, &remote_error, &err);
+	return r < 0 ? failed(r, remote_error, &err) : EXIT_OK;
+}
+
+struct json_object *vm_parameters(const char *name)
+{
+	struct json_object *o = json_object_new_object();
+
+	if (name)
+		json_object_object_add(o, "vm", json_object_new_string(name));
+	return o;
+}
+
+int print_json(struct json_object *o, bool lines)
+{
+	puts(json_object_to_json_string_ext(o, lines ? JSON_C_TO_STRING_PLAIN
+						     : JSON_C_TO_STRING_PRETTY));
+	return EXIT_OK;
+}
+
+void print_text(const char *text, int width)
+{
+	int n = 0;
+
+	if (width < 0)
+		for (int i = (int)strlen(text); i < -width; i++)
+			putchar(' ');
+	/* VM names come from tenants: no terminal codes. */
+	for (const char *c = text; *c; c++, n++)
+		putchar((unsigned char)*c < 0x20 || *c == 0x7f ? '?' : *c);
+	for (; n < width; n++)
+		putchar(' ');
+}
+
+void print_size(uint64_t bytes, int width)
+{
+	char text[32];
+
+	print_text(cram_size_format(bytes, text, sizeof(text)), -width);
+}

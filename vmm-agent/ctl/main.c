@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * cramctl: the command line and its table of commands. The table gives the usage text; a test
+ * compares it with the man page and the shell completion.
+ */
+#include <getopt.h>
+#include <locale.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ctl/ctl.h"
+#include "settings/settings.h"
+#include "util/cleanup.h"
+
+const struct command commands[] = {
+	{ NULL, "check", "", 0, 0, 0, run_check,
+	  "what could be gained on this host, and what stands in the way" },
+	{ NULL, "status", "", 0, 0, 0, run_status, "the host: sold, promised, headroom, tiers" },
+	{ NULL, "top", "", 0, 0, TAKES_INTERVAL | TAKES_COUNT, run_top,
+	  "VMs and tiers, refreshed" },
+	{ "vm", "list", "", 0, 0, 0, run_vm_list, "all VMs, one line each" },
+	{ "vm", "show", "VM", 1, 1, 0, run_vm_show,
+	  "one VM: its memory, its settings and where each comes from" },
+	{ "vm", "explain", "VM", 1, 1, 0, run_vm_explain,
+	  "why its memory is where it is, with the numbers that decided" },
+	{ "vm", "add", "PID", 1, 1, 0, run_vm_add, "take in a QEMU that libvirt does not know" },
+	{ "quota", "get", "VM", 1, 1, 0, run_quota_get, "settings in force and their origin" },
+	{ "quota", "set", "VM [SIZE] [SETTING=VALUE...]", 2, -1, TAKES_PERSIST | TAKES_WAIT,
+	  run_quota_set, "override settings; SETTING= drops an override" },
+	{ NULL, "pause", "[VM]", 0, 1, 0, run_pause, "stop demotion of a VM or of the host" },
+	{ NULL, "resume", "[VM]", 0, 1, 0, run_resume, "undo pause or drain" },
+	{ NULL, "drain", "VM", 1, 1, TAKES_WAIT, run_drain, "bring a VM's memory home" },
+	{ NULL, "reload", "", 0, 0, 0, run_reload, "read the configuration again" },
+	{ "node", "list", "", 0, 0, 0, run_node_list, "tier nodes" },
+	{ NULL, "monitor", "", 0, 0, TAKES_COUNT, run_monitor, "events as they happen" },
+	{ NULL, "validate", "FILE", 1, 1, 0, run_validate,
+	  "check a domain XML, a <tiering> element or a configuration (*.conf)" },
+	{ "policy", "simulate", "FILE", 1, 1, TAKES_ROUNDS | TAKES_INTERVAL | TAKES_CONFIG,
+	  run_policy_simulate, "decide on a recorded snapshot, without the agent" },
+};
+const size_t n_commands = ARRAY_SIZE(commands);
+
+enum {
+	OPT_SOCKET_DIR = 256,
+	OPT_TIMEOUT,
+	OPT_PERSIST,
+	OPT_WAIT,
+	OPT_INTERVAL,
+	OPT_COUNT,
+	OPT_ROUNDS,
+	OPT_CONFIG,
+};
+
+static const struct option long_options[] = {
+	{ "json", no_argument, NULL, 'j' },
+	{ "socket-dir", required_argument, NULL, OPT_SOCKET_DIR },
+	{ "timeout", required_argument, NULL, OPT_TIMEOUT },
+	{ "persist", no_argument, NULL, OPT_PERSIST },
+	{ "wait", optional_argument, NULL, OPT_WAIT },
+	{ "interval", required_argument, NULL, OPT_INTERVAL },
+	{ "count", required_argument, NULL, OPT_COUNT },
+	{ "rounds", required_argument, NULL, OPT_ROUNDS },
+	{ "config", required_argument, NULL, OPT_CONFIG },
+	{ "help", no_argument, NULL, 'h' },
+	{ "version", no_argument, NULL, 'V' },
+	{ 0 },
+};
+
+static void usage(FILE *f)
+{
+	fputs("Usage: cramctl [OPTION...] COMMAND [ARGUMENT...]\n\nCommands:\n", f);
+	for (size_t i = 0; i < n_commands; i++) {
+		const struct command *c = &commands[i];
+		char text[80];
+
+		snprintf(text, sizeof(text), "%s%s%s %s", c->group ? c->group : "",
+			 c->group ? " " : "", c->name, c->arguments);
+		fprintf(f, "  %-44s %s\n", text, c->help);
+	}
+	fputs("\nOptions:\n"
+	      "  -j, --json               machine-readable output\n"
+	      "      --socket-dir DIR     where the agent's sockets are (default /run/cramd)\n"
+	      "      --timeout SECONDS    how long to wait for an answer (default 10)\n"
+	      "      --persist            quota set: keep after the VM stops\n"
+	      "      --wait[=SECONDS]     quota set, drain: until it is done (default 600)\n"
+	      "      --interval SECONDS   top, policy simulate: step (default 2)\n"
+	      "      --count N            top, monitor: stop after N\n"
+	      "      --rounds N           policy simulate: rounds (default 1)\n"
+	      "      --config FILE        policy simulate: configuration with the parameters\n"
+	      "  -h, --help               this text\n"
+	      "  -V, --version            the version\n\n"
+	      "See cramctl(8).\n",
+	      f);
+}
+
+static int usage_error(const char *what, const char *arg)
+{
+	fprintf(stderr, "cramctl: %s%s%s; see cramctl --help\n", what, arg ? " " : "",
+		arg ? arg : "");
+	return EXIT_USAGE;
+}
+
+static bool number(const char *text, uint32_t min, uint32_t max, uint32_t *ret)
+{
+	uint64_t v;
+
+	if (text[0] == '\0' || text[strspn(text, "0123456789")] != '\0' ||
+	    cram_size_parse(text, 1, &v) < 0 || v < min || v > max)
+		return false;
+	*ret = (uint32_t)v;
+	return true;
+}
+
+static int parse_option(int c, struct options *o, unsigned int *given)
+{
+	uint32_t v;
+
+	switch (c) {
+	case 'j':
+		o->json = true;
+		return EXIT_OK;
+	case OPT_SOCKET_DIR:
+		o->socket_dir = optarg;
+		return EXIT_OK;
+	case OPT_TIMEOUT:
+		if (!number(optarg, 1, 86400, &v))
+			return usage_error("--timeout takes 1 to 86400 seconds, not", optarg);
+		o->timeout_ms = (int)v * 1000;
+		return EXIT_OK;
+	case OPT_PERSIST:
+		*given |= TAKES_PERSIST;
+		o->persist = true;
+		return EXIT_OK;
+	case OPT_WAIT:
+		*given |= TAKES_WAIT;
+		o->wait = true;
+		if (optarg && !number(optarg, 1, 86400, &o->wait_s))
+			return usage_error("--wait takes 1 to 86400 seconds, not", optarg);
+		return EXIT_OK;
+	case OPT_INTERVAL:
+		*given |= TAKES_INTERVAL;
+		if (!number(optarg, 1, 86400, &v))
+			return usage_error("--interval takes 1 to 86400 seconds, not", optarg);
+		o->interval_ms = v * 1000;
+		return EXIT_OK;
+	case OPT_COUNT:
+		*given |= TAKES_COUNT;
+		if (!number(optarg, 1, 1000000000, &o->count))
+			return usage_error("--count takes a number from 1, not", optarg);
+		return EXIT_OK;
+	case OPT_ROUNDS:
+		*given |= TAKES_ROUNDS;
+		if (!number(optarg, 1, 1000000, &o->rounds))
+			return usage_error("--rounds takes 1 to 1000000, not", optarg);
+		return EXIT_OK;
+	case OPT_CONFIG:
+		*given |= TAKES_CONFIG;
+		o->config = optarg;
+		return EXIT_OK;
+	default:
+		return usage_error("wrong option", NULL);
+	}
+}
+
+static const struct command *find_command(int argc, char **argv, int *ret_words)
+{
+	for (size_t i = 0; i < n_commands; i++) {
+		const struct command *c = &commands[i];
+
+		*ret_words = c->group ? 2 : 1;
+		if (argc < *ret_words || strcmp(argv[*ret_words - 1], c->name) != 0)
+			continue;
+		if (!c->group || strcmp(argv[0], c->group) == 0)
+			return c;
+	}
+	return NULL;
+}
+
+int main(int argc, char **argv)
+{
+	struct options o = {
+		.socket_dir = "/run/cramd",
+		.timeout_ms = 10000,
+		.wait_s = 600,
+		.interval_ms = 2000,
+		.rounds = 1,
+	};
+	const struct command *command;
+	unsigned int given = 0;
+	int c, r, words;
+
+	while ((c = getopt_long(argc, argv, "jhV", long_options, NULL)) != -1) {
+		if (c == 'h') {
+			usage(stdout);
+			return EXIT_OK;
+		}
+		if (c == 'V') {
+			puts("cramctl " CRAM_VERSION);
+			return EXIT_OK;
+		}
+		r = parse_option(c, &o, &given);
+		if (r != EXIT_OK)
+			return r;
+	}
+	argc -= optind;
+	argv += optind;
+	if (argc == 0)
+		return usage_error("a command is missing", NULL);
+	command = find_command(argc, argv, &words);
+	if (!command)
+		return usage_error("no such command:", argv[0]);
+	argc -= words;
+	argv += words;
+	if (argc < command->min_args)
+		return usage_error("arguments are missing:", command->arguments);
+	if (command->max_args >= 0 && argc > command->max_args)
+		return usage_error("too many arguments:", argv[command->max_args]);
+	if (given & ~command->takes)
+		return usage_error("this command does not take that option:", command->name);
+	r = command->run(&o, argc, argv);
+	/* Output that could not be written is a failure: a script must not act on half a list. */
+	if (fflush(stdout) != 0 || ferror(stdout)) {
+		perror("cramctl: standard output");
+		return r == EXIT_OK ? EXIT_FAILED : r;
+	}
+	return r;
+}

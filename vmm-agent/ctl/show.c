@@ -1,0 +1,472 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The commands that only look: they use the status socket and nothing else.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "ctl/ctl.h"
+#include "protocol/model.h"
+#include "util/cleanup.h"
+
+static int decoding_failed(const struct cram_error *err)
+{
+	complain(err);
+	return EXIT_FAILED;
+}
+
+static size_t array_of(struct json_object *reply, const char *key, struct json_object **ret)
+{
+	if (!json_object_object_get_ex(reply, key, ret) ||
+	    !json_object_is_type(*ret, json_type_array))
+		return 0;
+	return json_object_array_length(*ret);
+}
+
+static void line(const char *name, uint64_t bytes, const char *remark)
+{
+	printf("  %-26s", name);
+	print_size(bytes, 12);
+	printf("%s%s\n", remark[0] ? "   " : "", remark);
+}
+
+static int print_nodes(struct json_object *reply)
+{
+	struct json_object *nodes = NULL;
+	size_t n = array_of(reply, "nodes", &nodes);
+
+	printf("%-5s %-6s %-10s %12s %12s %12s %12s %5s\n", "NODE", "TIER", "STATE", "CAPACITY",
+	       "GUEST", "DEVICE", "FREE", "VMS");
+	for (size_t i = 0; i < n; i++) {
+		struct cram_node_report r;
+		struct cram_error err = { 0 };
+
+		if (cram_decode_as(node, json_object_array_get_idx(nodes, i), &r, &err) < 0)
+			return decoding_failed(&err);
+		printf("%-5d ", r.nid);
+		print_text(r.tier, 7);
+		print_text(r.state, 10);
+		print_size(r.capacity, 13);
+		print_size(r.used, 13);
+		print_size(r.device_bytes, 13);
+		print_size(r.free, 13);
+		printf(" %5" PRIu64 "\n", r.vms);
+	}
+	return EXIT_OK;
+}
+
+static int print_host(struct json_object *reply)
+{
+	struct cram_error err = { 0 };
+	struct cram_host_report h;
+	struct json_object *host;
+
+	if (!json_object_object_get_ex(reply, "host", &host))
+		host = NULL;
+	if (cram_decode_as(host, host, &h, &err) < 0)
+		return decoding_failed(&err);
+	printf("cramd %s, up %" PRIu64 " s, %s%s, detector %s\n", h.version, h.uptime_ms / 1000,
+	       h.libvirt_connected ? "libvirt connected" : "libvirt NOT connected",
+	       h.paused ? ", PAUSED" : "", h.detector[0] ? h.detector : "none");
+	if (h.config_error[0]) {
+		fputs("configuration refused, the old one is in force: ", stdout);
+		print_text(h.config_error, 0);
+		putchar('\n');
+	}
+	printf("\n%" PRIu64 " VMs: %" PRIu64 " auto, %" PRIu64 " ineligible\n", h.vms, h.vms_auto,
+	       h.vms_ineligible);
+	line("sold (guest RAM)", h.sold, "");
+	line("guaranteed", h.guaranteed, "nothing compressed");
+	line("expected", h.expected, "at the expected ratio");
+	line("at risk", h.at_risk, h.at_risk ? "sold beyond guaranteed" : "");
+	line("floors promised", h.floors, "");
+	puts("DRAM");
+	line("total", h.dram_total, "");
+	line("free", h.dram_free, "");
+	line("headroom wanted", h.dram_headroom,
+	     h.dram_free < h.dram_headroom ? "not met: nothing comes home now" : "");
+	line("reserve", h.dram_reserve, "");
+	puts("tiers");
+	line("guest memory there", h.tier_bytes, "");
+	line("device bytes taken", h.device_bytes, "");
+	line("moved out since start", h.demoted, "");
+	line("brought home since start", h.promoted, "");
+	line("refused by the kernel", h.refused, "");
+	putchar('\n');
+	return EXIT_OK;
+}
+
+int run_status(const struct options *o, int argc, char **argv)
+{
+	cleanup_json struct json_object *reply = NULL;
+	int r = call(o, CRAM_IFACE_STATUS, "GetStatus", NULL, &reply);
+
+	(void)argc;
+	(void)argv;
+	if (r != EXIT_OK)
+		return r;
+	if (o->json)
+		return print_json(reply, false);
+	r = print_host(reply);
+	return r == EXIT_OK ? print_nodes(reply) : r;
+}
+
+int run_node_list(const struct options *o, int argc, char **argv)
+{
+	cleanup_json struct json_object *reply = NULL;
+	int r = call(o, CRAM_IFACE_STATUS, "ListNodes", NULL, &reply);
+
+	(void)argc;
+	(void)argv;
+	if (r != EXIT_OK)
+		return r;
+	return o->json ? print_json(reply, false) : print_nodes(reply);
+}
+
+static int print_vms(struct json_object *reply)
+{
+	struct json_object *vms = NULL;
+	size_t n = array_of(reply, "vms", &vms);
+
+	printf("%-20s %-8s %-11s %11s %11s %11s %11s %11s %11s %11s\n", "NAME", "MODE", "STATE",
+	       "RAM", "DRAM", "ON TIER", "DEVICE", "QUOTA", "FLOOR", "COLD");
+	for (size_t i = 0; i < n; i++) {
+		struct cram_error err = { 0 };
+		struct cram_vm_report vm;
+
+		if (cram_decode_as(vm, json_object_array_get_idx(vms, i), &vm, &err) < 0)
+			return decoding_failed(&err);
+		print_text(vm.name, 20);
+		printf(" %-8s %-11s", vm.mode, vm.state);
+		print_size(vm.ram, 12);
+		print_size(vm.dram, 12);
+		print_size(vm.tier_bytes, 12);
+		print_size(vm.device_bytes, 12);
+		print_size(vm.quota, 12);
+		print_size(vm.floor, 12);
+		print_size(vm.cold, 12);
+		putchar('\n');
+	}
+	return EXIT_OK;
+}
+
+int run_vm_list(const struct options *o, int argc, char **argv)
+{
+	cleanup_json struct json_object *reply = NULL;
+	int r = call(o, CRAM_IFACE_STATUS, "ListVms", NULL, &reply);
+
+	(void)argc;
+	(void)argv;
+	if (r != EXIT_OK)
+		return r;
+	return o->json ? print_json(reply, false) : print_vms(reply);
+}
+
+static int decode_vm(struct json_object *reply, struct cram_vm_report *ret)
+{
+	struct cram_error err = { 0 };
+	struct json_object *o;
+
+	if (!json_object_object_get_ex(reply, "vm", &o))
+		o = NULL;
+	if (cram_decode_as(vm, o, ret, &err) < 0)
+		return decoding_failed(&err);
+	return EXIT_OK;
+}
+
+static void print_vm(const struct cram_vm_report *vm)
+{
+	print_text(vm->name, 0);
+	printf("  %s\n  %s, %s", vm->uuid, vm->mode, vm->state);
+	if (vm->pid)
+		printf(", pid %d", vm->pid);
+	if (vm->paused)
+		fputs(", paused", stdout);
+	if (vm->draining)
+		fputs(", draining", stdout);
+	putchar('\n');
+	if (vm->ineligible[0])
+		printf("  cannot be tiered: %s\n", vm->ineligible);
+	if (vm->note[0]) {
+		fputs("  note: ", stdout);
+		print_text(vm->note, 0);
+		putchar('\n');
+	}
+	puts("memory");
+	line("guest RAM", vm->ram, "");
+	line("may be moved", vm->eligible, "");
+	line("in DRAM", vm->dram, "");
+	line("on the tier", vm->tier_bytes, vm->tier);
+	line("device bytes, estimate", vm->device_bytes, "");
+	line("device bytes, at most", vm->device_bytes_upper, "");
+	line("in swap", vm->swapped, "");
+	line("cold in DRAM", vm->cold, "");
+	line("accessed within 120 s", vm->accessed, "");
+	line("hot on the tier", vm->hot, "");
+	line("fair share", vm->fair_share, "device bytes");
+	printf("  %-26s%10" PRIu32 " s%s\n", "cold age", vm->cold_age,
+	       vm->cold_age_auto ? "   automatic" : "");
+	puts("moved since the agent saw it");
+	line("out", vm->demoted, "");
+	line("home", vm->promoted, "");
+	line("used after moving out", vm->returned, "");
+	line("refused by the kernel", vm->refused, "");
+}
+
+static int print_settings(struct json_object *reply)
+{
+	struct json_object *settings = NULL;
+	size_t n = array_of(reply, "settings", &settings);
+
+	for (size_t i = 0; i < n; i++) {
+		struct cram_setting_report s;
+		struct cram_error err = { 0 };
+
+		if (cram_decode_as(setting, json_object_array_get_idx(settings, i), &s, &err) < 0)
+			return decoding_failed(&err);
+		printf("  %-12s ", s.name);
+		print_text(s.value, 20);
+		fputs(" from ", stdout);
+		print_text(s.origin, 0);
+		putchar('\n');
+	}
+	return EXIT_OK;
+}
+
+int run_vm_show(const struct options *o, int argc, char **argv)
+{
+	cleanup_json struct json_object *reply = NULL;
+	struct cram_vm_report vm;
+	int r = call(o, CRAM_IFACE_STATUS, "ShowVm", vm_parameters(argv[0]), &reply);
+
+	(void)argc;
+	if (r != EXIT_OK)
+		return r;
+	if (o->json)
+		return print_json(reply, false);
+	r = decode_vm(reply, &vm);
+	if (r != EXIT_OK)
+		return r;
+	print_vm(&vm);
+	puts("settings");
+	return print_settings(reply);
+}
+
+int run_quota_get(const struct options *o, int argc, char **argv)
+{
+	cleanup_json struct json_object *reply = NULL;
+	int r = call(o, CRAM_IFACE_CONTROL, "GetQuota", vm_parameters(argv[0]), &reply);
+
+	(void)argc;
+	if (r != EXIT_OK)
+		return r;
+	return o->json ? print_json(reply, false) : print_settings(reply);
+}
+
+/* The two numbers of a reason in the unit its code gives them (policy.h, enum cram_reason). */
+static void print_reason(const struct cram_reason_report *r)
+{
+	char a[32], b[32];
+
+	if (strcmp(r->code, "warmup") == 0 || strcmp(r->code, "backoff") == 0)
+		snprintf(a, sizeof(a), "%" PRIu64 " s", r->bytes / 1000);
+	else
+		cram_size_format(r->bytes, a, sizeof(a));
+	if (strcmp(r->code, "cold") == 0)
+		snprintf(b, sizeof(b), "%" PRIu64 " s", r->limit);
+	else if (strcmp(r->code, "backoff") == 0)
+		snprintf(b, sizeof(b), "%" PRIu64, r->limit);
+	else
+		cram_size_format(r->limit, b, sizeof(b));
+	printf("  %-14s %12s / %-12s  ", r->code, a, b);
+	print_text(r->text, 0);
+	putchar('\n');
+}
+
+int run_vm_explain(const struct options *o, int argc, char **argv)
+{
+	cleanup_json struct json_object *reply = NULL;
+	struct json_object *reasons = NULL;
+	struct cram_vm_report vm;
+	size_t n;
+	int r = call(o, CRAM_IFACE_STATUS, "ExplainVm", vm_parameters(argv[0]), &reply);
+
+	(void)argc;
+	if (r != EXIT_OK)
+		return r;
+	if (o->json)
+		return print_json(reply, false);
+	r = decode_vm(reply, &vm);
+	if (r != EXIT_OK)
+		return r;
+	print_vm(&vm);
+	puts("the last decision");
+	line("wanted out", vm.demote_pending, "");
+	line("wanted home", vm.promote_pending, "");
+	puts("because");
+	n = array_of(reply, "reasons", &reasons);
+	for (size_t i = 0; i < n; i++) {
+		struct cram_reason_report report;
+		struct cram_error err = { 0 };
+
+		if (cram_decode_as(reason, json_object_array_get_idx(reasons, i), &report, &err) <
+		    0)
+			return decoding_failed(&err);
+		print_reason(&report);
+	}
+	if (n == 0)
+		puts("  nothing was decided about it yet");
+	return EXIT_OK;
+}
+
+int run_check(const struct options *o, int argc, char **argv)
+{
+	cleanup_json struct json_object *reply = NULL;
+	struct json_object *findings = NULL;
+	bool errors = false;
+	size_t n;
+	int r = call(o, CRAM_IFACE_STATUS, "Check", NULL, &reply);
+
+	(void)argc;
+	(void)argv;
+	if (r != EXIT_OK)
+		return r;
+	n = array_of(reply, "findings", &findings);
+	for (size_t i = 0; i < n; i++) {
+		struct cram_check_report f;
+		struct cram_error err = { 0 };
+
+		if (cram_decode_as(check, json_object_array_get_idx(findings, i), &f, &err) < 0)
+			return decoding_failed(&err);
+		errors |= strcmp(f.severity, "error") == 0;
+		if (o->json)
+			continue;
+		printf("%-8s ", f.severity);
+		print_text(f.subject, 0);
+		fputs(": ", stdout);
+		print_text(f.text, 0);
+		if (f.bytes) {
+			fputs(" (", stdout);
+			print_size(f.bytes, 0);
+			fputs(")", stdout);
+		}
+		printf(" [%s]\n", f.code);
+	}
+	if (o->json)
+		print_json(reply, false);
+	return errors ? EXIT_FAILED : EXIT_OK;
+}
+
+int run_top(const struct options *o, int argc, char **argv)
+{
+	struct timespec pause = {
+		.tv_sec = o->interval_ms / 1000,
+		.tv_nsec = (long)(o->interval_ms % 1000) * 1000000,
+	};
+	bool screen = isatty(STDOUT_FILENO) && !o->json;
+
+	(void)argc;
+	(void)argv;
+	for (uint32_t i = 0; o->count == 0 || i < o->count; i++) {
+		cleanup_json struct json_object *status = NULL;
+		cleanup_json struct json_object *vms = NULL;
+		struct json_object *list;
+		int r;
+
+		if (i > 0)
+			nanosleep(&pause, NULL);
+		r = call(o, CRAM_IFACE_STATUS, "GetStatus", NULL, &status);
+		if (r == EXIT_OK)
+			r = call(o, CRAM_IFACE_STATUS, "ListVms", NULL, &vms);
+		if (r != EXIT_OK)
+			return r;
+		if (o->json) {
+			if (json_object_object_get_ex(vms, "vms", &list))
+				json_object_object_add(status, "vms", json_object_get(list));
+			print_json(status, true);
+		} else {
+			/* Cursor home and clear, as a terminal without curses allows. */
+			if (screen)
+				fputs("\033[H\033[2J", stdout);
+			r = print_nodes(status);
+			if (r != EXIT_OK)
+				return r;
+			putchar('\n');
+			r = print_vms(vms);
+			if (r != EXIT_OK)
+				return r;
+			putchar('\n');
+		}
+		if (fflush(stdout) != 0)
+			return EXIT_FAILED;
+	}
+	return EXIT_OK;
+}
+
+static int print_event(struct json_object *reply)
+{
+	struct cram_event_report e;
+	struct cram_error err = { 0 };
+	struct json_object *o;
+	char stamp[32];
+	struct tm tm;
+	time_t t;
+
+	if (json_object_object_get_ex(reply, "lost", &o))
+		printf("... %" PRId64 " events lost\n", json_object_get_int64(o));
+	if (!json_object_object_get_ex(reply, "event", &o))
+		return EXIT_OK;
+	if (cram_decode_as(event, o, &e, &err) < 0)
+		return decoding_failed(&err);
+	t = (time_t)(e.time_us / 1000000);
+	if (!localtime_r(&t, &tm) || strftime(stamp, sizeof(stamp), "%F %T", &tm) == 0)
+		stamp[0] = '\0';
+	printf("%s %-12s ", stamp, e.type);
+	print_text(e.name, 16);
+	putchar(' ');
+	print_text(e.text, 0);
+	if (e.bytes) {
+		fputs(" (", stdout);
+		print_size(e.bytes, 0);
+		putchar(')');
+	}
+	putchar('\n');
+	return EXIT_OK;
+}
+
+int run_monitor(const struct options *o, int argc, char **argv)
+{
+	cleanup_client struct cram_client *client = NULL;
+	struct options waiting = *o;
+	struct cram_error err = { 0 };
+	const char *remote_error = NULL;
+	int r;
+
+	(void)argc;
+	(void)argv;
+	waiting.timeout_ms = -1; /* an idle host has no events for hours */
+	r = open_client(&waiting, CRAM_IFACE_STATUS, &client);
+	if (r != EXIT_OK)
+		return r;
+	r = cram_client_call_more(client, "Monitor", NULL, &err);
+	if (r < 0)
+		return failed(r, NULL, &err);
+	for (uint32_t i = 0; o->count == 0 || i < o->count; i++) {
+		cleanup_json struct json_object *reply = NULL;
+		int more = cram_client_next(client, &reply, &remote_error, &err);
+
+		if (more < 0)
+			return failed(more, remote_error, &err);
+		r = o->json ? print_json(reply, true) : print_event(reply);
+		if (r != EXIT_OK || more == 0)
+			return r;
+		if (fflush(stdout) != 0)
+			return EXIT_FAILED;
+	}
+	return EXIT_OK;
+}

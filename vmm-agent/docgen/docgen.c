@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Documentation from the tables that drive the code: the options of cramd.conf(5) in scdoc, and
+ * docs/metrics.md. Runs at build time only.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "protocol/model.h"
+#include "settings/settings.h"
+
+/* scdoc takes a bare underscore or asterisk for markup. */
+static void put_scdoc(const char *text)
+{
+	for (; *text; text++) {
+		if (strchr("_*#<\\", *text))
+			putchar('\\');
+		putchar(*text);
+	}
+}
+
+static void put_range(const struct cram_option *o)
+{
+	char lo[32], hi[32];
+
+	switch (o->type) {
+	case CRAM_OPT_U32:
+		printf(", %" PRIu64 " to %" PRIu64 " ", o->min, o->max);
+		put_scdoc(o->unit);
+		break;
+	case CRAM_OPT_BYTES:
+		printf(", %s to %s", cram_size_format(o->min, lo, sizeof(lo)),
+		       cram_size_format(o->max, hi, sizeof(hi)));
+		if (strcmp(o->unit, "bytes") != 0)
+			fputs(" per second", stdout);
+		break;
+	case CRAM_OPT_TEXT:
+	case CRAM_OPT_DETECTOR:
+		break;
+	}
+}
+
+static void options(void)
+{
+	const char *section = "";
+
+	for (size_t i = 0; i < cram_n_options; i++) {
+		const struct cram_option *o = &cram_options[i];
+
+		if (strcmp(section, o->section) != 0) {
+			printf("## [%s]\n\n", o->section);
+			section = o->section;
+		}
+		fputs("*", stdout);
+		put_scdoc(o->key);
+		fputs("*\n\tDefault: ", stdout);
+		put_scdoc(o->def);
+		put_range(o);
+		fputs(".\n\t", stdout);
+		put_scdoc(o->reason);
+		fputs("\n\n", stdout);
+	}
+}
+
+static void fields(const char *title, const struct cram_field *f, size_t n)
+{
+	static const char *const types[] = {
+		[CRAM_FIELD_U64] = "integer",	[CRAM_FIELD_U32] = "integer",
+		[CRAM_FIELD_I32] = "integer",	[CRAM_FIELD_BOOL] = "bool",
+		[CRAM_FIELD_DOUBLE] = "number", [CRAM_FIELD_TEXT] = "string",
+	};
+
+	printf("\n## %s\n\n| key | type | metric | meaning |\n|---|---|---|---|\n", title);
+	for (size_t i = 0; i < n; i++) {
+		printf("| `%s` | %s | ", f[i].name, types[f[i].type]);
+		if (f[i].metric)
+			printf("`%s` (%s)", f[i].metric,
+			       f[i].kind == CRAM_METRIC_COUNTER ? "counter" : "gauge");
+		else if (f[i].kind == CRAM_METRIC_INFO)
+			fputs("label of `_info`", stdout);
+		else
+			fputs("–", stdout);
+		printf(" | %s |\n", f[i].help);
+	}
+}
+
+static void metrics(void)
+{
+	puts("<!-- SPDX-License-Identifier: GPL-2.0-or-later -->\n"
+	     "<!-- Generated from vmm-agent/protocol/model.c by vmm-agent/docgen: edit the tables there. -->\n"
+	     "# Reports and metrics\n\n"
+	     "The keys are those of the messages on the sockets ([protocol.md](protocol.md)); the metrics are\n"
+	     "what `cram-exporter` makes of them. `cram_up` is 1 when the agent answered the scrape; when it\n"
+	     "is 0 no other series is there. Series of a VM carry `domain` and `uuid`, series of a tier node\n"
+	     "`node` and `tier`. Limits that are not set are `null` in a message and `+Inf` in a metric.");
+	fields("host", cram_host_fields, cram_n_host_fields);
+	fields("node", cram_node_fields, cram_n_node_fields);
+	fields("vm", cram_vm_fields, cram_n_vm_fields);
+	fields("reason", cram_reason_fields, cram_n_reason_fields);
+	fields("setting", cram_setting_fields, cram_n_setting_fields);
+	fields("finding", cram_check_fields, cram_n_check_fields);
+	fields("event", cram_event_fields, cram_n_event_fields);
+	puts("\n## Reasons\n\n| code | meaning |\n|---|---|");
+	for (unsigned int r = CRAM_REASON_NONE + 1; r < CRAM_N_REASONS; r++)
+		printf("| `%s` | %s |\n", cram_reason_name((enum cram_reason)r),
+		       cram_reason_text((enum cram_reason)r));
+}
+
+int main(int argc, char **argv)
+{
+	if (argc == 2 && strcmp(argv[1], "options") == 0)
+		options();
+	else if (argc == 2 && strcmp(argv[1], "metrics") == 0)
+		metrics();
+	else
+		return 2;
+	return fflush(stdout) == 0 && !ferror(stdout) ? 0 : 1;
+}

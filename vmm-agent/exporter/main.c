@@ -1,0 +1,415 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * cram-exporter: asks the agent's status socket, answers Prometheus. Unprivileged, one thread,
+ * never on a network: loopback, an inherited socket, or a file for node_exporter.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+
+#include "exporter/http.h"
+#include "exporter/render.h"
+#include "protocol/protocol.h"
+#include "util/cleanup.h"
+#include "util/file.h"
+#include "util/log.h"
+#include "util/size.h"
+
+#define MAX_CLIENTS	64
+#define CLIENT_MS	5000 /* a client that takes longer is cut off */
+#define INHERITED_FD	3    /* SD_LISTEN_FDS_START of sd_listen_fds(3) */
+#define DEFAULT_ADDRESS "127.0.0.1:9811"
+
+struct exporter {
+	struct cram_log log;
+	struct cram_ratelimit down; /* lines about the agent being away */
+	const char *socket;
+	int timeout_ms;
+	struct cram_client *agent; /* NULL while there is no connection */
+	struct render render;
+};
+
+struct client {
+	int fd; /* -1: free */
+	uint64_t since_ms;
+	size_t in_n;
+	char in[HTTP_REQUEST_MAX];
+	char *out;
+	size_t out_n, out_done;
+};
+
+static uint64_t now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+}
+
+/* A reply, or NULL when the agent is down. A connection kept from before may have died with it. */
+static struct json_object *ask_agent(struct exporter *e)
+{
+	struct json_object *reply = NULL;
+	struct cram_error err = { 0 };
+	char text[CRAM_ERROR_TEXT];
+	bool fresh = !e->agent;
+	uint32_t missed;
+
+	for (;;) {
+		int r = 0;
+
+		if (!e->agent)
+			r = cram_client_connect(e->socket, CRAM_IFACE_STATUS, e->timeout_ms,
+						&e->agent, &err);
+		if (r == 0)
+			r = cram_client_call(e->agent, "GetMetrics", NULL, &reply, NULL, &err);
+		if (r == 0)
+			return reply;
+		cram_client_free(e->agent);
+		e->agent = NULL;
+		if (fresh || r == -ETIMEDOUT)
+			break;
+		fresh = true;
+	}
+	if (cram_ratelimit_ok(&e->down, now_ms(), &missed))
+		cram_log_warn(&e->log, "%s", cram_error_format(&err, text, sizeof(text)));
+	return NULL;
+}
+
+static int scrape(struct exporter *e)
+{
+	struct json_object *reply = ask_agent(e);
+	int r = render_metrics(&e->render, reply);
+
+	json_object_put(reply);
+	return r;
+}
+
+static void client_close(struct client *c)
+{
+	close(c->fd);
+	free(c->out);
+	c->out = NULL;
+	c->fd = -1;
+}
+
+static void answer(struct exporter *e, struct client *c, enum http_verdict verdict, bool head)
+{
+	const char *body = http_body(verdict);
+	size_t n = strlen(body), head_n;
+	char header[512];
+
+	if (verdict == HTTP_METRICS) {
+		if (scrape(e) < 0) {
+			client_close(c);
+			return;
+		}
+		body = e->render.text;
+		n = e->render.n;
+	}
+	head_n = http_header(verdict, n, header, sizeof(header));
+	c->out = malloc(head_n + n);
+	if (!c->out) {
+		client_close(c);
+		return;
+	}
+	memcpy(c->out, header, head_n);
+	if (!head)
+		memcpy(c->out + head_n, body, n);
+	c->out_n = head_n + (head ? 0 : n);
+	c->out_done = 0;
+}
+
+static void client_read(struct exporter *e, struct client *c)
+{
+	ssize_t n = recv(c->fd, c->in + c->in_n, sizeof(c->in) - c->in_n, MSG_DONTWAIT);
+	enum http_verdict verdict;
+	bool head;
+
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n <= 0) {
+		client_close(c);
+		return;
+	}
+	c->in_n += (size_t)n;
+	verdict = http_judge(c->in, c->in_n, &head);
+	if (verdict != HTTP_INCOMPLETE)
+		answer(e, c, verdict, head);
+}
+
+static void client_write(struct client *c)
+{
+	ssize_t n = send(c->fd, c->out + c->out_done, c->out_n - c->out_done,
+			 MSG_DONTWAIT | MSG_NOSIGNAL);
+
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n > 0)
+		c->out_done += (size_t)n;
+	if (n < 0 || c->out_done == c->out_n) {
+		/* Closing with unread input would reset the connection and lose the answer. */
+		shutdown(c->fd, SHUT_WR);
+		while (recv(c->fd, c->in, sizeof(c->in), MSG_DONTWAIT) > 0)
+			;
+		client_close(c);
+	}
+}
+
+static void accept_clients(int fd, struct client *clients)
+{
+	for (int i = 0; i < MAX_CLIENTS; i++) {
+		int c;
+
+		if (clients[i].fd >= 0)
+			continue;
+		c = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		if (c < 0)
+			return;
+		clients[i] = (struct client){ .fd = c, .since_ms = now_ms() };
+	}
+}
+
+static int serve(struct exporter *e, int fd, const sigset_t *unblocked)
+{
+	struct client *clients = calloc(MAX_CLIENTS, sizeof(*clients));
+	struct pollfd p[MAX_CLIENTS + 1];
+
+	if (!clients)
+		return -ENOMEM;
+	for (int i = 0; i < MAX_CLIENTS; i++)
+		clients[i].fd = -1;
+	for (;;) {
+		struct timespec tick = { .tv_sec = 1 };
+		bool any = false;
+		int r;
+
+		for (int i = 0; i < MAX_CLIENTS; i++) {
+			any |= clients[i].fd >= 0;
+			p[i] = (struct pollfd){ .fd = clients[i].fd,
+						.events = clients[i].out ? POLLOUT : POLLIN };
+		}
+		p[MAX_CLIENTS] = (struct pollfd){ .fd = fd, .events = POLLIN };
+		/* Asleep without end unless a client's time must be watched. */
+		r = ppoll(p, MAX_CLIENTS + 1, any ? &tick : NULL, unblocked);
+		if (r < 0 && errno == EINTR)
+			break; /* SIGTERM or SIGINT: the only signals that reach us */
+		if (r < 0) {
+			r = -errno;
+			free(clients);
+			return r;
+		}
+		for (int i = 0; i < MAX_CLIENTS; i++) {
+			struct client *c = &clients[i];
+
+			if (c->fd < 0)
+				continue;
+			if (p[i].revents && c->out)
+				client_write(c);
+			else if (p[i].revents)
+				client_read(e, c);
+			else if (now_ms() - c->since_ms > CLIENT_MS)
+				client_close(c);
+		}
+		if (p[MAX_CLIENTS].revents)
+			accept_clients(fd, clients);
+	}
+	for (int i = 0; i < MAX_CLIENTS; i++)
+		if (clients[i].fd >= 0)
+			client_close(&clients[i]);
+	free(clients);
+	return 0;
+}
+
+/* "127.0.0.1:9811" or "[::1]:9811"; anything but loopback is refused. */
+static int listen_on(const char *address, struct cram_error *err)
+{
+	cleanup_close int fd = -1;
+	struct sockaddr_in6 in6 = { .sin6_family = AF_INET6 };
+	struct sockaddr_in in = { .sin_family = AF_INET };
+	const char *colon = strrchr(address, ':');
+	char host[64];
+	uint64_t port;
+	bool six = address[0] == '[';
+	int one = 1, r;
+	size_t n;
+
+	n = colon ? (size_t)(colon - address) : 0;
+	if (!colon || n >= sizeof(host) || n < 2 || cram_size_parse(colon + 1, 1, &port) < 0 ||
+	    port > 65535)
+		return cram_error_set(err, -EINVAL, address, "listen", "write ADDRESS:PORT",
+				      "it is not an address with a port");
+	memcpy(host, address + six, n - 2 * six);
+	host[n - 2 * six] = '\0';
+	in.sin_port = in6.sin6_port = htons((uint16_t)port);
+	if ((six && (inet_pton(AF_INET6, host, &in6.sin6_addr) != 1 ||
+		     !IN6_IS_ADDR_LOOPBACK(&in6.sin6_addr))) ||
+	    (!six && (inet_pton(AF_INET, host, &in.sin_addr) != 1 ||
+		      (ntohl(in.sin_addr.s_addr) >> 24) != 127)))
+		return cram_error_set(
+			err, -EINVAL, address, "listen",
+			"use 127.0.0.1 or [::1], or hand in a socket (systemd .socket unit)",
+			"it is not a loopback address");
+	fd = socket(six ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return -errno;
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	r = six ? bind(fd, (struct sockaddr *)&in6, sizeof(in6))
+		: bind(fd, (struct sockaddr *)&in, sizeof(in));
+	if (r < 0 || listen(fd, 64) < 0)
+		return cram_error_set(err, -errno, address, "listen", NULL, "%s", strerror(errno));
+	return TAKE_FD(fd);
+}
+
+/* The socket a service manager left us (sd_listen_fds(3)), or -1. */
+static int inherited_socket(void)
+{
+	const char *pid = getenv("LISTEN_PID"), *fds = getenv("LISTEN_FDS");
+	char self[24];
+
+	snprintf(self, sizeof(self), "%d", (int)getpid());
+	if (!pid || !fds || strcmp(pid, self) != 0 || strcmp(fds, "1") != 0)
+		return -1;
+	if (fcntl(INHERITED_FD, F_SETFD, FD_CLOEXEC) < 0)
+		return -1;
+	fcntl(INHERITED_FD, F_SETFL, fcntl(INHERITED_FD, F_GETFL) | O_NONBLOCK);
+	return INHERITED_FD;
+}
+
+static void on_signal(int sig)
+{
+	(void)sig; /* only to interrupt ppoll */
+}
+
+static void catch_signals(sigset_t *ret_unblocked)
+{
+	struct sigaction sa = { .sa_handler = on_signal };
+	sigset_t blocked;
+
+	sigemptyset(&blocked);
+	sigaddset(&blocked, SIGTERM);
+	sigaddset(&blocked, SIGINT);
+	sigprocmask(SIG_BLOCK, &blocked, ret_unblocked);
+	sigdelset(ret_unblocked, SIGTERM);
+	sigdelset(ret_unblocked, SIGINT);
+	sigaction(SIGTERM, &sa, NULL);
+	sigaction(SIGINT, &sa, NULL);
+}
+
+static int usage(FILE *f, int status)
+{
+	fputs("Usage: cram-exporter [OPTION...]\n\n"
+	      "  --listen ADDRESS:PORT  loopback address (default " DEFAULT_ADDRESS ")\n"
+	      "  --socket PATH          the agent's status socket (default /run/cramd/status)\n"
+	      "  --textfile FILE        write the metrics there once, then exit\n"
+	      "  --timeout SECONDS      how long to wait for the agent (default 2)\n"
+	      "  -h, --help             this text\n"
+	      "  -V, --version          the version\n\n"
+	      "See cram-exporter(8).\n",
+	      f);
+	return status;
+}
+
+static int write_textfile(struct exporter *e, const char *path, struct cram_error *err)
+{
+	int r = scrape(e);
+
+	if (r == 0)
+		r = cram_file_replace(path, e->render.text, e->render.n, 0644);
+	if (r < 0)
+		cram_error_set(err, r, path, "write the metrics", NULL, "%s", strerror(-r));
+	return r;
+}
+
+static int run(struct exporter *e, const char *address, const char *textfile,
+	       struct cram_error *err)
+{
+	cleanup_close int fd = -1;
+	sigset_t unblocked;
+	int r;
+
+	if (textfile)
+		return write_textfile(e, textfile, err);
+	fd = inherited_socket();
+	if (fd < 0) {
+		r = listen_on(address, err);
+		if (r < 0)
+			return r;
+		fd = r;
+	}
+	catch_signals(&unblocked);
+	return serve(e, fd, &unblocked);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "listen", required_argument, NULL, 'l' },
+		{ "socket", required_argument, NULL, 's' },
+		{ "textfile", required_argument, NULL, 't' },
+		{ "timeout", required_argument, NULL, 'T' },
+		{ "help", no_argument, NULL, 'h' },
+		{ "version", no_argument, NULL, 'V' },
+		{ 0 },
+	};
+	const char *address = DEFAULT_ADDRESS, *textfile = NULL;
+	struct exporter e = {
+		.socket = "/run/cramd/status",
+		.timeout_ms = 2000,
+		.down = { .interval_ms = 60000, .burst = 1 },
+	};
+	struct cram_error err = { 0 };
+	char text[CRAM_ERROR_TEXT];
+	uint64_t seconds;
+	int c, r;
+
+	cram_log_init(&e.log);
+	while ((c = getopt_long(argc, argv, "hV", options, NULL)) != -1) {
+		switch (c) {
+		case 'l':
+			address = optarg;
+			break;
+		case 's':
+			e.socket = optarg;
+			break;
+		case 't':
+			textfile = optarg;
+			break;
+		case 'T':
+			if (cram_size_parse(optarg, 1, &seconds) < 0 || seconds < 1 ||
+			    seconds > 60) {
+				fputs("cram-exporter: --timeout takes 1 to 60 seconds\n", stderr);
+				return 2;
+			}
+			e.timeout_ms = (int)seconds * 1000;
+			break;
+		case 'h':
+			return usage(stdout, 0);
+		case 'V':
+			puts("cram-exporter " CRAM_VERSION);
+			return 0;
+		default:
+			return usage(stderr, 2);
+		}
+	}
+	if (optind < argc)
+		return usage(stderr, 2);
+	r = run(&e, address, textfile, &err);
+	if (r < 0 && err.code == 0)
+		cram_error_set(&err, r, NULL, "run", NULL, "%s", strerror(-r));
+	if (r < 0)
+		cram_log_err(&e.log, "%s", cram_error_format(&err, text, sizeof(text)));
+	cram_client_free(e.agent);
+	render_free(&e.render);
+	return r < 0 ? 1 : 0;
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A GetMetrics reply as Prometheus' text format 0.0.4, by the field tables of protocol/model.c.
+ * It knows no metric by name except cram_up and the _info ones.
+ */
+#pragma once
+
+#include <json-c/json.h>
+#include <stddef.h>
+
+#include "protocol/model.h"
+#include "util/array.h"
+
+/* Buffers kept from scrape to scrape. Zero-initialise. */
+struct render {
+	char *text;
+	size_t n, cap;
+	CRAM_ARRAY(struct cram_vm_report) vms;
+	CRAM_ARRAY(struct cram_node_report) nodes;
+	int failed; /* -ENOMEM */
+};
+
+/*
+ * Fill r->text with r->n bytes. @reply NULL or malformed: the agent is down, cram_up 0 and nothing
+ * else. 0 or -ENOMEM.
+ */
+int render_metrics(struct render *r, struct json_object *reply);
+void render_free(struct render *r);

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Token buckets and the host's two overcommit figures.
+ */
+#include "policy/policy.h"
+
+typedef unsigned __int128 u128;
+
+static uint64_t add(uint64_t a, uint64_t b)
+{
+	return a + b < a ? UINT64_MAX : a + b;
+}
+
+static uint64_t sub(uint64_t a, uint64_t b)
+{
+	return a > b ? a - b : 0;
+}
+
+uint64_t cram_bucket_fill(struct cram_bucket *b, uint64_t now_ms, uint64_t rate, uint64_t burst)
+{
+	if (b->filled_ms != 0 && now_ms > b->filled_ms) {
+		u128 tokens = (u128)rate * (now_ms - b->filled_ms) / 1000 + b->tokens;
+
+		b->tokens = tokens < burst ? (uint64_t)tokens : burst;
+	}
+	if (b->tokens > burst)
+		b->tokens = burst; /* the configured rate was lowered */
+	b->filled_ms = now_ms ? now_ms : 1;
+	return b->tokens;
+}
+
+void cram_bucket_take(struct cram_bucket *b, uint64_t bytes)
+{
+	b->tokens = sub(b->tokens, bytes);
+}
+
+void cram_overcommit(const struct cram_overcommit_input *in, struct cram_overcommit *ret)
+{
+	uint64_t usable = sub(in->dram, in->reserve);
+	uint64_t logical = in->tier_physical;
+
+	if (in->expected_ratio_q16 > 0 && in->expected_ratio_q16 < 65536) {
+		u128 l = ((u128)in->tier_physical << 16) / in->expected_ratio_q16;
+
+		logical = l > UINT64_MAX ? UINT64_MAX : (uint64_t)l;
+	}
+	ret->guaranteed = add(add(usable, in->tier_physical), in->swap);
+	ret->expected = add(add(usable, logical), in->swap);
+	ret->at_risk = sub(in->sold, ret->guaranteed);
+	ret->floor_room = sub(usable, in->floors);
+	ret->floors_exceed = in->floors > usable;
+}

@@ -1,0 +1,716 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The decision of one round, in five passes over the VMs:
+ *   1. observe: cold age, back-off, what limits and floor say of this VM alone;
+ *   2. share:   weighted max-min shares of each tier in device bytes;
+ *   3. target:  what each VM gives back or wants to move out, with hysteresis;
+ *   4. promote: DRAM above headroom and tokens, most urgent first;
+ *   5. demote:  what the tier takes and tokens, shared by weight.
+ * Nothing moved in this round counts as already freed: the next snapshot will show it.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "policy/policy.h"
+#include "policy/waterfill.h"
+
+#define PAGE 4096U
+#define Q16  65536U
+
+/* Urgency of bringing memory home; demotion is 0. In the top bits of an action's priority. */
+enum urgency {
+	URGENT_DEMOTE,	 /* not a promotion */
+	URGENT_SHARE,	 /* over its share, the tier is not full */
+	URGENT_LIMIT,	 /* quota, hard limit, drain */
+	URGENT_HOT,	 /* the guest uses it, and it is little */
+	URGENT_FLOOR,	 /* DRAM below the floor */
+	URGENT_PRESSURE, /* the tier must shrink */
+};
+#define URGENCY_SHIFT 28
+#define URGENCY_MASK  ((1U << URGENCY_SHIFT) - 1)
+
+typedef unsigned __int128 u128;
+
+struct work {
+	bool movable;	    /* nothing forbids demotion */
+	bool leaving;	    /* everything goes home */
+	bool untouched;	    /* not even promotion */
+	uint32_t ratio;	    /* of pages to come, Q16, never 0 */
+	uint64_t room;	    /* logical bytes that its own limits and cold memory let go */
+	uint64_t hot;	    /* tier bytes to bring home because they are used */
+	uint64_t must;	    /* logical bytes that quota, hard limit or floor want back */
+	uint64_t stay;	    /* device bytes it may keep by its own limits, without the hot ones */
+	uint64_t want_home; /* logical bytes to bring home, before DRAM and tokens */
+	uint64_t want_out;  /* logical bytes to move out, before the tier and tokens */
+	enum urgency urgency;
+	uint64_t overage; /* orders VMs of equal urgency */
+};
+
+struct cram_policy_workspace {
+	size_t n;
+	struct work *work;
+	struct cram_claim *claims;
+	uint32_t *order;
+};
+
+int cram_policy_workspace_reserve(struct cram_policy_workspace **ws, size_t n_vms)
+{
+	struct cram_policy_workspace *w = *ws ? *ws : calloc(1, sizeof(*w));
+	size_t n = 64;
+
+	if (!w)
+		return -ENOMEM;
+	*ws = w;
+	if (n_vms <= w->n)
+		return 0;
+	while (n < n_vms)
+		n *= 2;
+	free(w->work);
+	free(w->claims);
+	free(w->order);
+	w->work = calloc(n, sizeof(*w->work));
+	w->claims = calloc(n, sizeof(*w->claims));
+	w->order = calloc(n, sizeof(*w->order));
+	w->n = w->work && w->claims && w->order ? n : 0;
+	return w->n ? 0 : -ENOMEM;
+}
+
+void cram_policy_workspace_free(struct cram_policy_workspace *ws)
+{
+	if (!ws)
+		return;
+	free(ws->work);
+	free(ws->claims);
+	free(ws->order);
+	free(ws);
+}
+
+static uint64_t min(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+static uint64_t max(uint64_t a, uint64_t b)
+{
+	return a > b ? a : b;
+}
+
+static uint64_t sub(uint64_t a, uint64_t b)
+{
+	return a > b ? a - b : 0;
+}
+
+static uint64_t add(uint64_t a, uint64_t b)
+{
+	return a + b < a ? UINT64_MAX : a + b;
+}
+
+/* a * b / c, saturating; c == 0 gives 0. */
+static uint64_t scale(uint64_t a, uint64_t b, uint64_t c)
+{
+	u128 v = c ? (u128)a * b / c : 0;
+
+	return v > UINT64_MAX ? UINT64_MAX : (uint64_t)v;
+}
+
+static uint64_t scale_up(uint64_t a, uint64_t b, uint64_t c)
+{
+	u128 v = c ? ((u128)a * b + c - 1) / c : 0;
+
+	return v > UINT64_MAX ? UINT64_MAX : (uint64_t)v;
+}
+
+/* Device bytes that @logical more bytes may take, rounded against the VM. */
+static uint64_t to_device(uint64_t logical, uint32_t ratio)
+{
+	return scale_up(logical, ratio, Q16);
+}
+
+static uint64_t to_logical(uint64_t device, uint32_t ratio)
+{
+	return scale(device, Q16, ratio);
+}
+
+static void reason(struct cram_vm_action *a, enum cram_reason code, uint64_t bytes, uint64_t limit)
+{
+	if (a->n_reasons < CRAM_MAX_REASONS)
+		a->reasons[a->n_reasons++] =
+			(struct cram_reason_entry){ .code = code, .bytes = bytes, .limit = limit };
+}
+
+/* ------------------------------------------------------------------ 1. observe */
+
+static uint64_t seconds_ms(uint32_t s)
+{
+	return (uint64_t)s * 1000;
+}
+
+/*
+ * Move the automatic cold age along the SLO: up by half at once when too much came back, down by a
+ * tenth only after five quiet intervals, because a wrong step down costs the guest and a wrong step
+ * up costs only time. A gross violation stops demotion altogether for a while.
+ */
+static void follow_slo(const struct cram_policy_params *p, const struct cram_vm_input *vm,
+		       uint64_t now, struct cram_vm_ctl *ctl, struct cram_vm_action *a)
+{
+	uint64_t per_minute, allowed, adjust = seconds_ms(p->cold_age_adjust_s);
+
+	if (vm->returned_ms == 0)
+		return;
+	per_minute = scale(vm->returned_bytes, 60000, vm->returned_ms);
+	allowed = max(scale(vm->accessed_bytes, p->slo_ppm, 1000000), p->slo_min_bytes);
+	if (per_minute > allowed) {
+		ctl->over_ms = now;
+		reason(a, CRAM_REASON_SLO_OVER, per_minute, allowed);
+		if (vm->cold_age_s == 0 && now - ctl->adjusted_ms >= adjust) {
+			ctl->cold_age_s = (uint32_t)min(p->cold_age_max_s,
+							(uint64_t)ctl->cold_age_s * 3 / 2 + 1);
+			ctl->adjusted_ms = now;
+		}
+		if (per_minute / p->backoff_factor > allowed && now >= ctl->backoff_until_ms) {
+			ctl->backoff_until_ms =
+				now + (seconds_ms(p->backoff_base_s) << ctl->backoff_shift);
+			if (ctl->backoff_shift < p->backoff_max_shift)
+				ctl->backoff_shift++;
+		}
+	} else if (per_minute < allowed / 2 && vm->tier_bytes > 0 && vm->cold_age_s == 0 &&
+		   now - max(ctl->adjusted_ms, ctl->over_ms) >= 5 * adjust) {
+		ctl->cold_age_s =
+			(uint32_t)max(p->cold_age_min_s, (uint64_t)ctl->cold_age_s * 9 / 10);
+		ctl->adjusted_ms = now;
+	}
+}
+
+static void update_ctl(const struct cram_policy_params *p, const struct cram_vm_input *vm,
+		       uint64_t now, struct cram_vm_ctl *ctl, struct cram_vm_action *a)
+{
+	*ctl = vm->ctl;
+	/* A clock that went back (restored record, new boot) must not stop demotion for ever. */
+	if (ctl->first_seen_ms == 0 || ctl->first_seen_ms > now)
+		ctl->first_seen_ms = max(now, 1);
+	if (ctl->adjusted_ms > now || ctl->adjusted_ms == 0)
+		ctl->adjusted_ms = now;
+	if (ctl->over_ms > now)
+		ctl->over_ms = now;
+	ctl->backoff_shift = (uint32_t)min(ctl->backoff_shift, min(p->backoff_max_shift, 16));
+	ctl->backoff_until_ms = min(ctl->backoff_until_ms,
+				    add(now, seconds_ms(p->backoff_base_s) << ctl->backoff_shift));
+	if (ctl->cold_age_s == 0)
+		ctl->cold_age_s = p->cold_age_initial_s;
+	ctl->cold_age_s = (uint32_t)min(max(ctl->cold_age_s, p->cold_age_min_s), p->cold_age_max_s);
+	follow_slo(p, vm, now, ctl, a);
+	/* Trust comes back one step at a time, after ten quiet base intervals each. */
+	if (ctl->backoff_shift > 0 && now >= add(max(ctl->backoff_until_ms, ctl->over_ms),
+						 10 * seconds_ms(p->backoff_base_s))) {
+		ctl->backoff_shift--;
+		ctl->backoff_until_ms = now;
+	}
+}
+
+static bool home_under_pressure(const struct cram_snapshot *snap, const struct cram_decision *d,
+				uint64_t home, uint64_t *ret_free, uint64_t *ret_headroom)
+{
+	for (size_t i = 0; i < snap->n_dram; i++) {
+		if (!(home & (UINT64_C(1) << i)) || snap->dram[i].free >= d->headroom[i])
+			continue;
+		*ret_free = snap->dram[i].free;
+		*ret_headroom = d->headroom[i];
+		return true;
+	}
+	return false;
+}
+
+static uint64_t home_of(const struct cram_snapshot *snap, const struct cram_vm_input *vm)
+{
+	uint64_t all = snap->n_dram >= 64 ? UINT64_MAX : (UINT64_C(1) << snap->n_dram) - 1;
+	uint64_t home = vm->home_mask & all;
+
+	return home ? home : all;
+}
+
+static const struct cram_tier_input *tier_of(const struct cram_snapshot *snap,
+					     const struct cram_vm_input *vm)
+{
+	if (vm->tier < 0 || (size_t)vm->tier >= snap->n_tiers)
+		return NULL;
+	return &snap->tiers[vm->tier];
+}
+
+/* What forbids demotion, with the reason; true: nothing does. */
+static bool may_demote(const struct cram_snapshot *snap, const struct cram_vm_input *vm,
+		       struct cram_vm_action *a)
+{
+	const struct cram_tier_input *tier = tier_of(snap, vm);
+	uint64_t warm = add(a->ctl.first_seen_ms, seconds_ms(a->cold_age_s));
+
+	if (vm->flags & CRAM_VM_F_INELIGIBLE)
+		reason(a, CRAM_REASON_INELIGIBLE, vm->tier_bytes, 0);
+	else if (vm->mode != CRAM_MODE_AUTO)
+		reason(a, CRAM_REASON_MODE, vm->tier_bytes, 0);
+	else if (vm->flags & CRAM_VM_F_DRAIN)
+		reason(a, CRAM_REASON_DRAIN, vm->tier_bytes, 0);
+	else if (vm->flags & (CRAM_VM_F_PAUSED | CRAM_VM_F_INCOMING))
+		reason(a, CRAM_REASON_PAUSED, vm->tier_bytes, 0);
+	else if (!tier || !tier->accepting)
+		reason(a, CRAM_REASON_NO_TIER, a->cold_bytes, 0);
+	else if (snap->now_ms < warm)
+		reason(a, CRAM_REASON_WARMUP, warm - snap->now_ms, 0);
+	else if (snap->now_ms < a->ctl.backoff_until_ms)
+		reason(a, CRAM_REASON_BACKOFF, a->ctl.backoff_until_ms - snap->now_ms,
+		       a->ctl.backoff_shift);
+	else
+		return true;
+	return false;
+}
+
+/* Logical bytes to bring home so that quota, hard limit and floor hold again. */
+static uint64_t must_give_back(const struct cram_vm_input *vm, struct cram_vm_action *a)
+{
+	uint64_t must = 0, give;
+
+	if (vm->device_bytes > vm->quota) {
+		reason(a, CRAM_REASON_QUOTA, vm->device_bytes, vm->quota);
+		give = scale_up(vm->device_bytes - vm->quota, vm->tier_bytes, vm->device_bytes);
+		must = max(must, give);
+	}
+	if (vm->tier_bytes > vm->hard_limit) {
+		reason(a, CRAM_REASON_HARD_LIMIT, vm->tier_bytes, vm->hard_limit);
+		must = max(must, vm->tier_bytes - vm->hard_limit);
+	}
+	if (vm->dram < a->effective_floor && vm->tier_bytes > 0) {
+		reason(a, CRAM_REASON_FLOOR, vm->dram, a->effective_floor);
+		must = max(must, a->effective_floor - vm->dram);
+	}
+	return min(must, vm->tier_bytes);
+}
+
+/* Logical bytes that may go by the VM's own limits; each limit that binds leaves its reason. */
+static uint64_t own_room(const struct cram_vm_input *vm, struct cram_vm_action *a, uint32_t ratio)
+{
+	uint64_t room = a->cold_bytes, limit;
+
+	limit = sub(vm->dram, a->effective_floor);
+	if (limit < room) {
+		room = limit;
+		reason(a, CRAM_REASON_FLOOR, vm->dram, a->effective_floor);
+	}
+	limit = sub(vm->hard_limit, vm->tier_bytes);
+	if (limit < room) {
+		room = limit;
+		reason(a, CRAM_REASON_HARD_LIMIT, vm->tier_bytes, vm->hard_limit);
+	}
+	if (vm->quota != CRAM_UNLIMITED) {
+		limit = to_logical(sub(vm->quota, vm->device_bytes), ratio);
+		if (limit < room) {
+			room = limit;
+			reason(a, CRAM_REASON_QUOTA, vm->device_bytes, vm->quota);
+		}
+	}
+	return room;
+}
+
+/* Limit for the kernel, which counts logical bytes and enforces while the agent is away. */
+static uint64_t kernel_limit(const struct cram_vm_input *vm, const struct work *w)
+{
+	uint64_t limit = vm->hard_limit;
+
+	if (w->leaving)
+		return 0;
+	if (vm->quota != CRAM_UNLIMITED)
+		limit = min(limit, to_logical(vm->quota, w->ratio));
+	if (vm->mode != CRAM_MODE_AUTO || vm->flags & (CRAM_VM_F_PAUSED | CRAM_VM_F_INCOMING))
+		limit = min(limit, vm->tier_bytes);
+	return limit;
+}
+
+static void observe(const struct cram_policy_params *p, const struct cram_snapshot *snap,
+		    struct cram_decision *d, const struct cram_vm_input *vm, struct work *w,
+		    struct cram_vm_action *a)
+{
+	uint64_t touched = add(add(vm->dram, vm->tier_bytes), vm->swapped);
+	uint64_t kept, free_dram, headroom;
+
+	memset(a, 0, sizeof(*a));
+	memset(w, 0, sizeof(*w));
+	w->ratio = vm->ratio_q16 ? vm->ratio_q16 : Q16;
+	w->untouched = vm->flags & CRAM_VM_F_INCOMING;
+	w->leaving =
+		vm->mode == CRAM_MODE_OFF || vm->flags & (CRAM_VM_F_INELIGIBLE | CRAM_VM_F_DRAIN);
+	a->effective_floor = min(vm->floor, touched);
+	update_ctl(p, vm, snap->now_ms, &a->ctl, a);
+	a->cold_age_s = vm->cold_age_s ? vm->cold_age_s : a->ctl.cold_age_s;
+	if (home_under_pressure(snap, d, home_of(snap, vm), &free_dram, &headroom) &&
+	    vm->cold_age_s == 0 && vm->mode == CRAM_MODE_AUTO) {
+		/* Better younger pages of an idle guest now than the kernel's choice later. */
+		reason(a, CRAM_REASON_DRAM_PRESSURE, free_dram, headroom);
+		a->cold_age_s = (uint32_t)max(p->cold_age_min_s, a->cold_age_s / 2);
+	}
+	for (unsigned int i = 0; i < CRAM_AGE_BUCKETS; i++)
+		if (cram_age_edge(i) >= a->cold_age_s)
+			a->cold_bytes = add(a->cold_bytes, vm->cold[i]);
+	a->cold_bytes = min(a->cold_bytes, min(vm->dram, vm->eligible));
+	a->demote_age_s = a->cold_age_s;
+	a->kernel_limit = kernel_limit(vm, w);
+
+	w->hot = min(vm->hot_bytes, vm->tier_bytes);
+	if (w->hot > 0 && !w->leaving)
+		reason(a, CRAM_REASON_HOT, w->hot, 0);
+	if (!w->leaving)
+		w->must = must_give_back(vm, a);
+	w->movable = may_demote(snap, vm, a);
+	if (w->movable && w->must == 0) {
+		w->room = own_room(vm, a, w->ratio);
+		reason(a, CRAM_REASON_COLD, a->cold_bytes, a->cold_age_s);
+	}
+	kept = w->leaving ? 0 : vm->tier_bytes - max(w->hot, w->must);
+	w->stay = scale(vm->device_bytes, kept, vm->tier_bytes);
+}
+
+/* ------------------------------------------------------------------ 2. share */
+
+struct tier_state {
+	uint64_t offered; /* device bytes for VMs */
+	uint64_t used;	  /* device bytes of VMs now */
+	bool pressure;
+};
+
+static struct tier_state share(const struct cram_snapshot *snap, size_t t,
+			       struct cram_policy_workspace *ws, struct cram_decision *d)
+{
+	struct tier_state s = { .offered = sub(snap->tiers[t].budget, snap->tiers[t].used_other) };
+	size_t n = 0;
+
+	for (size_t i = 0; i < snap->n_vms; i++) {
+		const struct cram_vm_input *vm = &snap->vms[i];
+		const struct work *w = &ws->work[i];
+		uint64_t demand;
+
+		if (vm->tier != (int)t)
+			continue;
+		s.used = add(s.used, vm->device_bytes);
+		demand = w->leaving ? 0 : add(w->stay, to_device(w->room, w->ratio));
+		ws->claims[n++] = (struct cram_claim){
+			.demand = min(demand, vm->quota),
+			.weight = vm->weight,
+			.id = (uint32_t)i,
+		};
+	}
+	s.pressure = s.used > s.offered;
+	cram_waterfill(ws->claims, n, s.offered);
+	for (size_t i = 0; i < n; i++)
+		d->actions[ws->claims[i].id].fair_device_bytes = ws->claims[i].grant;
+	return s;
+}
+
+/* ------------------------------------------------------------------ 3. target */
+
+static void raise_urgency(struct work *w, enum urgency u, uint64_t overage)
+{
+	if (u > w->urgency || (u == w->urgency && overage > w->overage)) {
+		w->urgency = u;
+		w->overage = overage;
+	}
+}
+
+static void target_home(const struct cram_policy_params *p, const struct cram_vm_input *vm,
+			const struct tier_state *s, struct work *w, struct cram_vm_action *a)
+{
+	uint64_t fair = a->fair_device_bytes, over = sub(w->stay, fair), give;
+
+	if (w->leaving) {
+		w->want_home = vm->tier_bytes;
+		a->ctl.giving_back = false;
+		if (w->want_home > 0)
+			raise_urgency(w, s->pressure ? URGENT_PRESSURE : URGENT_LIMIT,
+				      vm->device_bytes);
+		return;
+	}
+	/* Giving back starts late and then goes all the way, so noise cannot move memory. */
+	if (over == 0)
+		a->ctl.giving_back = false;
+	else if (s->pressure || over > scale(fair, p->give_back_permille, 1000))
+		a->ctl.giving_back = true;
+	give = max(w->hot, w->must);
+	if (w->hot > 0)
+		raise_urgency(w, URGENT_HOT, w->hot);
+	if (w->must > 0)
+		raise_urgency(w, vm->dram < a->effective_floor ? URGENT_FLOOR : URGENT_LIMIT,
+			      w->must);
+	if (a->ctl.giving_back) {
+		/* stay leaves out what comes home anyway; the rest is on top of it. */
+		give = add(give, scale_up(over, vm->tier_bytes, vm->device_bytes));
+		reason(a, CRAM_REASON_SHARE, vm->device_bytes, fair);
+		if (s->pressure)
+			reason(a, CRAM_REASON_TIER_PRESSURE, s->used, s->offered);
+		raise_urgency(w, s->pressure ? URGENT_PRESSURE : URGENT_SHARE, over);
+	} else if (over > 0) {
+		reason(a, CRAM_REASON_HYSTERESIS, over, scale(fair, p->give_back_permille, 1000));
+	}
+	w->want_home = min(give, vm->tier_bytes);
+}
+
+static void target_out(const struct cram_policy_params *p, const struct cram_vm_input *vm,
+		       struct work *w, struct cram_vm_action *a)
+{
+	uint64_t target = to_logical(a->fair_device_bytes, w->ratio), missing, start;
+
+	if (!w->movable || w->must > 0 || a->ctl.giving_back) {
+		a->ctl.demoting = false;
+		return;
+	}
+	/* The limits hold for what is there now: hot pages on their way home still count. */
+	missing = min(w->room, to_logical(sub(a->fair_device_bytes, w->stay), w->ratio));
+	if (missing < w->room)
+		reason(a, CRAM_REASON_SHARE, vm->device_bytes, a->fair_device_bytes);
+	/*
+	 * Cold memory that nothing else holds back goes early and all of it. Up to a limit or a
+	 * share the VM fills once, to a little below, and again only when it is clearly below:
+	 * readings err, and giving back on one and refilling on the next would never end.
+	 */
+	if (missing < a->cold_bytes) {
+		start = scale(target, p->give_back_permille, 1000);
+		missing = sub(missing, start / 4);
+		start = sub(start, start / 4);
+	} else {
+		start = min(scale(target, p->demote_start_permille, 1000),
+			    p->demote_start_max_bytes);
+	}
+	start = max(start, p->demote_start_min_bytes);
+	if (missing < PAGE)
+		a->ctl.demoting = false;
+	else if (missing >= start)
+		a->ctl.demoting = true;
+	if (a->ctl.demoting)
+		w->want_out = missing;
+	else if (missing > 0)
+		reason(a, CRAM_REASON_HYSTERESIS, missing, start);
+}
+
+/* ------------------------------------------------------------------ 4. promote */
+
+static bool more_urgent(const struct work *work, uint32_t a, uint32_t b)
+{
+	if (work[a].urgency != work[b].urgency)
+		return work[a].urgency > work[b].urgency;
+	if (work[a].overage != work[b].overage)
+		return work[a].overage > work[b].overage;
+	return a < b;
+}
+
+static void sift_order(const struct work *work, uint32_t *o, size_t root, size_t n)
+{
+	for (;;) {
+		size_t child = 2 * root + 1;
+		uint32_t swap;
+
+		if (child >= n)
+			return;
+		if (child + 1 < n && more_urgent(work, o[child], o[child + 1]))
+			child++;
+		if (!more_urgent(work, o[root], o[child]))
+			return;
+		swap = o[root];
+		o[root] = o[child];
+		o[child] = swap;
+		root = child;
+	}
+}
+
+/* Most urgent first (the heap's root is the least urgent). */
+static void sort_order(const struct work *work, uint32_t *o, size_t n)
+{
+	for (size_t i = n / 2; i-- > 0;)
+		sift_order(work, o, i, n);
+	for (size_t i = n; i-- > 1;) {
+		uint32_t top = o[0];
+
+		o[0] = o[i];
+		o[i] = top;
+		sift_order(work, o, 0, i);
+	}
+}
+
+/* Take up to @bytes of the DRAM above headroom of the nodes in @home; returns what was there. */
+static uint64_t take_room(uint64_t *room, size_t n, uint64_t home, uint64_t bytes)
+{
+	uint64_t left = bytes;
+
+	for (size_t i = 0; i < n && left > 0; i++) {
+		uint64_t take = home & (UINT64_C(1) << i) ? min(room[i], left) : 0;
+
+		room[i] -= take;
+		left -= take;
+	}
+	return bytes - left;
+}
+
+static void promote(const struct cram_snapshot *snap, struct cram_policy_workspace *ws,
+		    struct cram_decision *d)
+{
+	uint64_t room[CRAM_MAX_DRAM], tokens = snap->promote_tokens;
+	size_t n = 0;
+
+	for (size_t i = 0; i < snap->n_dram; i++)
+		room[i] = sub(snap->dram[i].free, d->headroom[i]);
+	for (size_t i = 0; i < snap->n_vms; i++)
+		if (ws->work[i].want_home > 0 && !ws->work[i].untouched)
+			ws->order[n++] = (uint32_t)i;
+	sort_order(ws->work, ws->order, n);
+	for (size_t i = 0; i < n; i++) {
+		uint32_t v = ws->order[i];
+		const struct cram_vm_input *vm = &snap->vms[v];
+		struct cram_vm_action *a = &d->actions[v];
+		uint64_t want = ws->work[v].want_home;
+		uint64_t allowed = min(want, min(tokens, vm->promote_tokens)), got;
+
+		if (allowed < want)
+			reason(a, CRAM_REASON_RATE, want, allowed);
+		got = take_room(room, snap->n_dram, home_of(snap, vm), allowed);
+		if (got < allowed)
+			reason(a, CRAM_REASON_HEADROOM, allowed, got);
+		tokens -= got;
+		a->promote_hot_bytes = ws->work[v].leaving ? 0 : min(got, ws->work[v].hot);
+		a->promote_bytes = got - a->promote_hot_bytes;
+		a->priority = (uint32_t)ws->work[v].urgency << URGENCY_SHIFT |
+			      (uint32_t)min(ws->work[v].overage >> 20, URGENCY_MASK);
+		d->promote_bytes = add(d->promote_bytes, got);
+	}
+}
+
+/* ------------------------------------------------------------------ 5. demote */
+
+/* Share @capacity among the VMs of tier @t (or of all: -1) that still want to move out. */
+static void limit_out(const struct cram_snapshot *snap, struct cram_policy_workspace *ws,
+		      struct cram_decision *d, int t, uint64_t capacity, bool device,
+		      enum cram_reason why)
+{
+	uint64_t wanted = 0;
+	size_t n = 0;
+
+	for (size_t i = 0; i < snap->n_vms; i++) {
+		const struct work *w = &ws->work[i];
+
+		if (w->want_out == 0 || (t >= 0 && snap->vms[i].tier != t))
+			continue;
+		ws->claims[n] = (struct cram_claim){
+			.demand = device ? to_device(w->want_out, w->ratio) : w->want_out,
+			.weight = snap->vms[i].weight,
+			.id = (uint32_t)i,
+		};
+		wanted = add(wanted, ws->claims[n++].demand);
+	}
+	if (wanted <= capacity)
+		return;
+	cram_waterfill(ws->claims, n, capacity);
+	for (size_t i = 0; i < n; i++) {
+		struct work *w = &ws->work[ws->claims[i].id];
+		uint64_t grant =
+			device ? to_logical(ws->claims[i].grant, w->ratio) : ws->claims[i].grant;
+
+		if (grant >= w->want_out)
+			continue;
+		reason(&d->actions[ws->claims[i].id], why, w->want_out, grant);
+		w->want_out = grant;
+	}
+}
+
+static void demote(const struct cram_snapshot *snap, struct cram_policy_workspace *ws,
+		   struct cram_decision *d)
+{
+	/* The VM's own rate first: what it cannot use is for the others. */
+	for (size_t i = 0; i < snap->n_vms; i++) {
+		struct work *w = &ws->work[i];
+
+		if (w->want_out <= snap->vms[i].demote_tokens)
+			continue;
+		reason(&d->actions[i], CRAM_REASON_RATE, w->want_out, snap->vms[i].demote_tokens);
+		w->want_out = snap->vms[i].demote_tokens;
+	}
+	limit_out(snap, ws, d, -1, snap->demote_tokens, false, CRAM_REASON_RATE);
+	for (size_t i = 0; i < snap->n_vms; i++) {
+		struct cram_vm_action *a = &d->actions[i];
+		uint64_t free_dram, headroom;
+
+		a->demote_bytes = ws->work[i].want_out & ~(uint64_t)(PAGE - 1);
+		d->demote_bytes = add(d->demote_bytes, a->demote_bytes);
+		if (a->priority == 0 && a->demote_bytes > 0)
+			a->priority = (uint32_t)min(a->demote_bytes >> 20, URGENCY_MASK >> 1) |
+				      (home_under_pressure(snap, d, home_of(snap, &snap->vms[i]),
+							   &free_dram, &headroom)
+					       ? 1U << (URGENCY_SHIFT - 1)
+					       : 0);
+	}
+}
+
+static enum cram_vm_state state_of(const struct cram_snapshot *snap, const struct cram_vm_input *vm,
+				   const struct work *w, const struct cram_vm_action *a)
+{
+	if (w->leaving && (vm->tier_bytes > 0 || vm->flags & CRAM_VM_F_DRAIN))
+		return CRAM_VM_DRAINING;
+	if (vm->flags & CRAM_VM_F_INELIGIBLE)
+		return CRAM_VM_INELIGIBLE;
+	if (vm->mode == CRAM_MODE_OFF)
+		return CRAM_VM_OFF;
+	if (w->must > 0)
+		return CRAM_VM_OVER_QUOTA;
+	if (a->ctl.giving_back)
+		return CRAM_VM_OVER_SHARE;
+	if (a->demote_bytes > 0 && a->demote_bytes >= w->hot)
+		return CRAM_VM_DEMOTING;
+	if (w->hot > 0)
+		return CRAM_VM_PROMOTING;
+	if (vm->flags & (CRAM_VM_F_PAUSED | CRAM_VM_F_INCOMING))
+		return CRAM_VM_PAUSED;
+	if (vm->mode == CRAM_MODE_MONITOR)
+		return CRAM_VM_MONITOR;
+	if (snap->now_ms < a->ctl.backoff_until_ms)
+		return CRAM_VM_BACKOFF;
+	if (snap->now_ms < add(a->ctl.first_seen_ms, seconds_ms(a->cold_age_s)))
+		return CRAM_VM_WAITING;
+	return CRAM_VM_STEADY;
+}
+
+static void set_headroom(const struct cram_policy_params *p, const struct cram_snapshot *snap,
+			 struct cram_decision *d)
+{
+	for (size_t i = 0; i < snap->n_dram; i++) {
+		const struct cram_dram_input *n = &snap->dram[i];
+		uint64_t base =
+			max(scale(n->total, p->headroom_permille, 1000), p->headroom_min_bytes);
+
+		/* A burst of promotion may not declare a quarter of the host untouchable. */
+		d->headroom[i] = add(
+			base, min(scale(n->promote_rate, p->headroom_seconds, 1), n->total / 4));
+	}
+}
+
+int cram_policy_decide(const struct cram_policy_params *params, const struct cram_snapshot *snap,
+		       struct cram_policy_workspace *ws, struct cram_decision *d)
+{
+	if (snap->n_dram > CRAM_MAX_DRAM || (snap->n_vms > 0 && (!ws || ws->n < snap->n_vms)) ||
+	    snap->n_vms > UINT32_MAX || snap->n_tiers > INT32_MAX)
+		return -EINVAL;
+	d->demote_bytes = d->promote_bytes = 0;
+	memset(d->headroom, 0, sizeof(d->headroom));
+	set_headroom(params, snap, d);
+	for (size_t i = 0; i < snap->n_vms; i++)
+		observe(params, snap, d, &snap->vms[i], &ws->work[i], &d->actions[i]);
+	for (size_t t = 0; t < snap->n_tiers; t++) {
+		struct tier_state s = share(snap, t, ws, d);
+
+		for (size_t i = 0; i < snap->n_vms; i++) {
+			if (snap->vms[i].tier != (int)t)
+				continue;
+			target_home(params, &snap->vms[i], &s, &ws->work[i], &d->actions[i]);
+			target_out(params, &snap->vms[i], &ws->work[i], &d->actions[i]);
+		}
+		limit_out(snap, ws, d, (int)t, sub(s.offered, s.used), true, CRAM_REASON_TIER_FULL);
+		limit_out(snap, ws, d, (int)t, snap->tiers[t].free, false, CRAM_REASON_TIER_FULL);
+	}
+	promote(snap, ws, d);
+	demote(snap, ws, d);
+	for (size_t i = 0; i < snap->n_vms; i++)
+		d->actions[i].state = state_of(snap, &snap->vms[i], &ws->work[i], &d->actions[i]);
+	return 0;
+}

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A snapshot as text, one object per line: what a bug report carries, what golden tests feed, what
+ * `cramctl policy simulate` replays. Also the perfect mover that replaying needs. The daemon's
+ * decisions do not pass through here.
+ */
+#pragma once
+
+#include <stdio.h>
+
+#include "policy/policy.h"
+#include "util/error.h"
+
+#define CRAM_RECORD_MAX (16U << 20) /* bytes of text */
+
+struct cram_record {
+	struct cram_policy_params params;
+	struct cram_snapshot snap; /* points into the arrays below */
+	struct cram_dram_input *dram;
+	struct cram_tier_input *tiers;
+	struct cram_vm_input *vms; /* uuid and name are owned by the record */
+};
+
+/*
+ * Parse a record. Parameters that the text does not name are @defaults. -EINVAL with @err naming
+ * @name and the line; *ret is not written then.
+ */
+int cram_record_parse(const char *name, const char *text, size_t size,
+		      const struct cram_policy_params *defaults, struct cram_record *ret,
+		      struct cram_error *err);
+void cram_record_free(struct cram_record *record);
+
+/* Write what cram_record_parse() reads. 0 or -EIO. */
+int cram_record_print(FILE *f, const struct cram_policy_params *params,
+		      const struct cram_snapshot *snap);
+/* The decision on @snap for people and golden tests: one line per VM, its reasons below. */
+int cram_decision_print(FILE *f, const struct cram_snapshot *snap,
+			const struct cram_decision *decision);
+
+/*
+ * The next snapshot if every move succeeded at once and no guest touched anything: oldest memory
+ * goes first, ages grow by @step_ms, tokens stay as recorded. Updates the record in place.
+ */
+void cram_record_advance(struct cram_record *record, const struct cram_decision *decision,
+			 uint64_t step_ms);

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Cutting a byte stream into NUL-terminated messages, and the checks every message must pass
+ * before anything looks inside.
+ */
+#include "protocol/protocol.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+int cram_frames_add(struct cram_frames *f, const char *data, size_t n)
+{
+	if (f->start > 0) {
+		memmove(f->buf, f->buf + f->start, f->used);
+		f->start = 0;
+	}
+	if (f->used + n > f->cap) {
+		size_t cap = f->cap ? f->cap : 4096;
+		char *p;
+
+		while (cap < f->used + n)
+			cap *= 2;
+		p = realloc(f->buf, cap);
+		if (!p)
+			return -ENOMEM;
+		f->buf = p;
+		f->cap = cap;
+	}
+	if (n > 0)
+		memcpy(f->buf + f->used, data, n);
+	f->used += n;
+	/* Only an unfinished message can make the buffer grow without end. */
+	if (f->used > f->max && !memchr(f->buf + f->scanned, '\0', f->used - f->scanned))
+		return -EMSGSIZE;
+	return 0;
+}
+
+int cram_frames_next(struct cram_frames *f, const char **ret_msg, size_t *ret_size)
+{
+	char *msg = f->buf + f->start, *end;
+	size_t size;
+
+	if (f->used == 0)
+		return 0;
+	end = memchr(msg + f->scanned, '\0', f->used - f->scanned);
+	if (!end) {
+		f->scanned = f->used;
+		return f->used > f->max ? -EMSGSIZE : 0;
+	}
+	size = (size_t)(end - msg);
+	if (size > f->max)
+		return -EMSGSIZE;
+	f->start += size + 1;
+	f->used -= size + 1;
+	f->scanned = 0;
+	*ret_msg = msg;
+	*ret_size = size;
+	return 1;
+}
+
+void cram_frames_free(struct cram_frames *f)
+{
+	free(f->buf);
+	*f = (struct cram_frames){ .max = f->max };
+}
+
+int cram_json_parse(const char *text, size_t size, struct json_object **ret)
+{
+	struct json_tokener *tok;
+	struct json_object *o;
+	int r = 0;
+
+	if (size > CRAM_REPLY_MAX)
+		return -EBADMSG;
+	tok = json_tokener_new_ex(32);
+	if (!tok)
+		return -ENOMEM;
+	json_tokener_set_flags(tok, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
+	/* With the NUL included the tokener also sees the end of a bare number. */
+	o = json_tokener_parse_ex(tok, text, (int)size + 1);
+	if (json_tokener_get_error(tok) != json_tokener_success ||
+	    json_tokener_get_parse_end(tok) < size || !json_object_is_type(o, json_type_object)) {
+		json_object_put(o);
+		r = -EBADMSG;
+	} else {
+		*ret = o;
+	}
+	json_tokener_free(tok);
+	return r;
+}

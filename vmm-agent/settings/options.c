@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The one table of host options: unit, default, range, reason. It gives the parser its keys, the
+ * built-in configuration its values and cramd.conf(5) its text. Settings of VMs are in vm.c.
+ */
+#include "settings/settings.h"
+
+#include "util/cleanup.h"
+
+#define OFF(m)	offsetof(struct cram_host_settings, m)
+#define SIZE(m) sizeof(((struct cram_host_settings *)0)->m)
+
+#define TEXT(sec, k, m, d, why)                                                        \
+	{                                                                              \
+		sec, k, CRAM_OPT_TEXT, OFF(m), SIZE(m), "text", d, 0, SIZE(m) - 1, why \
+	}
+#define U32(sec, k, m, u, d, lo, hi, why)                          \
+	{                                                          \
+		sec, k, CRAM_OPT_U32, OFF(m), 4, u, d, lo, hi, why \
+	}
+#define BYTES(sec, k, m, u, d, lo, hi, why)                          \
+	{                                                            \
+		sec, k, CRAM_OPT_BYTES, OFF(m), 8, u, d, lo, hi, why \
+	}
+
+/* clang-format off: rows of a table, the reasons wrapped by hand */
+const struct cram_option cram_options[] = {
+	TEXT("host", "libvirt_uri", libvirt_uri, "qemu:///system",
+	     "Where libvirt is asked for VMs, read-only. \"none\": no libvirt."),
+	TEXT("host", "tier_nodes", tier_nodes, "auto",
+	     "NUMA nodes used by the tier \"node\": a nodeset such as \"2-3\", \"auto\" for nodes with "
+	     "memory and no CPU, or \"none\"."),
+	TEXT("host", "state_dir", state_dir, CRAM_STATE_DIR,
+	     "Where settings made with --persist are kept. Nothing else is."),
+	U32("host", "round", round_ms, "ms", "2000", 100, 60000,
+	    "Time from one round of sensing and deciding to the next. Short enough that a lowered quota "
+	    "is acted on at once, long enough to cost nothing."),
+	BYTES("host", "reserve", reserve_bytes, "bytes", "1 GiB", 0, 64 * TiB,
+	      "DRAM kept for the host itself when floors are promised to VMs."),
+
+	U32("policy", "slo", policy.slo_ppm, "ppm", "2000", 1, 1000000,
+	    "Bytes that may come back per minute, per million bytes the guest accessed in 120 s. 0.2 % "
+	    "is what guests do not notice."),
+	BYTES("policy", "slo_min", policy.slo_min_bytes, "bytes", "4 MiB", 0, TiB,
+	      "So many bytes per minute may always come back. Ages are kept per 2 MiB, so two ranges are the "
+	      "least that can be told from noise."),
+	U32("policy", "cold_age_initial", policy.cold_age_initial_s, "s", "120", 1, 86400,
+	    "Age from which memory counts as cold in a VM just seen. Two minutes outlast most bursts."),
+	U32("policy", "cold_age_min", policy.cold_age_min_s, "s", "30", 1, 86400,
+	    "The automatic cold age goes no lower: younger memory is often only between two uses."),
+	U32("policy", "cold_age_max", policy.cold_age_max_s, "s", "3600", 1, 86400,
+	    "The automatic cold age goes no higher: memory idle for an hour is worth moving in any VM."),
+	U32("policy", "cold_age_adjust", policy.cold_age_adjust_s, "s", "60", 1, 3600,
+	    "Least time between two changes of the automatic cold age. The effect of one must be seen "
+	    "before the next."),
+	U32("policy", "give_back", policy.give_back_permille, "permille", "40", 0, 500,
+	    "How far over its fair share a VM may be before it gives back, and how far below a limit before "
+	    "it fills up again. Keeps noise from moving memory to and fro; below the promised 5 %."),
+	U32("policy", "demote_start", policy.demote_start_permille, "permille", "10", 0, 500,
+	    "How much of its target must be missing before demotion starts again."),
+	BYTES("policy", "demote_start_min", policy.demote_start_min_bytes, "bytes", "2 MiB", 0, TiB,
+	      "Demotion never starts again for less: it is the unit in which memory is classified."),
+	BYTES("policy", "demote_start_max", policy.demote_start_max_bytes, "bytes", "64 MiB", 0,
+	      TiB,
+	      "Cold memory of this size is always moved, so that that of a big VM does not wait."),
+	U32("policy", "headroom", policy.headroom_permille, "permille", "20", 0, 500,
+	    "Part of every home node's DRAM kept free, so that a page coming home never waits for one "
+	    "leaving. 2 % is above the kernel's own watermarks."),
+	BYTES("policy", "headroom_min", policy.headroom_min_bytes, "bytes", "64 MiB", 0, TiB,
+	      "The same, at least, per home node."),
+	U32("policy", "headroom_time", policy.headroom_seconds, "s", "10", 0, 600,
+	    "So many seconds of the promotion rate seen lately are kept free on top."),
+	U32("policy", "backoff_factor", policy.backoff_factor, "times", "4", 1, 1000,
+	    "When more comes back than the SLO allows by this factor, the VM's demotion stops for a while."),
+	U32("policy", "backoff_base", policy.backoff_base_s, "s", "60", 1, 3600,
+	    "How long it stops the first time; doubles each time in a row."),
+	U32("policy", "backoff_max_shift", policy.backoff_max_shift, "doublings", "6", 0, 16,
+	    "How often it doubles at most. 6 makes the longest stop about an hour."),
+
+	BYTES("rates", "demote", demote_rate, "bytes/s", "256 MiB", MiB, TiB,
+	      "Most the whole host moves out. A few percent of what one DRAM channel can do."),
+	BYTES("rates", "promote", promote_rate, "bytes/s", "1 GiB", MiB, TiB,
+	      "Most the whole host brings home: giving back must be faster than taking."),
+	BYTES("rates", "vm_demote", vm_demote_rate, "bytes/s", "128 MiB", MiB, TiB,
+	      "Most of one VM that is moved out, so that its vCPUs stall only briefly."),
+	BYTES("rates", "vm_promote", vm_promote_rate, "bytes/s", "512 MiB", MiB, TiB,
+	      "Most of one VM that is brought home."),
+	U32("rates", "burst", burst_ms, "ms", "4000", 100, 60000,
+	    "What a rate may save up while idle. At least two rounds, or a slow round would lose some."),
+
+	{ "detect", "detector", CRAM_OPT_DETECTOR, OFF(detector), 4, "name", "auto", 0, 0,
+	  "auto: DAMON nominates cold ranges and page_idle confirms them where the kernel has it; damon; "
+	  "page_idle." },
+	U32("detect", "damon_sample", damon_sample_us, "us", "100000", 1000, 10000000,
+	    "DAMON's sampling interval. Each sample costs one page table look-up per region."),
+	U32("detect", "damon_aggregation", damon_aggr_us, "us", "2000000", 10000, 100000000,
+	    "DAMON's aggregation interval: 20 samples tell hot from cold."),
+	U32("detect", "damon_update", damon_update_us, "us", "60000000", 10000, 1000000000,
+	    "DAMON's update interval: how often it looks for changed mappings. RAM blocks rarely change."),
+	U32("detect", "damon_min_regions", damon_min_regions, "regions", "32", 10, 100000,
+	    "Fewest regions DAMON keeps."),
+	U32("detect", "damon_max_regions", damon_max_regions, "regions", "2000", 10, 100000,
+	    "Most regions DAMON keeps; bounds its CPU time."),
+	U32("detect", "second_look", second_look_pages, "pages", "4096", 0, 1048576,
+	    "Base pages looked at one by one per round before they are moved, whole host; 0: none."),
+
+	U32("move", "batch", batch_pages, "pages", "512", 512, 2048,
+	    "Base pages per move_pages(2) call: 2 MiB, the unit of classification. 2048 is 8 MiB."),
+	U32("move", "batch_time", batch_ms, "ms", "5", 1, 1000,
+	    "A batch that takes longer halves the next one: it bounds the stall of a vCPU."),
+};
+/* clang-format on */
+const size_t cram_n_options = ARRAY_SIZE(cram_options);

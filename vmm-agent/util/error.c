@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Recording and rendering of the error object. Not for logging: see log.h.
+ */
+#include "util/error.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+static void copy_text(char *dst, size_t size, const char *src)
+{
+	snprintf(dst, size, "%s", src ? src : "");
+}
+
+int cram_error_set(struct cram_error *err, int code, const char *object, const char *attempt,
+		   const char *advice, const char *why, ...)
+{
+	va_list ap;
+
+	if (!err)
+		return code;
+	err->code = code;
+	copy_text(err->object, sizeof(err->object), object);
+	copy_text(err->attempt, sizeof(err->attempt), attempt);
+	copy_text(err->advice, sizeof(err->advice), advice);
+	va_start(ap, why);
+	vsnprintf(err->why, sizeof(err->why), why, ap);
+	va_end(ap);
+	return code;
+}
+
+int cram_error_prefix(struct cram_error *err, const char *object, ...)
+{
+	char outer[sizeof(err->object)], both[2 * sizeof(err->object) + 2];
+	va_list ap;
+
+	if (!err)
+		return 0;
+	va_start(ap, object);
+	vsnprintf(outer, sizeof(outer), object, ap);
+	va_end(ap);
+	snprintf(both, sizeof(both), "%s%s%s", outer, err->object[0] ? ": " : "", err->object);
+	memcpy(err->object, both, sizeof(err->object) - 1);
+	return err->code;
+}
+
+const char *cram_error_format(const struct cram_error *err, char *buf, size_t size)
+{
+	snprintf(buf, size, "%s%s%s%s%s%s%s%s", err->object, err->object[0] ? ": " : "",
+		 err->attempt[0] ? "cannot " : "", err->attempt, err->attempt[0] ? ": " : "",
+		 err->why, err->advice[0] ? "; " : "", err->advice);
+	return buf;
+}

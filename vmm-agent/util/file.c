@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Reading and atomic replacing of small regular files.
+ */
+#include "util/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "util/cleanup.h"
+
+int cram_file_read(const char *path, size_t max, char **ret_data, size_t *ret_size)
+{
+	cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	cleanup_free char *data = NULL;
+	size_t n = 0, cap = 4096;
+
+	if (fd < 0)
+		return -errno;
+	data = malloc(cap);
+	if (!data)
+		return -ENOMEM;
+	for (;;) {
+		ssize_t r = read(fd, data + n, cap - n - 1);
+
+		if (r < 0) {
+			if (errno == EINTR)
+				continue;
+			return -errno;
+		}
+		if (r == 0)
+			break;
+		n += (size_t)r;
+		if (n > max)
+			return -EFBIG;
+		if (n + 1 == cap) {
+			char *p = realloc(data, cap * 2);
+
+			if (!p)
+				return -ENOMEM;
+			data = p;
+			cap *= 2;
+		}
+	}
+	data[n] = '\0';
+	*ret_data = TAKE_PTR(data);
+	*ret_size = n;
+	return 0;
+}
+
+static int write_all(int fd, const char *data, size_t size)
+{
+	while (size > 0) {
+		ssize_t r = write(fd, data, size);
+
+		if (r < 0) {
+			if (errno == EINTR)
+				continue;
+			return -errno;
+		}
+		data += r;
+		size -= (size_t)r;
+	}
+	return 0;
+}
+
+static int sync_directory(const char *path)
+{
+	cleanup_close int fd = -1;
+	char dir[PATH_MAX];
+	char *slash;
+
+	snprintf(dir, sizeof(dir), "%s", path);
+	slash = strrchr(dir, '/');
+	if (!slash)
+		strcpy(dir, ".");
+	else if (slash == dir)
+		dir[1] = '\0';
+	else
+		*slash = '\0';
+	fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0 || fsync(fd) < 0)
+		return -errno;
+	return 0;
+}
+
+int cram_file_replace(const char *path, const void *data, size_t size, unsigned int mode)
+{
+	cleanup_close int fd = -1;
+	char tmp[PATH_MAX];
+	int r;
+
+	if (snprintf(tmp, sizeof(tmp), "%s.XXXXXX", path) >= (int)sizeof(tmp))
+		return -ENAMETOOLONG;
+	fd = mkostemp(tmp, O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	r = write_all(fd, data, size);
+	if (r == 0 && fchmod(fd, mode) < 0)
+		r = -errno;
+	/* Without this a power cut can leave an empty file under the final name. */
+	if (r == 0 && fsync(fd) < 0)
+		r = -errno;
+	if (r == 0 && rename(tmp, path) < 0)
+		r = -errno;
+	if (r < 0) {
+		unlink(tmp);
+		return r;
+	}
+	return sync_directory(path);
+}
