@@ -113,9 +113,6 @@ use_ccache()
 {
 	export CCACHE_DIR=${CCACHE_DIR:-$CRAM_CACHE/ccache}
 	export CCACHE_BASEDIR=$CRAM_TOP CCACHE_NOHASHDIR=1 CCACHE_MAXSIZE=${CCACHE_MAXSIZE:-6G}
-	# The kernel and QEMU both have the compiler write dependencies: no need to
-	# preprocess everything twice on a miss.
-	export CCACHE_DEPEND=1
 	mkdir -p "$CCACHE_DIR"
 }
 
