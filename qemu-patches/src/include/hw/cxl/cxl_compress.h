@@ -1,0 +1,45 @@
+/*
+ * A CXL type 3 device that compresses: the part the device model sees. The
+ * accounting is in cxl-compress.c, the mailbox commands in
+ * cxl-compress-cmds.c, the monitor commands in cxl-compress-qmp.c.
+ *
+ * Copyright (c) 2026 The cram authors
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#ifndef CXL_COMPRESS_H
+#define CXL_COMPRESS_H
+
+#include "qemu/uuid.h"
+#include "hw/cxl/cxl_device.h"
+
+/* The capacity report as a log for Get Log (0401h) */
+extern const QemuUUID cxl_compress_log_uuid;
+
+/*
+ * Get Log of that log; either the result is in @payload_out, or the answer
+ * comes later (CXL_MBOX_DEFERRED).
+ */
+CXLRetCode cxl_compress_get_log(CXLType3Dev *ct3d, uint32_t offset,
+                                uint32_t length, uint8_t *payload_out,
+                                size_t *len_out);
+
+/*
+ * The rest is called under the BQL. Realize starts the card's thread, exit
+ * ends it (dropping the BQL meanwhile).
+ */
+bool cxl_compress_realize(CXLType3Dev *ct3d, Error **errp);
+void cxl_compress_exit(CXLType3Dev *ct3d);
+
+/*
+ * To follow a reset of the mailbox: adds the card's commands and forgets a
+ * command in flight. What is stored survives.
+ */
+void cxl_compress_reset(CXLType3Dev *ct3d);
+
+/* Sanitize: release everything; poll until it is done */
+void cxl_compress_sanitize(CXLType3Dev *ct3d);
+bool cxl_compress_sanitizing(CXLType3Dev *ct3d);
+
+#endif

@@ -1,0 +1,1638 @@
+/*
+ * QTest testcase for the compressing CXL memory device
+ *
+ * Copyright (c) 2026 The cram authors
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "qemu/bswap.h"
+#include "qemu/units.h"
+#include "libqtest.h"
+#include "qapi/error.h"
+#include "qobject/qdict.h"
+#include "qobject/qjson.h"
+#include "qobject/qlist.h"
+#include "qobject/qnum.h"
+#include "qobject/qstring.h"
+
+#ifdef CONFIG_ZSTD
+#include <zstd.h>
+#endif
+#ifdef CONFIG_LZ4
+#include <lz4.h>
+#endif
+
+#define PAGE 4096ull
+#define LOGICAL (256 * MiB)
+#define METADATA (LOGICAL / PAGE * 8)
+
+/* Where an otherwise empty q35 has its CXL host bridges and first window */
+#define HB_REGS 0x100000000ull
+#define WINDOW  0x110000000ull
+
+#define HB_BUS 52
+#define BAR_SPACE 0xe0000000u
+
+/* Component registers: capability array, HDM decoder capability */
+#define CACHE_MEM 0x1000
+#define CAP_ID_HDM 5
+#define HDM_COMMIT (1u << 9)
+#define HDM_COMMITTED (1u << 10)
+
+/* Device registers: mailbox */
+#define MBOX 0x88
+#define MBOX_CTRL (MBOX + 4)
+#define MBOX_CMD (MBOX + 8)
+#define MBOX_STS (MBOX + 0x10)
+#define MBOX_PAYLOAD (MBOX + 0x20)
+
+enum {
+    RC_SUCCESS = 0, RC_BG_STARTED = 1, RC_INVALID_INPUT = 2,
+    RC_UNSUPPORTED = 3, RC_INTERNAL_ERROR = 4, RC_MEDIA_DISABLED = 7,
+    RC_INVALID_PA = 0xf, RC_INVALID_PAYLOAD_LENGTH = 0x16,
+    RC_INVALID_LOG = 0x17,
+};
+
+enum {
+    OP_GET_RECORDS = 0x100, OP_GET_SUPPORTED_LOGS = 0x400, OP_GET_LOG = 0x401,
+    OP_SANITIZE = 0x4400, OP_MEDIA = 0x4402, OP_CAPACITY = 0xc000,
+    OP_GET_WM = 0xc001, OP_SET_WM = 0xc002, OP_TRIM = 0xc003,
+    OP_USAGE = 0xc004,
+};
+
+static const uint8_t log_uuid[16] = {
+    0xb3, 0x70, 0x2a, 0x51, 0x20, 0x82, 0x48, 0x05,
+    0xaa, 0x6a, 0xd2, 0xde, 0xe4, 0x0e, 0x78, 0x95,
+};
+
+static const uint8_t cel_uuid[16] = {
+    0x0d, 0xa9, 0xc0, 0xb5, 0xbf, 0x41, 0x4b, 0x78,
+    0x8f, 0x79, 0x96, 0xb1, 0x62, 0x3b, 0x3f, 0x17,
+};
+
+typedef struct Card {
+    QTestState *qts;
+    uint8_t bus;
+    const char *id;
+    uint64_t comp, dev, msix;
+    /* Where the card's memory is to be seen */
+    uint64_t hpa;
+    uint8_t out[2048];
+    size_t out_len;
+} Card;
+
+#define MACHINE \
+    "-machine q35,cxl=on,cxl-fmw.0.targets.0=cxl.0,cxl-fmw.0.size=4G " \
+    "-m 64M -nodefaults " \
+    "-device pxb-cxl,id=cxl.0,bus=pcie.0,bus_nr=52,hdm_for_passthrough=on " \
+    "-device cxl-rp,id=rp0,bus=cxl.0,chassis=0,slot=0,port=0,addr=0 " \
+    "-device cxl-rp,id=rp1,bus=cxl.0,chassis=0,slot=1,port=1,addr=1 "
+
+/* Nothing settles unless asked to: what a test sees does not hang on time */
+#define MEM0(size, opts) \
+    "-object memory-backend-ram,id=ram0,size=" size " " \
+    "-device cxl-type3,bus=rp0,volatile-memdev=ram0,id=mem0,settle-ms=10000," \
+    "compressed=on," opts " "
+#define MEM1(size, opts) \
+    "-object memory-backend-ram,id=ram1,size=" size " " \
+    "-device cxl-type3,bus=rp1,volatile-memdev=ram1,id=mem1,settle-ms=10000," \
+    "compressed=on," opts " "
+
+static uint32_t config_addr(uint8_t bus, uint8_t devfn, uint8_t off)
+{
+    return 0x80000000u | bus << 16 | devfn << 8 | (off & 0xfc);
+}
+
+static void config_write(QTestState *qts, uint8_t bus, uint8_t devfn,
+                         uint8_t off, uint32_t val)
+{
+    qtest_outl(qts, 0xcf8, config_addr(bus, devfn, off));
+    qtest_outl(qts, 0xcfc, val);
+}
+
+static uint32_t config_read(QTestState *qts, uint8_t bus, uint8_t devfn,
+                            uint8_t off)
+{
+    qtest_outl(qts, 0xcf8, config_addr(bus, devfn, off));
+    return qtest_inl(qts, 0xcfc);
+}
+
+static uint8_t find_cap(QTestState *qts, uint8_t bus, uint8_t devfn, uint8_t id)
+{
+    uint8_t cap = config_read(qts, bus, devfn, 0x34);
+    uint32_t hdr;
+
+    while ((hdr = config_read(qts, bus, devfn, cap)) % 256 != id) {
+        cap = hdr >> 8 & 0xff;
+        g_assert(cap);
+    }
+    return cap;
+}
+
+/* What firmware would do for root port @port and the device below it */
+static void card_init(Card *card, QTestState *qts, unsigned port)
+{
+    uint8_t rp = port << 3;
+    uint8_t bus = HB_BUS + 1 + port;
+    uint32_t base = BAR_SPACE + port * 0x1000000;
+    int i, bar = 0;
+    uint32_t addr[3];
+
+    memset(card, 0, sizeof(*card));
+    card->qts = qts;
+    card->bus = bus;
+    card->id = port ? "mem1" : "mem0";
+    card->hpa = WINDOW + port * GiB;
+
+    config_write(qts, HB_BUS, rp, 0x18, HB_BUS | bus << 8 | bus << 16);
+    config_write(qts, HB_BUS, rp, 0x20, base >> 16 | (base + 0xf00000));
+    config_write(qts, HB_BUS, rp, 0x04, 6);
+
+    for (i = 0; i < 6; i += 2) {
+        addr[bar] = base + bar * 0x100000;
+        config_write(qts, bus, 0, 0x10 + 4 * i, addr[bar++]);
+        config_write(qts, bus, 0, 0x14 + 4 * i, 0);
+    }
+    config_write(qts, bus, 0, 0x04, 6);
+    g_assert_cmphex(config_read(qts, bus, 0, 0), ==, 0x0d938086);
+    card->comp = addr[0];
+    card->dev = addr[1];
+    card->msix = addr[2];
+}
+
+static uint64_t hdm_regs(QTestState *qts, uint64_t comp)
+{
+    uint32_t n = qtest_readl(qts, comp + CACHE_MEM) >> 24;
+    uint32_t i;
+
+    for (i = 1; i <= n; i++) {
+        uint32_t cap = qtest_readl(qts, comp + CACHE_MEM + 4 * i);
+
+        if ((cap & 0xffff) == CAP_ID_HDM) {
+            return comp + CACHE_MEM + (cap >> 20);
+        }
+    }
+    g_assert_not_reached();
+}
+
+static void decoder_program(QTestState *qts, uint64_t comp, unsigned n,
+                            uint64_t base, uint64_t size, uint8_t target,
+                            uint32_t iw)
+{
+    uint64_t dec = hdm_regs(qts, comp) + 0x10 + 0x20 * n;
+
+    qtest_writel(qts, dec, base);
+    qtest_writel(qts, dec + 4, base >> 32);
+    qtest_writel(qts, dec + 8, size);
+    qtest_writel(qts, dec + 0xc, size >> 32);
+    qtest_writel(qts, dec + 0x14, target);
+    qtest_writel(qts, dec + 0x18, 0);
+    qtest_writel(qts, dec + 0x10, iw << 4);
+}
+
+static void decoder_commit(QTestState *qts, uint64_t comp, unsigned n, bool on)
+{
+    uint64_t ctrl = hdm_regs(qts, comp) + 0x20 + 0x20 * n;
+    uint32_t val = qtest_readl(qts, ctrl);
+
+    qtest_writel(qts, ctrl, on ? val | HDM_COMMIT : val & ~HDM_COMMIT);
+    g_assert(!!(qtest_readl(qts, ctrl) & HDM_COMMITTED) == on);
+}
+
+/* Make the card's first 256 MiB visible at card->hpa */
+static void card_map(Card *card)
+{
+    unsigned port = card->bus - HB_BUS - 1;
+
+    decoder_program(card->qts, HB_REGS, port, card->hpa, LOGICAL, port, 0);
+    decoder_program(card->qts, card->comp, 0, card->hpa, LOGICAL, 0, 0);
+    decoder_commit(card->qts, card->comp, 0, true);
+    decoder_commit(card->qts, HB_REGS, port, true);
+}
+
+/* How many direct mappings there are; each shows in several trees */
+static int aliases(QTestState *qts)
+{
+    g_autofree char *mtree = qtest_hmp(qts, "info mtree");
+    g_auto(GStrv) lines = g_strsplit(mtree, "\n", -1);
+    g_autoptr(GHashTable) seen = g_hash_table_new(g_str_hash, g_str_equal);
+    int i;
+
+    for (i = 0; lines[i]; i++) {
+        if (strstr(lines[i], "alias cxl-direct-mapping")) {
+            g_hash_table_add(seen, g_strstrip(lines[i]));
+        }
+    }
+    return g_hash_table_size(seen);
+}
+
+static void card_start(Card *card, const char *args)
+{
+    card_init(card, qtest_init(args), 0);
+    card_map(card);
+    g_assert_cmpint(aliases(card->qts), ==, 1);
+}
+
+static void mbox_begin(Card *card, uint16_t opcode, const void *in, size_t len)
+{
+    if (len) {
+        qtest_memwrite(card->qts, card->dev + MBOX_PAYLOAD, in,
+                       MIN(len, sizeof(card->out)));
+    }
+    qtest_writeq(card->qts, card->dev + MBOX_CMD, opcode | (uint64_t)len << 16);
+    qtest_writel(card->qts, card->dev + MBOX_CTRL, 1);
+}
+
+static bool mbox_busy(Card *card)
+{
+    return qtest_readl(card->qts, card->dev + MBOX_CTRL) & 1;
+}
+
+static unsigned mbox_end(Card *card)
+{
+    int64_t give_up = g_get_monotonic_time() + 60 * G_TIME_SPAN_SECOND;
+
+    while (mbox_busy(card)) {
+        g_assert_cmpint(g_get_monotonic_time(), <, give_up);
+        g_usleep(200);
+    }
+    card->out_len = qtest_readq(card->qts, card->dev + MBOX_CMD) >> 16 &
+                    0xfffff;
+    g_assert_cmpuint(card->out_len, <=, sizeof(card->out));
+    if (card->out_len) {
+        qtest_memread(card->qts, card->dev + MBOX_PAYLOAD, card->out,
+                      card->out_len);
+    }
+    return qtest_readq(card->qts, card->dev + MBOX_STS) >> 32 & 0xffff;
+}
+
+static unsigned mbox(Card *card, uint16_t opcode, const void *in, size_t len)
+{
+    mbox_begin(card, opcode, in, len);
+    return mbox_end(card);
+}
+
+/* Fields of the capacity report */
+enum {
+    R_FLAGS = 0x04, R_GENERATION = 0x08, R_LOGICAL = 0x10, R_PHYSICAL = 0x18,
+    R_METADATA = 0x20, R_USABLE = 0x28, R_STORED = 0x30, R_UNSETTLED = 0x38,
+    R_WORST = 0x40, R_UNIT = 0x44, R_LAG = 0x48, R_STEP = 0x50, R_PEAK = 0x58,
+    R_OVER = 0x60, R_TARGET = 0x68, R_LOW = 0x70, R_HIGH = 0x78,
+    R_MAX_TRIM = 0x80, R_EXCESS = 0x88, R_HISTOGRAM = 0x90, R_ALGORITHM = 0xd8,
+};
+
+static uint64_t report(Card *card, unsigned field)
+{
+    g_assert_cmpuint(mbox(card, OP_CAPACITY, NULL, 0), ==, RC_SUCCESS);
+    g_assert_cmpuint(card->out_len, ==, 256);
+    g_assert_cmpuint(lduw_le_p(card->out), ==, 1);
+    g_assert_cmpuint(lduw_le_p(card->out + 2), ==, 256);
+    return ldq_le_p(card->out + field);
+}
+
+static uint64_t field(Card *card, unsigned field)
+{
+    return ldq_le_p(card->out + field);
+}
+
+static QDict *query(Card *card)
+{
+    return qtest_qmp_assert_success_ref(card->qts,
+        "{'execute': 'x-cxl-query-compression',"
+        " 'arguments': {'path': %s}}", card->id);
+}
+
+static uint64_t query_u64(Card *card, const char *key)
+{
+    QDict *info = query(card);
+    uint64_t val = qdict_get_int(info, key);
+
+    qobject_unref(info);
+    return val;
+}
+
+static void set_fault(Card *card, const char *fault, bool on)
+{
+    qtest_qmp_assert_success(card->qts,
+        "{'execute': 'x-cxl-set-compression-fault',"
+        " 'arguments': {'path': %s, 'fault': %s, 'enable': %i}}",
+        card->id, fault, on);
+}
+
+static void set_fault_delay(Card *card, const char *fault, int ms)
+{
+    qtest_qmp_assert_success(card->qts,
+        "{'execute': 'x-cxl-set-compression-fault',"
+        " 'arguments': {'path': %s, 'fault': %s, 'enable': true,"
+        " 'delay-ms': %d}}", card->id, fault, ms);
+}
+
+static void expect_error(QTestState *qts, QDict *rsp, const char *part)
+{
+    QDict *error;
+
+    g_assert(qdict_haskey(rsp, "error"));
+    error = qdict_get_qdict(rsp, "error");
+    if (!strstr(qdict_get_str(error, "desc"), part)) {
+        g_test_message("error: %s", qdict_get_str(error, "desc"));
+        g_assert_not_reached();
+    }
+    qobject_unref(rsp);
+}
+
+/* Page contents: @n of 4096 bytes random, the rest one value */
+static void make_page(uint8_t *page, GRand *rand, unsigned n, uint8_t rest)
+{
+    unsigned i;
+
+    memset(page, rest, PAGE);
+    for (i = 0; i < n; i++) {
+        page[i] = g_rand_int(rand);
+    }
+}
+
+static void write_page(Card *card, uint64_t n, const uint8_t *page)
+{
+    qtest_bufwrite(card->qts, card->hpa + n * PAGE, page, PAGE);
+}
+
+static void write_random(Card *card, uint64_t first, uint64_t n, GRand *rand)
+{
+    uint8_t page[PAGE];
+    uint64_t i;
+
+    for (i = 0; i < n; i++) {
+        make_page(page, rand, PAGE, 0);
+        write_page(card, first + i, page);
+    }
+}
+
+/* The mailbox command for one range each of @op's two forms */
+static unsigned release(Card *card, uint16_t op, uint64_t dpa, uint64_t len)
+{
+    uint8_t in[24] = { 0 };
+
+    if (op == OP_MEDIA) {
+        in[0] = 1;
+        in[1] = 1;
+        stl_le_p(in + 4, 1);
+    } else {
+        stl_le_p(in, 1);
+    }
+    stq_le_p(in + 8, dpa);
+    stq_le_p(in + 16, len);
+    return mbox(card, op, in, sizeof(in));
+}
+
+static void test_alias_any_order(void)
+{
+    QTestState *qts = qtest_init(MACHINE
+                                 MEM0("512M", "physical-size=64M")
+                                 MEM1("256M", "physical-size=64M"));
+    Card a, b;
+    int order;
+
+    card_init(&a, qts, 0);
+    card_init(&b, qts, 1);
+    g_assert_cmpint(aliases(qts), ==, 0);
+
+    for (order = 0; order < 4; order++) {
+        bool up = order & 1, down = order & 2;
+
+        decoder_program(qts, HB_REGS, 0, a.hpa, 2 * LOGICAL, 0, 0);
+        decoder_program(qts, a.comp, 0, a.hpa, LOGICAL, 0, 0);
+        decoder_program(qts, a.comp, 1, a.hpa + LOGICAL, LOGICAL, 0, 0);
+        g_assert_cmpint(aliases(qts), ==, 0);
+
+        if (up) {
+            decoder_commit(qts, HB_REGS, 0, true);
+            g_assert_cmpint(aliases(qts), ==, 0);
+        }
+        decoder_commit(qts, a.comp, 0, true);
+        g_assert_cmpint(aliases(qts), ==, up ? 1 : 0);
+        decoder_commit(qts, a.comp, 1, true);
+        g_assert_cmpint(aliases(qts), ==, up ? 2 : 0);
+        if (!up) {
+            decoder_commit(qts, HB_REGS, 0, true);
+        }
+        g_assert_cmpint(aliases(qts), ==, 2);
+
+        /* The second decoder continues where the first one ends */
+        qtest_writeq(qts, a.hpa + LOGICAL + 8, 0x1122334455667788ull + order);
+        qtest_writeq(qts, a.hpa + LOGICAL - 8, order);
+
+        if (down) {
+            decoder_commit(qts, a.comp, 1, false);
+            g_assert_cmpint(aliases(qts), ==, 1);
+            decoder_commit(qts, a.comp, 0, false);
+            g_assert_cmpint(aliases(qts), ==, 0);
+            decoder_commit(qts, HB_REGS, 0, false);
+        } else {
+            decoder_commit(qts, HB_REGS, 0, false);
+            g_assert_cmpint(aliases(qts), ==, 0);
+            /* No way to the device: writes go nowhere */
+            qtest_writeq(qts, a.hpa + LOGICAL + 8, 42);
+            decoder_commit(qts, a.comp, 0, false);
+            decoder_commit(qts, a.comp, 1, false);
+        }
+        g_assert_cmpint(aliases(qts), ==, 0);
+
+        /* The slow path and the alias are the same memory */
+        decoder_program(qts, HB_REGS, 0, a.hpa, LOGICAL, 0, 0);
+        decoder_program(qts, a.comp, 0, a.hpa, LOGICAL, 0, 0);
+        decoder_commit(qts, HB_REGS, 0, true);
+        decoder_commit(qts, a.comp, 0, true);
+        g_assert_cmpint(qtest_readq(qts, a.hpa + LOGICAL - 8), ==, order);
+        decoder_commit(qts, HB_REGS, 0, false);
+        decoder_commit(qts, a.comp, 0, false);
+    }
+
+    /* Two ways interleaved: the ops, not an alias */
+    g_assert_cmpuint(release(&a, OP_TRIM, 0, 2 * LOGICAL), ==, RC_SUCCESS);
+    decoder_program(qts, HB_REGS, 0, a.hpa, 2 * LOGICAL, 0, 1);
+    qtest_writel(qts, hdm_regs(qts, HB_REGS) + 0x24, 1 << 8);
+    decoder_program(qts, a.comp, 0, a.hpa, 2 * LOGICAL, 0, 1);
+    decoder_program(qts, b.comp, 0, a.hpa, 2 * LOGICAL, 0, 1);
+    decoder_commit(qts, a.comp, 0, true);
+    decoder_commit(qts, b.comp, 0, true);
+    decoder_commit(qts, HB_REGS, 0, true);
+    g_assert_cmpint(aliases(qts), ==, 0);
+    qtest_writeq(qts, a.hpa, 1);
+    qtest_writeq(qts, a.hpa + 256, 2);
+    g_assert_cmpuint(qtest_readq(qts, a.hpa), ==, 1);
+    g_assert_cmpuint(qtest_readq(qts, a.hpa + 256), ==, 2);
+    /* One page written on each */
+    g_assert_cmpuint(report(&a, R_STORED), ==, 64);
+    g_assert_cmpuint(report(&b, R_STORED), ==, 64);
+
+    /* A reserved encoding of the ways is no reason to die */
+    decoder_commit(qts, HB_REGS, 0, false);
+    decoder_program(qts, a.comp, 0, a.hpa, 2 * LOGICAL, 0, 7);
+    decoder_commit(qts, a.comp, 0, true);
+    decoder_program(qts, HB_REGS, 0, WINDOW + 2 * GiB, LOGICAL, 0, 0);
+    decoder_commit(qts, HB_REGS, 0, true);
+    g_assert_cmpint(aliases(qts), ==, 0);
+    qtest_quit(qts);
+}
+
+static void test_alias_switch(void)
+{
+    QTestState *qts = qtest_init(
+        "-machine q35,cxl=on,cxl-fmw.0.targets.0=cxl.0,cxl-fmw.0.size=4G "
+        "-m 64M -nodefaults "
+        "-device pxb-cxl,id=cxl.0,bus=pcie.0,bus_nr=52 "
+        "-device cxl-rp,id=rp0,bus=cxl.0,chassis=0,slot=0,port=0,addr=0 "
+        "-device cxl-upstream,id=us0,bus=rp0,addr=0 "
+        "-device cxl-downstream,id=ds0,bus=us0,port=3,chassis=0,slot=4,addr=0 "
+        "-object memory-backend-ram,id=ram0,size=256M "
+        "-device cxl-type3,bus=ds0,volatile-memdev=ram0,id=mem0,compressed=on,"
+        "physical-size=64M");
+    uint64_t usp = BAR_SPACE + 0x800000;
+    Card card = { .qts = qts, .id = "mem0", .hpa = WINDOW };
+
+    config_write(qts, HB_BUS, 0, 0x18, HB_BUS | 53 << 8 | 55 << 16);
+    config_write(qts, HB_BUS, 0, 0x20, BAR_SPACE >> 16 | 0xe0f00000);
+    config_write(qts, HB_BUS, 0, 0x04, 6);
+    config_write(qts, 53, 0, 0x18, 53 | 54 << 8 | 55 << 16);
+    config_write(qts, 53, 0, 0x20, BAR_SPACE >> 16 | 0xe0700000);
+    config_write(qts, 53, 0, 0x10, usp);
+    config_write(qts, 53, 0, 0x14, 0);
+    config_write(qts, 53, 0, 0x04, 6);
+    config_write(qts, 54, 0, 0x18, 54 | 55 << 8 | 55 << 16);
+    config_write(qts, 54, 0, 0x20, BAR_SPACE >> 16 | 0xe0700000);
+    config_write(qts, 54, 0, 0x04, 6);
+    config_write(qts, 55, 0, 0x10, BAR_SPACE);
+    config_write(qts, 55, 0, 0x14, 0);
+    config_write(qts, 55, 0, 0x04, 6);
+    g_assert_cmphex(config_read(qts, 55, 0, 0), ==, 0x0d938086);
+    card.comp = BAR_SPACE;
+
+    decoder_program(qts, card.comp, 0, WINDOW, LOGICAL, 0, 0);
+    decoder_program(qts, usp, 0, WINDOW, LOGICAL, 3, 0);
+    decoder_commit(qts, card.comp, 0, true);
+    g_assert_cmpint(aliases(qts), ==, 0);
+    decoder_commit(qts, usp, 0, true);
+    g_assert_cmpint(aliases(qts), ==, 1);
+    qtest_writeq(qts, WINDOW, 4711);
+    g_assert_cmpuint(query_u64(&card, "stored"), ==, 64);
+    decoder_commit(qts, usp, 0, false);
+    g_assert_cmpint(aliases(qts), ==, 0);
+    decoder_commit(qts, usp, 0, true);
+    g_assert_cmpint(aliases(qts), ==, 1);
+    qtest_system_reset(qts);
+    g_assert_cmpint(aliases(qts), ==, 0);
+    qtest_quit(qts);
+}
+
+/* Independent of the device's code: the libraries' one-shot interfaces */
+static uint64_t expected_bytes(const char *algorithm, unsigned unit,
+                               const uint8_t *page)
+{
+    static const uint8_t zero[PAGE];
+    char out[3 * PAGE];
+    size_t n = 0;
+
+    if (!memcmp(page, zero, PAGE)) {
+        return 0;
+    }
+#ifdef CONFIG_ZSTD
+    if (g_str_equal(algorithm, "zstd")) {
+        n = ZSTD_compress(out, sizeof(out), page, PAGE, 1);
+        g_assert(!ZSTD_isError(n));
+    }
+#endif
+#ifdef CONFIG_LZ4
+    if (g_str_equal(algorithm, "lz4")) {
+        int rc = LZ4_compress_fast((const char *)page, out, PAGE, sizeof(out),
+                                   1);
+
+        g_assert_cmpint(rc, >, 0);
+        n = rc;
+    }
+#endif
+    g_assert_cmpuint(n, >, 0);
+    n = (n + unit - 1) / unit * unit;
+    return n > PAGE ? PAGE : n;
+}
+
+static void test_exact_bytes(const void *data)
+{
+    const char *algorithm = data;
+    static const unsigned units[] = { 1, 64, 512, 4096 };
+    unsigned u;
+
+    for (u = 0; u < ARRAY_SIZE(units); u++) {
+        g_autofree char *args = g_strdup_printf(MACHINE MEM0("256M",
+            "physical-size=64M,algorithm=%s,unit=%u"), algorithm, units[u]);
+        g_autoptr(GRand) rand = g_rand_new_with_seed(2026 + u);
+        uint64_t want = 0, histogram[9] = { 0 };
+        uint8_t page[PAGE];
+        Card card;
+        int i, n = 0;
+
+        card_start(&card, args);
+        for (i = 0; i < 400; i++) {
+            uint64_t bytes;
+            int kind = i % 5, k;
+
+            memset(page, 0, PAGE);
+            switch (kind) {
+            case 0: /* from compressible to not at all */
+                make_page(page, rand, g_rand_int_range(rand, 0, PAGE + 1), 7);
+                break;
+            case 1: /* small alphabet */
+                for (k = 0; k < PAGE; k++) {
+                    page[k] = "the quick brown fox"[g_rand_int_range(rand, 0,
+                                                                     19)];
+                }
+                break;
+            case 2: /* one byte somewhere */
+                page[g_rand_int_range(rand, 0, PAGE)] = 1;
+                break;
+            case 3: /* nothing */
+                break;
+            case 4: /* repeats at a distance */
+                make_page(page, rand, 512, 0);
+                for (k = 512; k < PAGE; k++) {
+                    page[k] = page[k - 512] ^ (k % 97 == 0);
+                }
+                break;
+            }
+            write_page(&card, 3 * i, page);
+            bytes = expected_bytes(algorithm, units[u], page);
+            want += bytes;
+            histogram[(bytes + 511) / 512]++;
+            n++;
+        }
+        histogram[0] += LOGICAL / PAGE - n;
+
+        g_assert_cmpuint(report(&card, R_STORED), ==, want);
+        g_assert_cmpuint(field(&card, R_UNSETTLED), ==, 0);
+        g_assert_cmpuint(ldl_le_p(card.out + R_UNIT), ==, units[u]);
+        for (i = 0; i < 9; i++) {
+            g_assert_cmpuint(field(&card, R_HISTOGRAM + 8 * i), ==,
+                             histogram[i]);
+        }
+        g_assert_cmpuint(query_u64(&card, "stored"), ==, want);
+
+        /* Writing zeros gives everything back */
+        memset(page, 0, PAGE);
+        for (i = 0; i < 400; i++) {
+            write_page(&card, 3 * i, page);
+        }
+        g_assert_cmpuint(report(&card, R_STORED), ==, 0);
+        qtest_quit(card.qts);
+    }
+}
+
+static void test_report_fields(void)
+{
+    Card card;
+    uint64_t gen;
+
+    card_start(&card, MACHINE MEM0("256M", "physical-size=64M,"
+                                   "low-watermark=4M,high-watermark=8M"));
+    gen = report(&card, R_GENERATION);
+    g_assert_cmpuint(ldl_le_p(card.out + R_FLAGS), ==, 0);
+    g_assert_cmpuint(field(&card, R_LOGICAL), ==, LOGICAL);
+    g_assert_cmpuint(field(&card, R_PHYSICAL), ==, 64 * MiB);
+    g_assert_cmpuint(field(&card, R_METADATA), ==, METADATA);
+    g_assert_cmpuint(field(&card, R_USABLE), ==, 64 * MiB - METADATA);
+    g_assert_cmpuint(field(&card, R_STORED), ==, 0);
+    g_assert_cmpuint(ldl_le_p(card.out + R_WORST), ==, PAGE);
+    g_assert_cmpuint(ldl_le_p(card.out + R_UNIT), ==, 64);
+    g_assert_cmpuint(field(&card, R_LAG), ==, 0);
+    g_assert_cmpuint(field(&card, R_STEP), ==, PAGE);
+    g_assert_cmpuint(field(&card, R_PEAK), ==, 0);
+    g_assert_cmpuint(field(&card, R_OVER), ==, 0);
+    g_assert_cmpuint(field(&card, R_TARGET), ==, 64 * MiB);
+    g_assert_cmpuint(field(&card, R_LOW), ==, 4 * MiB);
+    g_assert_cmpuint(field(&card, R_HIGH), ==, 8 * MiB);
+    g_assert_cmpuint(field(&card, R_MAX_TRIM), ==, 4 * GiB);
+    g_assert_cmpuint(card.out[R_ALGORITHM], ==, 1);
+    g_assert_cmpuint(report(&card, R_GENERATION), ==, gen + 1);
+    g_assert_cmpuint(query_u64(&card, "generation"), ==, gen + 1);
+    qtest_quit(card.qts);
+}
+
+static void test_log(void)
+{
+    uint8_t in[24] = { 0 }, block[256];
+    bool seen[5] = { false };
+    Card card;
+    size_t i;
+    uint64_t gen;
+
+    card_start(&card, MACHINE MEM0("256M", "physical-size=64M"));
+
+    g_assert_cmpuint(mbox(&card, OP_GET_SUPPORTED_LOGS, NULL, 0), ==, 0);
+    g_assert_cmpuint(card.out_len, ==, 8 + 2 * 20);
+    g_assert_cmpuint(lduw_le_p(card.out), ==, 2);
+    g_assert(!memcmp(card.out + 8, cel_uuid, 16));
+    g_assert(!memcmp(card.out + 28, log_uuid, 16));
+    g_assert_cmpuint(ldl_le_p(card.out + 44), ==, 256);
+
+    /* The effects log names the commands; read it in two parts */
+    memcpy(in, cel_uuid, 16);
+    stl_le_p(in + 20, ldl_le_p(card.out + 24));
+    g_assert_cmpuint(mbox(&card, OP_GET_LOG, in, 24), ==, RC_SUCCESS);
+    for (i = 0; i < card.out_len; i += 4) {
+        uint16_t opcode = lduw_le_p(card.out + i);
+
+        if (opcode >> 8 == 0xc0) {
+            seen[opcode & 0xff] = true;
+        }
+    }
+    for (i = 0; i < ARRAY_SIZE(seen); i++) {
+        g_assert(seen[i]);
+    }
+    memcpy(block, card.out, 8);
+    stl_le_p(in + 16, 4);
+    stl_le_p(in + 20, 4);
+    g_assert_cmpuint(mbox(&card, OP_GET_LOG, in, 24), ==, RC_SUCCESS);
+    g_assert(!memcmp(card.out, block + 4, 4));
+
+    gen = report(&card, R_GENERATION);
+    memcpy(block, card.out, 256);
+    memcpy(in, log_uuid, 16);
+    stl_le_p(in + 16, 0);
+    stl_le_p(in + 20, 256);
+    g_assert_cmpuint(mbox(&card, OP_GET_LOG, in, 24), ==, RC_SUCCESS);
+    g_assert_cmpuint(card.out_len, ==, 256);
+    g_assert_cmpuint(field(&card, R_GENERATION), ==, gen + 1);
+    stq_le_p(block + R_GENERATION, gen + 1);
+    g_assert(!memcmp(card.out, block, 256));
+
+    /* The rest of the same report, not of a new one */
+    stl_le_p(in + 16, 8);
+    stl_le_p(in + 20, 8);
+    g_assert_cmpuint(mbox(&card, OP_GET_LOG, in, 24), ==, RC_SUCCESS);
+    g_assert_cmpuint(card.out_len, ==, 8);
+    g_assert_cmpuint(ldq_le_p(card.out), ==, gen + 1);
+
+    stl_le_p(in + 20, 249);
+    g_assert_cmpuint(mbox(&card, OP_GET_LOG, in, 24), ==, RC_INVALID_INPUT);
+    stl_le_p(in + 16, 0xffffffff);
+    g_assert_cmpuint(mbox(&card, OP_GET_LOG, in, 24), ==, RC_INVALID_INPUT);
+    stl_le_p(in + 16, 0);
+    stl_le_p(in + 20, 4096);
+    g_assert_cmpuint(mbox(&card, OP_GET_LOG, in, 24), ==, RC_INVALID_INPUT);
+    in[3] ^= 1;
+    stl_le_p(in + 20, 256);
+    g_assert_cmpuint(mbox(&card, OP_GET_LOG, in, 24), ==, RC_INVALID_LOG);
+    g_assert_cmpuint(mbox(&card, OP_GET_LOG, in, 23), ==,
+                     RC_INVALID_PAYLOAD_LENGTH);
+    qtest_quit(card.qts);
+}
+
+/* 8 MiB of which 512 KiB are metadata: room for 1920 random pages */
+#define SMALL_ROOM ((8 * MiB - METADATA) / PAGE)
+
+static void test_overrun(void)
+{
+    g_autoptr(GRand) rand = g_rand_new_with_seed(1);
+    uint8_t page[PAGE], seen[PAGE];
+    uint64_t first_lost = SMALL_ROOM, i;
+    QDict *event, *data;
+    Card card;
+
+    card_start(&card, MACHINE MEM0("256M", "physical-size=8M"));
+
+    write_random(&card, 0, SMALL_ROOM, rand);
+    g_assert_cmpuint(report(&card, R_STORED), ==, SMALL_ROOM * PAGE);
+    g_assert_cmpuint(field(&card, R_OVER), ==, 0);
+    g_assert_cmpuint(field(&card, R_PEAK), ==, SMALL_ROOM * PAGE);
+    g_assert_cmpuint(field(&card, R_EXCESS), ==, 0);
+
+    /* 37 more do not fit, a zero page among them does */
+    write_random(&card, first_lost, 20, rand);
+    memset(page, 0, PAGE);
+    write_page(&card, first_lost + 20, page);
+    write_random(&card, first_lost + 21, 17, rand);
+    g_assert_cmpuint(report(&card, R_OVER), ==, 37);
+    g_assert_cmpuint(field(&card, R_STORED), ==, SMALL_ROOM * PAGE);
+    g_assert_cmpuint(field(&card, R_PEAK), ==, (SMALL_ROOM + 38) * PAGE);
+    g_assert_cmpuint(field(&card, R_EXCESS), ==, 38 * PAGE);
+
+    event = qtest_qmp_eventwait_ref(card.qts, "CXL_COMPRESSION_OVERRUN");
+    data = qdict_get_qdict(event, "data");
+    g_assert_cmpuint(qdict_get_int(data, "dpa"), ==, first_lost * PAGE);
+    g_assert_cmpuint(qdict_get_int(data, "pages"), ==, 37);
+    qobject_unref(event);
+
+    /* A record in the failure log: general media event at that address */
+    page[0] = 2;
+    g_assert_cmpuint(mbox(&card, OP_GET_RECORDS, page, 1), ==, RC_SUCCESS);
+    g_assert_cmpuint(lduw_le_p(card.out + 20), ==, 1);
+    g_assert_cmpuint(ldq_le_p(card.out + 32 + 48), ==,
+                     (first_lost * PAGE) | 1);
+
+    /* The data are gone, and can be seen to be */
+    for (i = 0; i < 20; i++) {
+        qtest_memread(card.qts, card.hpa + (first_lost + i) * PAGE, seen, PAGE);
+        g_assert(!memcmp(seen, "LOST TO ", 8));
+    }
+
+    /* Lost again counts once; lost anew after it was stored counts again */
+    write_random(&card, first_lost, 1, rand);
+    g_assert_cmpuint(report(&card, R_OVER), ==, 37);
+    memset(page, 0, PAGE);
+    write_page(&card, first_lost, page);
+    g_assert_cmpuint(report(&card, R_OVER), ==, 37);
+    write_random(&card, first_lost, 1, rand);
+    g_assert_cmpuint(report(&card, R_OVER), ==, 38);
+
+    /* Room again: what is written is kept */
+    g_assert_cmpuint(release(&card, OP_TRIM, 0, PAGE), ==, RC_SUCCESS);
+    make_page(page, rand, PAGE, 0);
+    write_page(&card, first_lost, page);
+    g_assert_cmpuint(report(&card, R_OVER), ==, 38);
+    g_assert_cmpuint(field(&card, R_STORED), ==, SMALL_ROOM * PAGE);
+    qtest_memread(card.qts, card.hpa + first_lost * PAGE, seen, PAGE);
+    g_assert(!memcmp(seen, page, PAGE));
+    qtest_quit(card.qts);
+}
+
+static void test_peak_exposure(void)
+{
+    g_autoptr(GRand) rand = g_rand_new_with_seed(2);
+    uint8_t page[PAGE];
+    uint64_t i, per_page;
+    Card card;
+
+    card_start(&card, MACHINE MEM0("256M", "physical-size=8M"));
+
+    /*
+     * Twice as many pages as there is room for while nobody looks, then
+     * zeros in their place: a look at what is stored finds nothing.
+     */
+    write_random(&card, 0, 2 * SMALL_ROOM, rand);
+    memset(page, 0, PAGE);
+    for (i = 0; i < 2 * SMALL_ROOM; i++) {
+        write_page(&card, i, page);
+    }
+    g_assert_cmpuint(report(&card, R_STORED), ==, 0);
+    g_assert_cmpuint(field(&card, R_OVER), ==, 0);
+    g_assert_cmpuint(field(&card, R_PEAK), ==, 2 * SMALL_ROOM * PAGE);
+    g_assert_cmpuint(field(&card, R_EXCESS), ==, SMALL_ROOM * PAGE);
+
+    /* The old copy of a page counts until the new one is settled */
+    make_page(page, rand, 1024, 0);
+    for (i = 0; i < SMALL_ROOM; i++) {
+        write_page(&card, i, page);
+    }
+    per_page = report(&card, R_STORED) / SMALL_ROOM;
+    g_assert_cmpuint(per_page, >, 0);
+    for (i = 0; i < 2 * SMALL_ROOM; i++) {
+        write_page(&card, i, page);
+    }
+    g_assert_cmpuint(report(&card, R_PEAK), ==,
+                     SMALL_ROOM * per_page + 2 * SMALL_ROOM * PAGE);
+    qtest_quit(card.qts);
+}
+
+/* The card's vector @n writes @data to RAM at @addr */
+static void msix_arm(Card *card, unsigned n, uint64_t addr, uint32_t data)
+{
+    qtest_writel(card->qts, addr, 0);
+    qtest_writel(card->qts, card->msix + 16 * n, addr);
+    qtest_writel(card->qts, card->msix + 16 * n + 4, addr >> 32);
+    qtest_writel(card->qts, card->msix + 16 * n + 8, data);
+    qtest_writel(card->qts, card->msix + 16 * n + 12, 0);
+}
+
+static bool msix_fired(Card *card, uint64_t addr)
+{
+    bool fired = qtest_readl(card->qts, addr);
+
+    qtest_writel(card->qts, addr, 0);
+    return fired;
+}
+
+static void msix_on(Card *card)
+{
+    uint8_t cap = find_cap(card->qts, card->bus, 0, 0x11);
+    uint32_t hdr = config_read(card->qts, card->bus, 0, cap);
+
+    g_assert_cmpuint((hdr >> 16 & 0x7ff) + 1, ==, 14);
+    config_write(card->qts, card->bus, 0, cap, hdr | 0x80000000);
+}
+
+static void test_watermarks(void)
+{
+    const uint64_t low_at = 0x100000, high_at = 0x100040;
+    g_autoptr(GRand) rand = g_rand_new_with_seed(3);
+    QDict *event, *data;
+    uint8_t wm[16];
+    Card card;
+
+    /* Low below 400 free pages, high from 800 on; 1920 in all */
+    card_start(&card, MACHINE MEM0("256M", "physical-size=8M,"
+                                   "low-watermark=1600k,"
+                                   "high-watermark=3200k"));
+    msix_on(&card);
+    msix_arm(&card, 12, low_at, 0x4c);
+    msix_arm(&card, 13, high_at, 0x48);
+
+    write_random(&card, 0, 1520, rand);
+    report(&card, R_STORED);
+    g_assert(!msix_fired(&card, low_at) && !msix_fired(&card, high_at));
+    write_random(&card, 1520, 1, rand);
+    g_assert_cmpuint(report(&card, R_FLAGS) & 1, ==, 1);
+    g_assert(msix_fired(&card, low_at) && !msix_fired(&card, high_at));
+    event = qtest_qmp_eventwait_ref(card.qts, "CXL_COMPRESSION_WATERMARK");
+    data = qdict_get_qdict(event, "data");
+    g_assert_cmpstr(qdict_get_str(data, "watermark"), ==, "low");
+    g_assert_cmpuint(qdict_get_int(data, "stored"), ==, 1521 * PAGE);
+    qobject_unref(event);
+
+    /* Between the two nothing happens, in either direction */
+    release(&card, OP_TRIM, 0, 400 * PAGE);
+    g_assert(!msix_fired(&card, low_at) && !msix_fired(&card, high_at));
+    write_random(&card, 0, 400, rand);
+    report(&card, R_STORED);
+    g_assert(!msix_fired(&card, low_at) && !msix_fired(&card, high_at));
+    release(&card, OP_TRIM, 0, 401 * PAGE);
+    g_assert(!msix_fired(&card, low_at) && msix_fired(&card, high_at));
+    event = qtest_qmp_eventwait_ref(card.qts, "CXL_COMPRESSION_WATERMARK");
+    data = qdict_get_qdict(event, "data");
+    g_assert_cmpstr(qdict_get_str(data, "watermark"), ==, "high");
+    qobject_unref(event);
+
+    /* The watermark comes before the overrun it warns of */
+    write_random(&card, 0, 401, rand);
+    write_random(&card, 1521, 500, rand);
+    report(&card, R_STORED);
+    g_assert_cmpuint(field(&card, R_OVER), ==, 101);
+    event = qtest_qmp_eventwait_ref(card.qts, "CXL_COMPRESSION_WATERMARK");
+    qobject_unref(event);
+    event = qtest_qmp_eventwait_ref(card.qts, "CXL_COMPRESSION_OVERRUN");
+    qobject_unref(event);
+    g_assert(msix_fired(&card, low_at));
+
+    /* Set by the host; setting looks at once */
+    stq_le_p(wm, 0);
+    stq_le_p(wm + 8, 0);
+    g_assert_cmpuint(mbox(&card, OP_SET_WM, wm, 16), ==, RC_SUCCESS);
+    g_assert(msix_fired(&card, high_at));
+    stq_le_p(wm, PAGE);
+    stq_le_p(wm + 8, 2 * PAGE);
+    g_assert_cmpuint(mbox(&card, OP_SET_WM, wm, 16), ==, RC_SUCCESS);
+    g_assert(msix_fired(&card, low_at));
+    g_assert_cmpuint(mbox(&card, OP_GET_WM, NULL, 0), ==, RC_SUCCESS);
+    g_assert_cmpuint(card.out_len, ==, 16);
+    g_assert(!memcmp(card.out, wm, 16));
+    g_assert_cmpuint(query_u64(&card, "low-watermark-interrupts"), ==, 3);
+    g_assert_cmpuint(query_u64(&card, "high-watermark-interrupts"), ==, 2);
+
+    /* By hand */
+    qtest_qmp_assert_success(card.qts,
+        "{'execute': 'x-cxl-inject-watermark',"
+        " 'arguments': {'path': 'mem0', 'watermark': 'high'}}");
+    g_assert(!msix_fired(&card, low_at) && msix_fired(&card, high_at));
+    qtest_qmp_assert_success(card.qts,
+        "{'execute': 'x-cxl-inject-watermark',"
+        " 'arguments': {'path': 'mem0', 'watermark': 'low'}}");
+    g_assert(msix_fired(&card, low_at) && !msix_fired(&card, high_at));
+
+    /* A reset brings the properties back */
+    qtest_system_reset(card.qts);
+    card_init(&card, card.qts, 0);
+    g_assert_cmpuint(mbox(&card, OP_GET_WM, NULL, 0), ==, RC_SUCCESS);
+    g_assert_cmpuint(ldq_le_p(card.out), ==, 1600 * KiB);
+    qtest_quit(card.qts);
+}
+
+static void check_zero(Card *card, uint64_t first, uint64_t n)
+{
+    uint8_t page[PAGE];
+    static const uint8_t zero[PAGE];
+    uint64_t i;
+
+    for (i = 0; i < n; i++) {
+        qtest_memread(card->qts, card->hpa + (first + i) * PAGE, page, PAGE);
+        g_assert(!memcmp(page, zero, PAGE));
+    }
+}
+
+static void test_trim(void)
+{
+    g_autoptr(GRand) rand = g_rand_new_with_seed(4);
+    uint8_t in[8 + 127 * 16] = { 0 };
+    Card card;
+    int i;
+
+    card_start(&card, MACHINE MEM0("256M", "physical-size=64M"));
+
+    /* Settled and not yet settled pages alike */
+    write_random(&card, 0, 16, rand);
+    g_assert_cmpuint(report(&card, R_STORED), ==, 16 * PAGE);
+    write_random(&card, 16, 16, rand);
+    g_assert_cmpuint(release(&card, OP_TRIM, 8 * PAGE, 16 * PAGE), ==, 0);
+    g_assert_cmpuint(card.out_len, ==, 0);
+    check_zero(&card, 8, 16);
+    g_assert_cmpuint(report(&card, R_STORED), ==, 16 * PAGE);
+    g_assert_cmpuint(field(&card, R_PEAK), ==, 32 * PAGE);
+
+    /* The standard's command does the same; so does its first form */
+    g_assert_cmpuint(release(&card, OP_MEDIA, 0, 4 * PAGE), ==, 0);
+    check_zero(&card, 0, 4);
+    g_assert_cmpuint(report(&card, R_STORED), ==, 12 * PAGE);
+    in[0] = 1;
+    stl_le_p(in + 4, 1);
+    stq_le_p(in + 8, 4 * PAGE);
+    stq_le_p(in + 16, 4 * PAGE);
+    g_assert_cmpuint(mbox(&card, OP_MEDIA, in, 24), ==, RC_SUCCESS);
+    check_zero(&card, 4, 4);
+    g_assert_cmpuint(report(&card, R_STORED), ==, 8 * PAGE);
+
+    /* As many ranges as fit, overlapping too */
+    write_random(&card, 0, 256, rand);
+    memset(in, 0, sizeof(in));
+    stl_le_p(in, 127);
+    for (i = 0; i < 127; i++) {
+        stq_le_p(in + 8 + 16 * i, 2 * i * PAGE);
+        stq_le_p(in + 16 + 16 * i, i == 5 ? 2 * PAGE : PAGE);
+    }
+    stq_le_p(in + 8 + 16 * 6, 11 * PAGE);
+    g_assert_cmpuint(mbox(&card, OP_TRIM, in, sizeof(in)), ==, RC_SUCCESS);
+    g_assert_cmpuint(report(&card, R_STORED), ==, (256 - 127) * PAGE);
+    check_zero(&card, 10, 2);
+
+    /* All of it */
+    g_assert_cmpuint(release(&card, OP_TRIM, 0, LOGICAL), ==, RC_SUCCESS);
+    g_assert_cmpuint(report(&card, R_STORED), ==, 0);
+    check_zero(&card, 0, 256);
+
+    /* Written after a trim: there to stay */
+    write_random(&card, 3, 1, rand);
+    g_assert_cmpuint(report(&card, R_STORED), ==, PAGE);
+    qtest_quit(card.qts);
+}
+
+static void test_media_discovery(void)
+{
+    static const uint8_t ops[] = { 0, 0, 1, 0, 1, 1 };
+    uint8_t in[12] = { 0 };
+    Card card;
+
+    card_start(&card, MACHINE MEM0("256M", "physical-size=64M"));
+    stw_le_p(in + 10, 16);
+    g_assert_cmpuint(mbox(&card, OP_MEDIA, in, 12), ==, RC_SUCCESS);
+    g_assert_cmpuint(card.out_len, ==, 12 + 6);
+    g_assert_cmpuint(ldq_le_p(card.out), ==, PAGE);
+    g_assert_cmpuint(lduw_le_p(card.out + 8), ==, 3);
+    g_assert_cmpuint(lduw_le_p(card.out + 10), ==, 3);
+    g_assert(!memcmp(card.out + 12, ops, 6));
+    stw_le_p(in + 8, 2);
+    g_assert_cmpuint(mbox(&card, OP_MEDIA, in, 12), ==, RC_SUCCESS);
+    g_assert_cmpuint(lduw_le_p(card.out + 10), ==, 1);
+    g_assert(!memcmp(card.out + 12, ops + 4, 2));
+
+    /* Zero ranges: a probe, successful and without effect */
+    memset(in, 0, sizeof(in));
+    in[0] = 1;
+    in[1] = 1;
+    g_assert_cmpuint(mbox(&card, OP_MEDIA, in, 8), ==, RC_SUCCESS);
+    qtest_quit(card.qts);
+}
+
+static void test_malformed(void)
+{
+    static const struct {
+        uint16_t op;
+        unsigned rc;
+        size_t len;
+        uint64_t q[5];
+    } bad[] = {
+        /* Length */
+        { OP_CAPACITY, RC_INVALID_PAYLOAD_LENGTH, 1 },
+        { OP_GET_WM, RC_INVALID_PAYLOAD_LENGTH, 8 },
+        { OP_SET_WM, RC_INVALID_PAYLOAD_LENGTH, 0 },
+        { OP_SET_WM, RC_INVALID_PAYLOAD_LENGTH, 15 },
+        { OP_SET_WM, RC_INVALID_PAYLOAD_LENGTH, 17 },
+        { OP_USAGE, RC_INVALID_PAYLOAD_LENGTH, 8 },
+        { OP_USAGE, RC_INVALID_PAYLOAD_LENGTH, 24, { 0, PAGE } },
+        { OP_TRIM, RC_INVALID_PAYLOAD_LENGTH, 0 },
+        { OP_TRIM, RC_INVALID_PAYLOAD_LENGTH, 7 },
+        { OP_TRIM, RC_INVALID_PAYLOAD_LENGTH, 8, { 1 } },
+        { OP_TRIM, RC_INVALID_PAYLOAD_LENGTH, 24, { 2, 0, PAGE } },
+        { OP_TRIM, RC_INVALID_PAYLOAD_LENGTH, 24, { 0, 0, PAGE } },
+        { OP_TRIM, RC_INVALID_PAYLOAD_LENGTH, 23, { 1, 0, PAGE } },
+        { OP_TRIM, RC_INVALID_PAYLOAD_LENGTH, 4096, { 1, 0, PAGE } },
+        { OP_TRIM, RC_INVALID_PAYLOAD_LENGTH, 0xfffff, { 1, 0, PAGE } },
+        { OP_MEDIA, RC_INVALID_PAYLOAD_LENGTH, 0 },
+        { OP_MEDIA, RC_INVALID_PAYLOAD_LENGTH, 7 },
+        { OP_MEDIA, RC_INVALID_PAYLOAD_LENGTH, 8 },
+        { OP_MEDIA, RC_INVALID_PAYLOAD_LENGTH, 8, { 0x100000101 } },
+        { OP_MEDIA, RC_INVALID_PAYLOAD_LENGTH, 40,
+          { 0x100000101, 0, PAGE, PAGE, PAGE } },
+        /* Fields */
+        { OP_SET_WM, RC_INVALID_INPUT, 16, { 2 * PAGE, PAGE } },
+        { OP_SET_WM, RC_INVALID_INPUT, 16, { 0, 64 * MiB - METADATA + 1 } },
+        { OP_SET_WM, RC_INVALID_INPUT, 16, { -1ull, -1ull } },
+        { OP_USAGE, RC_INVALID_INPUT, 16, { 0, 0 } },
+        { OP_USAGE, RC_INVALID_INPUT, 16, { 1, PAGE } },
+        { OP_USAGE, RC_INVALID_INPUT, 16, { 0, PAGE + 1 } },
+        { OP_TRIM, RC_INVALID_INPUT, 8, { 128 } },
+        { OP_TRIM, RC_INVALID_INPUT, 8, { 0xffffffff } },
+        { OP_TRIM, RC_INVALID_INPUT, 24, { 0x100000001, 0, PAGE } },
+        { OP_TRIM, RC_INVALID_INPUT, 24, { 1, 0, 0 } },
+        { OP_TRIM, RC_INVALID_INPUT, 24, { 1, 64, PAGE } },
+        { OP_TRIM, RC_INVALID_INPUT, 24, { 1, 0, 64 } },
+        { OP_MEDIA, RC_INVALID_INPUT, 24, { 0x100000101, 0, 0 } },
+        { OP_MEDIA, RC_INVALID_INPUT, 12, { 0x100000000 } },
+        { OP_MEDIA, RC_INVALID_INPUT, 12, { 0, 3 } },
+        { OP_MEDIA, RC_UNSUPPORTED, 12, { 0x100 } },
+        { OP_MEDIA, RC_UNSUPPORTED, 24, { 0x100000201, 0, PAGE } },
+        { OP_MEDIA, RC_UNSUPPORTED, 24, { 0x100000102, 0, PAGE } },
+        { OP_MEDIA, RC_UNSUPPORTED, 24, { 0x1000000ff, 0, PAGE } },
+        /* Addresses */
+        { OP_USAGE, RC_INVALID_PA, 16, { LOGICAL, PAGE } },
+        { OP_USAGE, RC_INVALID_PA, 16, { LOGICAL - PAGE, 2 * PAGE } },
+        { OP_USAGE, RC_INVALID_PA, 16, { PAGE, -PAGE } },
+        { OP_TRIM, RC_INVALID_PA, 24, { 1, LOGICAL, PAGE } },
+        { OP_TRIM, RC_INVALID_PA, 24, { 1, 0, LOGICAL + PAGE } },
+        { OP_TRIM, RC_INVALID_PA, 24, { 1, -PAGE, 2 * PAGE } },
+        { OP_TRIM, RC_INVALID_PA, 40, { 2, 0, PAGE, -PAGE, PAGE } },
+        { OP_MEDIA, RC_INVALID_PA, 24, { 0x100000101, LOGICAL, PAGE } },
+        /* No such command */
+        { 0xc005, RC_UNSUPPORTED, 0 },
+        { 0xc0ff, RC_UNSUPPORTED, 16 },
+        { 0x4403, RC_UNSUPPORTED, 0 },
+    };
+    g_autoptr(GRand) rand = g_rand_new_with_seed(5);
+    uint8_t in[2048];
+    unsigned i, j;
+    Card card;
+
+    card_start(&card, MACHINE MEM0("256M", "physical-size=64M"));
+    write_random(&card, 0, 4, rand);
+    g_assert_cmpuint(report(&card, R_STORED), ==, 4 * PAGE);
+    for (i = 0; i < ARRAY_SIZE(bad); i++) {
+        memset(in, 0, sizeof(in));
+        for (j = 0; j < 5; j++) {
+            stq_le_p(in + 8 * j, bad[i].q[j]);
+        }
+        g_test_message("%u: %04xh, %zu bytes", i, bad[i].op, bad[i].len);
+        g_assert_cmpuint(mbox(&card, bad[i].op, in, bad[i].len), ==, bad[i].rc);
+        g_assert_cmpuint(card.out_len, ==, 0);
+    }
+    /* A bad range spoils the command: none of it is carried out */
+    g_assert_cmpuint(report(&card, R_STORED), ==, 4 * PAGE);
+
+    /* Chance finds what the table forgot: any answer, but an answer */
+    for (i = 0; i < 3000; i++) {
+        static const uint16_t ops[] = {
+            OP_GET_LOG, OP_MEDIA, OP_CAPACITY, OP_GET_WM, OP_SET_WM, OP_TRIM,
+            OP_USAGE,
+        };
+        size_t len = g_rand_int_range(rand, 0, 4) ?
+                     8 + 16 * g_rand_int_range(rand, 0, 4) :
+                     g_rand_int_range(rand, 0, 2049);
+
+        for (j = 0; j < len; j++) {
+            in[j] = g_rand_int_range(rand, 0, 3) ? 0 : g_rand_int(rand);
+        }
+        if (len >= 8 && g_rand_boolean(rand)) {
+            stl_le_p(in + (g_rand_boolean(rand) ? 0 : 4), (len - 8) / 16);
+        }
+        mbox(&card, ops[g_rand_int_range(rand, 0, ARRAY_SIZE(ops))], in, len);
+    }
+    report(&card, R_STORED);
+    qtest_quit(card.qts);
+}
+
+static void test_range_usage(void)
+{
+    g_autoptr(GRand) rand = g_rand_new_with_seed(6);
+    uint8_t in[16];
+    Card card;
+
+    card_start(&card, MACHINE MEM0("256M", "physical-size=8M"));
+    write_random(&card, 100, 10, rand);
+    stq_le_p(in, 96 * PAGE);
+    stq_le_p(in + 8, 8 * PAGE);
+    g_assert_cmpuint(mbox(&card, OP_USAGE, in, 16), ==, RC_SUCCESS);
+    g_assert_cmpuint(card.out_len, ==, 32);
+    g_assert_cmpuint(ldq_le_p(card.out), ==, 4 * PAGE);
+    g_assert_cmpuint(ldq_le_p(card.out + 8), ==, 4);
+    g_assert_cmpuint(ldq_le_p(card.out + 16), ==, 0);
+    g_assert_cmpuint(ldq_le_p(card.out + 24), ==, 0);
+    write_random(&card, 200, SMALL_ROOM, rand);
+    stq_le_p(in, 0);
+    stq_le_p(in + 8, LOGICAL);
+    g_assert_cmpuint(mbox(&card, OP_USAGE, in, 16), ==, RC_SUCCESS);
+    g_assert_cmpuint(ldq_le_p(card.out), ==, SMALL_ROOM * PAGE);
+    g_assert_cmpuint(ldq_le_p(card.out + 8), ==, SMALL_ROOM);
+    g_assert_cmpuint(ldq_le_p(card.out + 16), ==, 10);
+    qtest_quit(card.qts);
+}
+
+static void test_fault_reports(void)
+{
+    Card card;
+    uint64_t gen;
+    int64_t start;
+
+    card_start(&card, MACHINE MEM0("256M", "physical-size=64M"));
+    gen = report(&card, R_GENERATION);
+
+    set_fault(&card, "reports-fail", true);
+    g_assert_cmpuint(mbox(&card, OP_CAPACITY, NULL, 0), ==, RC_INTERNAL_ERROR);
+    set_fault(&card, "reports-fail", false);
+    g_assert_cmpuint(report(&card, R_GENERATION), ==, ++gen);
+
+    set_fault(&card, "reports-stop", true);
+    mbox_begin(&card, OP_CAPACITY, NULL, 0);
+    g_usleep(300 * 1000);
+    g_assert(mbox_busy(&card));
+    /* The registers are the device's, the monitor is not affected */
+    qtest_writel(card.qts, card.dev + MBOX_CTRL, 0);
+    qtest_writeq(card.qts, card.dev + MBOX_CMD, OP_GET_WM);
+    g_assert(mbox_busy(&card));
+    g_assert_cmpuint(query_u64(&card, "generation"), ==, gen);
+    set_fault(&card, "reports-stop", false);
+    g_assert_cmpuint(mbox_end(&card), ==, RC_SUCCESS);
+    g_assert_cmpuint(card.out_len, ==, 256);
+    g_assert_cmpuint(field(&card, R_GENERATION), ==, ++gen);
+
+    /* A reset ends the wait, and the late answer goes nowhere */
+    set_fault(&card, "reports-stop", true);
+    mbox_begin(&card, OP_CAPACITY, NULL, 0);
+    qtest_system_reset(card.qts);
+    card_init(&card, card.qts, 0);
+    g_assert(!mbox_busy(&card));
+    set_fault(&card, "reports-stop", false);
+    g_assert_cmpuint(report(&card, R_GENERATION), ==, ++gen);
+
+    set_fault_delay(&card, "reports-slow", 400);
+    start = g_get_monotonic_time();
+    g_assert_cmpuint(report(&card, R_GENERATION), ==, ++gen);
+    g_assert_cmpint(g_get_monotonic_time() - start, >=, 400 * 1000);
+    set_fault(&card, "reports-slow", false);
+
+    set_fault(&card, "generation-stale", true);
+    g_assert_cmpuint(report(&card, R_GENERATION), ==, gen);
+    g_assert_cmpuint(report(&card, R_GENERATION), ==, gen);
+    set_fault(&card, "generation-stale", false);
+    g_assert_cmpuint(report(&card, R_GENERATION), ==, ++gen);
+
+    set_fault(&card, "generation-reordered", true);
+    g_assert_cmpuint(report(&card, R_GENERATION), ==, gen + 2);
+    g_assert_cmpuint(report(&card, R_GENERATION), ==, gen + 1);
+    g_assert_cmpuint(report(&card, R_GENERATION), ==, gen + 4);
+    g_assert_cmpuint(report(&card, R_GENERATION), ==, gen + 3);
+    set_fault(&card, "generation-reordered", false);
+    g_assert_cmpuint(report(&card, R_GENERATION), ==, gen + 5);
+    qtest_quit(card.qts);
+}
+
+static void test_fault_trim(void)
+{
+    g_autoptr(GRand) rand = g_rand_new_with_seed(7);
+    uint8_t page[PAGE], seen[PAGE];
+    uint8_t in[24] = { 1 };
+    int64_t start;
+    Card card;
+
+    card_start(&card, MACHINE MEM0("256M", "physical-size=64M"));
+    write_random(&card, 0, 8, rand);
+
+    set_fault(&card, "trim-refused", true);
+    g_assert_cmpuint(release(&card, OP_TRIM, 0, 8 * PAGE), ==,
+                     RC_INTERNAL_ERROR);
+    g_assert_cmpuint(release(&card, OP_MEDIA, 0, 8 * PAGE), ==,
+                     RC_INTERNAL_ERROR);
+    g_assert_cmpuint(report(&card, R_STORED), ==, 8 * PAGE);
+    set_fault(&card, "trim-refused", false);
+
+    /* Late, and then it hits what was written meanwhile */
+    set_fault_delay(&card, "trim-late", 500);
+    stq_le_p(in + 8, 0);
+    stq_le_p(in + 16, 4 * PAGE);
+    start = g_get_monotonic_time();
+    mbox_begin(&card, OP_TRIM, in, sizeof(in));
+    make_page(page, rand, PAGE, 0);
+    write_page(&card, 0, page);
+    qtest_memread(card.qts, card.hpa, seen, PAGE);
+    g_assert(!memcmp(seen, page, PAGE));
+    g_assert_cmpuint(mbox_end(&card), ==, RC_SUCCESS);
+    g_assert_cmpint(g_get_monotonic_time() - start, >=, 500 * 1000);
+    check_zero(&card, 0, 4);
+    g_assert_cmpuint(report(&card, R_STORED), ==, 4 * PAGE);
+
+    /* A reset in time saves it */
+    mbox_begin(&card, OP_TRIM, in, sizeof(in));
+    qtest_system_reset(card.qts);
+    card_init(&card, card.qts, 0);
+    card_map(&card);
+    write_page(&card, 0, page);
+    g_usleep(800 * 1000);
+    g_assert_cmpuint(report(&card, R_STORED), ==, 5 * PAGE);
+    qtest_quit(card.qts);
+}
+
+static void test_fault_watermarks(void)
+{
+    g_autoptr(GRand) rand = g_rand_new_with_seed(8);
+    QDict *info;
+    QList *faults;
+    uint64_t low, high;
+    Card card;
+
+    card_start(&card, MACHINE MEM0("256M", "physical-size=8M"));
+    set_fault(&card, "watermark-lost", true);
+    write_random(&card, 0, SMALL_ROOM, rand);
+    g_assert_cmpuint(report(&card, R_FLAGS) & 1, ==, 1);
+    info = query(&card);
+    g_assert_cmpuint(qdict_get_int(info, "low-watermark-interrupts"), ==, 0);
+    g_assert(qdict_get_bool(info, "below-low-watermark"));
+    faults = qdict_get_qlist(info, "faults");
+    g_assert_cmpuint(qlist_size(faults), ==, 1);
+    g_assert_cmpstr(qstring_get_str(qobject_to(QString, qlist_peek(faults))),
+                    ==, "watermark-lost");
+    qobject_unref(info);
+    /* The event is for whoever watches the device, not for the guest */
+    qtest_qmp_eventwait(card.qts, "CXL_COMPRESSION_WATERMARK");
+    set_fault(&card, "watermark-lost", false);
+
+    low = query_u64(&card, "low-watermark-interrupts");
+    high = query_u64(&card, "high-watermark-interrupts");
+    set_fault(&card, "watermark-spurious", true);
+    report(&card, R_STORED);
+    while (query_u64(&card, "high-watermark-interrupts") == high) {
+        g_usleep(1000);
+    }
+    g_assert_cmpuint(query_u64(&card, "low-watermark-interrupts"), >, low);
+
+    expect_error(card.qts, qtest_qmp(card.qts,
+        "{'execute': 'x-cxl-set-compression-fault',"
+        " 'arguments': {'path': 'mem0', 'fault': 'reports-stop',"
+        " 'enable': true, 'delay-ms': 5}}"), "takes no delay-ms");
+    qtest_quit(card.qts);
+}
+
+static QDict *set_physical(Card *card, uint64_t size, bool force)
+{
+    return qtest_qmp(card->qts, "{'execute': 'x-cxl-set-physical-size',"
+                     " 'arguments': {'path': %s, 'size': %" PRIu64
+                     ", 'force': %i}}", card->id, size, force);
+}
+
+static void set_physical_ok(Card *card, uint64_t size, bool force)
+{
+    QDict *rsp = set_physical(card, size, force);
+
+    g_assert(qdict_haskey(rsp, "return"));
+    qobject_unref(rsp);
+}
+
+static void test_physical_size(void)
+{
+    const uint64_t low_at = 0x100000;
+    g_autoptr(GRand) rand = g_rand_new_with_seed(9);
+    Card card;
+
+    card_start(&card, MACHINE MEM0("256M", "physical-size=16M,"
+                                   "low-watermark=0,high-watermark=0"));
+    msix_on(&card);
+    msix_arm(&card, 12, low_at, 1);
+
+    /* More room than is stored: announced, and there by the next report */
+    write_random(&card, 0, 1000, rand);
+    report(&card, R_STORED);
+    set_physical_ok(&card, 12 * MiB, false);
+    g_assert(msix_fired(&card, low_at));
+    g_assert_cmpuint(report(&card, R_PHYSICAL), ==, 12 * MiB);
+
+    /* Less: it waits, and says what for */
+    set_physical_ok(&card, 3 * MiB + METADATA, false);
+    g_assert(msix_fired(&card, low_at));
+    g_assert_cmpuint(report(&card, R_PHYSICAL), ==, 12 * MiB);
+    g_assert_cmpuint(field(&card, R_TARGET), ==, 3 * MiB + METADATA);
+    g_assert_cmpuint(ldl_le_p(card.out + R_FLAGS) & 4, ==, 4);
+    release(&card, OP_TRIM, 0, 231 * PAGE);
+    g_assert_cmpuint(report(&card, R_PHYSICAL), ==, 12 * MiB);
+    release(&card, OP_TRIM, 0, 232 * PAGE);
+    g_assert_cmpuint(report(&card, R_PHYSICAL), ==, 3 * MiB + METADATA);
+    g_assert_cmpuint(ldl_le_p(card.out + R_FLAGS) & 4, ==, 0);
+    g_assert_cmpuint(field(&card, R_OVER), ==, 0);
+    g_assert_cmpuint(field(&card, R_EXCESS), ==, 0);
+
+    /* More: at once */
+    set_physical_ok(&card, 16 * MiB, false);
+    g_assert_cmpuint(report(&card, R_PHYSICAL), ==, 16 * MiB);
+
+    /* By force: at once, no excuse, and not held against the host */
+    set_physical_ok(&card, MiB + METADATA, true);
+    g_assert_cmpuint(report(&card, R_PHYSICAL), ==, MiB + METADATA);
+    g_assert_cmpuint(field(&card, R_STORED), ==, 768 * PAGE);
+    g_assert_cmpuint(field(&card, R_EXCESS), ==, 0);
+    g_assert_cmpuint(field(&card, R_OVER), ==, 0);
+    /* A page with less in it fits in its old place, a new one does not */
+    write_random(&card, 0, 1, rand);
+    qtest_memset(card.qts, card.hpa + 500 * PAGE, 1, PAGE);
+    g_assert_cmpuint(report(&card, R_OVER), ==, 1);
+    g_assert_cmpuint(field(&card, R_STORED), ==, 767 * PAGE + 64);
+    g_assert_cmpuint(field(&card, R_EXCESS), ==, 0);
+    /* Once it fits again, it is the host's affair again */
+    release(&card, OP_TRIM, 0, LOGICAL);
+    g_assert_cmpuint(report(&card, R_EXCESS), ==, 0);
+    write_random(&card, 0, 257, rand);
+    g_assert_cmpuint(report(&card, R_EXCESS), ==, PAGE);
+
+    expect_error(card.qts, set_physical(&card, METADATA, false), "no room");
+    expect_error(card.qts, set_physical(&card, 2 * LOGICAL, true), "more than");
+    qtest_quit(card.qts);
+}
+
+static void test_two_cards(void)
+{
+    g_autoptr(GRand) rand = g_rand_new_with_seed(10);
+    QTestState *qts = qtest_init(MACHINE
+        MEM0("256M", "physical-size=64M,algorithm=zstd")
+        MEM1("256M", "physical-size=32M"));
+    Card a, b;
+    int i;
+
+    card_init(&a, qts, 0);
+    card_init(&b, qts, 1);
+    card_map(&a);
+    card_map(&b);
+    g_assert_cmpint(aliases(qts), ==, 2);
+
+    for (i = 0; i < 50; i++) {
+        write_random(&a, 0, 20, rand);
+        write_random(&b, 50, 10, rand);
+        mbox_begin(&a, OP_CAPACITY, NULL, 0);
+        mbox_begin(&b, OP_CAPACITY, NULL, 0);
+        g_assert_cmpuint(mbox_end(&b), ==, RC_SUCCESS);
+        g_assert_cmpuint(mbox_end(&a), ==, RC_SUCCESS);
+        g_assert_cmpuint(field(&a, R_STORED), ==, 20 * PAGE);
+        g_assert_cmpuint(field(&b, R_STORED), ==, 10 * PAGE);
+        g_assert_cmpuint(field(&a, R_PHYSICAL), ==, 64 * MiB);
+        g_assert_cmpuint(field(&b, R_PHYSICAL), ==, 32 * MiB);
+    }
+    qtest_quit(qts);
+}
+
+static void test_sanitize(void)
+{
+    g_autoptr(GRand) rand = g_rand_new_with_seed(11);
+    uint8_t in[16] = { 0 };
+    Card card;
+
+    card_start(&card, MACHINE MEM0("256M", "physical-size=64M"));
+    write_random(&card, 0, 32, rand);
+    g_assert_cmpuint(mbox(&card, OP_SANITIZE, NULL, 0), ==, RC_BG_STARTED);
+    g_assert_cmpint(aliases(card.qts), ==, 0);
+    /* Writes have no effect, and commands on the media are refused */
+    write_random(&card, 0, 1, rand);
+    g_assert_cmpuint(release(&card, OP_TRIM, 0, PAGE), ==, RC_MEDIA_DISABLED);
+    while (aliases(card.qts) == 0) {
+        qtest_clock_step(card.qts, 1000 * 1000 * 1000);
+        g_usleep(1000);
+    }
+    check_zero(&card, 0, 32);
+    g_assert_cmpuint(report(&card, R_STORED), ==, 0);
+    stq_le_p(in + 8, LOGICAL);
+    g_assert_cmpuint(mbox(&card, OP_USAGE, in, 16), ==, RC_SUCCESS);
+    g_assert_cmpuint(ldq_le_p(card.out), ==, 0);
+    qtest_quit(card.qts);
+}
+
+/* Slot control: power controller and power indicator off */
+static void slot_off(Card *card)
+{
+    uint8_t rp = (card->bus - HB_BUS - 1) << 3;
+    uint8_t cap = find_cap(card->qts, HB_BUS, rp, 0x10);
+
+    qtest_outl(card->qts, 0xcf8, config_addr(HB_BUS, rp, cap + 0x18));
+    qtest_outw(card->qts, 0xcfc, 0x0700);
+}
+
+static void test_unplug(void)
+{
+    g_autoptr(GRand) rand = g_rand_new_with_seed(12);
+    Card card;
+    int i;
+
+    for (i = 0; i < 3; i++) {
+        card_start(&card, MACHINE MEM0("256M", "physical-size=64M"));
+        write_random(&card, 0, 32, rand);
+        if (i == 1) {
+            /* In the middle of a command that will never be answered */
+            set_fault(&card, "reports-stop", true);
+            mbox_begin(&card, OP_CAPACITY, NULL, 0);
+        } else if (i == 2) {
+            mbox_begin(&card, OP_CAPACITY, NULL, 0);
+        }
+        /* Press the attention button, and answer as the guest would */
+        qtest_qmp_assert_success(card.qts, "{'execute': 'device_del',"
+                                 " 'arguments': {'id': 'mem0'}}");
+        slot_off(&card);
+        qtest_qmp_eventwait(card.qts, "DEVICE_DELETED");
+        g_assert_cmpint(aliases(card.qts), ==, 0);
+        expect_error(card.qts, qtest_qmp(card.qts,
+            "{'execute': 'x-cxl-query-compression',"
+            " 'arguments': {'path': 'mem0'}}"), "no CXL type 3 device");
+        /* Nothing holds on to the memory */
+        qtest_qmp_assert_success(card.qts, "{'execute': 'object-del',"
+                                 " 'arguments': {'id': 'ram0'}}");
+        qtest_quit(card.qts);
+    }
+}
+
+static QDict *plug(QTestState *qts, const char *json)
+{
+    return qtest_qmp(qts, "{'execute': 'device_add', 'arguments': %p}",
+                     qobject_from_json(json, &error_abort));
+}
+
+static void test_properties(void)
+{
+    static const struct {
+        const char *props;
+        const char *error;
+    } bad[] = {
+        { "'compressed': true", "needs physical-size" },
+        { "'compressed': true, 'physical-size': 524288", "metadata" },
+        { "'compressed': true, 'physical-size': 268959745", "at most" },
+        { "'compressed': true, 'physical-size': 67108864,"
+          " 'algorithm': 'snappy'", "snappy" },
+        { "'compressed': true, 'physical-size': 67108864, 'unit': 48",
+          "power of two" },
+        { "'compressed': true, 'physical-size': 67108864, 'unit': 8192",
+          "power of two" },
+        { "'compressed': true, 'physical-size': 67108864, 'settle-ms': 0",
+          "settle-ms" },
+        { "'compressed': true, 'physical-size': 67108864,"
+          " 'low-watermark': 2097152, 'high-watermark': 1048576",
+          "low-watermark" },
+        { "'compressed': true, 'physical-size': 67108864,"
+          " 'high-watermark': 67108864", "high-watermark" },
+    };
+    QTestState *qts = qtest_init(MACHINE
+        "-object memory-backend-ram,id=ram0,size=256M ");
+    QDict *rsp;
+    unsigned i;
+
+    for (i = 0; i < ARRAY_SIZE(bad); i++) {
+        g_autofree char *json = g_strdup_printf(
+            "{'driver': 'cxl-type3', 'bus': 'rp0', 'id': 'mem0',"
+            " 'volatile-memdev': 'ram0', %s}", bad[i].props);
+        expect_error(qts, plug(qts, json), bad[i].error);
+    }
+    expect_error(qts, plug(qts, "{'driver': 'cxl-type3', 'bus': 'rp0',"
+        " 'compressed': true, 'physical-size': 67108864,"
+        " 'num-dc-regions': 1, 'volatile-dc-memdev': 'ram0'}"),
+        "needs volatile-memdev");
+
+    /* After all these the memory is still good for a device that is right */
+    rsp = plug(qts, "{'driver': 'cxl-type3', 'bus': 'rp0', 'id': 'mem0',"
+               " 'volatile-memdev': 'ram0', 'compressed': true,"
+               " 'physical-size': 67108864}");
+    g_assert(qdict_haskey(rsp, "return"));
+    qobject_unref(rsp);
+    qtest_quit(qts);
+}
+
+static void test_not_compressed(void)
+{
+    QTestState *qts = qtest_init(MACHINE
+        "-object memory-backend-ram,id=ram0,size=256M "
+        "-device cxl-type3,bus=rp0,volatile-memdev=ram0,id=mem0");
+    static const char *const commands[] = {
+        "{'execute': 'x-cxl-query-compression',"
+        " 'arguments': {'path': 'mem0'}}",
+        "{'execute': 'x-cxl-inject-watermark',"
+        " 'arguments': {'path': 'mem0', 'watermark': 'low'}}",
+        "{'execute': 'x-cxl-set-physical-size',"
+        " 'arguments': {'path': 'mem0', 'size': 1}}",
+        "{'execute': 'x-cxl-set-compression-fault',"
+        " 'arguments': {'path': 'mem0', 'fault': 'reports-stop',"
+        " 'enable': true}}",
+    };
+    Card card;
+    unsigned i;
+
+    card_init(&card, qts, 0);
+    card_map(&card);
+    /* It has the alias like any other device, and nothing else */
+    g_assert_cmpint(aliases(qts), ==, 1);
+    g_assert_cmpuint(mbox(&card, OP_CAPACITY, NULL, 0), ==, RC_UNSUPPORTED);
+    g_assert_cmpuint(mbox(&card, OP_MEDIA, NULL, 0), ==, RC_UNSUPPORTED);
+    g_assert_cmpuint(mbox(&card, OP_GET_SUPPORTED_LOGS, NULL, 0), ==, 0);
+    g_assert_cmpuint(lduw_le_p(card.out), ==, 1);
+    g_assert_cmpuint(card.out_len, ==, 28);
+    for (i = 0; i < ARRAY_SIZE(commands); i++) {
+        expect_error(qts, qtest_qmp(qts, "%p",
+                                    qobject_from_json(commands[i],
+                                                      &error_abort)),
+                     "does not compress");
+    }
+    expect_error(qts, qtest_qmp(qts, "{'execute': 'x-cxl-query-compression',"
+                                " 'arguments': {'path': 'rp0'}}"),
+                 "no CXL type 3 device");
+    qtest_quit(qts);
+}
+
+static void test_backend_policy(void)
+{
+    QTestState *qts = qtest_init("-machine none "
+                                 "-object memory-backend-ram,id=ram0,size=1M");
+    QDict *rsp;
+
+    expect_error(qts, qtest_qmp(qts, "{'execute': 'qom-set', 'arguments':"
+        " {'path': 'ram0', 'property': 'policy', 'value': 'bind'}}"),
+        "would not be applied");
+    rsp = qtest_qmp(qts, "{'execute': 'qom-get', 'arguments':"
+                    " {'path': 'ram0', 'property': 'policy'}}");
+    g_assert_cmpstr(qdict_get_str(rsp, "return"), ==, "default");
+    qobject_unref(rsp);
+#ifdef CONFIG_NUMA
+    expect_error(qts, qtest_qmp(qts, "{'execute': 'qom-set', 'arguments':"
+        " {'path': 'ram0', 'property': 'host-nodes', 'value': [0]}}"),
+        "would not be applied");
+#endif
+    qtest_quit(qts);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+
+    qtest_add_func("/cxl/direct-map/any-order", test_alias_any_order);
+    qtest_add_func("/cxl/direct-map/switch", test_alias_switch);
+#ifdef CONFIG_ZSTD
+    qtest_add_data_func("/cxl/compressed/exact-bytes/zstd", "zstd",
+                        test_exact_bytes);
+    qtest_add_func("/cxl/compressed/report-fields", test_report_fields);
+    qtest_add_func("/cxl/compressed/log", test_log);
+    qtest_add_func("/cxl/compressed/overrun", test_overrun);
+    qtest_add_func("/cxl/compressed/peak-exposure", test_peak_exposure);
+    qtest_add_func("/cxl/compressed/watermarks", test_watermarks);
+    qtest_add_func("/cxl/compressed/trim", test_trim);
+    qtest_add_func("/cxl/compressed/media-discovery", test_media_discovery);
+    qtest_add_func("/cxl/compressed/malformed", test_malformed);
+    qtest_add_func("/cxl/compressed/range-usage", test_range_usage);
+    qtest_add_func("/cxl/compressed/fault/reports", test_fault_reports);
+    qtest_add_func("/cxl/compressed/fault/trim", test_fault_trim);
+    qtest_add_func("/cxl/compressed/fault/watermarks", test_fault_watermarks);
+    qtest_add_func("/cxl/compressed/physical-size", test_physical_size);
+    qtest_add_func("/cxl/compressed/two-cards", test_two_cards);
+    qtest_add_func("/cxl/compressed/sanitize", test_sanitize);
+    qtest_add_func("/cxl/compressed/unplug", test_unplug);
+    qtest_add_func("/cxl/compressed/properties", test_properties);
+#endif
+#ifdef CONFIG_LZ4
+    qtest_add_data_func("/cxl/compressed/exact-bytes/lz4", "lz4",
+                        test_exact_bytes);
+#endif
+    qtest_add_func("/cxl/compressed/off", test_not_compressed);
+    qtest_add_func("/hostmem/policy-is-fixed", test_backend_policy);
+    return g_test_run();
+}

@@ -1,0 +1,411 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Works a compressed card from inside the emulated host: speed of its memory
+ * beside DRAM's, code executed from it, reports while it is written to. Reads
+ * the card's report the way any user space can (Get Log). It measures and
+ * says; what is good enough the test that calls it decides.
+ */
+#include <endian.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <linux/cxl_mem.h>
+#include <numaif.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#define PAGE	    4096u
+#define MIB	    (1024u * 1024u)
+#define ROUNDS	    9
+#define BENCH_BYTES (48u * MIB)
+#define REPORT_SIZE 256
+
+static const uint8_t log_uuid[16] = {
+	0xb3, 0x70, 0x2a, 0x51, 0x20, 0x82, 0x48, 0x05,
+	0xaa, 0x6a, 0xd2, 0xde, 0xe4, 0x0e, 0x78, 0x95,
+};
+
+static void cleanup_close(const int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+}
+
+static double now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+/* Anonymous memory, all of it on @node; for the life of the process. */
+static int map_on_node(int node, size_t bytes, int prot, uint8_t **ret_mem)
+{
+	unsigned long mask = 1ul << node;
+	uint8_t *mem;
+
+	mem = mmap(NULL, bytes, prot, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (mem == MAP_FAILED)
+		return -errno;
+	/* Small pages on both sides: the same page walks are compared. */
+	if (madvise(mem, bytes, MADV_NOHUGEPAGE) < 0 && errno != EINVAL)
+		return -errno;
+	if (mbind(mem, bytes, MPOL_BIND, &mask, sizeof(mask) * 8, MPOL_MF_STRICT) < 0)
+		return -errno;
+	*ret_mem = mem;
+	return 0;
+}
+
+static int node_of(void *mem, int *ret_node)
+{
+	if (move_pages(0, 1, &mem, NULL, ret_node, 0) < 0)
+		return -errno;
+	return *ret_node < 0 ? *ret_node : 0;
+}
+
+/* Returns 0 or -errno; a report the device refuses is -EIO. */
+static int read_report(const char *memdev, uint8_t *ret_report)
+{
+	__attribute__((cleanup(cleanup_close))) int fd = -1;
+	struct cxl_send_command cmd = { .id = CXL_MEM_COMMAND_ID_GET_LOG };
+	uint8_t in[24] = { 0 }, out[REPORT_SIZE];
+	uint32_t length = htole32(REPORT_SIZE);
+
+	fd = open(memdev, O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	memcpy(in, log_uuid, sizeof(log_uuid));
+	memcpy(in + 20, &length, sizeof(length));
+	cmd.in.size = sizeof(in);
+	cmd.in.payload = (uintptr_t)in;
+	cmd.out.size = sizeof(out);
+	cmd.out.payload = (uintptr_t)out;
+	if (ioctl(fd, CXL_MEM_SEND_COMMAND, &cmd) < 0)
+		return -errno;
+	if (cmd.retval || cmd.out.size != REPORT_SIZE)
+		return -EIO;
+	memcpy(ret_report, out, sizeof(out));
+	return 0;
+}
+
+static uint64_t report_field(const uint8_t *report, unsigned int offset)
+{
+	uint64_t value;
+
+	memcpy(&value, report + offset, sizeof(value));
+	return le64toh(value);
+}
+
+static double fill(uint8_t *mem, int round)
+{
+	double start = now();
+
+	memset(mem, round + 1, BENCH_BYTES);
+	return now() - start;
+}
+
+static double copy(uint8_t *mem, int round)
+{
+	double start = now();
+
+	(void)round;
+	memcpy(mem, mem + BENCH_BYTES / 2, BENCH_BYTES / 2);
+	return now() - start;
+}
+
+static double stride(uint8_t *mem, int round)
+{
+	double start = now();
+
+	(void)round;
+	for (size_t i = 0; i < BENCH_BYTES; i += 64)
+		(void)*(volatile uint64_t *)(mem + i);
+	return now() - start;
+}
+
+/* The best of some rounds, taken in turn: what disturbs one rarely disturbs all. */
+static int bandwidth(int node)
+{
+	static const struct {
+		const char *name;
+		double (*run)(uint8_t *mem, int round);
+		double bytes;
+	} tests[] = {
+		{ "fill", fill, BENCH_BYTES },
+		{ "copy", copy, BENCH_BYTES / 2.0 },
+		{ "stride", stride, BENCH_BYTES },
+	};
+	uint8_t *mem[2] = { NULL, NULL };
+	int rc;
+
+	for (int i = 0; i < 2; i++) {
+		rc = map_on_node(i ? node : 0, BENCH_BYTES, PROT_READ | PROT_WRITE, &mem[i]);
+		if (rc < 0) {
+			fprintf(stderr, "cardbench: memory on node %d: %s\n", i ? node : 0,
+				strerror(-rc));
+			return rc;
+		}
+		memset(mem[i], 1, BENCH_BYTES);
+	}
+	for (size_t t = 0; t < sizeof(tests) / sizeof(tests[0]); t++) {
+		double best[2] = { 1e9, 1e9 };
+
+		for (int round = 0; round < ROUNDS; round++)
+			for (int i = 0; i < 2; i++) {
+				double seconds = tests[t].run(mem[i], round);
+
+				if (seconds < best[i])
+					best[i] = seconds;
+			}
+		printf("%s dram=%.0f card=%.0f MB/s percent=%.0f\n", tests[t].name,
+		       tests[t].bytes / best[0] / 1e6, tests[t].bytes / best[1] / 1e6,
+		       100.0 * best[0] / best[1]);
+	}
+	return 0;
+}
+
+/* mov $0x2a, %eax; ret */
+static const uint8_t code[] = { 0xb8, 0x2a, 0x00, 0x00, 0x00, 0xc3 };
+
+static int execute(int node)
+{
+	uint8_t *mem = NULL;
+	int (*function)(void);
+	int rc, where = -1;
+	double start;
+
+	rc = map_on_node(node, PAGE, PROT_READ | PROT_WRITE | PROT_EXEC, &mem);
+	if (rc < 0)
+		return rc;
+	memcpy(mem, code, sizeof(code));
+	rc = node_of(mem, &where);
+	if (rc < 0)
+		return rc;
+	memcpy(&function, &mem, sizeof(function));
+	start = now();
+	for (int i = 0; i < 1000000; i++)
+		if (function() != 42)
+			return -EILSEQ;
+	printf("executed on node %d, %.3f us a call\n", where, (now() - start));
+	/* Written again, it is the new code that runs. */
+	mem[1] = 0x2b;
+	return function() == 43 ? 0 : -EILSEQ;
+}
+
+static atomic_bool storm_over;
+
+struct storm {
+	uint8_t *mem;
+	size_t bytes;
+	uint64_t seed;
+};
+
+static void *storm(void *opaque)
+{
+	struct storm *s = opaque;
+	uint64_t x = s->seed;
+
+	while (!atomic_load(&storm_over))
+		for (size_t i = 0; i < s->bytes; i += 64) {
+			x ^= x << 13;
+			x ^= x >> 7;
+			x ^= x << 17;
+			*(volatile uint64_t *)(s->mem + i) = x;
+		}
+	return NULL;
+}
+
+/* Two writers sweep over @mib MiB on the card; how long do reports take? */
+static int storm_reports(int node, const char *memdev, unsigned int mib, int reports)
+{
+	pthread_t thread[2];
+	struct storm s[2];
+	uint8_t *mem = NULL;
+	uint8_t report[REPORT_SIZE];
+	double longest = 0, sum = 0;
+	uint64_t worst_case = 0;
+	int rc;
+
+	rc = map_on_node(node, (size_t)mib * MIB, PROT_READ | PROT_WRITE, &mem);
+	if (rc < 0)
+		return rc;
+	for (int i = 0; i < 2; i++) {
+		s[i] = (struct storm){
+			.mem = mem + (size_t)i * mib / 2 * MIB,
+			.bytes = (size_t)mib / 2 * MIB,
+			.seed = (uint64_t)i + 1,
+		};
+		rc = -pthread_create(&thread[i], NULL, storm, &s[i]);
+		if (rc < 0)
+			return rc;
+	}
+	sleep(1);
+	for (int i = 0; i < reports && rc == 0; i++) {
+		double start = now(), seconds;
+
+		rc = read_report(memdev, report);
+		seconds = now() - start;
+		sum += seconds;
+		if (seconds > longest)
+			longest = seconds;
+		if (report_field(report, 0x38))
+			worst_case++;
+		usleep(50 * 1000);
+	}
+	atomic_store(&storm_over, true);
+	for (int i = 0; i < 2; i++)
+		pthread_join(thread[i], NULL);
+	if (rc == 0)
+		printf("reports=%d longest=%.0f mean=%.0f ms worst_case=%" PRIu64 "\n", reports,
+		       longest * 1000, sum / reports * 1000, worst_case);
+	return rc;
+}
+
+struct reporter {
+	const char *memdev;
+	int reports;
+	double longest;
+	int rc;
+};
+
+static void *reporter(void *opaque)
+{
+	struct reporter *r = opaque;
+	uint8_t report[REPORT_SIZE];
+
+	for (int i = 0; i < r->reports && r->rc == 0; i++) {
+		double start = now();
+
+		r->rc = read_report(r->memdev, report);
+		if (now() - start > r->longest)
+			r->longest = now() - start;
+	}
+	return NULL;
+}
+
+/* Two cards asked at once, from two processors. */
+static int both_report(const char *memdev_a, const char *memdev_b, int reports)
+{
+	struct reporter r[2] = {
+		{ .memdev = memdev_a, .reports = reports },
+		{ .memdev = memdev_b, .reports = reports },
+	};
+	pthread_t thread[2];
+	int rc;
+
+	for (int i = 0; i < 2; i++) {
+		rc = -pthread_create(&thread[i], NULL, reporter, &r[i]);
+		if (rc < 0)
+			return rc;
+	}
+	for (int i = 0; i < 2; i++)
+		pthread_join(thread[i], NULL);
+	printf("longest=%.0f ms\n", 1000 * (r[0].longest > r[1].longest ? r[0].longest
+								       : r[1].longest));
+	return r[0].rc ? r[0].rc : r[1].rc;
+}
+
+static int show_report(const char *memdev)
+{
+	uint8_t report[REPORT_SIZE];
+	int rc;
+
+	rc = read_report(memdev, report);
+	if (rc < 0)
+		return rc;
+	printf("generation=%" PRIu64 " logical=%" PRIu64 " usable=%" PRIu64 " stored=%" PRIu64
+	       " peak=%" PRIu64 " excess=%" PRIu64 " lost=%" PRIu64 "\n",
+	       report_field(report, 0x08), report_field(report, 0x10), report_field(report, 0x28),
+	       report_field(report, 0x30), report_field(report, 0x58), report_field(report, 0x88),
+	       report_field(report, 0x60));
+	return 0;
+}
+
+/*
+ * @mib MiB on the card, one page in @ratio parts random and the rest a
+ * constant, written slowly enough for the card to keep up, then read back.
+ */
+static int fill_card(int node, const char *memdev, unsigned int mib, unsigned int ratio)
+{
+	uint8_t *mem = NULL;
+	uint8_t report[REPORT_SIZE];
+	uint64_t x = 88172645463325252u, wrong = 0;
+	int rc;
+
+	rc = map_on_node(node, (size_t)mib * MIB, PROT_READ | PROT_WRITE, &mem);
+	if (rc < 0)
+		return rc;
+	for (size_t page = 0; page < (size_t)mib * MIB / PAGE; page++) {
+		uint64_t *words = (uint64_t *)(void *)(mem + page * PAGE);
+
+		for (unsigned int i = 0; i < PAGE / 8; i++) {
+			x ^= x << 13;
+			x ^= x >> 7;
+			x ^= x << 17;
+			words[i] = i < PAGE / 8 / ratio ? x : 0x0101010101010101u;
+		}
+		if (page % 4096 == 4095) {
+			rc = read_report(memdev, report);
+			if (rc < 0)
+				return rc;
+		}
+	}
+	rc = show_report(memdev);
+	x = 88172645463325252u;
+	for (size_t page = 0; page < (size_t)mib * MIB / PAGE; page++) {
+		const uint64_t *words = (const uint64_t *)(const void *)(mem + page * PAGE);
+		bool damaged = false;
+
+		for (unsigned int i = 0; i < PAGE / 8; i++) {
+			x ^= x << 13;
+			x ^= x >> 7;
+			x ^= x << 17;
+			damaged |= words[i] != (i < PAGE / 8 / ratio ? x : 0x0101010101010101u);
+		}
+		wrong += damaged;
+	}
+	printf("damaged=%" PRIu64 "\n", wrong);
+	return rc;
+}
+
+static int usage(void)
+{
+	fprintf(stderr, "usage: cardbench bandwidth NODE | execute NODE | report MEMDEV |\n"
+			"       storm NODE MEMDEV MIB REPORTS | both MEMDEV MEMDEV REPORTS |\n"
+			"       fill NODE MEMDEV MIB RATIO\n");
+	return 2;
+}
+
+int main(int argc, char **argv)
+{
+	int rc;
+
+	if (argc == 3 && strcmp(argv[1], "bandwidth") == 0)
+		rc = bandwidth(atoi(argv[2]));
+	else if (argc == 3 && strcmp(argv[1], "execute") == 0)
+		rc = execute(atoi(argv[2]));
+	else if (argc == 3 && strcmp(argv[1], "report") == 0)
+		rc = show_report(argv[2]);
+	else if (argc == 6 && strcmp(argv[1], "storm") == 0)
+		rc = storm_reports(atoi(argv[2]), argv[3], (unsigned int)atoi(argv[4]),
+				   atoi(argv[5]));
+	else if (argc == 5 && strcmp(argv[1], "both") == 0)
+		rc = both_report(argv[2], argv[3], atoi(argv[4]));
+	else if (argc == 6 && strcmp(argv[1], "fill") == 0 && atoi(argv[5]) > 0)
+		rc = fill_card(atoi(argv[2]), argv[3], (unsigned int)atoi(argv[4]),
+			       (unsigned int)atoi(argv[5]));
+	else
+		return usage();
+	if (rc < 0)
+		fprintf(stderr, "cardbench: %s: %s\n", argv[1], strerror(-rc));
+	return rc < 0 ? 1 : 0;
+}
