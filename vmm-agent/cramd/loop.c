@@ -19,18 +19,29 @@ int loop_init(struct loop *loop)
 	return 0;
 }
 
-static void bury(struct loop *loop)
+static void free_all(struct loop_source **list)
 {
-	for (size_t i = 0; i < loop->n_dead; i++)
-		free(loop->dead[i]);
-	loop->cap_dead -= loop->n_dead;
-	loop->n_dead = 0;
+	while (*list) {
+		struct loop_source *source = *list;
+
+		*list = source->next;
+		free(source);
+	}
+}
+
+static void push(struct loop_source **list, struct loop_source *source)
+{
+	source->next = *list;
+	source->prev = list;
+	if (source->next)
+		source->next->prev = &source->next;
+	*list = source;
 }
 
 void loop_fini(struct loop *loop)
 {
-	bury(loop);
-	free(loop->dead);
+	free_all(&loop->removed);
+	free_all(&loop->sources);
 	if (loop->epoll >= 0)
 		close(loop->epoll);
 	loop->epoll = -1;
@@ -39,25 +50,17 @@ void loop_fini(struct loop *loop)
 int loop_add(struct loop *loop, int fd, uint32_t events, loop_handler *handler, void *userdata,
 	     struct loop_source **ret_source)
 {
-	struct loop_source *source;
-	struct epoll_event event = { .events = events };
-	/* Room for the funeral is made at birth, so that removing cannot fail. */
-	size_t want = loop->cap_dead + 1;
-	struct loop_source **dead = reallocarray(loop->dead, want, sizeof(struct loop_source *));
+	struct loop_source *source = malloc(sizeof(*source));
+	struct epoll_event event = { .events = events, .data.ptr = source };
 
-	if (!dead)
-		return -ENOMEM;
-	loop->dead = dead;
-	source = malloc(sizeof(*source));
 	if (!source)
 		return -ENOMEM;
 	*source = (struct loop_source){ .fd = fd, .handler = handler, .userdata = userdata };
-	event.data.ptr = source;
 	if (epoll_ctl(loop->epoll, EPOLL_CTL_ADD, fd, &event) < 0) {
 		free(source);
 		return -errno;
 	}
-	loop->cap_dead = want;
+	push(&loop->sources, source);
 	*ret_source = source;
 	return 0;
 }
@@ -75,7 +78,10 @@ void loop_remove(struct loop *loop, struct loop_source *source)
 		return;
 	epoll_ctl(loop->epoll, EPOLL_CTL_DEL, source->fd, NULL);
 	source->handler = NULL;
-	loop->dead[loop->n_dead++] = source;
+	*source->prev = source->next;
+	if (source->next)
+		source->next->prev = source->prev;
+	push(&loop->removed, source);
 }
 
 int loop_timer_set(int fd, uint32_t ms)
@@ -122,7 +128,7 @@ int loop_run(struct loop *loop)
 			if (r < 0)
 				return r;
 		}
-		bury(loop);
+		free_all(&loop->removed);
 	}
 	return 0;
 }

@@ -18,20 +18,19 @@ struct loop_source {
 	int fd;
 	loop_handler *handler;
 	void *userdata;
+	struct loop_source *next, **prev; /* of the living, or of those to be freed */
 };
 
 struct loop {
 	int epoll;
 	bool stop;
-	/*
-	 * Sources removed while a batch of events is handled, freed after it. Capacity counts the
-	 * living and the dead.
-	 */
-	struct loop_source **dead;
-	size_t n_dead, cap_dead;
+	struct loop_source *sources;
+	/* Removed while a batch of events is handled, which may still name them; freed after it. */
+	struct loop_source *removed;
 };
 
 int loop_init(struct loop *loop);
+/* Forgets what is still watched; the descriptors stay their owners'. */
 void loop_fini(struct loop *loop);
 
 /* Watches @fd, which stays the caller's. *ret_source is needed to change or end that. */

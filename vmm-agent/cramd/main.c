@@ -326,6 +326,7 @@ int main(int argc, char **argv)
 	clock_gettime(CLOCK_REALTIME, &now);
 	d->started_wall_s = (uint64_t)now.tv_sec;
 	d->log_limit = (struct cram_ratelimit){ .interval_ms = 60000, .burst = 100 };
+	d->loop.epoll = -1;
 	r = loop_init(&d->loop);
 	if (r == 0)
 		r = run(d, &o);

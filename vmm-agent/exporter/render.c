@@ -12,26 +12,42 @@
 
 #include "util/cleanup.h"
 
+static bool make_room(struct render *r, size_t n)
+{
+	size_t cap = r->cap ? r->cap : 65536;
+	char *p;
+
+	if (r->failed < 0)
+		return false;
+	if (r->n + n <= r->cap)
+		return true;
+	while (cap < r->n + n)
+		cap *= 2;
+	p = realloc(r->text, cap);
+	if (!p) {
+		r->failed = -ENOMEM;
+		return false;
+	}
+	r->text = p;
+	r->cap = cap;
+	return true;
+}
+
 static void put(struct render *r, const char *text, size_t n)
 {
-	if (r->failed < 0)
+	if (!make_room(r, n))
 		return;
-	if (r->n + n > r->cap) {
-		size_t cap = r->cap ? r->cap : 65536;
-		char *p;
-
-		while (cap < r->n + n)
-			cap *= 2;
-		p = realloc(r->text, cap);
-		if (!p) {
-			r->failed = -ENOMEM;
-			return;
-		}
-		r->text = p;
-		r->cap = cap;
-	}
 	memcpy(r->text + r->n, text, n);
 	r->n += n;
+}
+
+/* Once more what stands from @from to @to in the text. */
+static void put_copy(struct render *r, size_t from, size_t to)
+{
+	if (!make_room(r, to - from))
+		return;
+	memcpy(r->text + r->n, r->text + from, to - from);
+	r->n += to - from;
 }
 
 static void puts_text(struct render *r, const char *text)
@@ -210,26 +226,42 @@ static void render_nodes(struct render *r)
 	}
 }
 
-static void render_vms(struct render *r)
+/*
+ * The labels of a VM are the same in every series, and most of a scrape's bytes: they are escaped
+ * once, in the info series, and copied from there. The text may move as it grows, so offsets.
+ */
+static void render_vm_info(struct render *r)
 {
-	if (r->vms.n == 0)
-		return;
 	head(r, "cram_vm_info", "gauge", "A VM, in labels.");
 	for (size_t v = 0; v < r->vms.n; v++) {
 		puts_text(r, "cram_vm_info");
+		r->labels[2 * v] = r->n;
 		put_vm_labels(r, &r->vms.v[v]);
+		r->labels[2 * v + 1] = r->n;
 		put_info_labels(r, cram_vm_fields, cram_n_vm_fields, &r->vms.v[v], false);
 		puts_text(r, "} 1\n");
 	}
+}
+
+static void render_vms(struct render *r)
+{
+	if (r->vms.n == 0 || r->failed < 0)
+		return;
+	r->failed = cram_array_reserve((void **)&r->labels, &r->labels_cap, 2 * r->vms.n,
+				       sizeof(*r->labels));
+	if (r->failed < 0)
+		return;
+	render_vm_info(r);
 	for (size_t i = 0; i < cram_n_vm_fields; i++) {
 		const struct cram_field *f = &cram_vm_fields[i];
+		size_t name = f->metric ? strlen(f->metric) : 0;
 
 		if (!is_value(f))
 			continue;
 		head(r, f->metric, type_of(f), f->help);
 		for (size_t v = 0; v < r->vms.n; v++) {
-			puts_text(r, f->metric);
-			put_vm_labels(r, &r->vms.v[v]);
+			put(r, f->metric, name);
+			put_copy(r, r->labels[2 * v], r->labels[2 * v + 1]);
 			put(r, "} ", 2);
 			put_value(r, f, &r->vms.v[v]);
 			put(r, "\n", 1);
@@ -336,6 +368,7 @@ int render_metrics(struct render *r, struct json_object *reply)
 void render_free(struct render *r)
 {
 	free(r->text);
+	free(r->labels);
 	array_free(&r->vms);
 	array_free(&r->nodes);
 	*r = (struct render){ 0 };

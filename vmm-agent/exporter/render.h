@@ -15,6 +15,8 @@
 struct render {
 	char *text;
 	size_t n, cap;
+	size_t *labels; /* where those of each VM begin and end in the text */
+	size_t labels_cap;
 	CRAM_ARRAY(struct cram_vm_report) vms;
 	CRAM_ARRAY(struct cram_node_report) nodes;
 	int failed; /* -ENOMEM */

@@ -38,11 +38,12 @@ int cram_frames_add(struct cram_frames *f, const char *data, size_t n)
 
 int cram_frames_next(struct cram_frames *f, const char **ret_msg, size_t *ret_size)
 {
-	char *msg = f->buf + f->start, *end;
+	char *msg, *end;
 	size_t size;
 
 	if (f->used == 0)
 		return 0;
+	msg = f->buf + f->start;
 	end = memchr(msg + f->scanned, '\0', f->used - f->scanned);
 	if (!end) {
 		f->scanned = f->used;

@@ -251,6 +251,8 @@ static void announce(struct daemon *d, struct vm *vm)
 	}
 	if (vm->action.state != vm->reported_state) {
 		vm->reported_state = vm->action.state;
+		cram_log_debug(&d->host.log, "vm \"%s\": %s, %" PRIu64 " MiB on the tier", vm->name,
+			       cram_vm_state_name(vm->action.state), vm->input.tier_bytes / MiB);
 		daemon_event(d, "state", vm, vm->input.tier_bytes, "%s",
 			     cram_vm_state_name(vm->action.state));
 	}

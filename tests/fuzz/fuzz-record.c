@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * A recorded snapshot from a stranger's bug report: parsed, decided on, advanced; the limits hold
+ * whatever it says.
+ */
+#include <assert.h>
+#include <stdlib.h>
+
+#include "policy/record.h"
+#include "settings/settings.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct cram_policy_workspace *ws = NULL;
+	struct cram_decision d = { 0 };
+	struct cram_error err = { 0 };
+	struct cram_record rec;
+	struct cram_conf conf;
+
+	cram_conf_init(&conf);
+	if (cram_record_parse("r", (const char *)data, size, &conf.host.policy, &rec, &err) < 0)
+		return 0;
+	d.actions = calloc(rec.snap.n_vms + 1, sizeof(*d.actions));
+	if (d.actions && cram_policy_workspace_reserve(&ws, rec.snap.n_vms) == 0) {
+		for (int round = 0; round < 3; round++) {
+			if (cram_policy_decide(&rec.params, &rec.snap, ws, &d) < 0)
+				break;
+			for (size_t i = 0; i < rec.snap.n_vms; i++) {
+				const struct cram_vm_input *vm = &rec.vms[i];
+				const struct cram_vm_action *a = &d.actions[i];
+
+				assert(a->promote_bytes <= vm->tier_bytes);
+				if (a->demote_bytes == 0)
+					continue;
+				assert(a->demote_bytes <= vm->dram);
+				assert(vm->hard_limit == CRAM_UNLIMITED ||
+				       vm->tier_bytes + a->demote_bytes <= vm->hard_limit);
+			}
+			cram_record_advance(&rec, &d, 2000);
+		}
+	}
+	cram_policy_workspace_free(ws);
+	free(d.actions);
+	cram_record_free(&rec);
+	return 0;
+}
