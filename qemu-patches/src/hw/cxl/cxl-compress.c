@@ -1,4 +1,6 @@
 /*
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
  * A CXL type 3 device that compresses: what it stores and whether it fits
  *
  * The data stay where they are, uncompressed, in the backend. A thread finds
@@ -13,8 +15,6 @@
  * waits for the BQL, so devices cannot block each other.
  *
  * Copyright (c) 2026 The cram authors
- *
- * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
 #include "qemu/osdep.h"
