@@ -7,19 +7,21 @@
  */
 #include <stdlib.h>
 
+/* First, as everywhere in QEMU: the others count on its types. */
 #include "qemu/osdep.h"
-#include "qemu/bswap.h"
+
 #include "hw/cxl/cxl_compress_payload.h"
+#include "qemu/bswap.h"
 
-#define CAPACITY (UINT64_C(1) << 28)
+#define CAPACITY  (UINT64_C(1) << 28)
 #define MAX_TOTAL (UINT64_C(1) << 27)
-#define USABLE (UINT64_C(1) << 26)
-#define CANARY 0xa5
+#define USABLE	  (UINT64_C(1) << 26)
+#define CANARY	  0xa5
 
-#define CHECK(condition)         \
-	do {                     \
+#define CHECK(condition)          \
+	do {                      \
 		if (!(condition)) \
-			abort(); \
+			abort();  \
 	} while (0)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

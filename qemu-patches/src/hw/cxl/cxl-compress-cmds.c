@@ -1,12 +1,12 @@
 /*
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
  * A CXL type 3 device that compresses: its mailbox commands
  *
  * Commands that need the account to be exact, or memory released, become
  * requests to the card's thread; the doorbell stays set until it is done.
  *
  * Copyright (c) 2026 The cram authors
- *
- * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
 #include "qemu/osdep.h"

@@ -1,9 +1,9 @@
 /*
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
  * A CXL type 3 device that compresses: what its files share
  *
  * Copyright (c) 2026 The cram authors
- *
- * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
 #ifndef CXL_COMPRESS_INTERNAL_H

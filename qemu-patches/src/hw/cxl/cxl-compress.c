@@ -1,4 +1,6 @@
 /*
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
  * A CXL type 3 device that compresses: what it stores and whether it fits
  *
  * The data stay where they are, uncompressed, in the backend. A thread finds
@@ -13,8 +15,6 @@
  * waits for the BQL, so devices cannot block each other.
  *
  * Copyright (c) 2026 The cram authors
- *
- * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
 #include "qemu/osdep.h"
@@ -62,6 +62,9 @@
 
 /* How often the thread looks up from a batch */
 #define PAGES_PER_LOOK 16
+
+/* How much less often it looks while there is much space */
+#define RELAXED_LOOKS 4
 
 /* Pages released per hold of the BQL */
 #define PAGES_PER_HOLD 16384
@@ -513,13 +516,38 @@ static void serve_requests(CXLCompress *c)
     }
 }
 
+/*
+ * How long, in ms, until the next look if nobody asks for one. Each look costs
+ * the guest a slow store per page it goes on writing to, so as long as the
+ * card is less than half full there is no hurry.
+ */
+static int next_look(CXLCompress *c)
+{
+    uint64_t usable = cxl_compress_usable(c);
+    uint64_t exposure = c->stored + PAGE * c->nr_dirty;
+    int64_t now = qemu_clock_get_ns(QEMU_CLOCK_REALTIME);
+    int64_t wait = c->settle_ms;
+    CXLCompressRequest *req;
+
+    if (exposure < usable / 2 && usable - exposure > c->watermarks.high) {
+        wait *= RELAXED_LOOKS;
+    }
+    QTAILQ_FOREACH(req, &c->requests, next) {
+        if (!req->held) {
+            wait = MIN(wait, MAX(req->not_before - now, 0) / SCALE_MS + 1);
+        }
+    }
+    return wait;
+}
+
 static void *compress_thread(void *opaque)
 {
     CXLCompress *c = opaque;
+    int wait = c->settle_ms;
 
     rcu_register_thread();
     while (!qatomic_read(&c->stop)) {
-        qemu_sem_timedwait(&c->wake, c->settle_ms);
+        qemu_sem_timedwait(&c->wake, wait);
         qatomic_set(&c->attention, false);
         serve_requests(c);
         settle(c, 0);
@@ -530,6 +558,7 @@ static void *compress_thread(void *opaque)
             cxl_compress_watermark_raise(c, CXL_COMPRESSION_WATERMARK_LOW);
             cxl_compress_watermark_raise(c, CXL_COMPRESSION_WATERMARK_HIGH);
         }
+        wait = next_look(c);
         bql_unlock();
     }
 

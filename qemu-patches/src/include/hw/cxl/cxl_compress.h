@@ -1,11 +1,11 @@
 /*
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
  * A CXL type 3 device that compresses: the part the device model sees. The
  * accounting is in cxl-compress.c, the mailbox commands in
  * cxl-compress-cmds.c, the monitor commands in cxl-compress-qmp.c.
  *
  * Copyright (c) 2026 The cram authors
- *
- * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
 #ifndef CXL_COMPRESS_H

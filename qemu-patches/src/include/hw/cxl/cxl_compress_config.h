@@ -1,10 +1,10 @@
 /*
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
  * A CXL type 3 device that compresses: its properties, as they are embedded
  * in the device
  *
  * Copyright (c) 2026 The cram authors
- *
- * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
 #ifndef CXL_COMPRESS_CONFIG_H

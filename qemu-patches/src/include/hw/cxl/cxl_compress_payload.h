@@ -1,4 +1,6 @@
 /*
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
  * Payloads of the compressed card's mailbox commands: what the bytes mean
  * and which of them are acceptable. Pure functions of the bytes: no device,
  * no state, so that they can be fuzzed on their own.
@@ -6,8 +8,6 @@
  * All lengths and addresses are in bytes, all wire integers little endian.
  *
  * Copyright (c) 2026 The cram authors
- *
- * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
 #ifndef CXL_COMPRESS_PAYLOAD_H

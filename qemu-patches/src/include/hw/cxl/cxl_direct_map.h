@@ -1,11 +1,11 @@
 /*
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
  * CXL direct mappings: RAM of a type 3 device visible in a fixed memory
  * window as RAM, so that accesses need no emulation. Which part may be seen
  * so is derived from the HDM decoders; this is not a place for decode rules.
  *
  * Copyright (c) 2026 The cram authors
- *
- * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
 #ifndef CXL_DIRECT_MAP_H

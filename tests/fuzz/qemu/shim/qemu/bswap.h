@@ -26,9 +26,9 @@ static inline void fuzz_store(void *p, uint64_t value, unsigned int bytes)
 		b[i] = (uint8_t)(value >> (8 * i));
 }
 
-#define lduw_le_p(p) ((uint16_t)fuzz_load(p, 2))
-#define ldl_le_p(p) ((uint32_t)fuzz_load(p, 4))
-#define ldq_le_p(p) fuzz_load(p, 8)
+#define lduw_le_p(p)   ((uint16_t)fuzz_load(p, 2))
+#define ldl_le_p(p)    ((uint32_t)fuzz_load(p, 4))
+#define ldq_le_p(p)    fuzz_load(p, 8)
 #define stw_le_p(p, v) fuzz_store(p, v, 2)
 #define stl_le_p(p, v) fuzz_store(p, v, 4)
 #define stq_le_p(p, v) fuzz_store(p, v, 8)
