@@ -1,0 +1,502 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Test driver for private memory nodes.
+ *
+ * Makes the in-kernel interface callable from a test program through
+ * /dev/node_private_test: turning a range of hot-pluggable memory into a
+ * private node and back, opening the node to mm services, and allocating in
+ * every way the kernel can. Decides nothing; see test_node_private_uapi.h.
+ */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/gfp.h>
+#include <linux/memory_hotplug.h>
+#include <linux/miscdevice.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/node_private.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+#include <linux/vmalloc.h>
+
+#include "test_node_private_uapi.h"
+
+#define RESOURCE_NAME	"System RAM (node_private_test)"
+#define MAX_BLOCKS	1048576		/* per NPT_ALLOC */
+#define MAX_KEPT	4096
+
+/* One page block, or one kernel object, held for a test. */
+struct block {
+	struct list_head list;
+	void *object;
+	unsigned int how;
+	unsigned int order;
+};
+
+/* What is open to a test: one per open file. */
+struct session {
+	struct mutex lock;		/* blocks */
+	struct list_head blocks;
+};
+
+struct test_node {
+	struct node_private np[NPT_OWNERS];
+	struct node_private_ops ops;
+	bool ops_set;
+
+	atomic64_t nr_free, nr_split, nr_migrate_to, nr_migrate, nr_failure;
+	atomic64_t accept;
+
+	spinlock_t kept_lock;	/* kept, nr_kept, keep */
+	struct list_head kept;
+	unsigned int nr_kept;
+	unsigned int keep;
+};
+
+static DEFINE_MUTEX(test_lock);		/* everything but NPT_ALLOC and NPT_FREE */
+static struct test_node *nodes[MAX_NUMNODES];
+
+/*
+ * Callbacks
+ */
+
+static bool test_free_folio(struct page *page, unsigned int order)
+{
+	struct test_node *tn = READ_ONCE(nodes[page_to_nid(page)]);
+	unsigned long flags;
+	bool kept = false;
+
+	atomic64_inc(&tn->nr_free);
+	spin_lock_irqsave(&tn->kept_lock, flags);
+	if (tn->keep) {
+		tn->keep--;
+		tn->nr_kept++;
+		/* Lets the range go offline although these are not free. */
+		for (int i = 0; i < 1 << order; i++)
+			__SetPageOffline(page + i);
+		page->private = order;
+		list_add(&page->lru, &tn->kept);
+		kept = true;
+	}
+	spin_unlock_irqrestore(&tn->kept_lock, flags);
+	return kept;
+}
+
+static void test_folio_split(struct folio *folio, struct folio *new_folio)
+{
+	atomic64_inc(&nodes[folio_nid(folio)]->nr_split);
+}
+
+static void test_folio_migrate(struct folio *src, struct folio *dst)
+{
+	if (nodes[folio_nid(src)])
+		atomic64_inc(&nodes[folio_nid(src)]->nr_migrate);
+	if (nodes[folio_nid(dst)] && folio_nid(dst) != folio_nid(src))
+		atomic64_inc(&nodes[folio_nid(dst)]->nr_migrate);
+}
+
+static void test_memory_failure(struct folio *folio, unsigned long pfn,
+				int mf_flags)
+{
+	atomic64_inc(&nodes[folio_nid(folio)]->nr_failure);
+}
+
+static int test_migrate_to(struct list_head *folios, int nid,
+			   enum migrate_mode mode, enum migrate_reason reason,
+			   unsigned int *ret_succeeded)
+{
+	struct test_node *tn = nodes[nid];
+	struct folio *folio, *next;
+	LIST_HEAD(refused);
+	int nr_refused = 0;
+	int rc = 0;
+
+	atomic64_inc(&tn->nr_migrate_to);
+	list_for_each_entry_safe(folio, next, folios, lru) {
+		if (atomic64_read(&tn->accept) < 0 ||
+		    atomic64_dec_if_positive(&tn->accept) >= 0)
+			continue;
+		list_move_tail(&folio->lru, &refused);
+		nr_refused++;
+	}
+	if (!list_empty(folios))
+		rc = node_private_migrate_folios(folios, nid, mode, reason,
+						 ret_succeeded);
+	list_splice_tail(&refused, folios);
+	return rc < 0 ? rc : rc + nr_refused;
+}
+
+/*
+ * Nodes
+ */
+
+static struct test_node *get_node(int nid)
+{
+	struct test_node *tn;
+
+	if (nid < 0 || nid >= MAX_NUMNODES || !node_possible(nid))
+		return ERR_PTR(-EINVAL);
+	if (nodes[nid])
+		return nodes[nid];
+
+	tn = kzalloc(sizeof(*tn), GFP_KERNEL);
+	if (!tn)
+		return ERR_PTR(-ENOMEM);
+	for (int i = 0; i < NPT_OWNERS; i++)
+		tn->np[i].owner = tn;
+	spin_lock_init(&tn->kept_lock);
+	INIT_LIST_HEAD(&tn->kept);
+	nodes[nid] = tn;
+	return tn;
+}
+
+static void put_kept(struct test_node *tn)
+{
+	struct page *page, *next;
+	LIST_HEAD(pages);
+
+	spin_lock_irq(&tn->kept_lock);
+	list_splice_init(&tn->kept, &pages);
+	tn->nr_kept = 0;
+	tn->keep = 0;
+	spin_unlock_irq(&tn->kept_lock);
+
+	list_for_each_entry_safe(page, next, &pages, lru) {
+		unsigned int order = page->private;
+
+		list_del(&page->lru);
+		page->private = 0;
+		for (int i = 0; i < 1 << order; i++)
+			__ClearPageOffline(page + i);
+		node_private_put_pages(page, order);
+	}
+}
+
+static long do_range(unsigned int cmd, const struct npt_range *r)
+{
+	struct test_node *tn = get_node(r->nid);
+	struct node_private *np;
+	long rc;
+
+	if (IS_ERR(tn))
+		return PTR_ERR(tn);
+	if (r->owner >= NPT_OWNERS)
+		return -EINVAL;
+	np = &tn->np[r->owner];
+
+	switch (cmd) {
+	case NPT_TAKE:
+		return offline_and_remove_memory(r->start, r->size);
+	case NPT_RESTORE:
+		return add_memory(r->nid, r->start, r->size, MHP_NONE);
+	case NPT_ADD:
+		return add_private_memory_driver_managed(r->nid, r->start,
+				r->size, RESOURCE_NAME, MHP_NONE,
+				r->online ? MMOP_ONLINE_MOVABLE : MMOP_OFFLINE, np);
+	case NPT_REMOVE:
+		for (int i = 0; i < NPT_OWNERS; i++)
+			tn->np[i].offline_timeout_ms = r->timeout_ms;
+		rc = offline_and_remove_private_memory(r->nid, r->start, r->size);
+		if (!node_is_private(r->nid))
+			tn->ops_set = false;
+		return rc;
+	case NPT_REGISTER:
+		return node_private_register(r->nid, np);
+	case NPT_UNREGISTER:
+		rc = node_private_unregister(r->nid);
+		if (!rc)
+			tn->ops_set = false;
+		return rc;
+	case NPT_PUT_KEPT:
+		put_kept(tn);
+		return 0;
+	}
+	return -ENOTTY;
+}
+
+static long do_ops(unsigned int cmd, const struct npt_ops *o)
+{
+	struct test_node *tn = get_node(o->nid);
+	long rc;
+
+	if (IS_ERR(tn))
+		return PTR_ERR(tn);
+	if (o->keep > MAX_KEPT)
+		return -EINVAL;
+
+	if (cmd == NPT_CLEAR_OPS) {
+		rc = node_private_clear_ops(o->nid, &tn->ops);
+		/* Gone already if the node was unregistered under them. */
+		if (!rc || rc == -ENODEV)
+			tn->ops_set = false;
+		return rc;
+	}
+
+	if (tn->ops_set) {
+		/* What node_private_set_ops() makes of it: another set. */
+		struct node_private_ops other = tn->ops;
+
+		rc = node_private_set_ops(o->nid, &other);
+		return rc ?: node_private_clear_ops(o->nid, &other);
+	}
+	tn->ops = (struct node_private_ops) {
+		.free_folio = test_free_folio,
+		.folio_split = test_folio_split,
+		.migrate_to = o->no_callbacks ? NULL : test_migrate_to,
+		.folio_migrate = o->no_callbacks ? NULL : test_folio_migrate,
+		.memory_failure = test_memory_failure,
+		.flags = o->flags,
+	};
+	atomic64_set(&tn->accept, o->accept);
+	spin_lock_irq(&tn->kept_lock);
+	tn->keep = o->keep;
+	spin_unlock_irq(&tn->kept_lock);
+
+	rc = node_private_set_ops(o->nid, &tn->ops);
+	tn->ops_set = !rc;
+	return rc;
+}
+
+static long do_stats(struct npt_stats *s)
+{
+	struct test_node *tn = get_node(s->nid);
+
+	if (IS_ERR(tn))
+		return PTR_ERR(tn);
+	s->kept = tn->nr_kept;
+	s->free_folio = atomic64_read(&tn->nr_free);
+	s->folio_split = atomic64_read(&tn->nr_split);
+	s->migrate_to = atomic64_read(&tn->nr_migrate_to);
+	s->folio_migrate = atomic64_read(&tn->nr_migrate);
+	s->memory_failure = atomic64_read(&tn->nr_failure);
+	return 0;
+}
+
+/*
+ * Allocation
+ */
+
+static gfp_t gfp_for(unsigned int how)
+{
+	const gfp_t quiet = __GFP_NOWARN | __GFP_NORETRY;
+
+	switch (how) {
+	case NPT_PRIVATE:
+	case NPT_BULK_PRIVATE:
+		return __GFP_PRIVATE;
+	case NPT_PRIVATE_KERNEL:
+		return GFP_KERNEL | __GFP_PRIVATE;
+	case NPT_THISNODE:
+	case NPT_KMALLOC_THISNODE:
+		return GFP_KERNEL | __GFP_THISNODE | quiet;
+	case NPT_MOVABLE:
+		return GFP_HIGHUSER_MOVABLE | __GFP_THISNODE | quiet;
+	case NPT_ATOMIC:
+		return GFP_ATOMIC | __GFP_THISNODE | quiet;
+	default:
+		return GFP_KERNEL | quiet;
+	}
+}
+
+/* One block, and the page to judge it by. */
+static void *alloc_one(const struct npt_alloc *a, struct page **ret_page)
+{
+	gfp_t gfp = gfp_for(a->how);
+	struct page *pages[2] = {};
+	void *object;
+
+	switch (a->how) {
+	case NPT_BULK:
+	case NPT_BULK_PRIVATE:
+		/* Two at a time: for one it does not use its fast path. */
+		alloc_pages_bulk_array_node(gfp, a->nid, 2, pages);
+		if (pages[1])
+			__free_page(pages[1]);
+		*ret_page = pages[0];
+		return pages[0];
+	case NPT_KMALLOC:
+	case NPT_KMALLOC_THISNODE:
+		object = kmalloc_node(PAGE_SIZE << a->order, gfp, a->nid);
+		*ret_page = object ? virt_to_page(object) : NULL;
+		return object;
+	case NPT_VMALLOC:
+		object = vmalloc_node(PAGE_SIZE << a->order, a->nid);
+		*ret_page = object ? vmalloc_to_page(object) : NULL;
+		return object;
+	default:
+		*ret_page = alloc_pages_node(a->nid, gfp, a->order);
+		return *ret_page;
+	}
+}
+
+static void free_one(const struct block *b)
+{
+	switch (b->how) {
+	case NPT_KMALLOC:
+	case NPT_KMALLOC_THISNODE:
+		kfree(b->object);
+		break;
+	case NPT_VMALLOC:
+		vfree(b->object);
+		break;
+	case NPT_BULK:
+	case NPT_BULK_PRIVATE:
+		__free_page(b->object);
+		break;
+	default:
+		__free_pages(b->object, b->order);
+	}
+}
+
+static long do_alloc(struct session *s, struct npt_alloc *a)
+{
+	if (a->nid < 0 || a->nid >= MAX_NUMNODES || !node_possible(a->nid) ||
+	    a->how >= NPT_HOWS || a->order > MAX_PAGE_ORDER || a->count > MAX_BLOCKS)
+		return -EINVAL;
+
+	a->ret_count = 0;
+	a->ret_on_node = 0;
+	a->ret_movable = 0;
+	while (a->ret_count < a->count) {
+		struct block *b = kmalloc(sizeof(*b), GFP_KERNEL);
+		struct page *page;
+
+		if (!b)
+			return -ENOMEM;
+		b->how = a->how;
+		b->order = a->order;
+		b->object = alloc_one(a, &page);
+		if (!b->object) {
+			kfree(b);
+			break;
+		}
+		mutex_lock(&s->lock);
+		list_add(&b->list, &s->blocks);
+		mutex_unlock(&s->lock);
+		a->ret_count++;
+		a->ret_on_node += page_to_nid(page) == a->nid;
+		a->ret_movable += zone_idx(page_zone(page)) == ZONE_MOVABLE;
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		cond_resched();
+	}
+	return 0;
+}
+
+static void free_all(struct session *s)
+{
+	struct block *b, *next;
+	LIST_HEAD(blocks);
+
+	mutex_lock(&s->lock);
+	list_splice_init(&s->blocks, &blocks);
+	mutex_unlock(&s->lock);
+
+	list_for_each_entry_safe(b, next, &blocks, list) {
+		list_del(&b->list);
+		free_one(b);
+		kfree(b);
+		cond_resched();
+	}
+}
+
+/*
+ * The device
+ */
+
+static int test_open(struct inode *inode, struct file *file)
+{
+	struct session *s;
+
+	if (!capable(CAP_SYS_ADMIN))
+		return -EPERM;
+	s = kzalloc(sizeof(*s), GFP_KERNEL);
+	if (!s)
+		return -ENOMEM;
+	mutex_init(&s->lock);
+	INIT_LIST_HEAD(&s->blocks);
+	file->private_data = s;
+	return 0;
+}
+
+static int test_release(struct inode *inode, struct file *file)
+{
+	struct session *s = file->private_data;
+
+	free_all(s);
+	kfree(s);
+	return 0;
+}
+
+static long test_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
+{
+	union {
+		struct npt_range range;
+		struct npt_ops ops;
+		struct npt_alloc alloc;
+		struct npt_stats stats;
+	} u;
+	void __user *uarg = (void __user *)arg;
+	long rc;
+
+	if (_IOC_TYPE(cmd) != 'n' || _IOC_SIZE(cmd) > sizeof(u))
+		return -ENOTTY;
+	if ((_IOC_DIR(cmd) & _IOC_WRITE) && copy_from_user(&u, uarg, _IOC_SIZE(cmd)))
+		return -EFAULT;
+
+	switch (cmd) {
+	case NPT_ALLOC:
+		rc = do_alloc(file->private_data, &u.alloc);
+		break;
+	case NPT_FREE:
+		free_all(file->private_data);
+		rc = 0;
+		break;
+	case NPT_SET_OPS:
+	case NPT_CLEAR_OPS:
+		mutex_lock(&test_lock);
+		rc = do_ops(cmd, &u.ops);
+		mutex_unlock(&test_lock);
+		break;
+	case NPT_STATS:
+		mutex_lock(&test_lock);
+		rc = do_stats(&u.stats);
+		mutex_unlock(&test_lock);
+		break;
+	default:
+		mutex_lock(&test_lock);
+		rc = do_range(cmd, &u.range);
+		mutex_unlock(&test_lock);
+	}
+
+	if (!rc && (_IOC_DIR(cmd) & _IOC_READ) &&
+	    copy_to_user(uarg, &u, _IOC_SIZE(cmd)))
+		return -EFAULT;
+	return rc;
+}
+
+static const struct file_operations test_fops = {
+	.owner		= THIS_MODULE,
+	.open		= test_open,
+	.release	= test_release,
+	.unlocked_ioctl	= test_ioctl,
+};
+
+static struct miscdevice test_device = {
+	.minor	= MISC_DYNAMIC_MINOR,
+	.name	= "node_private_test",
+	.fops	= &test_fops,
+};
+
+/*
+ * There is no way out once a node has been used: its memory may still be, and
+ * unloading cannot fail. Tests end with the machine.
+ */
+static int __init test_init(void)
+{
+	return misc_register(&test_device);
+}
+module_init(test_init);
+
+MODULE_DESCRIPTION("Test driver for private memory nodes");
+MODULE_LICENSE("GPL");

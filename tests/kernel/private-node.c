@@ -1,0 +1,436 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* See private-node.h. */
+#include "private-node.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <numaif.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define NODE_DIR "/sys/devices/system/node"
+
+static int checks, failures;
+
+/* TAP */
+
+static void report(bool condition, const char *name, va_list args)
+{
+	printf("%sok %d - ", condition ? "" : "not ", ++checks);
+	vprintf(name, args);
+	printf("\n");
+	fflush(stdout);
+	failures += !condition;
+}
+
+bool ok(bool condition, const char *name, ...)
+{
+	va_list args;
+
+	va_start(args, name);
+	report(condition, name, args);
+	va_end(args);
+	return condition;
+}
+
+void note(const char *text, ...)
+{
+	va_list args;
+
+	va_start(args, text);
+	printf("# ");
+	vprintf(text, args);
+	printf("\n");
+	fflush(stdout);
+	va_end(args);
+}
+
+int done(void)
+{
+	printf("1..%d\n", checks);
+	return failures ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+void need(bool condition, const char *name, ...)
+{
+	va_list args;
+
+	if (condition)
+		return;
+	va_start(args, name);
+	report(false, name, args);
+	va_end(args);
+	exit(done());
+}
+
+/* The test driver */
+
+int npt_open(void)
+{
+	return open("/dev/node_private_test", O_RDWR | O_CLOEXEC);
+}
+
+static int npt_call(unsigned long request, void *argument)
+{
+	static int fd = -1;
+
+	if (fd < 0)
+		fd = npt_open();
+	need(fd >= 0, "the kernel has its test driver for private nodes: %m");
+	return ioctl(fd, request, argument) ? -errno : 0;
+}
+
+unsigned int npt_timeout_ms;
+
+int npt_range(unsigned long request, int nid, unsigned int owner)
+{
+	struct npt_range range = {
+		.nid = nid,
+		.owner = owner,
+		.start = card_start(),
+		.size = card_size(),
+		.online = 1,
+		.timeout_ms = npt_timeout_ms,
+	};
+
+	return npt_call(request, &range);
+}
+
+int npt_ops(unsigned long request, struct npt_ops *ops)
+{
+	return npt_call(request, ops);
+}
+
+int npt_set_ops(int nid, unsigned int flags)
+{
+	struct npt_ops ops = { .nid = nid, .flags = flags, .accept = -1 };
+	int rc;
+
+	rc = npt_ops(NPT_CLEAR_OPS, &ops);
+	if (rc && rc != -EINVAL)
+		return rc;
+	return npt_ops(NPT_SET_OPS, &ops);
+}
+
+int npt_alloc(struct npt_alloc *alloc)
+{
+	return npt_call(NPT_ALLOC, alloc);
+}
+
+int npt_free(void)
+{
+	return npt_call(NPT_FREE, NULL);
+}
+
+struct npt_stats npt_stats(int nid)
+{
+	struct npt_stats stats = { .nid = nid };
+
+	need(npt_call(NPT_STATS, &stats) == 0, "the test driver counts callbacks");
+	return stats;
+}
+
+/* Files */
+
+int write_file(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	ssize_t written;
+	int rc = 0;
+
+	if (fd < 0)
+		return -errno;
+	written = write(fd, text, strlen(text));
+	if (written < 0)
+		rc = -errno;
+	close(fd);
+	return rc;
+}
+
+char *read_file(const char *path)
+{
+	static char buffers[4][1 << 18];
+	static unsigned int next;
+	char *buffer = buffers[next++ % 4];
+	size_t length = 0;
+	ssize_t got;
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	while (fd >= 0 && length < sizeof(buffers[0]) - 1) {
+		got = read(fd, buffer + length, sizeof(buffers[0]) - 1 - length);
+		if (got <= 0)
+			break;
+		length += got;
+	}
+	if (fd >= 0)
+		close(fd);
+	buffer[length] = '\0';
+	return buffer;
+}
+
+bool node_in(const char *state_file, int nid)
+{
+	char path[256], *list, *end;
+	long from, to;
+
+	snprintf(path, sizeof(path), NODE_DIR "/%s", state_file);
+	for (list = read_file(path); *list >= '0' && *list <= '9'; list = end + 1) {
+		from = to = strtol(list, &end, 10);
+		if (*end == '-')
+			to = strtol(end + 1, &end, 10);
+		if (nid >= from && nid <= to)
+			return true;
+		if (*end != ',')
+			break;
+	}
+	return false;
+}
+
+long meminfo_kb(const char *key)
+{
+	char *text = read_file("/proc/meminfo");
+	char *line = strstr(text, key);
+
+	need(line != NULL, "/proc/meminfo has %s", key);
+	return strtol(line + strlen(key) + 1, NULL, 10);
+}
+
+/* The memory module */
+
+static uint64_t start, size;
+
+static void find_card(void)
+{
+	uint64_t block =
+		strtoull(read_file("/sys/devices/system/memory/block_size_bytes"), NULL, 16);
+	char path[64];
+	struct dirent *entry;
+	DIR *dir;
+
+	if (size)
+		return;
+	snprintf(path, sizeof(path), NODE_DIR "/node%d", CARD);
+	dir = opendir(path);
+	need(dir != NULL, "node %d, the memory module, is there", CARD);
+	while ((entry = readdir(dir))) {
+		unsigned int number;
+
+		if (sscanf(entry->d_name, "memory%u", &number) != 1)
+			continue;
+		if (!size || number * block < start)
+			start = number * block;
+		size += block;
+	}
+	closedir(dir);
+	need(size != 0, "node %d has memory blocks", CARD);
+}
+
+uint64_t card_start(void)
+{
+	find_card();
+	return start;
+}
+
+uint64_t card_size(void)
+{
+	find_card();
+	return size;
+}
+
+void card_private(void)
+{
+	int rc = npt_range(NPT_TAKE, CARD, 0);
+
+	need(rc == 0, "the memory module can be taken away: %s", strerror(-rc));
+	rc = npt_range(NPT_ADD, CARD, 0);
+	need(rc == 0, "the memory module can be a private node: %s", strerror(-rc));
+}
+
+/* One number after a word, from where the text says so. */
+static long number_after(const char *text, const char *end, const char *word)
+{
+	const char *at = strstr(text, word);
+
+	return at && (!end || at < end) ? strtol(at + strlen(word), NULL, 10) : 0;
+}
+
+/* As /proc/zoneinfo has it now, and how many pages processors keep for themselves. */
+static long used_pages_once(int nid, long *ret_cached)
+{
+	char header[64], *zone, *end, *at;
+	long managed, free_pages, cached = 0;
+
+	/* Folds the counters that each processor keeps for itself. */
+	write_file("/proc/sys/vm/stat_refresh", "1");
+	snprintf(header, sizeof(header), "Node %d, zone  Movable", nid);
+	zone = strstr(read_file("/proc/zoneinfo"), header);
+	if (!zone)
+		return 0;
+	end = strstr(zone + 1, "\nNode ");
+	managed = number_after(zone, end, "managed");
+	free_pages = number_after(zone, end, "nr_free_pages");
+	for (at = zone; (at = strstr(at, "count:")) && (!end || at < end); at++)
+		cached += strtol(at + 6, NULL, 10);
+	*ret_cached = cached;
+	return managed - free_pages - cached;
+}
+
+long used_pages(int nid)
+{
+	char compact[64];
+	long used, again, cached, cached_again = 0;
+
+	/*
+	 * Freed pages may be on their way to an LRU list still. Compaction waits for
+	 * those first; it does nothing else on a private node.
+	 */
+	snprintf(compact, sizeof(compact), NODE_DIR "/node%d/compact", nid);
+	write_file(compact, "1");
+	/*
+	 * Folding counters makes a processor give pages back to the zone, and those
+	 * are in neither count until the next time. Look until none were given.
+	 */
+	again = used_pages_once(nid, &cached_again);
+	do {
+		used = again;
+		cached = cached_again;
+		again = used_pages_once(nid, &cached_again);
+	} while (again != used || cached_again != cached);
+	return used;
+}
+
+long free_kb(void)
+{
+	static const char *const WORDS[] = { "nr_free_pages", "count:" };
+	const char *text, *at;
+	long pages = 0;
+
+	write_file("/proc/sys/vm/drop_caches", "3");
+	write_file("/proc/sys/vm/stat_refresh", "1");
+	text = read_file("/proc/zoneinfo");
+	for (size_t i = 0; i < 2; i++)
+		for (at = text; (at = strstr(at, WORDS[i])); at++)
+			pages += strtol(at + strlen(WORDS[i]), NULL, 10);
+	return pages * (long)(PAGE / 1024);
+}
+
+/* Pages */
+
+int node_of(const void *address)
+{
+	void *page = (void *)((uintptr_t)address & ~(PAGE - 1));
+	int status = -ENOENT;
+
+	if (move_pages(0, 1, &page, NULL, &status, 0))
+		return -errno;
+	return status;
+}
+
+size_t pages_on(const void *address, size_t length, int nid)
+{
+	size_t count = 0;
+
+	for (size_t offset = 0; offset < length; offset += PAGE)
+		count += node_of((const char *)address + offset) == nid;
+	return count;
+}
+
+long move_to(void *address, size_t length, int nid)
+{
+	size_t n = length / PAGE;
+	void **pages = calloc(n, sizeof(*pages));
+	int *nodes = calloc(n, sizeof(*nodes));
+	int *status = calloc(n, sizeof(*status));
+	long rc;
+
+	need(pages && nodes && status, "memory for a list of pages");
+	for (size_t i = 0; i < n; i++) {
+		pages[i] = (char *)address + i * PAGE;
+		nodes[i] = nid;
+	}
+	rc = move_pages(0, n, pages, nodes, status, MPOL_MF_MOVE);
+	if (rc < 0)
+		rc = -errno;
+	/* A single page: its own status says more. */
+	if (rc == 0 && n == 1 && status[0] < 0)
+		rc = status[0];
+	free(pages);
+	free(nodes);
+	free(status);
+	return rc;
+}
+
+long bind_to(void *address, size_t length, int mode, unsigned long mask, unsigned int flags)
+{
+	return mbind(address, length, mode, mask ? &mask : NULL, mask ? 65 : 0, flags) ? -errno : 0;
+}
+
+void *map_anonymous(size_t length)
+{
+	void *memory =
+		mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	need(memory != MAP_FAILED, "mmap of %zu bytes: %m", length);
+	return memory;
+}
+
+void *map_huge(size_t length)
+{
+	char *memory = map_anonymous(length + HUGE);
+	char *aligned = (char *)(((uintptr_t)memory + HUGE - 1) & ~(HUGE - 1));
+
+	if (aligned > memory)
+		munmap(memory, (size_t)(aligned - memory));
+	munmap(aligned + length, (size_t)(memory + HUGE - aligned));
+	need(madvise(aligned, length, MADV_HUGEPAGE) == 0, "huge pages: %m");
+	return aligned;
+}
+
+void *map_shared(size_t length, int *ret_fd)
+{
+	int fd = memfd_create("test", MFD_CLOEXEC);
+	void *memory;
+
+	need(fd >= 0 && ftruncate(fd, (off_t)length) == 0, "memfd of %zu bytes: %m", length);
+	memory = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	need(memory != MAP_FAILED, "mmap of %zu bytes: %m", length);
+	if (ret_fd)
+		*ret_fd = fd;
+	else
+		close(fd);
+	return memory;
+}
+
+/* splitmix64: every word of a page differs from its neighbours. */
+static uint64_t word(uint64_t seed, uint64_t index)
+{
+	uint64_t z = seed + (index + 1) * 0x9e3779b97f4a7c15ULL;
+
+	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
+	z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
+	return z ^ (z >> 31);
+}
+
+void fill(void *address, size_t length, uint64_t seed)
+{
+	uint64_t *words = address;
+
+	for (size_t i = 0; i < length / sizeof(*words); i++)
+		words[i] = word(seed, i);
+}
+
+bool filled(const void *address, size_t length, uint64_t seed)
+{
+	const uint64_t *words = address;
+
+	for (size_t i = 0; i < length / sizeof(*words); i++)
+		if (words[i] != word(seed, i))
+			return false;
+	return true;
+}

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What the tests of private memory nodes share: a hot-pluggable memory module
+ * made into a private node by the kernel's test driver, what is used on it, and
+ * where pages are. Judges use only the kernel's general interfaces.
+ */
+#ifndef TESTS_KERNEL_PRIVATE_NODE_H
+#define TESTS_KERNEL_PRIVATE_NODE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "test_node_private_uapi.h"
+
+#define PAGE 4096UL
+#define HUGE (2UL << 20)
+
+/* include/linux/node_private.h, which is not for user space. */
+#define NP_OPS_MIGRATION      (1U << 0)
+#define NP_OPS_MEMPOLICY      (1U << 1)
+#define NP_OPS_DEMOTION	      (1U << 2)
+#define NP_OPS_PROTECT_WRITE  (1U << 3)
+#define NP_OPS_RECLAIM	      (1U << 4)
+#define NP_OPS_OOM	      (1U << 5)
+#define NP_OPS_NUMA_BALANCING (1U << 6)
+#define NP_OPS_COMPACTION     (1U << 7)
+#define NP_OPS_LONGTERM_PIN   (1U << 8)
+
+/* The machine as tests/kernel/run boots it. */
+#define HOME  0 /* DRAM and the processors */
+#define OTHER 1 /* ordinary memory, no processors */
+#define CARD  2 /* the memory module */
+
+/* TAP. Each returns the condition. A failed need() ends the program. */
+bool ok(bool condition, const char *name, ...) __attribute__((format(printf, 2, 3)));
+void need(bool condition, const char *name, ...) __attribute__((format(printf, 2, 3)));
+void note(const char *text, ...) __attribute__((format(printf, 1, 2)));
+int done(void);
+
+/* The test driver. 0 or -errno. */
+int npt_range(unsigned long request, int nid, unsigned int owner);
+extern unsigned int npt_timeout_ms; /* how long NPT_REMOVE tries; 0: the default */
+int npt_set_ops(int nid, unsigned int flags);
+int npt_ops(unsigned long request, struct npt_ops *ops);
+int npt_alloc(struct npt_alloc *alloc);
+int npt_free(void);
+struct npt_stats npt_stats(int nid);
+int npt_open(void);
+
+/* Where CARD's memory is. Found once; ends the program if there is none. */
+uint64_t card_start(void);
+uint64_t card_size(void);
+
+/* Takes CARD away from the system and adds it as a private node, online. */
+void card_private(void);
+/* Free memory of the whole machine, also what processors keep for themselves. */
+long free_kb(void);
+/* Pages in use on a node's movable zone, free lists of processors looked into. */
+long used_pages(int nid);
+
+/* The node of the page at an address, or -errno, without touching it. */
+int node_of(const void *address);
+/* How many of the pages of a range are on a node. */
+size_t pages_on(const void *address, size_t length, int nid);
+/* Moves a range to a node; returns what move_pages(2) does, or -errno. */
+long move_to(void *address, size_t length, int nid);
+long bind_to(void *address, size_t length, int mode, unsigned long mask, unsigned int flags);
+
+void *map_anonymous(size_t length);
+/* Aligned to HUGE, of which the length is a multiple, for transparent huge pages. */
+void *map_huge(size_t length);
+void *map_shared(size_t length, int *ret_fd);
+void fill(void *address, size_t length, uint64_t seed);
+bool filled(const void *address, size_t length, uint64_t seed);
+
+/* Files in /proc and /sys. */
+int write_file(const char *path, const char *text);
+char *read_file(const char *path);
+bool node_in(const char *state_file, int nid);
+long meminfo_kb(const char *key);
+
+#endif /* TESTS_KERNEL_PRIVATE_NODE_H */
