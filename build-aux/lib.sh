@@ -108,11 +108,13 @@ run_logged()
 }
 
 # The compiler of the two upstream trees, cached by content. Paths below the
-# repository are hashed relative, so that every clone shares one cache.
+# repository are hashed relative, so that every clone shares one cache; so do
+# people and CI, whose languages differ.
 use_ccache()
 {
 	export CCACHE_DIR=${CCACHE_DIR:-$CRAM_CACHE/ccache}
 	export CCACHE_BASEDIR=$CRAM_TOP CCACHE_NOHASHDIR=1 CCACHE_MAXSIZE=${CCACHE_MAXSIZE:-6G}
+	export CCACHE_SLOPPINESS=locale
 	mkdir -p "$CCACHE_DIR"
 }
 
