@@ -234,6 +234,10 @@ static int run(struct daemon *d, const struct options *o)
 		cram_log_err(&d->host.log, "%s", cram_error_format(&err, text, sizeof(text)));
 		return r;
 	}
+	r = batch_open(&d->scan.batch);
+	if (r < 0)
+		cram_log_info(&d->host.log, "small files are read one by one: io_uring: %s",
+			      strerror(-r));
 	if (o->confine) {
 		r = confine_capabilities();
 		if (r < 0)
