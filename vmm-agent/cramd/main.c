@@ -138,6 +138,19 @@ static int on_round(struct loop *loop, int fd, uint32_t events, void *userdata)
 	return 0;
 }
 
+/* The relief thread wants a round before its time. */
+static int on_relief(struct loop *loop, int fd, uint32_t events, void *userdata)
+{
+	struct daemon *d = userdata;
+	uint64_t requests;
+
+	(void)loop;
+	(void)events;
+	if (read(fd, &requests, sizeof(requests)) == sizeof(requests))
+		daemon_round(d);
+	return 0;
+}
+
 static int on_refresh(struct loop *loop, int fd, uint32_t events, void *userdata)
 {
 	struct daemon *d = userdata;
@@ -252,6 +265,12 @@ static int run(struct daemon *d, const struct options *o)
 	r = mover_start(&d->mover, &d->host);
 	if (r < 0)
 		return fail(d, "start the mover threads", r);
+	r = relief_start(&d->relief);
+	if (r < 0)
+		return fail(d, "start the relief thread", r);
+	r = loop_add(&d->loop, d->relief.wake, EPOLLIN, on_relief, d, &source);
+	if (r < 0)
+		return fail(d, "watch the relief thread", r);
 	r = start_libvirt(d, o, &refresh);
 	if (r < 0)
 		return fail(d, "start libvirt's threads", r);
@@ -274,6 +293,7 @@ static void stop(struct daemon *d)
 {
 	host_stop(&d->host);
 	scan_join(&d->scan);
+	relief_join(&d->relief);
 	if (d->mover.host)
 		mover_stop(&d->mover);
 	if (d->libvirt)
@@ -287,6 +307,8 @@ static void stop(struct daemon *d)
 	array_free(&d->inputs);
 	array_free(&d->actions);
 	array_free(&d->order);
+	array_free(&d->standing);
+	relief_fini(&d->relief);
 	cram_policy_workspace_free(d->workspace);
 	cram_overrides_free(&d->overrides);
 	cram_conf_free(&d->conf);
@@ -331,7 +353,9 @@ int main(int argc, char **argv)
 	d->started_wall_s = (uint64_t)now.tv_sec;
 	d->log_limit = (struct cram_ratelimit){ .interval_ms = 60000, .burst = 100 };
 	d->loop.epoll = -1;
-	r = loop_init(&d->loop);
+	r = relief_init(&d->relief, &d->host, &d->mover);
+	if (r == 0)
+		r = loop_init(&d->loop);
 	if (r == 0)
 		r = run(d, &o);
 	stop(d);
