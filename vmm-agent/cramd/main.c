@@ -122,15 +122,22 @@ static int on_signal(struct loop *loop, int fd, uint32_t events, void *userdata)
 	return 0;
 }
 
+/* Takes what made a timer or an eventfd readable. */
+static bool take_wakeup(int fd)
+{
+	uint64_t n;
+
+	return read(fd, &n, sizeof(n)) == sizeof(n);
+}
+
 static int on_round(struct loop *loop, int fd, uint32_t events, void *userdata)
 {
 	struct daemon *d = userdata;
-	uint64_t expirations;
 
 	(void)loop;
 	(void)events;
 	/* Re-armed first: a round that fails must not be the last. */
-	if (read(fd, &expirations, sizeof(expirations)) < 0)
+	if (!take_wakeup(fd))
 		return 0;
 	loop_timer_set(fd, d->conf.host.round_ms);
 	daemon_round(d);
@@ -141,26 +148,21 @@ static int on_round(struct loop *loop, int fd, uint32_t events, void *userdata)
 /* The relief thread wants a round before its time. */
 static int on_relief(struct loop *loop, int fd, uint32_t events, void *userdata)
 {
-	struct daemon *d = userdata;
-	uint64_t requests;
-
 	(void)loop;
 	(void)events;
-	if (read(fd, &requests, sizeof(requests)) == sizeof(requests))
-		daemon_round(d);
+	if (take_wakeup(fd))
+		daemon_round(userdata);
 	return 0;
 }
 
 static int on_refresh(struct loop *loop, int fd, uint32_t events, void *userdata)
 {
 	struct daemon *d = userdata;
-	uint64_t expirations;
 
 	(void)loop;
 	(void)events;
-	if (read(fd, &expirations, sizeof(expirations)) < 0)
-		return 0;
-	libvirt_refresh(d->libvirt);
+	if (take_wakeup(fd))
+		libvirt_refresh(d->libvirt);
 	return 0;
 }
 
