@@ -15,7 +15,9 @@
 
 #include "cramd/daemon.h"
 #include "cramd/sense/pages.h"
+#include "cramd/server/report.h"
 #include "recorded.h"
+#include "util/cleanup.h"
 #include "util/size.h"
 
 #define VMS    50
@@ -249,6 +251,48 @@ static void what_only_the_rates_hold_back_is_left_to_relief(void **state)
 	assert_int_equal(d->relief.orders.n, 0);
 }
 
+/* The finding with @code about @subject; fails when there is none. */
+static const struct cram_check_report *finding(struct daemon *d, const char *subject,
+					       const char *code)
+{
+	static struct cram_check_report findings[32];
+	size_t n = report_check(d, findings, ARRAY_SIZE(findings));
+
+	for (size_t i = 0; i < n; i++)
+		if (!strcmp(findings[i].subject, subject) && !strcmp(findings[i].code, code))
+			return &findings[i];
+	fail_msg("nothing is said about %s: %s", subject, code);
+	return NULL;
+}
+
+static void check_says_what_could_be_gained_and_for_the_rest_why_not(void **state)
+{
+	struct daemon *d = *state;
+
+	make_vm(d, 0)->settings.mode = CRAM_MODE_MONITOR;
+	make_vm(d, 1)->reason = VM_HUGETLB;
+	make_vm(d, 2)->settings.floor = VM_RAM;
+	make_vm(d, 3)->settings.tiers = 1U << CRAM_TIER_CRAM;
+	make_vm(d, 4)->settings.floor = VM_RAM / 4;
+	strcpy(d->vms.v[4].vm->note, "weight: bad value");
+	put("/proc/meminfo", "MemTotal: 1 kB\nSwapTotal: 0 kB\nSwapFree: 0 kB\n");
+	put("/sys/kernel/mm/transparent_hugepage/shmem_enabled",
+	    "always within_size advise [never] deny force\n");
+	daemon_round(d);
+	assert_string_equal(finding(d, "host", "tier")->text, "node 1 is a tier");
+	assert_int_equal(finding(d, "host", "gain")->bytes, VM_RAM + VM_RAM / 4 * 3);
+	assert_string_equal(finding(d, "host", "no-swap")->severity, "info");
+	assert_string_equal(finding(d, "host", "shmem-thp")->severity, "info");
+	assert_int_equal(finding(d, "vm \"vm0\"", "eligible")->bytes, VM_RAM);
+	assert_int_equal(finding(d, "vm \"vm1\"", "hugepages")->bytes, VM_RAM);
+	assert_int_equal(finding(d, "vm \"vm2\"", "floor")->bytes, VM_RAM);
+	assert_non_null(strstr(finding(d, "vm \"vm3\"", "tiers")->text, "tiers is cram,"));
+	assert_string_equal(finding(d, "vm \"vm4\"", "settings")->text, "weight: bad value");
+	put("/sys/devices/system/node/has_memory", "0\n");
+	daemon_round(d);
+	assert_string_equal(finding(d, "host", "no-tier")->severity, "error");
+}
+
 static void a_steady_round_allocates_nothing(void **state)
 {
 	struct daemon *d = *state;
@@ -275,6 +319,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_node_that_is_full_takes_nothing, make, drop),
 		cmocka_unit_test_setup_teardown(what_only_the_rates_hold_back_is_left_to_relief,
 						make, drop),
+		cmocka_unit_test_setup_teardown(
+			check_says_what_could_be_gained_and_for_the_rest_why_not, make, drop),
 		cmocka_unit_test_setup_teardown(a_steady_round_allocates_nothing, make, drop),
 	};
 

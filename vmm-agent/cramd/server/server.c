@@ -196,7 +196,7 @@ static int check(struct cram_call *call, struct json_object *parameters, void *u
 {
 	cleanup_free struct cram_check_report *findings = NULL;
 	struct daemon *d = userdata;
-	size_t max = d->vms.n * 2 + DAEMON_TIERS_MAX + 8;
+	size_t max = d->vms.n * 2 + DAEMON_TIERS_MAX + 16;
 
 	if (no_parameters(parameters, err) < 0)
 		return bad_parameter(call, err);
@@ -646,14 +646,14 @@ int server_start(struct daemon *d, struct cram_error *err, struct server **ret_s
 	server->control = (struct listener){
 		.server = server,
 		.name = "control",
-		.group = "cram",
+		.group = "cramd",
 		.service = { CRAM_IFACE_CONTROL, control_methods, d },
 		.fd = -1,
 	};
 	server->status = (struct listener){
 		.server = server,
 		.name = "status",
-		.group = "cram-read",
+		.group = "cramd-read",
 		.service = { CRAM_IFACE_STATUS, status_methods, d },
 		.fd = -1,
 	};
