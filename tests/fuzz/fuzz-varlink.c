@@ -79,7 +79,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			(void)r;
 			json_object_put(o);
 		}
-		assert(frames.used == 0);
+		assert(frames.bytes.used == 0);
 	}
 	cram_frames_free(&frames);
 	cram_peer_free(peer);

@@ -12,6 +12,7 @@
 #include "exporter/http.h"
 #include "exporter/render.h"
 #include "util/cleanup.h"
+#include "util/decimal.h"
 
 #include "synthetic.h"
 
@@ -55,40 +56,73 @@ static void requests_are_judged(void **state)
 	assert_int_equal(http_judge(big, sizeof(big) - 1, &head), HTTP_INCOMPLETE);
 }
 
-static void an_absent_agent_is_cram_up_0_and_nothing_stale(void **state)
+static bool has(const struct render *r, const char *line)
 {
-	struct cram_vm_report vms[2];
+	return memmem(r->text, r->n, line, strlen(line));
+}
+
+/* The page of a host with @n VMs, by way of the message that carries it. */
+static void render_synthetic(struct render *r, unsigned int n)
+{
+	struct cram_vm_report vms[4];
 	struct cram_host_report host;
 	struct cram_node_report node;
-	struct render r = { 0 };
 	struct json_object *o;
+
+	assert_true(n <= ARRAY_SIZE(vms));
+	for (unsigned int i = 0; i < n; i++)
+		synthetic_vm(&vms[i], i);
+	synthetic_host(&host, &node, n);
+	o = cram_reply_metrics(&host, &node, 1, vms, n);
+	assert_int_equal(render_metrics(r, o), 0);
+	json_object_put(o);
+}
+
+static void an_absent_agent_is_cram_up_0_and_nothing_stale(void **state)
+{
+	struct render r = { 0 };
 	(void)state;
 
-	for (unsigned int i = 0; i < 2; i++)
-		synthetic_vm(&vms[i], i);
-	synthetic_host(&host, &node, 2);
-	o = cram_reply_metrics(&host, &node, 1, vms, 2);
-	assert_int_equal(render_metrics(&r, o), 0);
-	assert_non_null(memmem(r.text, r.n, "\ncram_up 1\n", 11));
+	render_synthetic(&r, 2);
+	assert_true(has(&r, "\ncram_up 1\n"));
 	assert_int_equal(render_metrics(&r, NULL), 0);
-	assert_non_null(memmem(r.text, r.n, "\ncram_up 0\n", 11));
-	assert_null(memmem(r.text, r.n, "cram_vm", 7));
-	assert_null(memmem(r.text, r.n, "cram_sold", 9));
-	json_object_put(o);
+	assert_true(has(&r, "\ncram_up 0\n"));
+	assert_false(has(&r, "cram_vm"));
+	assert_false(has(&r, "cram_sold"));
 	render_free(&r);
 }
 
 static void malformed_answers_count_as_an_absent_agent(void **state)
 {
+#define ROWS(texts, numbers, rows) \
+	"{\"host\":{},\"nodes\":[],\"texts\":" texts ",\"numbers\":" numbers ",\"rows\":" rows "}"
 	static const char *const bad[] = {
 		"{}",
-		"{\"host\":{},\"nodes\":[],\"columns\":[]}",
-		"{\"host\":{},\"nodes\":[],\"columns\":[\"ram\"],\"rows\":[[1,2]]}",
-		"{\"host\":{},\"nodes\":[],\"columns\":[\"ram\"],\"rows\":[[\"x\"]]}",
-		"{\"host\":{},\"nodes\":[],\"columns\":[\"ram\"],\"rows\":[1]}",
-		"{\"host\":{\"vms\":-1},\"nodes\":[],\"columns\":[],\"rows\":[]}",
-		"{\"host\":{},\"nodes\":{},\"columns\":[],\"rows\":[]}",
-		"{\"host\":{},\"nodes\":[1],\"columns\":[],\"rows\":[]}",
+		"{\"host\":{},\"nodes\":[],\"texts\":[],\"numbers\":[]}",
+		"{\"host\":{},\"nodes\":[],\"texts\":[],\"rows\":[]}",
+		"{\"host\":{\"vms\":-1},\"nodes\":[],\"texts\":[],\"numbers\":[],\"rows\":[]}",
+		"{\"host\":{},\"nodes\":{},\"texts\":[],\"numbers\":[],\"rows\":[]}",
+		"{\"host\":{},\"nodes\":[1],\"texts\":[],\"numbers\":[],\"rows\":[]}",
+		ROWS("[]", "[\"ram\"]", "[1]"),
+		ROWS("[]", "[\"ram\"]", "[[]]"),
+		ROWS("[]", "[\"ram\"]", "[[1]]"),
+		ROWS("[]", "[\"ram\"]", "[[\"\"]]"),
+		ROWS("[]", "[\"ram\"]", "[[\"x\"]]"),
+		ROWS("[]", "[\"ram\"]", "[[\"1 2\"]]"),
+		ROWS("[]", "[\"ram\"]", "[[\"1 \"]]"),
+		ROWS("[]", "[\"ram\"]", "[[\"1\\u0000\"]]"),
+		ROWS("[]", "[\"ram\"]", "[[\"1\", \"2\"]]"),
+		ROWS("[]", "[\"ram\"]", "[[\"18446744073709551616\"]]"),
+		ROWS("[]", "[\"ram\", \"dram\"]", "[[\"1\"]]"),
+		ROWS("[]", "[\"ram\", \"dram\"]", "[[\"1  2\"]]"),
+		ROWS("[]", "[\"weight\"]", "[[\"4294967296\"]]"),
+		ROWS("[]", "[\"weight\"]", "[[\"-\"]]"),
+		ROWS("[]", "[\"paused\"]", "[[\"2\"]]"),
+		ROWS("[\"name\"]", "[]", "[[1, \"\"]]"),
+		ROWS("[\"name\"]", "[]", "[[\"\"]]"),
+		ROWS("[\"ram\"]", "[]", "[[\"1\", \"\"]]"),
+		ROWS("[]", "[\"name\"]", "[[\"1\"]]"),
+		ROWS("{}", "[]", "[]"),
 	};
 	struct render r = { 0 };
 	(void)state;
@@ -96,10 +130,29 @@ static void malformed_answers_count_as_an_absent_agent(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
 		struct json_object *o = json_tokener_parse(bad[i]);
 
+		assert_non_null(o);
 		assert_int_equal(render_metrics(&r, o), 0);
-		assert_non_null(memmem(r.text, r.n, "\ncram_up 0\n", 11));
+		if (!has(&r, "\ncram_up 0\n"))
+			fail_msg("taken: %s", bad[i]);
 		json_object_put(o);
 	}
+	render_free(&r);
+}
+
+static void a_newer_agents_fields_are_passed_over(void **state)
+{
+	struct json_object *o = json_tokener_parse(
+		ROWS("[\"name\", \"colour\"]", "[\"future\", \"ram\", \"quota\"]",
+		     "[[\"a\", \"red\", \"18446744073709551615 7 -\"]]"));
+	struct render r = { 0 };
+	(void)state;
+
+	assert_int_equal(render_metrics(&r, o), 0);
+	assert_true(has(&r, "\ncram_up 1\n"));
+	assert_true(has(&r, "\ncram_vm_ram_bytes{domain=\"a\",uuid=\"\"} 7\n"));
+	assert_true(has(&r, "\ncram_vm_quota_bytes{domain=\"a\",uuid=\"\"} +Inf\n"));
+	assert_false(has(&r, "\"red\""));
+	json_object_put(o);
 	render_free(&r);
 }
 
@@ -116,23 +169,62 @@ static void values_and_labels_are_written_as_prometheus_reads_them(void **state)
 		"\ncram_node_info{node=\"1\",tier=\"node\",state=\"online\"} 1\n",
 		"\ncram_libvirt_connected 1\n",
 	};
-	struct cram_vm_report vms[2];
-	struct cram_host_report host;
-	struct cram_node_report node;
 	struct render r = { 0 };
-	struct json_object *o;
 	(void)state;
 
-	for (unsigned int i = 0; i < 2; i++)
-		synthetic_vm(&vms[i], i);
-	synthetic_host(&host, &node, 2);
-	o = cram_reply_metrics(&host, &node, 1, vms, 2);
-	assert_int_equal(render_metrics(&r, o), 0);
+	render_synthetic(&r, 2);
 	for (size_t i = 0; i < ARRAY_SIZE(lines); i++)
-		if (!memmem(r.text, r.n, lines[i], strlen(lines[i])))
+		if (!has(&r, lines[i]))
 			fail_msg("missing: %s", lines[i]);
-	json_object_put(o);
 	render_free(&r);
+}
+
+static void a_page_being_sent_is_not_written_over(void **state)
+{
+	struct render r = { 0 };
+	size_t n, cap, other_cap;
+	char *lent, *other;
+	(void)state;
+
+	render_synthetic(&r, 4);
+	lent = render_lend(&r, &n, &cap);
+	assert_non_null(memmem(lent, n, "\ncram_up 1\n", 11));
+	assert_int_equal(render_metrics(&r, NULL), 0);
+	assert_non_null(memmem(lent, n, "\ncram_up 1\n", 11));
+	/* Both are out; the second to come back is one too many. */
+	other = render_lend(&r, &n, &other_cap);
+	render_give_back(&r, lent, cap);
+	render_give_back(&r, other, other_cap);
+	assert_ptr_equal(r.text, lent);
+	assert_int_equal(r.cap, cap);
+	render_free(&r);
+}
+
+static void numbers_are_exact(void **state)
+{
+	static const struct {
+		uint64_t value;
+		unsigned int decimals;
+		const char *text;
+	} cases[] = {
+		{ 0, 0, "0" },
+		{ 0, 6, "0" },
+		{ 1, 6, "0.000001" },
+		{ 1500, 6, "0.0015" },
+		{ 2500, 3, "2.5" },
+		{ 3000, 3, "3" },
+		{ UINT64_MAX, 0, "18446744073709551615" },
+		{ UINT64_MAX, 6, "18446744073709.551615" },
+		{ UINT64_MAX, 18, "18.446744073709551615" },
+	};
+	(void)state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		char text[DECIMAL_MAX + 1];
+
+		*decimal_put_scaled(text, cases[i].value, cases[i].decimals) = '\0';
+		assert_string_equal(text, cases[i].text);
+	}
 }
 
 int main(void)
@@ -141,7 +233,10 @@ int main(void)
 		cmocka_unit_test(requests_are_judged),
 		cmocka_unit_test(an_absent_agent_is_cram_up_0_and_nothing_stale),
 		cmocka_unit_test(malformed_answers_count_as_an_absent_agent),
+		cmocka_unit_test(a_newer_agents_fields_are_passed_over),
 		cmocka_unit_test(values_and_labels_are_written_as_prometheus_reads_them),
+		cmocka_unit_test(a_page_being_sent_is_not_written_over),
+		cmocka_unit_test(numbers_are_exact),
 	};
 
 	return cmocka_run_group_tests_name("exporter", tests, NULL, NULL);

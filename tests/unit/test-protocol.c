@@ -14,6 +14,7 @@
 
 #include "protocol/model.h"
 #include "protocol/protocol.h"
+#include "protocol/rows.h"
 #include "util/cleanup.h"
 
 #include "synthetic.h"
@@ -321,6 +322,68 @@ static void reports_survive_the_wire(void **state)
 	json_object_put(o);
 }
 
+static void rows_of_many_vms_survive_the_wire(void **state)
+{
+	struct json_object *o = json_object_new_object(), *parsed = NULL;
+	struct cram_vm_reports back = { 0 };
+	struct cram_vm_report vms[3];
+	const char *text;
+	size_t n;
+	(void)state;
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(vms); i++)
+		synthetic_vm(&vms[i], i);
+	vms[2].ram = UINT64_MAX - 1;
+	vms[2].weight = UINT32_MAX;
+	vms[2].paused = true;
+	assert_int_equal(cram_rows_encode(o, vms, ARRAY_SIZE(vms)), 0);
+	text = json_object_to_json_string_length(o, JSON_C_TO_STRING_PLAIN, &n);
+	assert_int_equal(cram_json_parse(text, n, &parsed), 0);
+	assert_int_equal(cram_rows_decode(parsed, &back), 0);
+	assert_int_equal(back.n, ARRAY_SIZE(vms));
+	for (size_t v = 0; v < back.n; v++) {
+		assert_string_equal(back.v[v].name, vms[v].name);
+		assert_string_equal(back.v[v].uuid, vms[v].uuid);
+		for (size_t i = 0; i < cram_n_vm_fields; i++) {
+			const struct cram_field *f = &cram_vm_fields[i];
+
+			if (f->kind == CRAM_METRIC_INFO)
+				assert_string_equal(cram_field_text(f, &back.v[v]),
+						    cram_field_text(f, &vms[v]));
+			else if (f->kind != CRAM_METRIC_NONE)
+				assert_int_equal(cram_field_number(f, &back.v[v]),
+						 cram_field_number(f, &vms[v]));
+		}
+	}
+	array_free(&back);
+	json_object_put(parsed);
+	json_object_put(o);
+}
+
+static void numbers_outside_their_field_are_refused(void **state)
+{
+	static const char *const bad[] = {
+		"{\"nid\":2147483648}", "{\"nid\":-2147483649}", "{\"nid\":null}",
+		"{\"capacity\":-1}",	"{\"capacity\":1.5}",	 "{\"capacity\":true}",
+	};
+	struct cram_node_report node;
+	struct json_object *o;
+	(void)state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		o = json_tokener_parse(bad[i]);
+		if (cram_decode_as(node, o, &node, NULL) != -EBADMSG)
+			fail_msg("%s was taken", bad[i]);
+		json_object_put(o);
+	}
+	o = json_tokener_parse("{\"nid\":-2147483648,\"capacity\":18446744073709551614,"
+			       "\"free\":null}");
+	assert_int_equal(cram_decode_as(node, o, &node, NULL), 0);
+	assert_int_equal(node.nid, INT32_MIN);
+	assert_true(node.capacity == UINT64_MAX - 1 && node.free == CRAM_UNLIMITED);
+	json_object_put(o);
+}
+
 static void replies_of_older_and_newer_agents_are_understood(void **state)
 {
 	struct cram_node_report node;
@@ -401,6 +464,8 @@ static void check_table(const struct cram_field *f, size_t n, const char *prefix
 		}
 		assert_int_equal(strncmp(f[i].metric, prefix, strlen(prefix)), 0);
 		assert_int_not_equal(f[i].type, CRAM_FIELD_TEXT);
+		/* A negative number has no decimal form here. */
+		assert_int_not_equal(f[i].type, CRAM_FIELD_I32);
 		/* promtool's rule: counters, and only they, end in _total */
 		assert_int_equal(f[i].kind == CRAM_METRIC_COUNTER,
 				 strcmp(f[i].metric + strlen(f[i].metric) - 6, "_total") == 0);
@@ -431,6 +496,8 @@ int main(void)
 		cmocka_unit_test(a_client_that_floods_and_does_not_read_is_not_served_further),
 		cmocka_unit_test(every_method_is_described),
 		cmocka_unit_test(reports_survive_the_wire),
+		cmocka_unit_test(rows_of_many_vms_survive_the_wire),
+		cmocka_unit_test(numbers_outside_their_field_are_refused),
 		cmocka_unit_test(replies_of_older_and_newer_agents_are_understood),
 		cmocka_unit_test(quota_requests_are_checked_before_anything_is_done),
 		cmocka_unit_test(the_tables_of_metrics_are_sound),

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "act/mover.h"
+#include "act/relief.h"
 #include "classify/scan.h"
 #include "loop.h"
 #include "sense/libvirt.h"
@@ -24,6 +25,7 @@ struct daemon {
 	struct loop loop;
 	struct scan scan;
 	struct mover mover;
+	struct relief relief;
 	struct libvirt *libvirt; /* NULL: configured away */
 	struct server *server;
 
@@ -51,6 +53,7 @@ struct daemon {
 	CRAM_ARRAY(struct cram_vm_input) inputs;
 	CRAM_ARRAY(struct cram_vm_action) actions;
 	CRAM_ARRAY(size_t) order;
+	CRAM_ARRAY(struct relief_order) standing;
 	struct cram_policy_workspace *workspace;
 	struct cram_bucket demote_bucket, promote_bucket;
 	uint64_t rounds, round_us, decision_us;

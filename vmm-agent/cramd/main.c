@@ -122,15 +122,22 @@ static int on_signal(struct loop *loop, int fd, uint32_t events, void *userdata)
 	return 0;
 }
 
+/* Takes what made a timer or an eventfd readable. */
+static bool take_wakeup(int fd)
+{
+	uint64_t n;
+
+	return read(fd, &n, sizeof(n)) == sizeof(n);
+}
+
 static int on_round(struct loop *loop, int fd, uint32_t events, void *userdata)
 {
 	struct daemon *d = userdata;
-	uint64_t expirations;
 
 	(void)loop;
 	(void)events;
 	/* Re-armed first: a round that fails must not be the last. */
-	if (read(fd, &expirations, sizeof(expirations)) < 0)
+	if (!take_wakeup(fd))
 		return 0;
 	loop_timer_set(fd, d->conf.host.round_ms);
 	daemon_round(d);
@@ -138,16 +145,24 @@ static int on_round(struct loop *loop, int fd, uint32_t events, void *userdata)
 	return 0;
 }
 
+/* The relief thread wants a round before its time. */
+static int on_relief(struct loop *loop, int fd, uint32_t events, void *userdata)
+{
+	(void)loop;
+	(void)events;
+	if (take_wakeup(fd))
+		daemon_round(userdata);
+	return 0;
+}
+
 static int on_refresh(struct loop *loop, int fd, uint32_t events, void *userdata)
 {
 	struct daemon *d = userdata;
-	uint64_t expirations;
 
 	(void)loop;
 	(void)events;
-	if (read(fd, &expirations, sizeof(expirations)) < 0)
-		return 0;
-	libvirt_refresh(d->libvirt);
+	if (take_wakeup(fd))
+		libvirt_refresh(d->libvirt);
 	return 0;
 }
 
@@ -234,6 +249,10 @@ static int run(struct daemon *d, const struct options *o)
 		cram_log_err(&d->host.log, "%s", cram_error_format(&err, text, sizeof(text)));
 		return r;
 	}
+	r = batch_open(&d->scan.batch);
+	if (r < 0)
+		cram_log_info(&d->host.log, "small files are read one by one: io_uring: %s",
+			      strerror(-r));
 	if (o->confine) {
 		r = confine_capabilities();
 		if (r < 0)
@@ -248,6 +267,12 @@ static int run(struct daemon *d, const struct options *o)
 	r = mover_start(&d->mover, &d->host);
 	if (r < 0)
 		return fail(d, "start the mover threads", r);
+	r = relief_start(&d->relief);
+	if (r < 0)
+		return fail(d, "start the relief thread", r);
+	r = loop_add(&d->loop, d->relief.wake, EPOLLIN, on_relief, d, &source);
+	if (r < 0)
+		return fail(d, "watch the relief thread", r);
 	r = start_libvirt(d, o, &refresh);
 	if (r < 0)
 		return fail(d, "start libvirt's threads", r);
@@ -270,6 +295,7 @@ static void stop(struct daemon *d)
 {
 	host_stop(&d->host);
 	scan_join(&d->scan);
+	relief_join(&d->relief);
 	if (d->mover.host)
 		mover_stop(&d->mover);
 	if (d->libvirt)
@@ -283,6 +309,8 @@ static void stop(struct daemon *d)
 	array_free(&d->inputs);
 	array_free(&d->actions);
 	array_free(&d->order);
+	array_free(&d->standing);
+	relief_fini(&d->relief);
 	cram_policy_workspace_free(d->workspace);
 	cram_overrides_free(&d->overrides);
 	cram_conf_free(&d->conf);
@@ -327,7 +355,9 @@ int main(int argc, char **argv)
 	d->started_wall_s = (uint64_t)now.tv_sec;
 	d->log_limit = (struct cram_ratelimit){ .interval_ms = 60000, .burst = 100 };
 	d->loop.epoll = -1;
-	r = loop_init(&d->loop);
+	r = relief_init(&d->relief, &d->host, &d->mover);
+	if (r == 0)
+		r = loop_init(&d->loop);
 	if (r == 0)
 		r = run(d, &o);
 	stop(d);

@@ -265,25 +265,18 @@ static void remember_policy(struct vm *vm, const struct placement *p, uint64_t t
 	vm->old_known = true;
 }
 
-void vm_examine(struct vm *vm, const struct sysroot *root, uint64_t tier_nodes, uint64_t now_ms,
+void vm_examine(struct vm *vm, const struct sysroot *root, const struct proc_status *status,
+		const struct memcg *memcg, uint64_t tier_nodes, uint64_t now_ms,
 		uint64_t placement_ms)
 {
 	struct placement p = { .vm = vm };
 	enum vm_ineligible reason = vm->reason;
-	struct proc_status status;
-	bool have_memcg = false, placed = false;
-	struct memcg memcg = {};
+	bool placed = false;
 	uint64_t home;
-	int r;
 
-	r = proc_read_status(root, vm->pid, &status);
-	if (r < 0)
-		return; /* exiting: the pidfd will tell */
-	if (vm->cgroup[0])
-		have_memcg = memcg_read(root, vm->cgroup, &memcg) == 0;
 	if (vm->blocks.n) {
-		reason = examine_pins(vm, root, &status);
-		if (reason == VM_ELIGIBLE && !(status.mems_allowed & tier_nodes) && tier_nodes)
+		reason = examine_pins(vm, root, status);
+		if (reason == VM_ELIGIBLE && !(status->mems_allowed & tier_nodes) && tier_nodes)
 			reason = VM_CPUSET;
 		if (!vm->placed_ms || now_ms >= vm->placed_ms + placement_ms)
 			placed = proc_for_each_numa(root, vm->pid, place, &p) == 0;
@@ -295,9 +288,9 @@ void vm_examine(struct vm *vm, const struct sysroot *root, uint64_t tier_nodes, 
 	if (vm->realtime && reason == VM_ELIGIBLE)
 		reason = VM_REALTIME;
 	vm->reason = reason;
-	vm->mems_allowed = status.mems_allowed;
-	if (have_memcg)
-		vm->memcg = memcg;
+	vm->mems_allowed = status->mems_allowed;
+	if (memcg)
+		vm->memcg = *memcg;
 	if (placed) {
 		memcpy(vm->node_bytes, p.bytes, sizeof(p.bytes));
 		vm->moved_since = 0;
@@ -311,9 +304,9 @@ void vm_examine(struct vm *vm, const struct sysroot *root, uint64_t tier_nodes, 
 		if (vm->old_known && vm->old_mode[i] != PROC_MPOL_DEFAULT &&
 		    vm->old_mode[i] != PROC_MPOL_LOCAL)
 			home |= vm->old_nodes[i];
-	home &= status.mems_allowed;
+	home &= status->mems_allowed;
 	if (!home)
-		home = status.mems_allowed;
+		home = status->mems_allowed;
 	vm->home_nodes = home & ~tier_nodes;
 	pthread_mutex_unlock(&vm->lock);
 }

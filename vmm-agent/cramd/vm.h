@@ -124,9 +124,11 @@ bool vm_gone(const struct vm *vm);
 
 /*
  * Looks again at what may change while a VM runs: locks, pins, cpuset, placement (not before
- * vm->placed_ms + @placement_ms). Takes vm->lock for short moments only.
+ * vm->placed_ms + @placement_ms). @status and @memcg are fresh; NULL: the VM's group is unknown.
+ * Takes vm->lock for short moments only.
  */
-void vm_examine(struct vm *vm, const struct sysroot *root, uint64_t tier_nodes, uint64_t now_ms,
+void vm_examine(struct vm *vm, const struct sysroot *root, const struct proc_status *status,
+		const struct memcg *memcg, uint64_t tier_nodes, uint64_t now_ms,
 		uint64_t placement_ms);
 
 /* Block and address of range @index; *ret_pages counts its 4 KiB pages. */

@@ -20,12 +20,60 @@ static int decoding_failed(const struct cram_error *err)
 	return EXIT_FAILED;
 }
 
-static size_t array_of(struct json_object *reply, const char *key, struct json_object **ret)
+/* One call, and its reply as JSON or as @print shows it. */
+static int show(const struct options *o, const char *interface, const char *method,
+		struct json_object *parameters, int (*print)(struct json_object *reply))
 {
-	if (!json_object_object_get_ex(reply, key, ret) ||
-	    !json_object_is_type(*ret, json_type_array))
-		return 0;
-	return json_object_array_length(*ret);
+	cleanup_json struct json_object *reply = NULL;
+	int r = call(o, interface, method, parameters, &reply);
+
+	if (r != EXIT_OK)
+		return r;
+	return o->json ? print_json(reply, false) : print(reply);
+}
+
+/* Reports of one kind: how they are decoded, and one line of a table. */
+struct rows {
+	const char *key; /* of the array in the reply */
+	const struct cram_field *fields;
+	const size_t *n_fields;
+	size_t size; /* of the structure, at most that of a VM's report */
+	void (*print)(const void *report);
+};
+
+#define ROWS(array, kind, row)                                                                     \
+	{                                                                                          \
+		.key = array, .fields = cram_##kind##_fields, .n_fields = &cram_n_##kind##_fields, \
+		.size = sizeof(struct cram_##kind##_report), .print = row,                         \
+	}
+
+/* *ret_n (may be NULL): how many there were. */
+static int print_rows(struct json_object *reply, const struct rows *rows, size_t *ret_n)
+{
+	struct json_object *list = NULL;
+	size_t n = 0;
+	union {
+		struct cram_vm_report vm;
+		struct cram_node_report node;
+		struct cram_setting_report setting;
+		struct cram_reason_report reason;
+		struct cram_check_report check;
+	} report;
+
+	if (json_object_object_get_ex(reply, rows->key, &list) &&
+	    json_object_is_type(list, json_type_array))
+		n = json_object_array_length(list);
+	for (size_t i = 0; i < n; i++) {
+		struct cram_error err = { 0 };
+
+		if (cram_decode(rows->fields, *rows->n_fields, json_object_array_get_idx(list, i),
+				rows->size, &report, &err) < 0)
+			return decoding_failed(&err);
+		rows->print(&report);
+	}
+	if (ret_n)
+		*ret_n = n;
+	return EXIT_OK;
 }
 
 static void line(const char *name, uint64_t bytes, const char *remark)
@@ -35,29 +83,27 @@ static void line(const char *name, uint64_t bytes, const char *remark)
 	printf("%s%s\n", remark[0] ? "   " : "", remark);
 }
 
+static void print_node(const void *report)
+{
+	const struct cram_node_report *r = report;
+
+	printf("%-5d ", r->nid);
+	print_text(r->tier, 7);
+	print_text(r->state, 10);
+	print_size(r->capacity, 13);
+	print_size(r->used, 13);
+	print_size(r->device_bytes, 13);
+	print_size(r->free, 13);
+	printf(" %5" PRIu64 "\n", r->vms);
+}
+
 static int print_nodes(struct json_object *reply)
 {
-	struct json_object *nodes = NULL;
-	size_t n = array_of(reply, "nodes", &nodes);
+	static const struct rows nodes = ROWS("nodes", node, print_node);
 
 	printf("%-5s %-6s %-10s %12s %12s %12s %12s %5s\n", "NODE", "TIER", "STATE", "CAPACITY",
 	       "GUEST", "DEVICE", "FREE", "VMS");
-	for (size_t i = 0; i < n; i++) {
-		struct cram_node_report r;
-		struct cram_error err = { 0 };
-
-		if (cram_decode_as(node, json_object_array_get_idx(nodes, i), &r, &err) < 0)
-			return decoding_failed(&err);
-		printf("%-5d ", r.nid);
-		print_text(r.tier, 7);
-		print_text(r.state, 10);
-		print_size(r.capacity, 13);
-		print_size(r.used, 13);
-		print_size(r.device_bytes, 13);
-		print_size(r.free, 13);
-		printf(" %5" PRIu64 "\n", r.vms);
-	}
-	return EXIT_OK;
+	return print_rows(reply, &nodes, NULL);
 }
 
 static int print_host(struct json_object *reply)
@@ -101,82 +147,57 @@ static int print_host(struct json_object *reply)
 	return EXIT_OK;
 }
 
+static int print_status(struct json_object *reply)
+{
+	int r = print_host(reply);
+
+	return r == EXIT_OK ? print_nodes(reply) : r;
+}
+
 int run_status(const struct options *o, int argc, char **argv)
 {
-	cleanup_json struct json_object *reply = NULL;
-	int r = call(o, CRAM_IFACE_STATUS, "GetStatus", NULL, &reply);
-
 	(void)argc;
 	(void)argv;
-	if (r != EXIT_OK)
-		return r;
-	if (o->json)
-		return print_json(reply, false);
-	r = print_host(reply);
-	return r == EXIT_OK ? print_nodes(reply) : r;
+	return show(o, CRAM_IFACE_STATUS, "GetStatus", NULL, print_status);
 }
 
 int run_node_list(const struct options *o, int argc, char **argv)
 {
-	cleanup_json struct json_object *reply = NULL;
-	int r = call(o, CRAM_IFACE_STATUS, "ListNodes", NULL, &reply);
-
 	(void)argc;
 	(void)argv;
-	if (r != EXIT_OK)
-		return r;
-	return o->json ? print_json(reply, false) : print_nodes(reply);
+	return show(o, CRAM_IFACE_STATUS, "ListNodes", NULL, print_nodes);
+}
+
+static void print_vm_line(const void *report)
+{
+	const struct cram_vm_report *vm = report;
+
+	print_text(vm->name, 20);
+	printf(" %-8s %-11s", vm->mode, vm->state);
+	print_size(vm->ram, 12);
+	print_size(vm->dram, 12);
+	print_size(vm->tier_bytes, 12);
+	print_size(vm->device_bytes, 12);
+	print_size(vm->quota, 12);
+	print_size(vm->floor, 12);
+	print_size(vm->cold, 12);
+	putchar('\n');
 }
 
 static int print_vms(struct json_object *reply)
 {
-	struct json_object *vms = NULL;
-	size_t n = array_of(reply, "vms", &vms);
+	static const struct rows vms = ROWS("vms", vm, print_vm_line);
 
 	printf("%-20s %-8s %-11s %11s %11s %11s %11s %11s %11s %11s\n", "NAME", "MODE", "STATE",
 	       "RAM", "DRAM", "ON TIER", "DEVICE", "QUOTA", "FLOOR", "COLD");
-	for (size_t i = 0; i < n; i++) {
-		struct cram_error err = { 0 };
-		struct cram_vm_report vm;
-
-		if (cram_decode_as(vm, json_object_array_get_idx(vms, i), &vm, &err) < 0)
-			return decoding_failed(&err);
-		print_text(vm.name, 20);
-		printf(" %-8s %-11s", vm.mode, vm.state);
-		print_size(vm.ram, 12);
-		print_size(vm.dram, 12);
-		print_size(vm.tier_bytes, 12);
-		print_size(vm.device_bytes, 12);
-		print_size(vm.quota, 12);
-		print_size(vm.floor, 12);
-		print_size(vm.cold, 12);
-		putchar('\n');
-	}
-	return EXIT_OK;
+	return print_rows(reply, &vms, NULL);
 }
 
 int run_vm_list(const struct options *o, int argc, char **argv)
 {
-	cleanup_json struct json_object *reply = NULL;
-	int r = call(o, CRAM_IFACE_STATUS, "ListVms", NULL, &reply);
-
 	(void)argc;
 	(void)argv;
-	if (r != EXIT_OK)
-		return r;
-	return o->json ? print_json(reply, false) : print_vms(reply);
-}
-
-static int decode_vm(struct json_object *reply, struct cram_vm_report *ret)
-{
-	struct cram_error err = { 0 };
-	struct json_object *o;
-
-	if (!json_object_object_get_ex(reply, "vm", &o))
-		o = NULL;
-	if (cram_decode_as(vm, o, ret, &err) < 0)
-		return decoding_failed(&err);
-	return EXIT_OK;
+	return show(o, CRAM_IFACE_STATUS, "ListVms", NULL, print_vms);
 }
 
 static void print_vm(const struct cram_vm_report *vm)
@@ -218,59 +239,65 @@ static void print_vm(const struct cram_vm_report *vm)
 	line("refused by the kernel", vm->refused, "");
 }
 
-static int print_settings(struct json_object *reply)
+/* The VM that the reply is about. */
+static int print_vm_of(struct json_object *reply, struct cram_vm_report *ret_vm)
 {
-	struct json_object *settings = NULL;
-	size_t n = array_of(reply, "settings", &settings);
+	struct cram_error err = { 0 };
+	struct json_object *o;
 
-	for (size_t i = 0; i < n; i++) {
-		struct cram_setting_report s;
-		struct cram_error err = { 0 };
-
-		if (cram_decode_as(setting, json_object_array_get_idx(settings, i), &s, &err) < 0)
-			return decoding_failed(&err);
-		printf("  %-12s ", s.name);
-		print_text(s.value, 20);
-		fputs(" from ", stdout);
-		print_text(s.origin, 0);
-		putchar('\n');
-	}
+	if (!json_object_object_get_ex(reply, "vm", &o))
+		o = NULL;
+	if (cram_decode_as(vm, o, ret_vm, &err) < 0)
+		return decoding_failed(&err);
+	print_vm(ret_vm);
 	return EXIT_OK;
 }
 
-int run_vm_show(const struct options *o, int argc, char **argv)
+static void print_setting(const void *report)
 {
-	cleanup_json struct json_object *reply = NULL;
-	struct cram_vm_report vm;
-	int r = call(o, CRAM_IFACE_STATUS, "ShowVm", vm_parameters(argv[0]), &reply);
+	const struct cram_setting_report *s = report;
 
-	(void)argc;
+	printf("  %-12s ", s->name);
+	print_text(s->value, 20);
+	fputs(" from ", stdout);
+	print_text(s->origin, 0);
+	putchar('\n');
+}
+
+static int print_settings(struct json_object *reply)
+{
+	static const struct rows settings = ROWS("settings", setting, print_setting);
+
+	return print_rows(reply, &settings, NULL);
+}
+
+static int print_vm_and_settings(struct json_object *reply)
+{
+	struct cram_vm_report vm;
+	int r = print_vm_of(reply, &vm);
+
 	if (r != EXIT_OK)
 		return r;
-	if (o->json)
-		return print_json(reply, false);
-	r = decode_vm(reply, &vm);
-	if (r != EXIT_OK)
-		return r;
-	print_vm(&vm);
 	puts("settings");
 	return print_settings(reply);
 }
 
+int run_vm_show(const struct options *o, int argc, char **argv)
+{
+	(void)argc;
+	return show(o, CRAM_IFACE_STATUS, "ShowVm", vm_parameters(argv[0]), print_vm_and_settings);
+}
+
 int run_quota_get(const struct options *o, int argc, char **argv)
 {
-	cleanup_json struct json_object *reply = NULL;
-	int r = call(o, CRAM_IFACE_CONTROL, "GetQuota", vm_parameters(argv[0]), &reply);
-
 	(void)argc;
-	if (r != EXIT_OK)
-		return r;
-	return o->json ? print_json(reply, false) : print_settings(reply);
+	return show(o, CRAM_IFACE_CONTROL, "GetQuota", vm_parameters(argv[0]), print_settings);
 }
 
 /* The two numbers of a reason in the unit its code gives them (policy.h, enum cram_reason). */
-static void print_reason(const struct cram_reason_report *r)
+static void print_reason(const void *report)
 {
+	const struct cram_reason_report *r = report;
 	char a[32], b[32];
 
 	if (strcmp(r->code, "warmup") == 0 || strcmp(r->code, "backoff") == 0)
@@ -288,78 +315,77 @@ static void print_reason(const struct cram_reason_report *r)
 	putchar('\n');
 }
 
-int run_vm_explain(const struct options *o, int argc, char **argv)
+static int print_explanation(struct json_object *reply)
 {
-	cleanup_json struct json_object *reply = NULL;
-	struct json_object *reasons = NULL;
+	static const struct rows reasons = ROWS("reasons", reason, print_reason);
 	struct cram_vm_report vm;
 	size_t n;
-	int r = call(o, CRAM_IFACE_STATUS, "ExplainVm", vm_parameters(argv[0]), &reply);
+	int r = print_vm_of(reply, &vm);
 
-	(void)argc;
 	if (r != EXIT_OK)
 		return r;
-	if (o->json)
-		return print_json(reply, false);
-	r = decode_vm(reply, &vm);
-	if (r != EXIT_OK)
-		return r;
-	print_vm(&vm);
 	puts("the last decision");
 	line("wanted out", vm.demote_pending, "");
 	line("wanted home", vm.promote_pending, "");
 	puts("because");
-	n = array_of(reply, "reasons", &reasons);
-	for (size_t i = 0; i < n; i++) {
-		struct cram_reason_report report;
-		struct cram_error err = { 0 };
-
-		if (cram_decode_as(reason, json_object_array_get_idx(reasons, i), &report, &err) <
-		    0)
-			return decoding_failed(&err);
-		print_reason(&report);
-	}
-	if (n == 0)
+	r = print_rows(reply, &reasons, &n);
+	if (r == EXIT_OK && n == 0)
 		puts("  nothing was decided about it yet");
-	return EXIT_OK;
+	return r;
+}
+
+int run_vm_explain(const struct options *o, int argc, char **argv)
+{
+	(void)argc;
+	return show(o, CRAM_IFACE_STATUS, "ExplainVm", vm_parameters(argv[0]), print_explanation);
+}
+
+static void print_finding(const void *report)
+{
+	const struct cram_check_report *f = report;
+
+	printf("%-8s ", f->severity);
+	print_text(f->subject, 0);
+	fputs(": ", stdout);
+	print_text(f->text, 0);
+	if (f->bytes) {
+		fputs(" (", stdout);
+		print_size(f->bytes, 0);
+		fputs(")", stdout);
+	}
+	printf(" [%s]\n", f->code);
+}
+
+static bool has_error(struct json_object *reply)
+{
+	struct json_object *list = NULL, *severity;
+
+	if (!json_object_object_get_ex(reply, "findings", &list) ||
+	    !json_object_is_type(list, json_type_array))
+		return false;
+	for (size_t i = 0; i < json_object_array_length(list); i++)
+		if (json_object_object_get_ex(json_object_array_get_idx(list, i), "severity",
+					      &severity) &&
+		    json_object_is_type(severity, json_type_string) &&
+		    strcmp(json_object_get_string(severity), "error") == 0)
+			return true;
+	return false;
 }
 
 int run_check(const struct options *o, int argc, char **argv)
 {
+	static const struct rows findings = ROWS("findings", check, print_finding);
 	cleanup_json struct json_object *reply = NULL;
-	struct json_object *findings = NULL;
-	bool errors = false;
-	size_t n;
 	int r = call(o, CRAM_IFACE_STATUS, "Check", NULL, &reply);
 
 	(void)argc;
 	(void)argv;
 	if (r != EXIT_OK)
 		return r;
-	n = array_of(reply, "findings", &findings);
-	for (size_t i = 0; i < n; i++) {
-		struct cram_check_report f;
-		struct cram_error err = { 0 };
-
-		if (cram_decode_as(check, json_object_array_get_idx(findings, i), &f, &err) < 0)
-			return decoding_failed(&err);
-		errors |= strcmp(f.severity, "error") == 0;
-		if (o->json)
-			continue;
-		printf("%-8s ", f.severity);
-		print_text(f.subject, 0);
-		fputs(": ", stdout);
-		print_text(f.text, 0);
-		if (f.bytes) {
-			fputs(" (", stdout);
-			print_size(f.bytes, 0);
-			fputs(")", stdout);
-		}
-		printf(" [%s]\n", f.code);
-	}
-	if (o->json)
-		print_json(reply, false);
-	return errors ? EXIT_FAILED : EXIT_OK;
+	r = o->json ? print_json(reply, false) : print_rows(reply, &findings, NULL);
+	if (r != EXIT_OK)
+		return r;
+	return has_error(reply) ? EXIT_FAILED : EXIT_OK;
 }
 
 int run_top(const struct options *o, int argc, char **argv)

@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <time.h>
 
 #include "exporter/http.h"
@@ -44,8 +45,13 @@ struct client {
 	uint64_t since_ms;
 	size_t in_n;
 	char in[HTTP_REQUEST_MAX];
-	char *out;
-	size_t out_n, out_done;
+	char head[512];
+	size_t head_n;
+	const char *body; /* a constant text, or owned */
+	char *owned;	  /* a page, lent by the renderer until it is sent */
+	size_t owned_cap;
+	size_t body_n, sent;
+	bool answering;
 };
 
 static uint64_t now_ms(void)
@@ -95,39 +101,34 @@ static int scrape(struct exporter *e)
 	return r;
 }
 
-static void client_close(struct client *c)
+/* A page's buffer goes back to be written again, if another has not taken its place meanwhile. */
+static void client_close(struct exporter *e, struct client *c)
 {
 	close(c->fd);
-	free(c->out);
-	c->out = NULL;
 	c->fd = -1;
+	c->answering = false;
+	if (c->owned)
+		render_give_back(&e->render, TAKE_PTR(c->owned), c->owned_cap);
 }
 
 static void answer(struct exporter *e, struct client *c, enum http_verdict verdict, bool head)
 {
-	const char *body = http_body(verdict);
-	size_t n = strlen(body), head_n;
-	char header[512];
-
+	c->body = http_body(verdict);
+	c->body_n = strlen(c->body);
 	if (verdict == HTTP_METRICS) {
 		if (scrape(e) < 0) {
-			client_close(c);
+			client_close(e, c);
 			return;
 		}
-		body = e->render.text;
-		n = e->render.n;
+		/* Lent, not copied: a page of 500 VMs is more than a megabyte. */
+		c->owned = render_lend(&e->render, &c->body_n, &c->owned_cap);
+		c->body = c->owned;
 	}
-	head_n = http_header(verdict, n, header, sizeof(header));
-	c->out = malloc(head_n + n);
-	if (!c->out) {
-		client_close(c);
-		return;
-	}
-	memcpy(c->out, header, head_n);
-	if (!head)
-		memcpy(c->out + head_n, body, n);
-	c->out_n = head_n + (head ? 0 : n);
-	c->out_done = 0;
+	c->head_n = http_header(verdict, c->body_n, c->head, sizeof(c->head));
+	if (head)
+		c->body_n = 0;
+	c->sent = 0;
+	c->answering = true;
 }
 
 static void client_read(struct exporter *e, struct client *c)
@@ -139,7 +140,7 @@ static void client_read(struct exporter *e, struct client *c)
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (n <= 0) {
-		client_close(c);
+		client_close(e, c);
 		return;
 	}
 	c->in_n += (size_t)n;
@@ -148,21 +149,27 @@ static void client_read(struct exporter *e, struct client *c)
 		answer(e, c, verdict, head);
 }
 
-static void client_write(struct client *c)
+static void client_write(struct exporter *e, struct client *c)
 {
-	ssize_t n = send(c->fd, c->out + c->out_done, c->out_n - c->out_done,
-			 MSG_DONTWAIT | MSG_NOSIGNAL);
+	size_t head_left = c->sent < c->head_n ? c->head_n - c->sent : 0;
+	size_t body_done = c->sent - (c->head_n - head_left);
+	struct iovec parts[2] = {
+		{ c->head + c->head_n - head_left, head_left },
+		{ (void *)(c->body + body_done), c->body_n - body_done },
+	};
+	struct msghdr m = { .msg_iov = parts, .msg_iovlen = ARRAY_SIZE(parts) };
+	ssize_t n = sendmsg(c->fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
 
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (n > 0)
-		c->out_done += (size_t)n;
-	if (n < 0 || c->out_done == c->out_n) {
+		c->sent += (size_t)n;
+	if (n < 0 || c->sent == c->head_n + c->body_n) {
 		/* Closing with unread input would reset the connection and lose the answer. */
 		shutdown(c->fd, SHUT_WR);
 		while (recv(c->fd, c->in, sizeof(c->in), MSG_DONTWAIT) > 0)
 			;
-		client_close(c);
+		client_close(e, c);
 	}
 }
 
@@ -197,7 +204,7 @@ static int serve(struct exporter *e, int fd, const sigset_t *unblocked)
 		for (int i = 0; i < MAX_CLIENTS; i++) {
 			any |= clients[i].fd >= 0;
 			p[i] = (struct pollfd){ .fd = clients[i].fd,
-						.events = clients[i].out ? POLLOUT : POLLIN };
+						.events = clients[i].answering ? POLLOUT : POLLIN };
 		}
 		p[MAX_CLIENTS] = (struct pollfd){ .fd = fd, .events = POLLIN };
 		/* Asleep without end unless a client's time must be watched. */
@@ -214,19 +221,19 @@ static int serve(struct exporter *e, int fd, const sigset_t *unblocked)
 
 			if (c->fd < 0)
 				continue;
-			if (p[i].revents && c->out)
-				client_write(c);
+			if (p[i].revents && c->answering)
+				client_write(e, c);
 			else if (p[i].revents)
 				client_read(e, c);
 			else if (now_ms() - c->since_ms > CLIENT_MS)
-				client_close(c);
+				client_close(e, c);
 		}
 		if (p[MAX_CLIENTS].revents)
 			accept_clients(fd, clients);
 	}
 	for (int i = 0; i < MAX_CLIENTS; i++)
 		if (clients[i].fd >= 0)
-			client_close(&clients[i]);
+			client_close(e, &clients[i]);
 	free(clients);
 	return 0;
 }

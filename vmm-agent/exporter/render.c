@@ -11,43 +11,24 @@
 #include <string.h>
 
 #include "util/cleanup.h"
+#include "util/decimal.h"
 
-static bool make_room(struct render *r, size_t n)
+/* Room for @n more bytes: where they go, or NULL. The text may move. */
+static char *room(struct render *r, size_t n)
 {
-	size_t cap = r->cap ? r->cap : 65536;
-	char *p;
-
-	if (r->failed < 0)
-		return false;
-	if (r->n + n <= r->cap)
-		return true;
-	while (cap < r->n + n)
-		cap *= 2;
-	p = realloc(r->text, cap);
-	if (!p) {
-		r->failed = -ENOMEM;
-		return false;
-	}
-	r->text = p;
-	r->cap = cap;
-	return true;
+	if (r->failed == 0)
+		r->failed = cram_array_reserve((void **)&r->text, &r->cap, r->n + n, 1);
+	return r->failed == 0 ? r->text + r->n : NULL;
 }
 
 static void put(struct render *r, const char *text, size_t n)
 {
-	if (!make_room(r, n))
-		return;
-	memcpy(r->text + r->n, text, n);
-	r->n += n;
-}
+	char *p = room(r, n);
 
-/* Once more what stands from @from to @to in the text. */
-static void put_copy(struct render *r, size_t from, size_t to)
-{
-	if (!make_room(r, to - from))
+	if (!p)
 		return;
-	memcpy(r->text + r->n, r->text + from, to - from);
-	r->n += to - from;
+	memcpy(p, text, n);
+	r->n += n;
 }
 
 static void puts_text(struct render *r, const char *text)
@@ -55,61 +36,29 @@ static void puts_text(struct render *r, const char *text)
 	put(r, text, strlen(text));
 }
 
-static void put_u64(struct render *r, uint64_t v)
+/* "12\n": what ends a series. */
+static char *write_value(char *p, const struct cram_field *f, const void *structure)
 {
-	char digits[20];
-	size_t i = sizeof(digits);
+	uint64_t value = cram_field_number(f, structure);
 
-	do {
-		digits[--i] = (char)('0' + v % 10);
-		v /= 10;
-	} while (v > 0);
-	put(r, digits + i, sizeof(digits) - i);
+	if (value == CRAM_UNLIMITED) {
+		memcpy(p, "+Inf", 4);
+		p += 4;
+	} else {
+		p = decimal_put_scaled(p, value, f->decimals);
+	}
+	*p++ = '\n';
+	return p;
 }
+
+#define VALUE_MAX (DECIMAL_MAX + 1)
 
 static void put_value(struct render *r, const struct cram_field *f, const void *structure)
 {
-	const char *p = (const char *)structure + f->offset;
-	char text[40];
-	double d = 0;
-	uint64_t u64;
-	uint32_t u32;
-	int32_t i32;
-	bool b;
+	char *p = room(r, VALUE_MAX);
 
-	switch (f->type) {
-	case CRAM_FIELD_U64:
-		memcpy(&u64, p, sizeof(u64));
-		if (u64 == CRAM_UNLIMITED) {
-			puts_text(r, "+Inf");
-			return;
-		}
-		if (f->scale == 1) {
-			put_u64(r, u64);
-			return;
-		}
-		d = (double)u64;
-		break;
-	case CRAM_FIELD_U32:
-		memcpy(&u32, p, sizeof(u32));
-		put_u64(r, u32);
-		return;
-	case CRAM_FIELD_I32:
-		memcpy(&i32, p, sizeof(i32));
-		d = i32;
-		break;
-	case CRAM_FIELD_BOOL:
-		memcpy(&b, p, sizeof(b));
-		put(r, b ? "1" : "0", 1);
-		return;
-	case CRAM_FIELD_DOUBLE:
-		memcpy(&d, p, sizeof(d));
-		break;
-	case CRAM_FIELD_TEXT:
-		return; /* never a value: the table's test holds this */
-	}
-	snprintf(text, sizeof(text), "%.10g", d * f->scale);
-	puts_text(r, text);
+	if (p)
+		r->n = (size_t)(write_value(p, f, structure) - r->text);
 }
 
 static void put_label(struct render *r, const char *name, const char *value, bool first)
@@ -117,13 +66,15 @@ static void put_label(struct render *r, const char *name, const char *value, boo
 	put(r, first ? "{" : ",", 1);
 	puts_text(r, name);
 	put(r, "=\"", 2);
-	for (const char *c = value; *c; c++) {
-		if (*c == '\\' || *c == '"')
-			put(r, "\\", 1);
-		if (*c == '\n')
-			put(r, "\\n", 2);
-		else
-			put(r, c, 1);
+	while (*value) {
+		size_t plain = strcspn(value, "\\\"\n");
+
+		put(r, value, plain);
+		value += plain;
+		if (!*value)
+			break;
+		put(r, *value == '\n' ? "\\n" : *value == '"' ? "\\\"" : "\\\\", 2);
+		value++;
 	}
 	put(r, "\"", 1);
 }
@@ -195,7 +146,6 @@ static void render_host(struct render *r, const struct cram_host_report *host)
 		puts_text(r, f->metric);
 		put(r, " ", 1);
 		put_value(r, f, host);
-		put(r, "\n", 1);
 	}
 }
 
@@ -221,7 +171,6 @@ static void render_nodes(struct render *r)
 			put_node_labels(r, &r->nodes.v[v]);
 			put(r, "} ", 2);
 			put_value(r, f, &r->nodes.v[v]);
-			put(r, "\n", 1);
 		}
 	}
 }
@@ -243,6 +192,23 @@ static void render_vm_info(struct render *r)
 	}
 }
 
+/* One line of the many, in one go. */
+static void put_vm_series(struct render *r, const struct cram_field *f, size_t name, size_t v)
+{
+	size_t labels = r->labels[2 * v + 1] - r->labels[2 * v];
+	char *p = room(r, name + labels + 2 + VALUE_MAX);
+
+	if (!p)
+		return;
+	memcpy(p, f->metric, name);
+	p += name;
+	memcpy(p, r->text + r->labels[2 * v], labels);
+	p += labels;
+	*p++ = '}';
+	*p++ = ' ';
+	r->n = (size_t)(write_value(p, f, &r->vms.v[v]) - r->text);
+}
+
 static void render_vms(struct render *r)
 {
 	if (r->vms.n == 0 || r->failed < 0)
@@ -259,76 +225,21 @@ static void render_vms(struct render *r)
 		if (!is_value(f))
 			continue;
 		head(r, f->metric, type_of(f), f->help);
-		for (size_t v = 0; v < r->vms.n; v++) {
-			put(r, f->metric, name);
-			put_copy(r, r->labels[2 * v], r->labels[2 * v + 1]);
-			put(r, "} ", 2);
-			put_value(r, f, &r->vms.v[v]);
-			put(r, "\n", 1);
-		}
+		for (size_t v = 0; v < r->vms.n; v++)
+			put_vm_series(r, f, name, v);
 	}
-}
-
-static struct json_object *array_in(struct json_object *o, const char *key)
-{
-	struct json_object *a;
-
-	return json_object_object_get_ex(o, key, &a) && json_object_is_type(a, json_type_array)
-		       ? a
-		       : NULL;
-}
-
-static const struct cram_field *vm_field(const char *name)
-{
-	for (size_t i = 0; name && i < cram_n_vm_fields; i++)
-		if (strcmp(cram_vm_fields[i].name, name) == 0)
-			return &cram_vm_fields[i];
-	return NULL; /* a newer agent's: not ours to show */
-}
-
-#define MAX_COLUMNS 128
-
-static int decode_vms(struct render *r, struct json_object *reply)
-{
-	struct json_object *columns = array_in(reply, "columns"), *rows = array_in(reply, "rows");
-	const struct cram_field *fields[MAX_COLUMNS];
-	size_t n_columns, n_rows;
-
-	r->vms.n = 0;
-	if (!columns || !rows || json_object_array_length(columns) > MAX_COLUMNS)
-		return -EBADMSG;
-	n_columns = json_object_array_length(columns);
-	n_rows = json_object_array_length(rows);
-	for (size_t c = 0; c < n_columns; c++)
-		fields[c] = vm_field(json_object_get_string(json_object_array_get_idx(columns, c)));
-	if (array_reserve(&r->vms, n_rows) < 0)
-		return -ENOMEM;
-	for (size_t i = 0; i < n_rows; i++) {
-		struct json_object *row = json_object_array_get_idx(rows, i);
-		struct cram_vm_report *vm = &r->vms.v[i];
-
-		if (!json_object_is_type(row, json_type_array) ||
-		    json_object_array_length(row) != n_columns)
-			return -EBADMSG;
-		memset(vm, 0, sizeof(*vm));
-		for (size_t c = 0; c < n_columns; c++)
-			if (fields[c] &&
-			    cram_decode_field(fields[c], json_object_array_get_idx(row, c), vm,
-					      NULL) < 0)
-				return -EBADMSG;
-	}
-	r->vms.n = n_rows;
-	return 0;
 }
 
 static int decode_nodes(struct render *r, struct json_object *reply)
 {
-	struct json_object *nodes = array_in(reply, "nodes");
-	size_t n = nodes ? json_object_array_length(nodes) : 0;
+	struct json_object *nodes;
+	size_t n;
 
 	r->nodes.n = 0;
-	if (!nodes)
+	if (!json_object_object_get_ex(reply, "nodes", &nodes) ||
+	    !json_object_is_type(nodes, json_type_array))
 		return -EBADMSG;
+	n = json_object_array_length(nodes);
 	if (array_reserve(&r->nodes, n) < 0)
 		return -ENOMEM;
 	for (size_t i = 0; i < n; i++)
@@ -352,7 +263,7 @@ int render_metrics(struct render *r, struct json_object *reply)
 	if (e == 0)
 		e = decode_nodes(r, reply);
 	if (e == 0)
-		e = decode_vms(r, reply);
+		e = cram_rows_decode(reply, &r->vms);
 	if (e == -ENOMEM)
 		return e;
 	head(r, "cram_up", "gauge", "1 when the agent answered this scrape.");
@@ -372,4 +283,25 @@ void render_free(struct render *r)
 	array_free(&r->vms);
 	array_free(&r->nodes);
 	*r = (struct render){ 0 };
+}
+
+char *render_lend(struct render *r, size_t *ret_n, size_t *ret_cap)
+{
+	char *text = r->text;
+
+	*ret_n = r->n;
+	*ret_cap = r->cap;
+	r->text = NULL;
+	r->n = r->cap = 0;
+	return text;
+}
+
+void render_give_back(struct render *r, char *text, size_t cap)
+{
+	if (r->text) {
+		free(text);
+		return;
+	}
+	r->text = text;
+	r->cap = cap;
 }

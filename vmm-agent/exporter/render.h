@@ -8,7 +8,7 @@
 #include <json-c/json.h>
 #include <stddef.h>
 
-#include "protocol/model.h"
+#include "protocol/rows.h"
 #include "util/array.h"
 
 /* Buffers kept from scrape to scrape. Zero-initialise. */
@@ -17,7 +17,7 @@ struct render {
 	size_t n, cap;
 	size_t *labels; /* where those of each VM begin and end in the text */
 	size_t labels_cap;
-	CRAM_ARRAY(struct cram_vm_report) vms;
+	struct cram_vm_reports vms;
 	CRAM_ARRAY(struct cram_node_report) nodes;
 	int failed; /* -ENOMEM */
 };
@@ -28,3 +28,10 @@ struct render {
  */
 int render_metrics(struct render *r, struct json_object *reply);
 void render_free(struct render *r);
+
+/*
+ * Takes the page out, so that it can be sent while the next one is written: the caller's, who gives
+ * it back or frees it. *ret_n: its bytes, *ret_cap: the size of the memory.
+ */
+char *render_lend(struct render *r, size_t *ret_n, size_t *ret_cap);
+void render_give_back(struct render *r, char *text, size_t cap);

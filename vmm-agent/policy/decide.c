@@ -622,6 +622,7 @@ static void demote(const struct cram_snapshot *snap, struct cram_policy_workspac
 	for (size_t i = 0; i < snap->n_vms; i++) {
 		struct work *w = &ws->work[i];
 
+		d->actions[i].held_back_bytes = w->want_out;
 		if (w->want_out <= snap->vms[i].demote_tokens)
 			continue;
 		reason(&d->actions[i], CRAM_REASON_RATE, w->want_out, snap->vms[i].demote_tokens);
@@ -633,6 +634,7 @@ static void demote(const struct cram_snapshot *snap, struct cram_policy_workspac
 		uint64_t free_dram, headroom;
 
 		a->demote_bytes = ws->work[i].want_out & ~(uint64_t)(PAGE - 1);
+		a->held_back_bytes = sub(a->held_back_bytes, a->demote_bytes);
 		d->demote_bytes = add(d->demote_bytes, a->demote_bytes);
 		if (a->priority == 0 && a->demote_bytes > 0)
 			a->priority = (uint32_t)min(a->demote_bytes >> 20, URGENCY_MASK >> 1) |

@@ -208,6 +208,7 @@ struct cram_vm_action {
 	uint32_t priority;
 	uint64_t demote_bytes;	    /* logical bytes to move out ... */
 	uint32_t demote_age_s;	    /* ... from ranges at least this old, oldest first */
+	uint64_t held_back_bytes;   /* as many more would go but for the rates alone */
 	uint64_t promote_hot_bytes; /* tier pages found accessed, to bring home */
 	uint64_t promote_bytes;	    /* further tier pages to bring home, whichever; not incl. hot */
 	uint64_t fair_device_bytes; /* share of the tier it is entitled to now */

@@ -6,54 +6,39 @@
 #include "protocol/protocol.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 int cram_frames_add(struct cram_frames *f, const char *data, size_t n)
 {
-	if (f->start > 0) {
-		memmove(f->buf, f->buf + f->start, f->used);
-		f->start = 0;
-	}
-	if (f->used + n > f->cap) {
-		size_t cap = f->cap ? f->cap : 4096;
-		char *p;
+	struct cram_bytes *b = &f->bytes;
+	int r = cram_bytes_add(b, data, n);
 
-		while (cap < f->used + n)
-			cap *= 2;
-		p = realloc(f->buf, cap);
-		if (!p)
-			return -ENOMEM;
-		f->buf = p;
-		f->cap = cap;
-	}
-	if (n > 0)
-		memcpy(f->buf + f->used, data, n);
-	f->used += n;
+	if (r < 0)
+		return r;
 	/* Only an unfinished message can make the buffer grow without end. */
-	if (f->used > f->max && !memchr(f->buf + f->scanned, '\0', f->used - f->scanned))
+	if (b->used > f->max && !memchr(b->buf + b->start + f->scanned, '\0', b->used - f->scanned))
 		return -EMSGSIZE;
 	return 0;
 }
 
 int cram_frames_next(struct cram_frames *f, const char **ret_msg, size_t *ret_size)
 {
+	struct cram_bytes *b = &f->bytes;
 	char *msg, *end;
 	size_t size;
 
-	if (f->used == 0)
+	if (b->used == 0)
 		return 0;
-	msg = f->buf + f->start;
-	end = memchr(msg + f->scanned, '\0', f->used - f->scanned);
+	msg = b->buf + b->start;
+	end = memchr(msg + f->scanned, '\0', b->used - f->scanned);
 	if (!end) {
-		f->scanned = f->used;
-		return f->used > f->max ? -EMSGSIZE : 0;
+		f->scanned = b->used;
+		return b->used > f->max ? -EMSGSIZE : 0;
 	}
 	size = (size_t)(end - msg);
 	if (size > f->max)
 		return -EMSGSIZE;
-	f->start += size + 1;
-	f->used -= size + 1;
+	cram_bytes_consume(b, size + 1);
 	f->scanned = 0;
 	*ret_msg = msg;
 	*ret_size = size;
@@ -62,8 +47,8 @@ int cram_frames_next(struct cram_frames *f, const char **ret_msg, size_t *ret_si
 
 void cram_frames_free(struct cram_frames *f)
 {
-	free(f->buf);
-	*f = (struct cram_frames){ .max = f->max };
+	cram_bytes_free(&f->bytes);
+	f->scanned = 0;
 }
 
 int cram_json_parse(const char *text, size_t size, struct json_object **ret)

@@ -32,7 +32,8 @@ static const char status_methods[] =
 	"method ListNodes() -> (nodes: []Node)\n"
 	"method Check() -> (findings: []Finding)\n"
 	"method Monitor() -> (event: Event, lost: ?int)\n"
-	"method GetMetrics() -> (host: Host, nodes: []Node, columns: []string, rows: object)\n\n";
+	"method GetMetrics() -> (host: Host, nodes: []Node, texts: []string, numbers: []string, "
+	"rows: [][]string)\n\n";
 
 static const char control_methods[] =
 	"method Hello(version: int) -> (version: int, agent: string)\n"
@@ -44,7 +45,7 @@ static const char control_methods[] =
 	"method Resume(vm: ?string) -> ()\n"
 	"method Drain(vm: string) -> (accepted: bool, vm: Vm, missing: int, message: string)\n"
 	"method Reload() -> (generation: int)\n"
-	"method AddVm(pid: int) -> ()\n\n";
+	"method AddVm(pid: int) -> (accepted: bool, vm: Vm, missing: int, message: string)\n\n";
 
 /* They are the same on both interfaces and so carry the name of neither. */
 static const char errors[] = "# errors: org.cramd.VmNotFound (vm: string), "
@@ -58,9 +59,8 @@ static const char errors[] = "# errors: org.cramd.VmNotFound (vm: string), "
 static void write_type(FILE *f, const char *name, const struct cram_field *fields, size_t n)
 {
 	static const char *const types[] = {
-		[CRAM_FIELD_U64] = "?int",     [CRAM_FIELD_U32] = "int",
-		[CRAM_FIELD_I32] = "int",      [CRAM_FIELD_BOOL] = "bool",
-		[CRAM_FIELD_DOUBLE] = "float", [CRAM_FIELD_TEXT] = "string",
+		[CRAM_FIELD_U64] = "?int",  [CRAM_FIELD_U32] = "int",	  [CRAM_FIELD_I32] = "int",
+		[CRAM_FIELD_BOOL] = "bool", [CRAM_FIELD_TEXT] = "string",
 	};
 
 	fprintf(f, "type %s (\n", name);

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "protocol/protocol.h"
+#include "protocol/rows.h"
 #include "util/cleanup.h"
 
 static struct json_object *encode_array(const struct cram_field *fields, size_t n_fields,
@@ -87,44 +88,15 @@ struct json_object *cram_reply_check(const struct cram_check_report *findings, s
 	return pair("findings", encode_array_of(check, findings, n), NULL, NULL);
 }
 
-bool cram_metrics_column(const struct cram_field *f)
-{
-	return f->kind != CRAM_METRIC_NONE || strcmp(f->name, "uuid") == 0 ||
-	       strcmp(f->name, "name") == 0;
-}
-
 struct json_object *cram_reply_metrics(const struct cram_host_report *host,
 				       const struct cram_node_report *nodes, size_t n_nodes,
 				       const struct cram_vm_report *vms, size_t n_vms)
 {
 	struct json_object *o = cram_reply_status(host, nodes, n_nodes);
-	struct json_object *columns = json_object_new_array();
-	struct json_object *rows = json_object_new_array_ext((int)(n_vms ? n_vms : 1));
 
-	if (!o || !columns || !rows) {
+	if (o && cram_rows_encode(o, vms, n_vms) < 0) {
 		json_object_put(o);
-		json_object_put(columns);
-		json_object_put(rows);
 		return NULL;
-	}
-	json_object_object_add(o, "columns", columns);
-	json_object_object_add(o, "rows", rows);
-	for (size_t i = 0; i < cram_n_vm_fields; i++)
-		if (cram_metrics_column(&cram_vm_fields[i]))
-			json_object_array_add(columns,
-					      json_object_new_string(cram_vm_fields[i].name));
-	for (size_t v = 0; v < n_vms; v++) {
-		struct json_object *row = json_object_new_array_ext((int)cram_n_vm_fields);
-
-		if (!row) {
-			json_object_put(o);
-			return NULL;
-		}
-		for (size_t i = 0; i < cram_n_vm_fields; i++)
-			if (cram_metrics_column(&cram_vm_fields[i]))
-				json_object_array_add(
-					row, cram_encode_field(&cram_vm_fields[i], &vms[v]));
-		json_object_array_add(rows, row);
 	}
 	return o;
 }

@@ -21,7 +21,6 @@ enum cram_field_type {
 	CRAM_FIELD_U32,
 	CRAM_FIELD_I32,
 	CRAM_FIELD_BOOL,
-	CRAM_FIELD_DOUBLE,
 	CRAM_FIELD_TEXT, /* char[] of a fixed size */
 };
 
@@ -38,9 +37,9 @@ struct cram_field {
 	size_t offset;
 	size_t size;
 	enum cram_metric_kind kind;
-	const char *metric; /* full name, base unit in it; NULL with NONE and INFO */
-	double scale;	    /* metric = value * scale */
-	const char *help;   /* one sentence, with the unit; also the documentation */
+	const char *metric;    /* full name, base unit in it; NULL with NONE and INFO */
+	unsigned int decimals; /* metric = value / 10^decimals: milliseconds have 3 */
+	const char *help;      /* one sentence, with the unit; also the documentation */
 };
 
 /* One per host: GetStatus.host */
@@ -199,6 +198,13 @@ struct json_object *cram_encode(const struct cram_field *fields, size_t n, const
 int cram_decode(const struct cram_field *fields, size_t n, struct json_object *o, size_t size,
 		void *ret_structure, struct cram_error *err);
 
+/* Value of a field of any type but text; a negative one wraps around. */
+uint64_t cram_field_number(const struct cram_field *f, const void *structure);
+/* -ERANGE: the type of @f cannot hold it. */
+int cram_field_set_number(const struct cram_field *f, uint64_t value, void *structure);
+/* Of a text field; ends with a zero byte. */
+const char *cram_field_text(const struct cram_field *f, const void *structure);
+
 /* One field. @cram_encode_field: NULL is JSON null. */
 struct json_object *cram_encode_field(const struct cram_field *f, const void *structure);
 int cram_decode_field(const struct cram_field *f, struct json_object *o, void *structure,
@@ -218,13 +224,9 @@ struct json_object *cram_reply_vm(const struct cram_vm_report *vm,
 struct json_object *cram_reply_explain(const struct cram_vm_report *vm,
 				       const struct cram_reason_report *reasons, size_t n_reasons);
 struct json_object *cram_reply_check(const struct cram_check_report *findings, size_t n);
-/* GetMetrics: the same reports, VMs by column so that 500 of them parse quickly. */
 struct json_object *cram_reply_metrics(const struct cram_host_report *host,
 				       const struct cram_node_report *nodes, size_t n_nodes,
 				       const struct cram_vm_report *vms, size_t n_vms);
-
-/* Is this field of a VM a column of GetMetrics? */
-bool cram_metrics_column(const struct cram_field *f);
 
 /* Settings of a VM with their origins, ready for cram_reply_vm(). */
 void cram_setting_reports(const struct cram_vm_settings *set,

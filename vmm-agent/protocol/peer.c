@@ -27,8 +27,7 @@ struct cram_peer {
 	const struct cram_service *service;
 	void *userdata;
 	struct cram_frames in;
-	char *out;
-	size_t out_start, out_used, out_cap;
+	struct cram_bytes out;
 	struct cram_call *kept; /* answers are in order, so at most one is open */
 	bool failed;		/* malformed input seen: nothing more is read */
 };
@@ -58,7 +57,7 @@ void cram_peer_free(struct cram_peer *peer)
 	if (peer->kept)
 		call_free(peer->kept);
 	cram_frames_free(&peer->in);
-	free(peer->out);
+	cram_bytes_free(&peer->out);
 	free(peer);
 }
 
@@ -84,46 +83,16 @@ const char *cram_call_method(const struct cram_call *call)
 
 const char *cram_peer_output(const struct cram_peer *peer, size_t *ret_n)
 {
-	*ret_n = peer->out_used;
-	return peer->out_used ? peer->out + peer->out_start : "";
+	*ret_n = peer->out.used;
+	return peer->out.used ? peer->out.buf + peer->out.start : "";
 }
 
 void cram_peer_consume(struct cram_peer *peer, size_t n)
 {
-	peer->out_start += n;
-	peer->out_used -= n;
-	if (peer->out_used == 0) {
-		peer->out_start = 0;
-		/* One huge reply must not pin its buffer for the life of an idle client. */
-		if (peer->out_cap > CRAM_QUEUE_MAX) {
-			free(peer->out);
-			peer->out = NULL;
-			peer->out_cap = 0;
-		}
-	}
-}
-
-static int queue(struct cram_peer *peer, const char *data, size_t n)
-{
-	if (peer->out_start > 0 && peer->out_start + peer->out_used + n > peer->out_cap) {
-		memmove(peer->out, peer->out + peer->out_start, peer->out_used);
-		peer->out_start = 0;
-	}
-	if (peer->out_used + n > peer->out_cap) {
-		size_t cap = peer->out_cap ? peer->out_cap : 4096;
-		char *p;
-
-		while (cap < peer->out_used + n)
-			cap *= 2;
-		p = realloc(peer->out, cap);
-		if (!p)
-			return -ENOMEM;
-		peer->out = p;
-		peer->out_cap = cap;
-	}
-	memcpy(peer->out + peer->out_start + peer->out_used, data, n);
-	peer->out_used += n;
-	return 0;
+	cram_bytes_consume(&peer->out, n);
+	/* One huge reply must not pin its buffer for the life of an idle client. */
+	if (peer->out.used == 0 && peer->out.cap > CRAM_QUEUE_MAX)
+		cram_bytes_free(&peer->out);
 }
 
 /* Consumes @parameters. 1: the message would overflow @limit and was not queued. */
@@ -150,10 +119,10 @@ static int send_message(struct cram_peer *peer, const char *error, struct json_o
 	text = json_object_to_json_string_length(m, JSON_C_TO_STRING_PLAIN, &n);
 	if (!text)
 		r = -ENOMEM;
-	else if (peer->out_used + n + 1 > limit)
+	else if (peer->out.used + n + 1 > limit)
 		r = 1;
 	else
-		r = queue(peer, text, n + 1);
+		r = cram_bytes_add(&peer->out, text, n + 1);
 	json_object_put(m);
 	return r;
 }
@@ -408,7 +377,7 @@ static int dispatch_all(struct cram_peer *peer)
 	size_t size;
 	int r;
 
-	while (!peer->failed && !peer->kept && peer->out_used <= CRAM_QUEUE_MAX) {
+	while (!peer->failed && !peer->kept && peer->out.used <= CRAM_QUEUE_MAX) {
 		r = cram_frames_next(&peer->in, &msg, &size);
 		if (r == -EMSGSIZE)
 			return malformed(peer, "message");
@@ -433,7 +402,7 @@ int cram_peer_input(struct cram_peer *peer, const char *data, size_t n)
 	if (r < 0)
 		return r;
 	r = dispatch_all(peer);
-	if (r == 0 && peer->in.used > CRAM_REQUEST_MAX && peer->kept)
+	if (r == 0 && peer->in.bytes.used > CRAM_REQUEST_MAX && peer->kept)
 		return malformed(peer, "message");
 	return r;
 }
@@ -446,7 +415,7 @@ int cram_peer_io(struct cram_peer *peer, int fd, short revents, short *ret_event
 
 	if (revents & (POLLERR | POLLNVAL))
 		return -EIO;
-	if (revents & (POLLIN | POLLHUP) && peer->out_used <= CRAM_QUEUE_MAX) {
+	if (revents & (POLLIN | POLLHUP) && peer->out.used <= CRAM_QUEUE_MAX) {
 		n = recv(fd, buf, sizeof(buf), MSG_DONTWAIT);
 		if (n == 0)
 			return -ENOTCONN;
@@ -458,8 +427,8 @@ int cram_peer_io(struct cram_peer *peer, int fd, short revents, short *ret_event
 		return -ENOTCONN;
 	}
 	for (;;) {
-		while (peer->out_used > 0) {
-			n = send(fd, peer->out + peer->out_start, peer->out_used,
+		while (peer->out.used > 0) {
+			n = send(fd, peer->out.buf + peer->out.start, peer->out.used,
 				 MSG_DONTWAIT | MSG_NOSIGNAL);
 			if (n < 0 && errno == EINTR)
 				continue;
@@ -469,22 +438,22 @@ int cram_peer_io(struct cram_peer *peer, int fd, short revents, short *ret_event
 		}
 		if (r < 0)
 			return r;
-		if (peer->out_used > 0) {
+		if (peer->out.used > 0) {
 			if (errno != EAGAIN)
 				return errno == EPIPE || errno == ECONNRESET ? -ENOTCONN : -errno;
 			break;
 		}
 		/* The queue is empty now: requests that waited for it may run. */
 		r = dispatch_all(peer);
-		if (peer->out_used == 0)
+		if (peer->out.used == 0)
 			break;
 	}
 	if (r < 0)
 		return r;
 	*ret_events = 0;
-	if (peer->out_used <= CRAM_QUEUE_MAX)
+	if (peer->out.used <= CRAM_QUEUE_MAX)
 		*ret_events |= POLLIN;
-	if (peer->out_used > 0)
+	if (peer->out.used > 0)
 		*ret_events |= POLLOUT;
 	return 0;
 }

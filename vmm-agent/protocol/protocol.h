@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "util/bytes.h"
 #include "util/error.h"
 
 #define CRAM_PROTOCOL_VERSION 1
@@ -37,9 +38,8 @@
 
 /* Bytes of a stream, cut into messages. Zero-initialised with @max set. */
 struct cram_frames {
-	char *buf;
-	size_t start, used, cap;
-	size_t scanned; /* bytes after start known to hold no NUL */
+	struct cram_bytes bytes;
+	size_t scanned; /* bytes from the first on known to hold no NUL */
 	size_t max;	/* longest message accepted */
 };
 

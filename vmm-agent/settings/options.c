@@ -35,6 +35,9 @@ const struct cram_option cram_options[] = {
 	U32("host", "round", round_ms, "ms", "2000", 100, 60000,
 	    "Time from one round of sensing and deciding to the next. Short enough that a lowered quota "
 	    "is acted on at once, long enough to cost nothing."),
+	U32("host", "pressure", pressure_ms, "ms", "100", 10, 10000,
+	    "How often free DRAM is looked at, whatever a round is busy with. Each time is one small file per "
+	    "home node."),
 	BYTES("host", "reserve", reserve_bytes, "bytes", "1 GiB", 0, 64 * TiB,
 	      "DRAM kept for the host itself when floors are promised to VMs."),
 

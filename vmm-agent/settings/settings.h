@@ -106,6 +106,7 @@ struct cram_host_settings {
 	char tier_nodes[64]; /* nodeset "2-3", "auto": CPU-less nodes with memory, "none" */
 	char state_dir[256];
 	uint32_t round_ms;	/* one sense-classify-decide-act round */
+	uint32_t pressure_ms;	/* free DRAM is looked at this often between rounds */
 	uint64_t reserve_bytes; /* DRAM kept for the host when floors are promised */
 	struct cram_policy_params policy;
 

@@ -18,6 +18,7 @@
 #include "cramd/sense/proc.h"
 #include "cramd/sense/qemu.h"
 #include "cramd/sense/ramblock.h"
+#include "cramd/sense/vmfiles.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -68,6 +69,19 @@ static void put(const char *path, const void *data, size_t size)
 	close(fd);
 }
 
+static void small_files(struct proc_status *status, struct memcg *memcg)
+{
+	static struct batch_read reads[VM_FILES];
+	static struct vm_files files;
+	size_t n = vm_files_want(&files, 7, "/g", reads);
+
+	for (size_t i = 0; i < n; i++)
+		reads[i].r = sysroot_read(&root, reads[i].path, reads[i].buf, reads[i].size,
+					  &reads[i].len);
+	vm_files_status(reads, status);
+	vm_files_memcg(reads, n, memcg);
+}
+
 static void whole_files(const uint8_t *data, size_t size)
 {
 	static const char *const node = "sys/devices/system/node/";
@@ -101,12 +115,11 @@ static void whole_files(const uint8_t *data, size_t size)
 	put("sys/devices/system/node/node0/distance", data, size);
 	if (ramblocks_find(&root, 7, &cmdline, &blocks) == 0 && blocks.n != 1)
 		abort();
-	proc_read_status(&root, 7, &status);
+	small_files(&status, &memcg);
 	proc_read_start_time(&root, 7, &ticks);
 	if (proc_read_cgroup(&root, 7, cgroup, sizeof(cgroup)) == 0 && cgroup[0] != '/')
 		abort();
 	pressure_read(&root, "/proc/7/pressure", &pressure);
-	memcg_read(&root, "/g", &memcg);
 	if (nodes_read(&root, &nodes) == 0 && nodes.n > NODES_MAX)
 		abort();
 }

@@ -8,14 +8,13 @@
 #include <cmocka.h>
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cramd/sense/damon.h"
+#include "recorded.h"
 
 #define ADMIN "/sys/kernel/mm/damon/admin/kdamonds"
 
@@ -24,26 +23,13 @@ static struct sysroot root = { .fd = -1 };
 
 static void put(const char *path, const char *text)
 {
-	char full[512], *slash;
-	int fd;
-
-	snprintf(full, sizeof(full), "%s%s", dir, path);
-	for (slash = strchr(full + strlen(dir) + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
-		*slash = '\0';
-		mkdir(full, 0755);
-		*slash = '/';
-	}
-	fd = open(full, O_WRONLY | O_CREAT | O_TRUNC, 0644);
-	assert_true(fd >= 0);
-	assert_int_equal(write(fd, text, strlen(text)), strlen(text));
-	close(fd);
+	recorded_put(dir, path, text);
 }
 
 static int make(void **state)
 {
 	(void)state;
-	strcpy(dir, "/tmp/cramd-damon.XXXXXX");
-	assert_non_null(mkdtemp(dir));
+	recorded_make(dir, sizeof(dir));
 	assert_int_equal(sysroot_open(dir, &root), 0);
 	put("/proc/sys/kernel/random/boot_id", "boot-1\n");
 	put("/run/cramd/other", "");
@@ -52,12 +38,9 @@ static int make(void **state)
 
 static int drop(void **state)
 {
-	char command[128];
-
 	(void)state;
 	sysroot_close(&root);
-	snprintf(command, sizeof(command), "rm -rf %s", dir);
-	return system(command);
+	return recorded_drop(dir);
 }
 
 static int acquire(void)

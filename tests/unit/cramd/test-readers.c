@@ -23,6 +23,7 @@
 #include "cramd/sense/proc.h"
 #include "cramd/sense/qemu.h"
 #include "cramd/sense/ramblock.h"
+#include "cramd/sense/vmfiles.h"
 
 static void numbers_are_read_strictly(void **state)
 {
@@ -373,14 +374,31 @@ static void damaged_node_files_are_refused(void **state)
 	assert_int_equal(nodes.n, 42);
 }
 
+/* What the small files of process @pid say; the rest of the world sees them one by one. */
+static int read_status(const struct fixture *f, pid_t pid, const char *cgroup,
+		       struct proc_status *status, struct memcg *memcg, int *ret_memcg)
+{
+	static struct batch_read reads[VM_FILES];
+	static struct vm_files files;
+	struct batch batch = {};
+	size_t n = vm_files_want(&files, pid, cgroup, reads);
+
+	batch_read(&batch, &f->root, reads, n);
+	*ret_memcg = vm_files_memcg(reads, n, memcg);
+	return vm_files_status(reads, status);
+}
+
 static void a_recorded_process_is_read(void **state)
 {
 	const struct fixture *f = *state;
 	struct proc_status status;
+	struct memcg memcg;
+	int in_group;
 	char cgroup[64], tiny[8];
 	uint64_t start;
 
-	assert_int_equal(proc_read_status(&f->root, 7, &status), 0);
+	assert_int_equal(read_status(f, 7, "", &status, &memcg, &in_group), 0);
+	assert_int_equal(in_group, -ENOENT);
 	assert_int_equal(status.state, 'S');
 	assert_int_equal(status.mems_allowed, 3);
 	assert_int_equal(status.rss, 123456U * 1024);
@@ -390,11 +408,40 @@ static void a_recorded_process_is_read(void **state)
 	assert_int_equal(proc_read_cgroup(&f->root, 7, cgroup, sizeof(cgroup)), 0);
 	assert_string_equal(cgroup, "/machine/qemu-1-db.libvirt-qemu");
 	assert_int_equal(proc_read_cgroup(&f->root, 7, tiny, sizeof(tiny)), -EBADMSG);
-	assert_int_equal(proc_read_status(&f->root, 8, &status), -ENOENT);
+	assert_int_equal(read_status(f, 8, "", &status, &memcg, &in_group), -ESRCH);
 	put_text(f, "/proc/7/status", "State:\tS\n");
-	assert_int_equal(proc_read_status(&f->root, 7, &status), -EBADMSG);
+	assert_int_equal(read_status(f, 7, "", &status, &memcg, &in_group), -EBADMSG);
 	put_text(f, "/proc/7/stat", "7 (qemu) S 1 7\n");
 	assert_int_equal(proc_read_start_time(&f->root, 7, &start), -EBADMSG);
+}
+
+static void a_recorded_groups_counters_are_read(void **state)
+{
+	const struct fixture *f = *state;
+	struct proc_status status;
+	struct memcg memcg = { .anon = 42 };
+	int in_group;
+
+	put_text(f, "/sys/fs/cgroup/g/memory.stat",
+		 "anon 4096\nfile 1\nshmem 8192\nanon_thp 77\nworkingset_refault_anon 3\n");
+	put_text(f, "/sys/fs/cgroup/g/memory.current", "max\n");
+	put_text(f, "/sys/fs/cgroup/g/memory.swap.current", "12288\n");
+	assert_int_equal(read_status(f, 7, "/g", &status, &memcg, &in_group), 0);
+	assert_int_equal(in_group, 0);
+	assert_int_equal(memcg.anon, 4096);
+	assert_int_equal(memcg.shmem, 8192);
+	assert_int_equal(memcg.refaults, 3);
+	assert_true(memcg.current == UINT64_MAX);
+	assert_int_equal(memcg.swap, 12288);
+	/* A kernel without zswap has no such file. */
+	assert_int_equal(memcg.zswap, 0);
+	memcg.anon = 42;
+	put_text(f, "/sys/fs/cgroup/g/memory.swap.current", "1x\n");
+	read_status(f, 7, "/g", &status, &memcg, &in_group);
+	assert_int_equal(in_group, -EBADMSG);
+	read_status(f, 7, "/gone", &status, &memcg, &in_group);
+	assert_int_equal(in_group, -ENOENT);
+	assert_int_equal(memcg.anon, 42);
 }
 
 static int find_blocks(const struct fixture *f, struct ramblocks *blocks)
@@ -523,6 +570,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(damaged_node_files_are_refused, make_host,
 						drop_host),
 		cmocka_unit_test_setup_teardown(a_recorded_process_is_read, make_host, drop_host),
+		cmocka_unit_test_setup_teardown(a_recorded_groups_counters_are_read, make_host,
+						drop_host),
 		cmocka_unit_test_setup_teardown(a_memfd_guests_ram_is_found, make_host, drop_host),
 		cmocka_unit_test_setup_teardown(ram_that_is_not_mapped_yet_is_said_so, make_host,
 						drop_host),

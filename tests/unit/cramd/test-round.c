@@ -8,15 +8,17 @@
 
 #include <cmocka.h>
 
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cramd/daemon.h"
 #include "cramd/sense/pages.h"
+#include "cramd/server/report.h"
+#include "recorded.h"
+#include "util/cleanup.h"
+#include "util/size.h"
 
 #define VMS    50
 #define RANGES 64
@@ -60,19 +62,7 @@ void *__wrap_reallocarray(void *p, size_t n, size_t size)
 
 static void put(const char *path, const char *text)
 {
-	char full[512], *slash;
-	int fd;
-
-	snprintf(full, sizeof(full), "%s%s", dir, path);
-	for (slash = strchr(full + strlen(dir) + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
-		*slash = '\0';
-		mkdir(full, 0755);
-		*slash = '/';
-	}
-	fd = open(full, O_WRONLY | O_CREAT | O_TRUNC, 0644);
-	assert_true(fd >= 0);
-	assert_int_equal(write(fd, text, strlen(text)), strlen(text));
-	close(fd);
+	recorded_put(dir, path, text);
 }
 
 static struct vm *make_vm(struct daemon *d, size_t i)
@@ -118,8 +108,7 @@ static int make(void **state)
 {
 	struct daemon *d = calloc(1, sizeof(*d));
 
-	strcpy(dir, "/tmp/cramd-round.XXXXXX");
-	assert_non_null(mkdtemp(dir));
+	recorded_make(dir, sizeof(dir));
 	put("/sys/devices/system/node/online", "0-1\n");
 	put("/sys/devices/system/node/has_memory", "0-1\n");
 	put("/sys/devices/system/node/has_cpu", "0\n");
@@ -134,6 +123,7 @@ static int make(void **state)
 	d->host.log.level = LOG_ERR;
 	cram_conf_init(&d->conf);
 	d->mover.host = &d->host;
+	assert_int_equal(relief_init(&d->relief, &d->host, &d->mover), 0);
 	*state = d;
 	return 0;
 }
@@ -141,8 +131,8 @@ static int make(void **state)
 static int drop(void **state)
 {
 	struct daemon *d = *state;
-	char command[128];
 
+	relief_fini(&d->relief);
 	for (size_t i = 0; i < d->mover.out.n; i++)
 		vm_unref(d->mover.out.jobs[i].vm);
 	for (size_t i = 0; i < d->mover.home.n; i++)
@@ -153,12 +143,12 @@ static int drop(void **state)
 	array_free(&d->inputs);
 	array_free(&d->actions);
 	array_free(&d->order);
+	array_free(&d->standing);
 	cram_policy_workspace_free(d->workspace);
 	cram_conf_free(&d->conf);
 	host_fini(&d->host);
 	free(d);
-	snprintf(command, sizeof(command), "rm -rf %s", dir);
-	return system(command);
+	return recorded_drop(dir);
 }
 
 /* The buckets start empty: time has to pass before anything may move. */
@@ -239,6 +229,70 @@ static void a_node_that_is_full_takes_nothing(void **state)
 	assert_int_equal(d->mover.out.n, 0);
 }
 
+/* The VM's rate is below what it has of cold memory: the rest stands by. */
+static void what_only_the_rates_hold_back_is_left_to_relief(void **state)
+{
+	struct daemon *d = *state;
+	struct vm *vm = make_vm(d, 0);
+
+	d->conf.host.vm_demote_rate = 8 * MiB;
+	daemon_round(d);
+	pass_time(d);
+	daemon_round(d);
+	assert_int_equal(d->relief.orders.n, 1);
+	assert_ptr_equal(d->relief.orders.v[0].vm, vm);
+	assert_int_equal(d->relief.orders.v[0].bytes + vm->action.demote_bytes, VM_RAM);
+	assert_int_equal(d->relief.orders.v[0].home, 1);
+	assert_int_equal(d->relief.orders.v[0].nid, 1);
+	assert_int_equal(d->relief.nodes.n, 1);
+	assert_true(d->relief.headroom[0] > 0);
+	vm->paused_by_operator = true;
+	daemon_round(d);
+	assert_int_equal(d->relief.orders.n, 0);
+}
+
+/* The finding with @code about @subject; fails when there is none. */
+static const struct cram_check_report *finding(struct daemon *d, const char *subject,
+					       const char *code)
+{
+	static struct cram_check_report findings[32];
+	size_t n = report_check(d, findings, ARRAY_SIZE(findings));
+
+	for (size_t i = 0; i < n; i++)
+		if (!strcmp(findings[i].subject, subject) && !strcmp(findings[i].code, code))
+			return &findings[i];
+	fail_msg("nothing is said about %s: %s", subject, code);
+	return NULL;
+}
+
+static void check_says_what_could_be_gained_and_for_the_rest_why_not(void **state)
+{
+	struct daemon *d = *state;
+
+	make_vm(d, 0)->settings.mode = CRAM_MODE_MONITOR;
+	make_vm(d, 1)->reason = VM_HUGETLB;
+	make_vm(d, 2)->settings.floor = VM_RAM;
+	make_vm(d, 3)->settings.tiers = 1U << CRAM_TIER_CRAM;
+	make_vm(d, 4)->settings.floor = VM_RAM / 4;
+	strcpy(d->vms.v[4].vm->note, "weight: bad value");
+	put("/proc/meminfo", "MemTotal: 1 kB\nSwapTotal: 0 kB\nSwapFree: 0 kB\n");
+	put("/sys/kernel/mm/transparent_hugepage/shmem_enabled",
+	    "always within_size advise [never] deny force\n");
+	daemon_round(d);
+	assert_string_equal(finding(d, "host", "tier")->text, "node 1 is a tier");
+	assert_int_equal(finding(d, "host", "gain")->bytes, VM_RAM + VM_RAM / 4 * 3);
+	assert_string_equal(finding(d, "host", "no-swap")->severity, "info");
+	assert_string_equal(finding(d, "host", "shmem-thp")->severity, "info");
+	assert_int_equal(finding(d, "vm \"vm0\"", "eligible")->bytes, VM_RAM);
+	assert_int_equal(finding(d, "vm \"vm1\"", "hugepages")->bytes, VM_RAM);
+	assert_int_equal(finding(d, "vm \"vm2\"", "floor")->bytes, VM_RAM);
+	assert_non_null(strstr(finding(d, "vm \"vm3\"", "tiers")->text, "tiers is cram,"));
+	assert_string_equal(finding(d, "vm \"vm4\"", "settings")->text, "weight: bad value");
+	put("/sys/devices/system/node/has_memory", "0\n");
+	daemon_round(d);
+	assert_string_equal(finding(d, "host", "no-tier")->severity, "error");
+}
+
 static void a_steady_round_allocates_nothing(void **state)
 {
 	struct daemon *d = *state;
@@ -263,6 +317,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_drained_vms_policy_is_put_back_when_it_is_home,
 						make, drop),
 		cmocka_unit_test_setup_teardown(a_node_that_is_full_takes_nothing, make, drop),
+		cmocka_unit_test_setup_teardown(what_only_the_rates_hold_back_is_left_to_relief,
+						make, drop),
+		cmocka_unit_test_setup_teardown(
+			check_says_what_could_be_gained_and_for_the_rest_why_not, make, drop),
 		cmocka_unit_test_setup_teardown(a_steady_round_allocates_nothing, make, drop),
 	};
 

@@ -70,8 +70,9 @@ static bool may_go_on(const struct work *w, const struct mover_job *job)
 {
 	if (vm_gone(job->vm) || atomic_load(&w->host->stopping))
 		return false;
-	return job->kind != VM_JOB_DEMOTE ||
-	       (atomic_load(&job->vm->epoch) == job->epoch && !atomic_load(&w->host->paused));
+	if (job->kind != VM_JOB_DEMOTE)
+		return !(atomic_load(&w->host->short_nodes) & UINT64_C(1) << job->nid);
+	return atomic_load(&job->vm->epoch) == job->epoch && !atomic_load(&w->host->paused);
 }
 
 /*

@@ -4,12 +4,14 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "../act/move.h"
 #include "../sense/damon.h"
 #include "../sense/pages.h"
+#include "../sense/vmfiles.h"
 
 /* Looks at one range are this fraction of the cold age apart ... */
 #define LOOKS_PER_COLD_AGE 4
@@ -150,20 +152,48 @@ static int64_t scan_vm(struct host *host, struct vm *vm, const struct page_idle 
 	return budget;
 }
 
-static void examine(struct host *host, struct vm *vm)
+static void examine(struct host *host, struct vm *vm, const struct batch_read *reads, size_t n)
 {
 	uint64_t start = monotonic_ms();
+	struct proc_status status;
+	struct memcg memcg;
+	bool in_group;
 
-	if (atomic_load(&host->stopping) || vm_gone(vm))
+	if (atomic_load(&host->stopping) || vm_gone(vm) || vm_files_status(reads, &status) < 0)
 		return;
+	in_group = vm_files_memcg(reads, n, &memcg) == 0;
 	/*
 	 * Reading placement walks every page table of the guest, so its interval grows with what it
 	 * took the last time.
 	 */
-	vm_examine(vm, &host->root, atomic_load(&host->tier_nodes), start,
-		   vm->placement_cost_ms * PLACEMENT_SHARE);
+	vm_examine(vm, &host->root, &status, in_group ? &memcg : NULL,
+		   atomic_load(&host->tier_nodes), start, vm->placement_cost_ms * PLACEMENT_SHARE);
 	if (vm->placed_ms == start)
 		vm->placement_cost_ms = monotonic_ms() - start;
+}
+
+/* VMs whose small files are read together. */
+#define EXAMINED_TOGETHER (BATCH_MAX / VM_FILES)
+
+struct examine_buffers {
+	struct vm_files files[EXAMINED_TOGETHER];
+	struct batch_read reads[EXAMINED_TOGETHER * VM_FILES];
+};
+
+static void examine_all(struct host *host, struct batch *batch, struct vm *const *vms, size_t n,
+			struct examine_buffers *b)
+{
+	for (size_t first = 0; first < n; first += EXAMINED_TOGETHER) {
+		size_t count = n - first < EXAMINED_TOGETHER ? n - first : EXAMINED_TOGETHER;
+		size_t at[EXAMINED_TOGETHER + 1] = {};
+
+		for (size_t i = 0; i < count; i++)
+			at[i + 1] = at[i] + vm_files_want(&b->files[i], vms[first + i]->pid,
+							  vms[first + i]->cgroup, &b->reads[at[i]]);
+		batch_read(batch, &host->root, b->reads, at[count]);
+		for (size_t i = 0; i < count; i++)
+			examine(host, vms[first + i], &b->reads[at[i]], at[i + 1] - at[i]);
+	}
 }
 
 static void *looker(void *arg)
@@ -172,8 +202,12 @@ static void *looker(void *arg)
 	struct host *host = scan->host;
 	struct roster roster = {};
 	struct page_idle idle = { .bitmap = -1, .flags = -1 };
+	struct examine_buffers *examined = malloc(sizeof(*examined));
 	struct look_buffers buffers;
 	size_t turn = 0;
+
+	if (!examined)
+		return NULL;
 
 	do {
 		bool want_idle;
@@ -188,8 +222,7 @@ static void *looker(void *arg)
 			page_idle_close(&idle);
 		atomic_store(&host->idle_active, idle.bitmap >= 0);
 
-		for (size_t i = 0; i < roster.vms.n; i++)
-			examine(host, roster.vms.v[i]);
+		examine_all(host, &scan->batch, roster.vms.v, roster.vms.n, examined);
 		budget = roster.settings.second_look_pages;
 		for (size_t k = 0; k < roster.vms.n && budget > 0; k++) {
 			size_t i = (turn + k) % roster.vms.n;
@@ -210,6 +243,7 @@ static void *looker(void *arg)
 
 	page_idle_close(&idle);
 	roster_free(&roster);
+	free(examined);
 	return NULL;
 }
 
@@ -392,7 +426,7 @@ int scan_start(struct scan *scan, struct host *host)
 {
 	int r;
 
-	*scan = (struct scan){ .host = host };
+	scan->host = host;
 	r = pthread_create(&scan->looker, NULL, looker, scan);
 	if (r)
 		return -r;
@@ -412,4 +446,5 @@ void scan_join(struct scan *scan)
 		pthread_join(scan->nominator, NULL);
 	scan->looking = false;
 	scan->nominating = false;
+	batch_close(&scan->batch);
 }

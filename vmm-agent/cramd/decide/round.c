@@ -228,6 +228,46 @@ static void hand_out(struct daemon *d, struct vm *vm)
 	}
 }
 
+/* What the relief thread watches until the next round, and what it may order meanwhile. */
+static void leave_orders(struct daemon *d, uint64_t now_ms)
+{
+	struct relief_node nodes[CRAM_MAX_DRAM];
+
+	for (size_t i = 0; i < d->n_dram; i++)
+		nodes[i] = (struct relief_node){ d->dram[i].nid, d->headroom[i] };
+	d->standing.n = 0;
+	for (size_t k = 0; k < d->order.n; k++) {
+		struct vm *vm = d->vms.v[d->order.v[k]].vm;
+		struct relief_order *order = &d->standing.v[d->standing.n];
+
+		if (!vm->action.held_back_bytes || vm->input.tier < 0)
+			continue;
+		*order = (struct relief_order){
+			.vm = vm,
+			.bytes = vm->action.held_back_bytes,
+			.rate = d->conf.host.vm_demote_rate,
+			.min_age_s = vm->action.demote_age_s,
+			.epoch = atomic_load(&vm->epoch),
+			.nid = d->tiers[vm->input.tier].nid,
+		};
+		for (size_t i = 0; i < d->n_dram; i++)
+			if (vm->input.home_mask & UINT64_C(1) << i)
+				order->home |= UINT64_C(1) << d->dram[i].nid;
+		d->standing.n++;
+	}
+	relief_publish(&d->relief,
+		       &(struct relief_plan){
+			       .nodes = nodes,
+			       .n_nodes = d->n_dram,
+			       .orders = d->standing.v,
+			       .n_orders = d->standing.n,
+			       .rate = d->conf.host.demote_rate,
+			       .now_ms = now_ms,
+			       .due_ms = now_ms + d->conf.host.round_ms,
+		       },
+		       &d->demote_bucket);
+}
+
 /* Tells people what changed. */
 static void announce(struct daemon *d, struct vm *vm)
 {
@@ -277,7 +317,7 @@ static int reserve(struct daemon *d)
 	size_t n = d->vms.n;
 
 	if (array_reserve(&d->inputs, n) < 0 || array_reserve(&d->actions, n) < 0 ||
-	    array_reserve(&d->order, n) < 0)
+	    array_reserve(&d->order, n) < 0 || array_reserve(&d->standing, n) < 0)
 		return -1;
 	return cram_policy_workspace_reserve(&d->workspace, n);
 }
@@ -356,6 +396,7 @@ void daemon_round(struct daemon *d)
 		hand_out(d, vm);
 		announce(d, vm);
 	}
+	leave_orders(d, now_ms);
 	d->rounds++;
 	d->round_us = now_us() - start;
 }

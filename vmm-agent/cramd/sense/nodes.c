@@ -175,24 +175,6 @@ int pressure_read(const struct sysroot *root, const char *path, struct pressure 
 	return 0;
 }
 
-static int read_counter(const struct sysroot *root, const char *cgroup, const char *file,
-			uint64_t *ret_value)
-{
-	char path[SYSROOT_PATH_MAX];
-	int r;
-
-	if ((size_t)snprintf(path, sizeof(path), "/sys/fs/cgroup%s/%s", cgroup, file) >=
-	    sizeof(path))
-		return -ENAMETOOLONG;
-	r = sysroot_read_u64(root, path, ret_value);
-	/* Kernels without swap or zswap have no such file. */
-	if (r == -ENOENT) {
-		*ret_value = 0;
-		return 0;
-	}
-	return r;
-}
-
 /* Value of "key N" in a flat keyed cgroup file. Absent keys read as 0. */
 static uint64_t keyed(const char *text, const char *key)
 {
@@ -209,31 +191,12 @@ static uint64_t keyed(const char *text, const char *key)
 	return 0;
 }
 
-int memcg_read(const struct sysroot *root, const char *cgroup, struct memcg *ret_memcg)
+void memcg_parse_stat(const char *text, struct memcg *ret_memcg)
 {
-	char path[SYSROOT_PATH_MAX], buf[8192];
-	struct memcg memcg = {};
-	int r;
-
-	if ((size_t)snprintf(path, sizeof(path), "/sys/fs/cgroup%s/memory.stat", cgroup) >=
-	    sizeof(path))
-		return -ENAMETOOLONG;
-	r = sysroot_read(root, path, buf, sizeof(buf), NULL);
-	if (r < 0)
-		return r;
-	memcg.anon = keyed(buf, "anon");
-	memcg.shmem = keyed(buf, "shmem");
-	memcg.file = keyed(buf, "file");
-	memcg.refaults = keyed(buf, "workingset_refault_anon");
-	r = read_counter(root, cgroup, "memory.current", &memcg.current);
-	if (r < 0)
-		return r;
-	r = read_counter(root, cgroup, "memory.swap.current", &memcg.swap);
-	if (r < 0)
-		return r;
-	r = read_counter(root, cgroup, "memory.zswap.current", &memcg.zswap);
-	if (r < 0)
-		return r;
-	*ret_memcg = memcg;
-	return 0;
+	*ret_memcg = (struct memcg){
+		.anon = keyed(text, "anon"),
+		.shmem = keyed(text, "shmem"),
+		.file = keyed(text, "file"),
+		.refaults = keyed(text, "workingset_refault_anon"),
+	};
 }

@@ -45,5 +45,5 @@ struct memcg {
 	uint64_t refaults; /* pages that came back from swap */
 };
 
-/* @cgroup as /proc/PID/cgroup names it. -ENOENT: the group is gone. */
-int memcg_read(const struct sysroot *root, const char *cgroup, struct memcg *ret_memcg);
+/* What memory.stat says; the other counters have files of their own and become 0. */
+void memcg_parse_stat(const char *text, struct memcg *ret_memcg);

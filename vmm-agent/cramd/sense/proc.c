@@ -250,9 +250,8 @@ struct status_fill {
 	bool has_state, has_mems;
 };
 
-static int status_line(char *line, void *arg)
+static int status_line(char *line, struct status_fill *f)
 {
-	struct status_fill *f = arg;
 	char *value = strchr(line, ':');
 	int r = 0;
 
@@ -275,14 +274,17 @@ static int status_line(char *line, void *arg)
 	return r;
 }
 
-int proc_read_status(const struct sysroot *root, pid_t pid, struct proc_status *ret_status)
+int proc_parse_status(char *text, struct proc_status *ret_status)
 {
 	struct status_fill f = {};
-	int r;
+	char *line, *rest = text;
 
-	r = for_each_line(root, pid, "status", status_line, &f);
-	if (r < 0)
-		return r;
+	while ((line = strsep(&rest, "\n")) && (*line || rest)) {
+		int r = status_line(line, &f);
+
+		if (r < 0)
+			return r;
+	}
 	if (!f.has_state || !f.has_mems)
 		return -EBADMSG;
 	*ret_status = f.status;

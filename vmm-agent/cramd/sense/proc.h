@@ -62,7 +62,8 @@ struct proc_status {
 	uint64_t rss, locked, pinned; /* bytes */
 };
 
-int proc_read_status(const struct sysroot *root, pid_t pid, struct proc_status *ret_status);
+/* Cuts @text into lines. -EBADMSG: not that file. */
+int proc_parse_status(char *text, struct proc_status *ret_status);
 
 /* Start time in clock ticks after boot: with the pid it names one process for good. */
 int proc_read_start_time(const struct sysroot *root, pid_t pid, uint64_t *ret_ticks);

@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 /* Every lookup is made relative to the root's descriptor, so the leading slash has to go. */
-static const char *below(const char *path)
+const char *sysroot_below(const char *path)
 {
 	while (*path == '/')
 		path++;
@@ -36,7 +36,7 @@ void sysroot_close(struct sysroot *root)
 
 int sysroot_open_file(const struct sysroot *root, const char *path, int flags, int *ret_fd)
 {
-	int fd = openat(root->fd, below(path), flags | O_CLOEXEC);
+	int fd = openat(root->fd, sysroot_below(path), flags | O_CLOEXEC);
 
 	if (fd < 0)
 		return -errno;
@@ -82,26 +82,10 @@ int sysroot_read(const struct sysroot *root, const char *path, char *buf, size_t
 int sysroot_read_u64(const struct sysroot *root, const char *path, uint64_t *ret_value)
 {
 	char buf[64];
-	const char *p = buf;
-	uint64_t value;
 	int r;
 
 	r = sysroot_read(root, path, buf, sizeof(buf), NULL);
-	if (r < 0)
-		return r;
-	if (!strcmp(buf, "max\n") || !strcmp(buf, "max")) {
-		*ret_value = UINT64_MAX;
-		return 0;
-	}
-	r = parse_u64(&p, 10, &value);
-	if (r < 0)
-		return r;
-	if (*p == '\n')
-		p++;
-	if (*p)
-		return -EBADMSG;
-	*ret_value = value;
-	return 0;
+	return r < 0 ? r : parse_counter(buf, ret_value);
 }
 
 int sysroot_write(const struct sysroot *root, const char *path, const char *text)
@@ -123,12 +107,12 @@ int sysroot_write(const struct sysroot *root, const char *path, const char *text
 
 bool sysroot_exists(const struct sysroot *root, const char *path)
 {
-	return faccessat(root->fd, below(path), F_OK, 0) == 0;
+	return faccessat(root->fd, sysroot_below(path), F_OK, 0) == 0;
 }
 
 int sysroot_readlink(const struct sysroot *root, const char *path, char *buf, size_t size)
 {
-	ssize_t n = readlinkat(root->fd, below(path), buf, size);
+	ssize_t n = readlinkat(root->fd, sysroot_below(path), buf, size);
 
 	if (n < 0)
 		return -errno;
@@ -207,6 +191,27 @@ int parse_u64(const char **p, unsigned int base, uint64_t *ret_value)
 	if (s == *p)
 		return -EBADMSG;
 	*p = s;
+	*ret_value = value;
+	return 0;
+}
+
+int parse_counter(const char *text, uint64_t *ret_value)
+{
+	const char *p = text;
+	uint64_t value;
+	int r;
+
+	if (!strcmp(text, "max\n") || !strcmp(text, "max")) {
+		*ret_value = UINT64_MAX;
+		return 0;
+	}
+	r = parse_u64(&p, 10, &value);
+	if (r < 0)
+		return r;
+	if (*p == '\n')
+		p++;
+	if (*p)
+		return -EBADMSG;
 	*ret_value = value;
 	return 0;
 }

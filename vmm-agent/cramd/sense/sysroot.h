@@ -21,6 +21,9 @@ struct sysroot {
 int sysroot_open(const char *prefix, struct sysroot *ret_root);
 void sysroot_close(struct sysroot *root);
 
+/* @path as an *at() system call takes it together with the root's descriptor. */
+const char *sysroot_below(const char *path);
+
 /* Opens @path (absolute as the kernel names it) below the root. @ret_fd is the caller's to close.
  */
 int sysroot_open_file(const struct sysroot *root, const char *path, int flags, int *ret_fd);
@@ -68,6 +71,9 @@ int line_reader_next(struct line_reader *reader, char **ret_line);
  * *@p; advances *@p behind it. -EBADMSG: no digit there; -ERANGE: more than 64 bits.
  */
 int parse_u64(const char **p, unsigned int base, uint64_t *ret_value);
+
+/* The text of a file that holds one number, as sysroot_read_u64() takes it. */
+int parse_counter(const char *text, uint64_t *ret_value);
 
 /*
  * A kernel list such as "0-1,4" into a 64-bit mask. An empty list is an empty mask. -EBADMSG: not a

@@ -46,7 +46,8 @@ static uint64_t own_rss(void)
 	return rss * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
-static uint64_t swap_free(const struct daemon *d)
+/* One line of /proc/meminfo, in bytes; 0 when it cannot be read. */
+static uint64_t meminfo(const struct daemon *d, const char *key)
 {
 	char buf[4096];
 	const char *p;
@@ -54,10 +55,10 @@ static uint64_t swap_free(const struct daemon *d)
 
 	if (sysroot_read(&d->host.root, "/proc/meminfo", buf, sizeof(buf), NULL) < 0)
 		return 0;
-	p = strstr(buf, "SwapFree:");
+	p = strstr(buf, key);
 	if (!p)
 		return 0;
-	p += strlen("SwapFree:");
+	p += strlen(key);
 	p += strspn(p, " ");
 	return parse_u64(&p, 10, &kib) < 0 ? 0 : kib * KiB;
 }
@@ -121,7 +122,7 @@ void report_host(struct daemon *d, struct cram_host_report *ret)
 		.rss = own_rss(),
 		.open_fds = count_entries("/proc/self/fd"),
 		.threads = count_entries("/proc/self/task"),
-		.swap_free = swap_free(d),
+		.swap_free = meminfo(d, "SwapFree:"),
 	};
 	TEXT(ret->version, "%s", CRAM_VERSION);
 	TEXT(ret->config_error, "%s", d->config_error);
@@ -241,9 +242,19 @@ static void add(struct findings *f, const char *severity, const char *subject, c
 	va_end(ap);
 }
 
-static void check_vm(struct daemon *d, struct vm *vm, struct findings *f)
+/* Does a tier of this host fit the VM's settings? */
+static bool has_tier(const struct daemon *d, const struct vm *vm)
 {
-	char subject[280];
+	for (size_t i = 0; i < d->n_tiers; i++)
+		if (vm->settings.tiers & 1U << d->tiers[i].kind)
+			return true;
+	return false;
+}
+
+/* Returns the bytes that could leave DRAM if they were cold. */
+static uint64_t check_vm(struct daemon *d, struct vm *vm, struct findings *f)
+{
+	char subject[280], tiers[64];
 	enum vm_ineligible reason;
 	uint64_t room;
 
@@ -251,29 +262,51 @@ static void check_vm(struct daemon *d, struct vm *vm, struct findings *f)
 	pthread_mutex_lock(&vm->lock);
 	reason = vm->reason;
 	pthread_mutex_unlock(&vm->lock);
+	if (vm->note[0])
+		add(f, "warning", subject, "settings", 0, "%s", vm->note);
 	if (reason != VM_ELIGIBLE) {
 		add(f, "warning", subject, vm_ineligible_name(reason), vm->ram, "%s",
 		    vm_ineligible_text(reason));
-		return;
+		return 0;
+	}
+	if (d->n_tiers && !has_tier(d, vm)) {
+		add(f, "warning", subject, "tiers", vm->ram,
+		    "its setting tiers is %s, and this host has none of them; add node",
+		    cram_settings_text(&vm->settings, CRAM_SET_TIERS, tiers, sizeof(tiers)));
+		return 0;
 	}
 	room = vm->input.dram > vm->settings.floor ? vm->input.dram - vm->settings.floor : 0;
-	if (vm->note[0])
-		add(f, "warning", subject, "settings", 0, "%s", vm->note);
 	if (!room)
 		add(f, "info", subject, "floor", vm->settings.floor,
 		    "its floor keeps all of its memory in DRAM");
 	else
-		add(f, "ok", subject, "eligible", room < vm->ram ? room : vm->ram,
-		    "above its floor%s; mode %s",
+		add(f, "ok", subject, "eligible", room, "above its floor%s; mode %s",
 		    vm->settings.mode == CRAM_MODE_AUTO ? "" : ", if its mode were auto",
 		    cram_mode_name(vm->settings.mode));
-	(void)d;
+	return room;
+}
+
+/* What the kernel would do better with. */
+static void check_kernel(const struct daemon *d, struct findings *f)
+{
+	char huge[128];
+
+	if (meminfo(d, "SwapTotal:") == 0)
+		add(f, "info", "host", "no-swap", 0,
+		    "no swap: when DRAM and tier are full, only killing frees memory");
+	if (sysroot_read(&d->host.root, "/sys/kernel/mm/transparent_hugepage/shmem_enabled", huge,
+			 sizeof(huge), NULL) == 0 &&
+	    strstr(huge, "[never]"))
+		add(f, "info", "host", "shmem-thp", 0,
+		    "huge pages are off for shared memory: RAM of memfd guests is mapped and moved "
+		    "page by page; set transparent_hugepage/shmem_enabled to advise");
 }
 
 size_t report_check(struct daemon *d, struct cram_check_report *findings, size_t max)
 {
 	struct findings f = { .v = findings, .max = max };
 	char detector[32], note[160];
+	uint64_t gain = 0;
 
 	if (d->n_tiers == 0)
 		add(&f, "error", "host", "no-tier", 0,
@@ -295,7 +328,10 @@ size_t report_check(struct daemon *d, struct cram_check_report *findings, size_t
 		    d->conf.host.libvirt_uri);
 	if (d->config_error[0])
 		add(&f, "error", "host", "config", 0, "%s", d->config_error);
+	check_kernel(d, &f);
 	for (size_t i = 0; i < d->vms.n; i++)
-		check_vm(d, d->vms.v[i].vm, &f);
+		gain += check_vm(d, d->vms.v[i].vm, &f);
+	if (d->n_tiers)
+		add(&f, "ok", "host", "gain", gain, "of the VMs' memory may leave DRAM once cold");
 	return f.n;
 }

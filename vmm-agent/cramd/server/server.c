@@ -82,6 +82,20 @@ static int call_vm(struct daemon *d, struct cram_call *call, const char *name, s
 	return r < 0 ? r : 1;
 }
 
+/* The VM that the parameters name and nothing else; as call_vm(). */
+static int only_vm(struct daemon *d, struct cram_call *call, struct json_object *parameters,
+		   struct cram_error *err, struct vm **ret_vm)
+{
+	const char *name;
+	int r;
+
+	if (cram_decode_vm(parameters, false, &name, err) < 0) {
+		r = bad_parameter(call, err);
+		return r < 0 ? r : 1;
+	}
+	return call_vm(d, call, name, ret_vm);
+}
+
 static size_t collect_nodes(struct daemon *d, struct cram_node_report *nodes)
 {
 	for (size_t i = 0; i < d->n_tiers; i++)
@@ -135,44 +149,46 @@ static int list_vms(struct cram_call *call, struct json_object *parameters, void
 	return cram_call_reply(call, cram_reply_vms(vms, d->vms.n));
 }
 
-static int show_vm(struct cram_call *call, struct json_object *parameters, void *userdata,
-		   struct cram_error *err)
-{
-	struct cram_setting_report settings[CRAM_N_SETTINGS];
-	struct cram_vm_report report;
-	struct daemon *d = userdata;
-	const char *name;
-	struct vm *vm;
-	int r;
+typedef struct json_object *vm_reply(const struct vm *vm, const struct cram_vm_report *report);
 
-	if (cram_decode_vm(parameters, false, &name, err) < 0)
-		return bad_parameter(call, err);
-	r = call_vm(d, call, name, &vm);
+static int answer_vm(struct cram_call *call, struct json_object *parameters, struct daemon *d,
+		     struct cram_error *err, vm_reply *reply)
+{
+	struct cram_vm_report report;
+	struct vm *vm;
+	int r = only_vm(d, call, parameters, err, &vm);
+
 	if (r)
 		return r < 0 ? r : 0;
 	report_vm(d, vm, &report);
+	return cram_call_reply(call, reply(vm, &report));
+}
+
+static struct json_object *with_settings(const struct vm *vm, const struct cram_vm_report *report)
+{
+	struct cram_setting_report settings[CRAM_N_SETTINGS];
+
 	cram_setting_reports(&vm->settings, settings);
-	return cram_call_reply(call, cram_reply_vm(&report, settings, CRAM_N_SETTINGS));
+	return cram_reply_vm(report, settings, CRAM_N_SETTINGS);
+}
+
+static int show_vm(struct cram_call *call, struct json_object *parameters, void *userdata,
+		   struct cram_error *err)
+{
+	return answer_vm(call, parameters, userdata, err, with_settings);
+}
+
+static struct json_object *with_reasons(const struct vm *vm, const struct cram_vm_report *report)
+{
+	struct cram_reason_report reasons[CRAM_MAX_REASON_REPORTS];
+
+	return cram_reply_explain(report, reasons, cram_reason_reports(&vm->action, reasons));
 }
 
 static int explain_vm(struct cram_call *call, struct json_object *parameters, void *userdata,
 		      struct cram_error *err)
 {
-	struct cram_reason_report reasons[CRAM_MAX_REASON_REPORTS];
-	struct cram_vm_report report;
-	struct daemon *d = userdata;
-	const char *name;
-	struct vm *vm;
-	int r;
-
-	if (cram_decode_vm(parameters, false, &name, err) < 0)
-		return bad_parameter(call, err);
-	r = call_vm(d, call, name, &vm);
-	if (r)
-		return r < 0 ? r : 0;
-	report_vm(d, vm, &report);
-	return cram_call_reply(call, cram_reply_explain(&report, reasons,
-							cram_reason_reports(&vm->action, reasons)));
+	return answer_vm(call, parameters, userdata, err, with_reasons);
 }
 
 static int check(struct cram_call *call, struct json_object *parameters, void *userdata,
@@ -180,7 +196,7 @@ static int check(struct cram_call *call, struct json_object *parameters, void *u
 {
 	cleanup_free struct cram_check_report *findings = NULL;
 	struct daemon *d = userdata;
-	size_t max = d->vms.n * 2 + DAEMON_TIERS_MAX + 8;
+	size_t max = d->vms.n * 2 + DAEMON_TIERS_MAX + 16;
 
 	if (no_parameters(parameters, err) < 0)
 		return bad_parameter(call, err);
@@ -292,18 +308,14 @@ static int drain(struct cram_call *call, struct json_object *parameters, void *u
 		 struct cram_error *err)
 {
 	struct daemon *d = userdata;
-	const char *name;
 	struct vm *vm;
-	int r;
+	int r = only_vm(d, call, parameters, err, &vm);
 
-	if (cram_decode_vm(parameters, false, &name, err) < 0)
-		return bad_parameter(call, err);
-	r = call_vm(d, call, name, &vm);
 	if (r)
 		return r < 0 ? r : 0;
 	vm->drain = true;
 	atomic_fetch_add(&vm->epoch, 1);
-	log_control(d, call, name);
+	log_control(d, call, vm->name);
 	return accepted(d, call, vm);
 }
 
@@ -634,14 +646,14 @@ int server_start(struct daemon *d, struct cram_error *err, struct server **ret_s
 	server->control = (struct listener){
 		.server = server,
 		.name = "control",
-		.group = "cram",
+		.group = "cramd",
 		.service = { CRAM_IFACE_CONTROL, control_methods, d },
 		.fd = -1,
 	};
 	server->status = (struct listener){
 		.server = server,
 		.name = "status",
-		.group = "cram-read",
+		.group = "cramd-read",
 		.service = { CRAM_IFACE_STATUS, status_methods, d },
 		.fd = -1,
 	};

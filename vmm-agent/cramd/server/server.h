@@ -13,7 +13,7 @@
 struct server; /* owns its descriptors */
 
 /*
- * Creates <run_dir>/control (0660, group cram) and <run_dir>/status (0660, group cram-read); a
+ * Creates <run_dir>/control (0660, group cramd) and <run_dir>/status (0660, group cramd-read); a
  * group that does not exist leaves the socket root's alone. Replaces sockets a dead agent left;
  * -EADDRINUSE: an agent answers there.
  */
