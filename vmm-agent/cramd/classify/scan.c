@@ -35,9 +35,9 @@ struct look_buffers {
 	bool idle[PAGES_PER_RANGE];
 };
 
-/* Looks at range @index. Returns the pages it cost, or a negative errno (-ESRCH: VM gone). */
-static int look(struct vm *vm, size_t index, const struct page_idle *idle, int pagemap,
-		struct look_buffers *b)
+/* As look(), with vm->placing held. */
+static int look_alone(struct vm *vm, size_t index, const struct page_idle *idle, int pagemap,
+		      struct look_buffers *b)
 {
 	uint64_t tier_nodes;
 	struct range_look found = {};
@@ -103,6 +103,18 @@ static int look(struct vm *vm, size_t index, const struct page_idle *idle, int p
 	return (int)n;
 }
 
+/* Looks at range @index. Returns the pages it cost, or a negative errno (-ESRCH: VM gone). */
+static int look(struct vm *vm, size_t index, const struct page_idle *idle, int pagemap,
+		struct look_buffers *b)
+{
+	int r;
+
+	pthread_mutex_lock(&vm->placing);
+	r = look_alone(vm, index, idle, pagemap, b);
+	pthread_mutex_unlock(&vm->placing);
+	return r;
+}
+
 /* Looks at ranges of @vm that are due, for at most @budget pages. Returns what is left of it. */
 static int64_t scan_vm(struct host *host, struct vm *vm, const struct page_idle *idle,
 		       int64_t budget, struct look_buffers *b)
@@ -118,7 +130,8 @@ static int64_t scan_vm(struct host *host, struct vm *vm, const struct page_idle 
 	}
 	pthread_mutex_lock(&vm->lock);
 	vm->ranges.idle_flags = idle;
-	vm->ranges.nominated = atomic_load(&host->damon_active);
+	vm->ranges.nominated =
+		atomic_load(&host->damon_active) && !atomic_load(&vm->look_everywhere);
 	pthread_mutex_unlock(&vm->lock);
 
 	for (size_t k = 0; k < n && budget > 0; k++) {
@@ -161,7 +174,7 @@ static void examine(struct host *host, struct vm *vm)
 	 * took the last time.
 	 */
 	vm_examine(vm, &host->root, atomic_load(&host->tier_nodes), start,
-		   vm->placement_cost_ms * PLACEMENT_SHARE);
+		   atomic_load(&vm->recount) ? 0 : vm->placement_cost_ms * PLACEMENT_SHARE);
 	if (vm->placed_ms == start)
 		vm->placement_cost_ms = monotonic_ms() - start;
 }
