@@ -39,7 +39,7 @@ agent_config()
 		[vm]
 		tiers = node
 		[detect]
-		second_look = 65536
+		second_look = 1000
 	END
 	[ $# = 0 ] || printf '%s\n' "$@" >>"$agent_conf"
 }

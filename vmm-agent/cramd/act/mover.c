@@ -305,6 +305,7 @@ static void *worker(void *arg)
 			page_idle_close(&w.idle);
 		pthread_mutex_lock(&host->lock);
 		w.pace.limit_us = host->settings.batch_ms * 1000;
+		w.pace.most = host->settings.batch_pages;
 		pthread_mutex_unlock(&host->lock);
 
 		r = run(&w, &job);

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "../act/move.h"
@@ -19,6 +20,9 @@
 
 /* A full reading of placement may cost one part in this many of a core's time. */
 #define PLACEMENT_SHARE 100
+
+/* Ranges searched in one go, with the VM locked. */
+#define SEARCH_RANGES 4096
 
 #define DAMON_VMS_MAX 512
 
@@ -100,10 +104,10 @@ static int look_alone(struct vm *vm, size_t index, const struct page_idle *idle,
 	vm->counters.returned +=
 		(uint64_t)range_looked(&vm->ranges.v[index], &found, monotonic_s()) * PAGE_BYTES;
 	pthread_mutex_unlock(&vm->lock);
-	return (int)n;
+	return 0;
 }
 
-/* Looks at range @index. Returns the pages it cost, or a negative errno (-ESRCH: VM gone). */
+/* Looks at range @index. 0 or a negative errno (-ESRCH: VM gone). */
 static int look(struct vm *vm, size_t index, const struct page_idle *idle, int pagemap,
 		struct look_buffers *b)
 {
@@ -115,18 +119,46 @@ static int look(struct vm *vm, size_t index, const struct page_idle *idle, int p
 	return r;
 }
 
-/* Looks at ranges of @vm that are due, for at most @budget pages. Returns what is left of it. */
-static int64_t scan_vm(struct host *host, struct vm *vm, const struct page_idle *idle,
-		       int64_t budget, struct look_buffers *b)
+/* Processor time of the calling thread, nanoseconds. */
+static int64_t cpu_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+	return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
+}
+
+/*
+ * Goes on from where the last search of @vm ended, over at most *@left ranges and not too many in
+ * one go; takes what it went over off *@left. false: none of these is due.
+ */
+static bool next_due(struct vm *vm, uint32_t interval, size_t *left, size_t *ret_index)
+{
+	size_t n = *left < SEARCH_RANGES ? *left : SEARCH_RANGES;
+	uint32_t now = monotonic_s();
+	bool due = false;
+
+	pthread_mutex_lock(&vm->lock);
+	for (; n > 0 && !due; n--, (*left)--) {
+		*ret_index = vm->cursor;
+		vm->cursor = vm->cursor + 1 < vm->ranges.n ? vm->cursor + 1 : 0;
+		due = range_wants_look(&vm->ranges, &vm->ranges.v[*ret_index], interval, now);
+	}
+	pthread_mutex_unlock(&vm->lock);
+	return due;
+}
+
+/* Looks at ranges of @vm that are due, until this thread's processor time is @until. */
+static void scan_vm(struct host *host, struct vm *vm, const struct page_idle *idle, int64_t until,
+		    struct look_buffers *b)
 {
 	uint32_t interval = look_interval(vm);
 	int pagemap = -1, r = 0;
-	size_t n = vm->ranges.n;
 
 	if (idle) {
 		r = pagemap_open(&host->root, vm->pid, &pagemap);
 		if (r < 0)
-			return budget;
+			return;
 	}
 	pthread_mutex_lock(&vm->lock);
 	vm->ranges.idle_flags = idle;
@@ -134,24 +166,16 @@ static int64_t scan_vm(struct host *host, struct vm *vm, const struct page_idle 
 		atomic_load(&host->damon_active) && !atomic_load(&vm->look_everywhere);
 	pthread_mutex_unlock(&vm->lock);
 
-	for (size_t k = 0; k < n && budget > 0; k++) {
-		uint32_t now = monotonic_s();
+	for (size_t left = vm->ranges.n; left > 0 && cpu_ns() < until;) {
 		size_t index;
-		bool due;
 
-		pthread_mutex_lock(&vm->lock);
-		index = vm->cursor;
-		vm->cursor = vm->cursor + 1 < n ? vm->cursor + 1 : 0;
-		due = range_wants_look(&vm->ranges, &vm->ranges.v[index], interval, now);
-		pthread_mutex_unlock(&vm->lock);
-		if (!due)
+		if (!next_due(vm, interval, &left, &index))
 			continue;
 		if (atomic_load(&vm->dead) || atomic_load(&host->stopping))
 			break;
 		r = look(vm, index, idle, pagemap, b);
 		if (r < 0)
 			break;
-		budget -= r;
 	}
 	if (r < 0 && r != -ESRCH)
 		atomic_fetch_add(&host->scan_errors, 1);
@@ -160,7 +184,6 @@ static int64_t scan_vm(struct host *host, struct vm *vm, const struct page_idle 
 	pthread_mutex_lock(&vm->lock);
 	vm->scanned_ms = monotonic_ms();
 	pthread_mutex_unlock(&vm->lock);
-	return budget;
 }
 
 static void examine(struct host *host, struct vm *vm)
@@ -186,11 +209,12 @@ static void *looker(void *arg)
 	struct roster roster = {};
 	struct page_idle idle = { .bitmap = -1, .flags = -1 };
 	struct look_buffers buffers;
+	int64_t left = 0; /* of the processor time for looks, nanoseconds; negative: overdrawn */
 	size_t turn = 0;
 
 	do {
+		int64_t until;
 		bool want_idle;
-		int64_t budget;
 
 		if (roster_copy(host, &roster) < 0)
 			continue;
@@ -203,8 +227,11 @@ static void *looker(void *arg)
 
 		for (size_t i = 0; i < roster.vms.n; i++)
 			examine(host, roster.vms.v[i]);
-		budget = roster.settings.second_look_pages;
-		for (size_t k = 0; k < roster.vms.n && budget > 0; k++) {
+		/* What was not used is not saved up: it would be a burst later. */
+		left = (left < 0 ? left : 0) + (int64_t)roster.settings.round_ms *
+						       roster.settings.second_look_permille * 1000;
+		until = cpu_ns() + left;
+		for (size_t k = 0; k < roster.vms.n && cpu_ns() < until; k++) {
 			size_t i = (turn + k) % roster.vms.n;
 			struct vm *vm = roster.vms.v[i];
 
@@ -213,12 +240,12 @@ static void *looker(void *arg)
 			if (!atomic_load(&vm->watched) || atomic_load(&host->paused) ||
 			    !vm->ranges.n || vm_gone(vm))
 				continue;
-			budget = scan_vm(host, vm, idle.bitmap >= 0 ? &idle : NULL, budget,
-					 &buffers);
-			/* The VM that the budget cut short goes on first in the next round. */
-			if (budget <= 0)
+			scan_vm(host, vm, idle.bitmap >= 0 ? &idle : NULL, until, &buffers);
+			/* The VM that was cut short goes on first in the next round. */
+			if (cpu_ns() >= until)
 				turn = i;
 		}
+		left = until - cpu_ns();
 	} while (host_sleep(host, roster.settings.round_ms ? roster.settings.round_ms : 1000));
 
 	page_idle_close(&idle);
