@@ -89,6 +89,7 @@ static int measure(const struct sysroot *root, const struct page_idle *idle, boo
 	vm.blocks.v[0] = (struct ramblock){ .start = start, .end = start + size };
 	pthread_mutex_init(&vm.lock, NULL);
 	pthread_mutex_init(&vm.placing, NULL);
+	pthread_mutex_init(&vm.placing_next, NULL);
 	if (ranges_init(&vm.ranges, RANGES) < 0 || pagemap_open(root, vm.pid, &pagemap) < 0)
 		return -1;
 	failed = pass(&vm, idle, pagemap, pages, "first") < 0 ||
