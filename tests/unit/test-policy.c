@@ -244,7 +244,7 @@ static void vm_nasty(struct cram_vm_input *vm, uint64_t *rng)
 	};
 
 	vm->mode = random_in(rng, 0, 3) ? CRAM_MODE_AUTO : (enum cram_mode)random_in(rng, 0, 2);
-	vm->flags = random_in(rng, 0, 3) ? 0 : (uint32_t)random_in(rng, 0, 15);
+	vm->flags = random_in(rng, 0, 3) ? 0 : (uint32_t)random_in(rng, 0, 31);
 	vm->tier = (int)random_in(rng, 0, 4) - 1;
 	vm->ctl.giving_back = random_in(rng, 0, 1);
 	vm->ctl.demoting = random_in(rng, 0, 1);
@@ -275,7 +275,8 @@ static void check_vm_limits(const struct cram_vm_input *vm, const struct cram_vm
 	if (a->demote_bytes == 0)
 		return;
 	assert_int_equal(vm->mode, CRAM_MODE_AUTO);
-	assert_int_equal(vm->flags, 0);
+	/* That all of it is home forbids nothing; every other flag does. */
+	assert_int_equal(vm->flags & ~CRAM_VM_F_HOME, 0);
 	if (vm->quota != CRAM_UNLIMITED)
 		assert_true(device <= vm->quota);
 	assert_true(vm->hard_limit == CRAM_UNLIMITED ||

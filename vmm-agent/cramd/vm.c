@@ -125,6 +125,8 @@ int vm_new(const struct sysroot *root, pid_t pid, struct vm **ret_vm)
 	vm->refs = 1;
 	vm->pid = pid;
 	vm->tier_nid = -1;
+	pthread_mutex_init(&vm->placing, NULL);
+	pthread_mutex_init(&vm->placing_next, NULL);
 	pthread_mutex_init(&vm->lock, NULL);
 	/* Pinned before anything is read: what is read then belongs to this very process. */
 	vm->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
@@ -154,7 +156,86 @@ void vm_unref(struct vm *vm)
 		close(vm->pidfd);
 	ranges_free(&vm->ranges);
 	pthread_mutex_destroy(&vm->lock);
+	pthread_mutex_destroy(&vm->placing);
+	pthread_mutex_destroy(&vm->placing_next);
 	free(vm);
+}
+
+void vm_placing_begins(struct vm *vm)
+{
+	pthread_mutex_lock(&vm->placing_next);
+	pthread_mutex_lock(&vm->placing);
+	pthread_mutex_unlock(&vm->placing_next);
+}
+
+void vm_placing_ends(struct vm *vm)
+{
+	pthread_mutex_unlock(&vm->placing);
+}
+
+void vm_move_begins(struct vm *vm, int64_t bytes)
+{
+	pthread_mutex_lock(&vm->lock);
+	vm->under_way = bytes;
+	pthread_mutex_unlock(&vm->lock);
+}
+
+void vm_moved(struct vm *vm, int64_t bytes)
+{
+	if (bytes > 0)
+		vm->counters.demoted += (uint64_t)bytes;
+	else
+		vm->counters.promoted += (uint64_t)-bytes;
+	vm->moved_since += bytes;
+	vm->under_way = 0;
+}
+
+void vm_move_ends(struct vm *vm)
+{
+	pthread_mutex_lock(&vm->lock);
+	vm->under_way = 0;
+	pthread_mutex_unlock(&vm->lock);
+}
+
+static int64_t bytes_on(const uint64_t *node_bytes, uint64_t nodes)
+{
+	int64_t bytes = 0;
+
+	for (int nid = 0; nid < NODES_MAX; nid++)
+		if (nodes & UINT64_C(1) << nid)
+			bytes += (int64_t)node_bytes[nid];
+	return bytes;
+}
+
+/* Memory on its way out counts as there already, memory on its way home as not yet home. */
+static int64_t moved(const struct vm *vm)
+{
+	return vm->moved_since + (vm->under_way > 0 ? vm->under_way : 0);
+}
+
+uint64_t vm_tier_bytes(const struct vm *vm, uint64_t tier_nodes)
+{
+	int64_t bytes = bytes_on(vm->node_bytes, tier_nodes) + moved(vm);
+
+	return bytes > 0 ? (uint64_t)bytes : 0;
+}
+
+uint64_t vm_dram_bytes(const struct vm *vm, uint64_t tier_nodes)
+{
+	int64_t bytes = bytes_on(vm->node_bytes, ~tier_nodes) - moved(vm);
+
+	return bytes > 0 ? (uint64_t)bytes : 0;
+}
+
+bool vm_settled(const struct vm *vm)
+{
+	if (atomic_load(&vm->busy))
+		return false;
+	/* What RAM it has is unknown: nothing was ever moved. */
+	if (!vm->blocks.n)
+		return true;
+	return vm->placed_ms && vm->settled_jobs == vm->jobs_ended &&
+	       vm->settled_epoch == atomic_load(&vm->epoch);
 }
 
 bool vm_gone(const struct vm *vm)
@@ -265,6 +346,28 @@ static void remember_policy(struct vm *vm, const struct placement *p, uint64_t t
 	vm->old_known = true;
 }
 
+/*
+ * Reading placement takes a while, and pages may be moved meanwhile: @before are the counters when
+ * it began. What was moved then, the reading may have seen in the old place, in the new one, or,
+ * while the kernel had it in hand, in neither. So where moves overlapped a reading, what was known
+ * before and was measured move by move stays, as far as the reading leaves room for it.
+ */
+static void take_placement(struct vm *vm, const struct placement *p, uint64_t tier_nodes,
+			   const struct vm_counters *before)
+{
+	int64_t known = bytes_on(vm->node_bytes, tier_nodes) + vm->moved_since;
+	int64_t unseen = known - bytes_on(p->bytes, tier_nodes);
+	int64_t most = (int64_t)(vm->counters.demoted - before->demoted);
+	int64_t least = -(int64_t)(vm->counters.promoted - before->promoted);
+
+	if (vm->under_way > 0)
+		least -= vm->under_way;
+	else
+		most -= vm->under_way;
+	memcpy(vm->node_bytes, p->bytes, sizeof(p->bytes));
+	vm->moved_since = unseen > most ? most : unseen < least ? least : unseen;
+}
+
 void vm_examine(struct vm *vm, const struct sysroot *root, const struct proc_status *status,
 		const struct memcg *memcg, uint64_t tier_nodes, uint64_t now_ms,
 		uint64_t placement_ms)
@@ -272,14 +375,22 @@ void vm_examine(struct vm *vm, const struct sysroot *root, const struct proc_sta
 	struct placement p = { .vm = vm };
 	enum vm_ineligible reason = vm->reason;
 	bool placed = false;
+	struct vm_counters before = {};
+	uint32_t jobs_ended = 0, epoch = 0;
 	uint64_t home;
 
 	if (vm->blocks.n) {
 		reason = examine_pins(vm, root, status);
 		if (reason == VM_ELIGIBLE && !(status->mems_allowed & tier_nodes) && tier_nodes)
 			reason = VM_CPUSET;
-		if (!vm->placed_ms || now_ms >= vm->placed_ms + placement_ms)
+		if (!vm->placed_ms || now_ms >= vm->placed_ms + placement_ms) {
+			epoch = atomic_load(&vm->epoch);
+			pthread_mutex_lock(&vm->lock);
+			before = vm->counters;
+			jobs_ended = vm->jobs_ended;
+			pthread_mutex_unlock(&vm->lock);
 			placed = proc_for_each_numa(root, vm->pid, place, &p) == 0;
+		}
 		if (placed && p.huge)
 			reason = VM_HUGETLB;
 	}
@@ -292,8 +403,9 @@ void vm_examine(struct vm *vm, const struct sysroot *root, const struct proc_sta
 	if (memcg)
 		vm->memcg = *memcg;
 	if (placed) {
-		memcpy(vm->node_bytes, p.bytes, sizeof(p.bytes));
-		vm->moved_since = 0;
+		take_placement(vm, &p, tier_nodes, &before);
+		vm->settled_jobs = jobs_ended;
+		vm->settled_epoch = epoch;
 		vm->placed_ms = now_ms;
 		if (!vm->old_known && p.seen[0])
 			remember_policy(vm, &p, tier_nodes);

@@ -3,8 +3,8 @@
  * One VM as the agent knows it, shared between the loop and its worker threads. Holds facts and
  * counters; what to do about them is decided in decide/.
  *
- * Who may touch what: the fields above `lock` are written once, before the VM is published; those
- * under `lock` by any thread holding it; those of the loop only by the loop.
+ * Who may touch what: the fields above `placing` are written once, before the VM is published;
+ * those under `lock` by any thread holding it; those of the loop only by the loop.
  */
 #pragma once
 
@@ -39,8 +39,8 @@ const char *vm_ineligible_text(enum vm_ineligible reason);
 enum vm_job_kind {
 	VM_JOB_DEMOTE,
 	VM_JOB_PROMOTE_HOT,
-	VM_JOB_PROMOTE,
-	VM_JOB_UNBIND, /* nothing left on the tier: put the old policy back */
+	VM_JOB_PROMOTE, /* whatever is on the tier, hot first */
+	VM_JOB_UNBIND,	/* nothing left on the tier: put the old policy back */
 	VM_N_JOBS,
 };
 
@@ -71,6 +71,17 @@ struct vm {
 	_Atomic uint32_t cold_age_s;
 	_Atomic int tier_nid;  /* -1: none */
 	_Atomic uint32_t busy; /* bit (1 << enum vm_job_kind): with a mover */
+	_Atomic bool
+		look_everywhere; /* its tier pages are wanted: also where DAMON sees accesses */
+	_Atomic bool recount;	 /* placement is wanted now, not when it is due */
+
+	/*
+	 * Held, before `lock`, by whoever finds out where the pages of a range are and by whoever
+	 * moves them, until the range's counts are written: else one would write down what the
+	 * other has just changed, and two moves would both take credit for the same pages.
+	 */
+	pthread_mutex_t placing;
+	pthread_mutex_t placing_next; /* held while waiting for it: nobody gets it twice in a row */
 
 	pthread_mutex_t lock;
 	struct ranges ranges;
@@ -78,6 +89,9 @@ struct vm {
 	enum vm_ineligible reason;	/* as the last examination found */
 	uint64_t node_bytes[NODES_MAX]; /* guest RAM per node, from numa_maps */
 	int64_t moved_since;		/* bytes moved since then: to the tier, minus from it */
+	int64_t under_way;		/* the same, of a move that has begun: at most so much */
+	uint32_t jobs_ended;
+	uint32_t settled_jobs, settled_epoch; /* jobs_ended and epoch when node_bytes was begun */
 	uint64_t mems_allowed;
 	bool realtime;	     /* libvirt says so */
 	uint64_t home_nodes; /* mask */
@@ -118,6 +132,28 @@ struct vm {
 int vm_new(const struct sysroot *root, pid_t pid, struct vm **ret_vm);
 struct vm *vm_ref(struct vm *vm);
 void vm_unref(struct vm *vm);
+
+/* Takes vm->placing. A move waits for one look at most, however many more are due. */
+void vm_placing_begins(struct vm *vm);
+void vm_placing_ends(struct vm *vm);
+
+/*
+ * Begins a move of the pages of one range: at most @bytes to the tier (positive) or from it
+ * (negative) are in neither place for certain until it has ended. vm->placing is held.
+ */
+void vm_move_begins(struct vm *vm, int64_t bytes);
+/* What was measured to have moved. vm->lock and vm->placing are held. */
+void vm_moved(struct vm *vm, int64_t bytes);
+void vm_move_ends(struct vm *vm);
+
+/*
+ * Bytes on nodes of @tier_nodes: as last read and what was moved since, with what may be on its way
+ * there. vm->lock is held.
+ */
+uint64_t vm_tier_bytes(const struct vm *vm, uint64_t tier_nodes);
+uint64_t vm_dram_bytes(const struct vm *vm, uint64_t tier_nodes);
+/* Is that a reading nothing has disturbed, begun after the last order and job? vm->lock is held. */
+bool vm_settled(const struct vm *vm);
 
 /* Has the process exited? Cheap; checked before every batch, so that a reused pid is never hit. */
 bool vm_gone(const struct vm *vm);

@@ -23,7 +23,7 @@ static bool limits_hold(const struct cram_vm_report *vm)
 
 static bool drained(const struct cram_vm_report *vm)
 {
-	return vm->tier_bytes == 0;
+	return strcmp(vm->state, "drained") == 0;
 }
 
 static int show_vm(const struct options *o, const char *name, struct cram_vm_report *ret,
@@ -68,8 +68,8 @@ static int wait_until(const struct options *o, const char *name,
 				print_json(reply, false);
 			fprintf(stderr,
 				"cramctl: vm \"%s\": not done after %" PRIu32
-				" s, %s are still on the tier; see cramctl vm explain\n",
-				name, o->wait_s,
+				" s, it is %s with %s on the tier; see cramctl vm explain\n",
+				name, o->wait_s, vm.state,
 				cram_size_format(vm.tier_bytes, left, sizeof(left)));
 			return EXIT_PARTIAL;
 		}

@@ -649,7 +649,8 @@ static enum cram_vm_state state_of(const struct cram_snapshot *snap, const struc
 				   const struct work *w, const struct cram_vm_action *a)
 {
 	if (w->leaving && (vm->tier_bytes > 0 || vm->flags & CRAM_VM_F_DRAIN))
-		return CRAM_VM_DRAINING;
+		return vm->tier_bytes == 0 && vm->flags & CRAM_VM_F_HOME ? CRAM_VM_DRAINED
+									 : CRAM_VM_DRAINING;
 	if (vm->flags & CRAM_VM_F_INELIGIBLE)
 		return CRAM_VM_INELIGIBLE;
 	if (vm->mode == CRAM_MODE_OFF)

@@ -33,6 +33,7 @@ static const char *const states[] = {
 	[CRAM_VM_OVER_QUOTA] = "over-quota",
 	[CRAM_VM_OVER_SHARE] = "over-share",
 	[CRAM_VM_DRAINING] = "draining",
+	[CRAM_VM_DRAINED] = "drained",
 	[CRAM_VM_PAUSED] = "paused",
 };
 

@@ -45,6 +45,7 @@ enum cram_vm_state {
 	CRAM_VM_OVER_QUOTA, /* above quota or hard limit, or DRAM below its floor: gives back */
 	CRAM_VM_OVER_SHARE, /* above its fair share of a contended tier: gives back */
 	CRAM_VM_DRAINING,   /* everything goes home */
+	CRAM_VM_DRAINED,    /* everything is home, and that was measured after the last move */
 	CRAM_VM_PAUSED,	    /* no demotion, by the operator or by a migration, dump or save */
 	CRAM_N_VM_STATES,
 };
@@ -128,6 +129,7 @@ struct cram_vm_ctl {
 #define CRAM_VM_F_PAUSED     (1U << 1) /* no demotion; promotion, floor and relief go on */
 #define CRAM_VM_F_DRAIN	     (1U << 2) /* everything home */
 #define CRAM_VM_F_INCOMING   (1U << 3) /* incoming migration not running yet: untouched */
+#define CRAM_VM_F_HOME	     (1U << 4) /* nothing on a tier or on its way, its own policy back */
 
 struct cram_vm_input {
 	const char *uuid; /* not read by the decision; for records and messages */

@@ -104,11 +104,14 @@ const struct cram_option cram_options[] = {
 	    "Fewest regions DAMON keeps."),
 	U32("detect", "damon_max_regions", damon_max_regions, "regions", "2000", 10, 100000,
 	    "Most regions DAMON keeps; bounds its CPU time."),
-	U32("detect", "second_look", second_look_pages, "pages", "4096", 0, 1048576,
-	    "Base pages looked at one by one per round before they are moved, whole host; 0: none."),
+	U32("detect", "second_look", second_look_permille, "permille", "10", 1, 1000,
+	    "Part of one processor's time that looking at single pages may take, whole host. A look is what "
+	    "makes a nominated range movable, and costs by the page, so this bounds its cost on a host of "
+	    "any size, and with it how fast cold memory is found."),
 
-	U32("move", "batch", batch_pages, "pages", "512", 512, 2048,
-	    "Base pages per move_pages(2) call: 2 MiB, the unit of classification. 2048 is 8 MiB."),
+	U32("move", "batch", batch_pages, "pages", "512", 16, 512,
+	    "Most base pages per move_pages(2) call. 512 are 2 MiB, the unit of classification; with fewer "
+	    "a vCPU that needs one of them waits less, and the fixed cost of a call weighs more."),
 	U32("move", "batch_time", batch_ms, "ms", "5", 1, 1000,
 	    "A batch that takes longer halves the next one: it bounds the stall of a vCPU."),
 };

@@ -122,9 +122,9 @@ struct cram_host_settings {
 	uint32_t damon_update_us;
 	uint32_t damon_min_regions;
 	uint32_t damon_max_regions;
-	uint32_t second_look_pages; /* 4 KiB pages looked at again per round, whole host */
+	uint32_t second_look_permille; /* of one processor's time, whole host */
 
-	uint32_t batch_pages; /* base pages per move_pages call, 512..2048 */
+	uint32_t batch_pages; /* base pages per move_pages call, 16..512 */
 	uint32_t batch_ms;    /* a batch that took longer halves the next one */
 };
 

@@ -8,6 +8,8 @@
 
 #include <cmocka.h>
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -77,6 +79,8 @@ static struct vm *make_vm(struct daemon *d, size_t i)
 	vm->tier_nid = -1;
 	vm->ram = VM_RAM;
 	snprintf(vm->name, sizeof(vm->name), "vm%zu", i);
+	pthread_mutex_init(&vm->placing, NULL);
+	pthread_mutex_init(&vm->placing_next, NULL);
 	pthread_mutex_init(&vm->lock, NULL);
 	assert_int_equal(ranges_init(&vm->ranges, RANGES), 0);
 	vm->ranges.idle_flags = true;
@@ -216,6 +220,54 @@ static void a_drained_vms_policy_is_put_back_when_it_is_home(void **state)
 	assert_int_equal(d->mover.home.jobs[d->mover.home.n - 1].kind, VM_JOB_UNBIND);
 }
 
+static void a_drain_is_done_when_a_later_reading_has_confirmed_it(void **state)
+{
+	struct daemon *d = *state;
+	struct vm *vm = make_vm(d, 0);
+
+	vm->blocks.n = 1;
+	vm->placed_ms = 1;
+	vm->drain = true;
+	atomic_store(&vm->epoch, 7);
+	/* What is known says that nothing is out, but it is older than the order. */
+	daemon_round(d);
+	assert_int_equal(vm->action.state, CRAM_VM_DRAINING);
+	assert_true(atomic_load(&vm->recount));
+	vm->settled_epoch = 7;
+	daemon_round(d);
+	assert_int_equal(vm->action.state, CRAM_VM_DRAINED);
+	assert_false(atomic_load(&vm->recount));
+	/* A demotion from before the order is still at work ... */
+	atomic_store(&vm->busy, 1U << VM_JOB_DEMOTE);
+	daemon_round(d);
+	assert_int_equal(vm->action.state, CRAM_VM_DRAINING);
+	/* ... has ended, and no reading has begun since ... */
+	atomic_store(&vm->busy, 0);
+	vm->jobs_ended = 1;
+	daemon_round(d);
+	assert_int_equal(vm->action.state, CRAM_VM_DRAINING);
+	vm->settled_jobs = 1;
+	daemon_round(d);
+	assert_int_equal(vm->action.state, CRAM_VM_DRAINED);
+	/* ... or our policy is still in force. */
+	vm->bound = true;
+	daemon_round(d);
+	assert_int_equal(vm->action.state, CRAM_VM_DRAINING);
+}
+
+static void only_one_job_brings_memory_home_at_a_time(void **state)
+{
+	struct daemon *d = *state;
+	struct vm *vm = make_vm(d, 0);
+
+	assert_int_equal(mover_submit(&d->mover, vm, VM_JOB_PROMOTE_HOT, RANGE_BYTES, 0, 0), 0);
+	assert_int_equal(mover_submit(&d->mover, vm, VM_JOB_PROMOTE, RANGE_BYTES, 0, 0), -EBUSY);
+	assert_int_equal(mover_submit(&d->mover, vm, VM_JOB_DEMOTE, RANGE_BYTES, 0, 1), 0);
+	atomic_store(&vm->busy, 1U << VM_JOB_PROMOTE);
+	assert_int_equal(mover_submit(&d->mover, vm, VM_JOB_PROMOTE_HOT, RANGE_BYTES, 0, 0),
+			 -EBUSY);
+}
+
 static void a_node_that_is_full_takes_nothing(void **state)
 {
 	struct daemon *d = *state;
@@ -316,6 +368,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(what_may_not_move_is_not_handed_out, make, drop),
 		cmocka_unit_test_setup_teardown(a_drained_vms_policy_is_put_back_when_it_is_home,
 						make, drop),
+		cmocka_unit_test_setup_teardown(
+			a_drain_is_done_when_a_later_reading_has_confirmed_it, make, drop),
+		cmocka_unit_test_setup_teardown(only_one_job_brings_memory_home_at_a_time, make,
+						drop),
 		cmocka_unit_test_setup_teardown(a_node_that_is_full_takes_nothing, make, drop),
 		cmocka_unit_test_setup_teardown(what_only_the_rates_hold_back_is_left_to_relief,
 						make, drop),

@@ -8,9 +8,6 @@
 
 #include "../sense/pages.h"
 
-/* Smallest call: below this its fixed cost (a drain of all CPUs' page lists) dominates. */
-#define BATCH_MIN 16
-
 int move_where(pid_t pid, uint64_t addr, size_t n, int *ret_nodes)
 {
 	void *addrs[MOVE_BATCH_MAX];
@@ -32,13 +29,21 @@ static uint64_t now_us(void)
 	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
 }
 
-static void adapt(struct move_pace *pace, size_t done, uint64_t took_us)
+void move_pace_adapt(struct move_pace *pace, size_t done, uint64_t took_us)
 {
-	if (took_us > pace->limit_us) {
-		pace->batch = pace->batch / 2 < BATCH_MIN ? BATCH_MIN : pace->batch / 2;
-	} else if (done == pace->batch && took_us < pace->limit_us / 2) {
-		pace->batch = pace->batch * 2 > MOVE_BATCH_MAX ? MOVE_BATCH_MAX : pace->batch * 2;
-	}
+	if (took_us > pace->limit_us)
+		pace->batch /= 2;
+	else if (done == pace->batch && took_us < pace->limit_us / 2)
+		pace->batch *= 2;
+	move_pace_bound(pace);
+}
+
+void move_pace_bound(struct move_pace *pace)
+{
+	if (pace->batch == 0 || pace->batch > pace->most)
+		pace->batch = pace->most;
+	if (pace->batch < MOVE_BATCH_MIN)
+		pace->batch = MOVE_BATCH_MIN;
 }
 
 int move_pages_to(pid_t pid, void *const *addrs, size_t n, int nid, struct move_pace *pace,
@@ -48,8 +53,7 @@ int move_pages_to(pid_t pid, void *const *addrs, size_t n, int nid, struct move_
 	int nodes[MOVE_BATCH_MAX], status[MOVE_BATCH_MAX];
 	void *batch[MOVE_BATCH_MAX];
 
-	if (pace->batch == 0)
-		pace->batch = MOVE_BATCH_MAX;
+	move_pace_bound(pace);
 	for (size_t i = 0; i < n;) {
 		size_t count = n - i < pace->batch ? n - i : pace->batch;
 		uint64_t start = now_us(), took;
@@ -71,7 +75,7 @@ int move_pages_to(pid_t pid, void *const *addrs, size_t n, int nid, struct move_
 		result.calls++;
 		if (took > result.worst_us)
 			result.worst_us = took;
-		adapt(pace, count, took);
+		move_pace_adapt(pace, count, took);
 		i += count;
 		/*
 		 * A positive value counts pages that were not moved, the untried rest included: the

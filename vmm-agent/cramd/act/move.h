@@ -9,6 +9,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+/* Smallest call: below this its fixed cost (a drain of all CPUs' page lists) dominates. */
+#define MOVE_BATCH_MIN 16
 #define MOVE_BATCH_MAX 512
 
 /*
@@ -27,9 +29,15 @@ struct move_result {
 
 /* Pages per call, learnt: halved by a call longer than its limit, doubled by short ones. */
 struct move_pace {
-	size_t batch; /* 0: start with MOVE_BATCH_MAX */
+	size_t batch; /* 0: start with the most */
+	size_t most;  /* MOVE_BATCH_MIN to MOVE_BATCH_MAX */
 	uint32_t limit_us;
 };
+
+/* Keeps pages per call within what is set: after a change of it, and from the start. */
+void move_pace_bound(struct move_pace *pace);
+/* Learns from a call of @done pages that took @took_us. */
+void move_pace_adapt(struct move_pace *pace, size_t done, uint64_t took_us);
 
 /*
  * Moves the @n pages at @addrs to node @nid, in calls that keep to @pace. Stops at the first

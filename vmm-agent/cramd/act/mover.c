@@ -75,12 +75,9 @@ static bool may_go_on(const struct work *w, const struct mover_job *job)
 	return atomic_load(&job->vm->epoch) == job->epoch && !atomic_load(&w->host->paused);
 }
 
-/*
- * Moves what of range @index is in the wrong place, @most bytes of it. *ret_bytes: what that was
- * measured to be.
- */
-static int move_range(struct work *w, const struct mover_job *job, size_t index, uint64_t most,
-		      uint64_t *ret_bytes)
+/* As move_range(), with vm->placing held. */
+static int move_range_alone(struct work *w, const struct mover_job *job, size_t index,
+			    uint64_t most, uint64_t *ret_bytes)
 {
 	struct vm *vm = job->vm;
 	bool demote = job->kind == VM_JOB_DEMOTE;
@@ -114,6 +111,7 @@ static int move_range(struct work *w, const struct mover_job *job, size_t index,
 	for (size_t i = 0; i < n && wanted < most / PAGE_BYTES; i++)
 		if (w->nodes[i] >= 0 && (w->nodes[i] == tier_nid) != demote)
 			w->addrs[wanted++] = (void *)(uintptr_t)(addr + i * PAGE_BYTES);
+	vm_move_begins(vm, (demote ? 1 : -1) * (int64_t)(wanted * PAGE_BYTES));
 	r = move_pages_to(vm->pid, w->addrs, wanted, job->nid, &w->pace, &result);
 	if (r < 0)
 		return r;
@@ -131,13 +129,11 @@ static int move_range(struct work *w, const struct mover_job *job, size_t index,
 	pthread_mutex_lock(&vm->lock);
 	if (demote) {
 		range_demoted(&vm->ranges.v[index], dram, tier, monotonic_s());
-		vm->counters.demoted += moved;
-		vm->moved_since += (int64_t)moved;
+		vm_moved(vm, (int64_t)moved);
 	} else {
 		range_promoted(&vm->ranges.v[index], dram, tier, atomic_load(&vm->cold_age_s),
 			       monotonic_s());
-		vm->counters.promoted += moved;
-		vm->moved_since -= (int64_t)moved;
+		vm_moved(vm, -(int64_t)moved);
 	}
 	vm->counters.refused += refused;
 	vm->counters.batches += result.calls;
@@ -148,6 +144,22 @@ static int move_range(struct work *w, const struct mover_job *job, size_t index,
 	pthread_mutex_unlock(&vm->lock);
 	*ret_bytes = moved;
 	return 0;
+}
+
+/*
+ * Moves what of range @index is in the wrong place, @most bytes of it. *ret_bytes: what that was
+ * measured to be.
+ */
+static int move_range(struct work *w, const struct mover_job *job, size_t index, uint64_t most,
+		      uint64_t *ret_bytes)
+{
+	int r;
+
+	vm_placing_begins(job->vm);
+	r = move_range_alone(w, job, index, most, ret_bytes);
+	vm_move_ends(job->vm);
+	vm_placing_ends(job->vm);
+	return r;
 }
 
 /* Our policy, once per RAM block: home nodes first, the tier where cold pages may go. */
@@ -227,6 +239,8 @@ static int run(struct work *w, const struct mover_job *job)
 
 	if (job->kind == VM_JOB_UNBIND)
 		return vm_gone(job->vm) ? 0 : unbind_blocks(w, job->vm);
+	if (!may_go_on(w, job))
+		return 0;
 	if (job->kind == VM_JOB_DEMOTE) {
 		r = bind_blocks(w, job->vm, job->nid);
 		if (r < 0)
@@ -292,14 +306,15 @@ static void *worker(void *arg)
 			page_idle_close(&w.idle);
 		pthread_mutex_lock(&host->lock);
 		w.pace.limit_us = host->settings.batch_ms * 1000;
+		w.pace.most = host->settings.batch_pages;
 		pthread_mutex_unlock(&host->lock);
 
 		r = run(&w, &job);
-		if (r < 0 && r != -ESRCH) {
-			pthread_mutex_lock(&job.vm->lock);
+		pthread_mutex_lock(&job.vm->lock);
+		if (r < 0 && r != -ESRCH)
 			job.vm->counters.last_error = r;
-			pthread_mutex_unlock(&job.vm->lock);
-		}
+		job.vm->jobs_ended++;
+		pthread_mutex_unlock(&job.vm->lock);
 		atomic_fetch_and(&job.vm->busy, ~(1U << job.kind));
 		vm_unref(job.vm);
 	}
@@ -343,10 +358,13 @@ int mover_submit(struct mover *mover, struct vm *vm, enum vm_job_kind kind, uint
 		 uint32_t min_age_s, int nid)
 {
 	struct mover_queue *queue = kind == VM_JOB_DEMOTE ? &mover->out : &mover->home;
+	uint32_t same = 1U << kind;
 	int r = 0;
 
 	/* The two kinds of promotion would pick the same ranges. */
-	if (atomic_load(&vm->busy) & (1U << kind))
+	if (kind == VM_JOB_PROMOTE || kind == VM_JOB_PROMOTE_HOT)
+		same = 1U << VM_JOB_PROMOTE | 1U << VM_JOB_PROMOTE_HOT;
+	if (atomic_load(&vm->busy) & same)
 		return -EBUSY;
 	pthread_mutex_lock(&mover->lock);
 	if (queue->n == MOVER_QUEUE) {

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "../act/move.h"
@@ -22,6 +23,9 @@
 /* A full reading of placement may cost one part in this many of a core's time. */
 #define PLACEMENT_SHARE 100
 
+/* Ranges searched in one go, with the VM locked. */
+#define SEARCH_RANGES 4096
+
 #define DAMON_VMS_MAX 512
 
 static uint32_t look_interval(const struct vm *vm)
@@ -31,15 +35,9 @@ static uint32_t look_interval(const struct vm *vm)
 	return interval < LOOK_MIN_S ? LOOK_MIN_S : interval > LOOK_MAX_S ? LOOK_MAX_S : interval;
 }
 
-struct look_buffers {
-	int nodes[PAGES_PER_RANGE];
-	uint64_t entries[PAGES_PER_RANGE], heads[PAGES_PER_RANGE];
-	bool idle[PAGES_PER_RANGE];
-};
-
-/* Looks at range @index. Returns the pages it cost, or a negative errno (-ESRCH: VM gone). */
-static int look(struct vm *vm, size_t index, const struct page_idle *idle, int pagemap,
-		struct look_buffers *b)
+/* As scan_look(), with vm->placing held. */
+static int look_alone(struct vm *vm, size_t index, const struct page_idle *idle, int pagemap,
+		      struct look_buffers *b)
 {
 	uint64_t tier_nodes;
 	struct range_look found = {};
@@ -102,45 +100,77 @@ static int look(struct vm *vm, size_t index, const struct page_idle *idle, int p
 	vm->counters.returned +=
 		(uint64_t)range_looked(&vm->ranges.v[index], &found, monotonic_s()) * PAGE_BYTES;
 	pthread_mutex_unlock(&vm->lock);
-	return (int)n;
+	return 0;
 }
 
-/* Looks at ranges of @vm that are due, for at most @budget pages. Returns what is left of it. */
-static int64_t scan_vm(struct host *host, struct vm *vm, const struct page_idle *idle,
-		       int64_t budget, struct look_buffers *b)
+int scan_look(struct vm *vm, size_t index, const struct page_idle *idle, int pagemap,
+	      struct look_buffers *b)
+{
+	int r;
+
+	vm_placing_begins(vm);
+	r = look_alone(vm, index, idle, pagemap, b);
+	vm_placing_ends(vm);
+	return r;
+}
+
+/* Processor time of the calling thread, nanoseconds. */
+static int64_t cpu_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+	return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
+}
+
+/*
+ * Goes on from where the last search of @vm ended, over at most *@left ranges and not too many in
+ * one go; takes what it went over off *@left. false: none of these is due.
+ */
+static bool next_due(struct vm *vm, uint32_t interval, size_t *left, size_t *ret_index)
+{
+	size_t n = *left < SEARCH_RANGES ? *left : SEARCH_RANGES;
+	uint32_t now = monotonic_s();
+	bool due = false;
+
+	pthread_mutex_lock(&vm->lock);
+	for (; n > 0 && !due; n--, (*left)--) {
+		*ret_index = vm->cursor;
+		vm->cursor = vm->cursor + 1 < vm->ranges.n ? vm->cursor + 1 : 0;
+		due = range_wants_look(&vm->ranges, &vm->ranges.v[*ret_index], interval, now);
+	}
+	pthread_mutex_unlock(&vm->lock);
+	return due;
+}
+
+/* Looks at ranges of @vm that are due, until this thread's processor time is @until. */
+static void scan_vm(struct host *host, struct vm *vm, const struct page_idle *idle, int64_t until,
+		    struct look_buffers *b)
 {
 	uint32_t interval = look_interval(vm);
 	int pagemap = -1, r = 0;
-	size_t n = vm->ranges.n;
 
 	if (idle) {
 		r = pagemap_open(&host->root, vm->pid, &pagemap);
 		if (r < 0)
-			return budget;
+			return;
 	}
 	pthread_mutex_lock(&vm->lock);
 	vm->ranges.idle_flags = idle;
-	vm->ranges.nominated = atomic_load(&host->damon_active);
+	vm->ranges.nominated =
+		atomic_load(&host->damon_active) && !atomic_load(&vm->look_everywhere);
 	pthread_mutex_unlock(&vm->lock);
 
-	for (size_t k = 0; k < n && budget > 0; k++) {
-		uint32_t now = monotonic_s();
+	for (size_t left = vm->ranges.n; left > 0 && cpu_ns() < until;) {
 		size_t index;
-		bool due;
 
-		pthread_mutex_lock(&vm->lock);
-		index = vm->cursor;
-		vm->cursor = vm->cursor + 1 < n ? vm->cursor + 1 : 0;
-		due = range_wants_look(&vm->ranges, &vm->ranges.v[index], interval, now);
-		pthread_mutex_unlock(&vm->lock);
-		if (!due)
+		if (!next_due(vm, interval, &left, &index))
 			continue;
 		if (atomic_load(&vm->dead) || atomic_load(&host->stopping))
 			break;
-		r = look(vm, index, idle, pagemap, b);
+		r = scan_look(vm, index, idle, pagemap, b);
 		if (r < 0)
 			break;
-		budget -= r;
 	}
 	if (r < 0 && r != -ESRCH)
 		atomic_fetch_add(&host->scan_errors, 1);
@@ -149,7 +179,6 @@ static int64_t scan_vm(struct host *host, struct vm *vm, const struct page_idle 
 	pthread_mutex_lock(&vm->lock);
 	vm->scanned_ms = monotonic_ms();
 	pthread_mutex_unlock(&vm->lock);
-	return budget;
 }
 
 static void examine(struct host *host, struct vm *vm, const struct batch_read *reads, size_t n)
@@ -167,7 +196,8 @@ static void examine(struct host *host, struct vm *vm, const struct batch_read *r
 	 * took the last time.
 	 */
 	vm_examine(vm, &host->root, &status, in_group ? &memcg : NULL,
-		   atomic_load(&host->tier_nodes), start, vm->placement_cost_ms * PLACEMENT_SHARE);
+		   atomic_load(&host->tier_nodes), start,
+		   atomic_load(&vm->recount) ? 0 : vm->placement_cost_ms * PLACEMENT_SHARE);
 	if (vm->placed_ms == start)
 		vm->placement_cost_ms = monotonic_ms() - start;
 }
@@ -204,14 +234,15 @@ static void *looker(void *arg)
 	struct page_idle idle = { .bitmap = -1, .flags = -1 };
 	struct examine_buffers *examined = malloc(sizeof(*examined));
 	struct look_buffers buffers;
+	int64_t left = 0; /* of the processor time for looks, nanoseconds; negative: overdrawn */
 	size_t turn = 0;
 
 	if (!examined)
 		return NULL;
 
 	do {
+		int64_t until;
 		bool want_idle;
-		int64_t budget;
 
 		if (roster_copy(host, &roster) < 0)
 			continue;
@@ -223,8 +254,11 @@ static void *looker(void *arg)
 		atomic_store(&host->idle_active, idle.bitmap >= 0);
 
 		examine_all(host, &scan->batch, roster.vms.v, roster.vms.n, examined);
-		budget = roster.settings.second_look_pages;
-		for (size_t k = 0; k < roster.vms.n && budget > 0; k++) {
+		/* What was not used is not saved up: it would be a burst later. */
+		left = (left < 0 ? left : 0) + (int64_t)roster.settings.round_ms *
+						       roster.settings.second_look_permille * 1000;
+		until = cpu_ns() + left;
+		for (size_t k = 0; k < roster.vms.n && cpu_ns() < until; k++) {
 			size_t i = (turn + k) % roster.vms.n;
 			struct vm *vm = roster.vms.v[i];
 
@@ -233,12 +267,12 @@ static void *looker(void *arg)
 			if (!atomic_load(&vm->watched) || atomic_load(&host->paused) ||
 			    !vm->ranges.n || vm_gone(vm))
 				continue;
-			budget = scan_vm(host, vm, idle.bitmap >= 0 ? &idle : NULL, budget,
-					 &buffers);
-			/* The VM that the budget cut short goes on first in the next round. */
-			if (budget <= 0)
+			scan_vm(host, vm, idle.bitmap >= 0 ? &idle : NULL, until, &buffers);
+			/* The VM that was cut short goes on first in the next round. */
+			if (cpu_ns() >= until)
 				turn = i;
 		}
+		left = until - cpu_ns();
 	} while (host_sleep(host, roster.settings.round_ms ? roster.settings.round_ms : 1000));
 
 	page_idle_close(&idle);

@@ -34,17 +34,6 @@ static bool is_tier(const struct daemon *d, const struct node *node)
 	return parse_node_list(text, &mask) == 0 && (mask & UINT64_C(1) << node->nid);
 }
 
-/* Bytes of @vm's RAM on nodes of @mask: as last read, and what was moved since. */
-static uint64_t placed(const struct vm *vm, uint64_t mask, int64_t moved)
-{
-	int64_t bytes = moved;
-
-	for (int nid = 0; nid < NODES_MAX; nid++)
-		if (mask & UINT64_C(1) << nid)
-			bytes += (int64_t)vm->node_bytes[nid];
-	return bytes > 0 ? (uint64_t)bytes : 0;
-}
-
 static void sense_nodes(struct daemon *d)
 {
 	uint64_t tier_nodes = 0;
@@ -110,17 +99,24 @@ static int choose_tier(const struct daemon *d, const struct vm *vm, uint64_t hom
 	return best;
 }
 
+/* All of its memory is to be in DRAM. */
+static bool leaves(const struct vm *vm)
+{
+	return vm->drain || vm->settings.mode != CRAM_MODE_AUTO;
+}
+
 static void sense_vm(struct daemon *d, struct vm *vm, uint64_t now_ms)
 {
 	const struct cram_host_settings *set = &d->conf.host;
 	struct ranges_summary summary = {};
 	uint64_t tier_nodes = atomic_load(&d->host.tier_nodes), home, returned;
 	struct cram_vm_input *in = &vm->input;
-	bool eligible, paused;
+	bool eligible, paused, home_for_good;
 
 	pthread_mutex_lock(&vm->lock);
 	ranges_summarise(&vm->ranges, monotonic_s(), &summary);
 	eligible = vm->reason == VM_ELIGIBLE;
+	home_for_good = vm_settled(vm) && !vm->bound;
 	home = vm->home_nodes;
 	returned = vm->counters.returned;
 	*in = (struct cram_vm_input){
@@ -134,8 +130,8 @@ static void sense_vm(struct daemon *d, struct vm *vm, uint64_t now_ms)
 		.cold_age_s = vm->settings.cold_age_s,
 		.ram = vm->ram,
 		.eligible = eligible ? vm->ram : 0,
-		.dram = placed(vm, ~tier_nodes, -vm->moved_since),
-		.tier_bytes = placed(vm, tier_nodes, vm->moved_since),
+		.dram = vm_dram_bytes(vm, tier_nodes),
+		.tier_bytes = vm_tier_bytes(vm, tier_nodes),
 		.swapped = vm->memcg.swap,
 		.ratio_q16 = 1U << 16,
 		.hot_bytes = summary.hot,
@@ -160,7 +156,8 @@ static void sense_vm(struct daemon *d, struct vm *vm, uint64_t now_ms)
 	vm->returned_ms = now_ms;
 	paused = vm->paused_by_operator || vm->paused_by_job || atomic_load(&d->host.paused);
 	in->flags = (eligible ? 0 : CRAM_VM_F_INELIGIBLE) | (paused ? CRAM_VM_F_PAUSED : 0) |
-		    (vm->drain ? CRAM_VM_F_DRAIN : 0) | (vm->incoming ? CRAM_VM_F_INCOMING : 0);
+		    (vm->drain ? CRAM_VM_F_DRAIN : 0) | (vm->incoming ? CRAM_VM_F_INCOMING : 0) |
+		    (home_for_good && !in->tier_bytes ? CRAM_VM_F_HOME : 0);
 	in->demote_tokens = cram_bucket_fill(&vm->demote_bucket, now_ms, set->vm_demote_rate,
 					     set->vm_demote_rate * set->burst_ms / 1000);
 	in->promote_tokens = cram_bucket_fill(&vm->promote_bucket, now_ms, set->vm_promote_rate,
@@ -168,6 +165,9 @@ static void sense_vm(struct daemon *d, struct vm *vm, uint64_t now_ms)
 
 	if (in->tier >= 0)
 		atomic_store(&vm->tier_nid, d->tiers[in->tier].nid);
+	/* Whoever waits for the end of a drain waits for the reading that confirms it. */
+	atomic_store(&vm->recount, vm->drain && !in->tier_bytes && !home_for_good);
+	atomic_store(&vm->look_everywhere, in->tier_bytes && leaves(vm));
 	atomic_store(&vm->watched, eligible && !paused && !vm->incoming &&
 					   (vm->settings.mode != CRAM_MODE_OFF || in->tier_bytes));
 	for (size_t i = 0; i < d->n_tiers; i++) {
@@ -198,18 +198,14 @@ static int roomiest_home(const struct daemon *d, const struct vm *vm)
 static void hand_out(struct daemon *d, struct vm *vm)
 {
 	const struct cram_vm_action *a = &vm->action;
+	uint64_t back = a->promote_hot_bytes + a->promote_bytes;
 	int home = roomiest_home(d, vm);
-	bool leaves = vm->drain || vm->settings.mode != CRAM_MODE_AUTO;
 
-	if (a->promote_hot_bytes && home >= 0 &&
-	    mover_submit(&d->mover, vm, VM_JOB_PROMOTE_HOT, a->promote_hot_bytes, 0, home) == 0) {
-		cram_bucket_take(&d->promote_bucket, a->promote_hot_bytes);
-		cram_bucket_take(&vm->promote_bucket, a->promote_hot_bytes);
-	}
-	if (a->promote_bytes && home >= 0 &&
-	    mover_submit(&d->mover, vm, VM_JOB_PROMOTE, a->promote_bytes, 0, home) == 0) {
-		cram_bucket_take(&d->promote_bucket, a->promote_bytes);
-		cram_bucket_take(&vm->promote_bucket, a->promote_bytes);
+	if (back && home >= 0 &&
+	    mover_submit(&d->mover, vm, a->promote_bytes ? VM_JOB_PROMOTE : VM_JOB_PROMOTE_HOT,
+			 back, 0, home) == 0) {
+		cram_bucket_take(&d->promote_bucket, back);
+		cram_bucket_take(&vm->promote_bucket, back);
 	}
 	if (a->demote_bytes && vm->input.tier >= 0 &&
 	    mover_submit(&d->mover, vm, VM_JOB_DEMOTE, a->demote_bytes, a->demote_age_s,
@@ -217,7 +213,7 @@ static void hand_out(struct daemon *d, struct vm *vm)
 		cram_bucket_take(&d->demote_bucket, a->demote_bytes);
 		cram_bucket_take(&vm->demote_bucket, a->demote_bytes);
 	}
-	if (leaves && !vm->input.tier_bytes && !atomic_load(&vm->busy)) {
+	if (leaves(vm) && !vm->input.tier_bytes && !atomic_load(&vm->busy)) {
 		bool bound;
 
 		pthread_mutex_lock(&vm->lock);
