@@ -192,7 +192,9 @@ upstream_unpack()
 		"remove $up_sources and try again if the download is damaged" -- \
 		unpack_source "$part"
 	printf '%s\n' "$up_version" >"$part/.upstream-version"
-	rm -rf "$dest" "$up_work/stage"
+	rm -rf "$dest"
+	# The stage says what is in the patched tree; another copy is none of its business.
+	[ "$dest" != "$up_tree" ] || rm -rf "$up_work/stage"
 	mv "$part" "$dest"
 }
 
