@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * Works a compressed card from inside the emulated host: speed of its memory
- * beside DRAM's, code executed from it, reports while it is written to. Reads
+ * beside DRAM's, code executed from it, reports while it is written to, bytes
+ * stored beside what the compression libraries make of the same pages. Reads
  * the card's report the way any user space can (Get Log). It measures and
  * says; what is good enough the test that calls it decides.
  */
@@ -10,8 +11,10 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <linux/cxl_mem.h>
+#include <lz4.h>
 #include <numaif.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -21,6 +24,7 @@
 #include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
+#include <zstd.h>
 
 #define PAGE	      4096u
 #define MIB	      (1024u * 1024u)
@@ -245,7 +249,30 @@ static void *storm(void *opaque)
 	return NULL;
 }
 
-/* Two writers sweep over @mib MiB on the card; how long do reports take? */
+static int start_storm(pthread_t *ret_thread, struct storm *s, uint8_t *mem, size_t bytes,
+		       uint64_t seed)
+{
+	*s = (struct storm){ .mem = mem, .bytes = bytes, .seed = seed };
+	return -pthread_create(ret_thread, NULL, storm, s);
+}
+
+/* Says where it is and waits for a line on standard input, or its end. */
+static void stop_at(const char *where)
+{
+	int c;
+
+	printf("at %s\n", where);
+	fflush(stdout);
+	do
+		c = getchar();
+	while (c != '\n' && c != EOF);
+}
+
+/*
+ * Two writers sweep over @mib MiB on the card; how long do reports take? Who
+ * watches from outside is told when the storm has risen and when the last
+ * report is in, while it still blows.
+ */
 static int storm_reports(int node, const char *memdev, unsigned int mib, int reports)
 {
 	pthread_t thread[2];
@@ -259,17 +286,15 @@ static int storm_reports(int node, const char *memdev, unsigned int mib, int rep
 	rc = map_on_node(node, (size_t)mib * MIB, PROT_READ | PROT_WRITE, &mem);
 	if (rc < 0)
 		return rc;
-	for (int i = 0; i < 2; i++) {
-		s[i] = (struct storm){
-			.mem = mem + (size_t)i * mib / 2 * MIB,
-			.bytes = (size_t)mib / 2 * MIB,
-			.seed = (uint64_t)i + 1,
-		};
-		rc = -pthread_create(&thread[i], NULL, storm, &s[i]);
+	for (size_t i = 0; i < 2; i++) {
+		size_t half = (size_t)mib * MIB / 2;
+
+		rc = start_storm(&thread[i], &s[i], mem + i * half, half, i + 1);
 		if (rc < 0)
 			return rc;
 	}
 	sleep(1);
+	stop_at("storm");
 	for (int i = 0; i < reports && rc == 0; i++) {
 		double start = now(), seconds;
 
@@ -282,6 +307,7 @@ static int storm_reports(int node, const char *memdev, unsigned int mib, int rep
 			worst_case++;
 		usleep(50 * 1000);
 	}
+	stop_at("reported");
 	atomic_store(&storm_over, true);
 	for (int i = 0; i < 2; i++)
 		pthread_join(thread[i], NULL);
@@ -293,6 +319,7 @@ static int storm_reports(int node, const char *memdev, unsigned int mib, int rep
 
 struct reporter {
 	const char *memdev;
+	int cpu;
 	int reports;
 	double longest;
 	int rc;
@@ -302,7 +329,11 @@ static void *reporter(void *opaque)
 {
 	struct reporter *r = opaque;
 	uint8_t report[REPORT_SIZE];
+	cpu_set_t cpus;
 
+	CPU_ZERO(&cpus);
+	CPU_SET(r->cpu, &cpus);
+	r->rc = sched_setaffinity(0, sizeof(cpus), &cpus) < 0 ? -errno : 0;
 	for (int i = 0; i < r->reports && r->rc == 0; i++) {
 		double start = now();
 
@@ -313,24 +344,36 @@ static void *reporter(void *opaque)
 	return NULL;
 }
 
-/* Two cards asked at once, from two processors. */
-static int both_report(const char *memdev_a, const char *memdev_b, int reports)
+/* Two cards, both written to, asked at once, from two processors. */
+static int both_report(const int node[2], const char *const memdev[2], int reports)
 {
-	struct reporter r[2] = {
-		{ .memdev = memdev_a, .reports = reports },
-		{ .memdev = memdev_b, .reports = reports },
-	};
-	pthread_t thread[2];
+	pthread_t writer[2], asker[2];
+	struct reporter r[2];
+	struct storm s[2];
 	int rc;
 
 	for (int i = 0; i < 2; i++) {
-		rc = -pthread_create(&thread[i], NULL, reporter, &r[i]);
+		const size_t bytes = 32 * (size_t)MIB;
+		uint8_t *mem = NULL;
+
+		rc = map_on_node(node[i], bytes, PROT_READ | PROT_WRITE, &mem);
+		if (rc == 0)
+			rc = start_storm(&writer[i], &s[i], mem, bytes, (uint64_t)i + 1);
+		if (rc < 0)
+			return rc;
+	}
+	for (int i = 0; i < 2; i++) {
+		r[i] = (struct reporter){ .memdev = memdev[i], .cpu = i, .reports = reports };
+		rc = -pthread_create(&asker[i], NULL, reporter, &r[i]);
 		if (rc < 0)
 			return rc;
 	}
 	for (int i = 0; i < 2; i++)
-		pthread_join(thread[i], NULL);
-	printf("longest=%.0f ms\n",
+		pthread_join(asker[i], NULL);
+	atomic_store(&storm_over, true);
+	for (int i = 0; i < 2; i++)
+		pthread_join(writer[i], NULL);
+	printf("both reports=%d longest=%.0f ms\n", 2 * reports,
 	       1000 * (r[0].longest > r[1].longest ? r[0].longest : r[1].longest));
 	return r[0].rc ? r[0].rc : r[1].rc;
 }
@@ -398,11 +441,102 @@ static int fill_card(int node, const char *memdev, unsigned int mib, unsigned in
 	return rc;
 }
 
+/* What the card is documented to need for a page: docs/cxl-compressed-card.md. */
+static uint64_t stored_bytes(const char *algorithm, const uint8_t *page)
+{
+	static const uint8_t zero[PAGE];
+	char out[2 * PAGE];
+	uint64_t bytes;
+
+	if (memcmp(page, zero, PAGE) == 0)
+		return 0;
+	if (strcmp(algorithm, "lz4") == 0)
+		bytes = (uint64_t)LZ4_compress_default((const char *)page, out, PAGE, sizeof(out));
+	else
+		bytes = ZSTD_compress(out, sizeof(out), page, PAGE, 1);
+	bytes = (bytes + 63) / 64 * 64;
+	return bytes < PAGE ? bytes : PAGE;
+}
+
+/*
+ * The pages of @path and 4096 more, from compressible to random, to memory of
+ * @node, which nobody else uses; compares what the card says they take with
+ * what the library says.
+ */
+static int exact(int node, const char *memdev, const char *algorithm, const char *path)
+{
+	__attribute__((cleanup(cleanup_close))) int fd = open(path, O_RDONLY | O_CLOEXEC);
+	const uint64_t made = 4096, most = 8192;
+	uint8_t report[REPORT_SIZE], *mem = NULL, *page;
+	uint64_t want = 0, pages = 0, before, x = 88172645463325252u;
+	ssize_t n = 1;
+	int rc;
+
+	if (fd < 0)
+		return -errno;
+	rc = map_on_node(node, (made + most) * PAGE, PROT_READ | PROT_WRITE, &mem);
+	if (rc == 0)
+		rc = read_report(memdev, report);
+	if (rc < 0)
+		return rc;
+	before = report_field(report, 0x30);
+	for (; n > 0 && pages < most; pages++) {
+		page = mem + pages * PAGE;
+		n = read(fd, page, PAGE);
+		if (n < 0)
+			return -errno;
+		want += stored_bytes(algorithm, page);
+	}
+	for (uint64_t length = 1; length <= made; length++, pages++) {
+		page = mem + pages * PAGE;
+		for (uint64_t i = 0; i < length; i++) {
+			x ^= x << 13;
+			x ^= x >> 7;
+			x ^= x << 17;
+			page[i] = (uint8_t)(x >> 32);
+		}
+		want += stored_bytes(algorithm, page);
+	}
+	rc = read_report(memdev, report);
+	if (rc < 0)
+		return rc;
+	printf("exact algorithm=%s pages=%" PRIu64 " stored=%" PRIu64 " library=%" PRIu64 "\n",
+	       report[0xd8] == 2 ? "lz4" : "zstd", pages, report_field(report, 0x30) - before,
+	       want);
+	return 0;
+}
+
+/* @mib MiB of the card in use while something is done to it; what is left? */
+static int hold(int node, unsigned int mib)
+{
+	static const uint8_t zero[PAGE];
+	uint64_t pages = (uint64_t)mib * MIB / PAGE, intact = 0, empty = 0;
+	uint8_t *mem = NULL, page[PAGE];
+	int rc;
+
+	rc = map_on_node(node, (size_t)mib * MIB, PROT_READ | PROT_WRITE, &mem);
+	if (rc < 0)
+		return rc;
+	memset(page, 0xa5, PAGE);
+	memset(mem, 0xa5, (size_t)mib * MIB);
+	stop_at("held");
+	for (uint64_t i = 0; i < pages; i++) {
+		intact += memcmp(mem + i * PAGE, page, PAGE) == 0;
+		empty += memcmp(mem + i * PAGE, zero, PAGE) == 0;
+	}
+	/* A store that goes nowhere must not stop anybody. */
+	memset(mem, 0x5a, (size_t)mib * MIB);
+	printf("held pages=%" PRIu64 " intact=%" PRIu64 " zero=%" PRIu64 "\n", pages, intact,
+	       empty);
+	return 0;
+}
+
 static int usage(void)
 {
 	fprintf(stderr, "usage: cardbench bandwidth NODE | execute NODE | report MEMDEV |\n"
-			"       storm NODE MEMDEV MIB REPORTS | both MEMDEV MEMDEV REPORTS |\n"
-			"       fill NODE MEMDEV MIB RATIO\n");
+			"       storm NODE MEMDEV MIB REPORTS | fill NODE MEMDEV MIB RATIO |\n"
+			"       both NODE MEMDEV NODE MEMDEV REPORTS |\n"
+			"       exact NODE MEMDEV zstd|lz4 FILE | hold NODE MIB\n");
 	return 2;
 }
 
@@ -419,8 +553,13 @@ int main(int argc, char **argv)
 	else if (argc == 6 && strcmp(argv[1], "storm") == 0)
 		rc = storm_reports(atoi(argv[2]), argv[3], (unsigned int)atoi(argv[4]),
 				   atoi(argv[5]));
-	else if (argc == 5 && strcmp(argv[1], "both") == 0)
-		rc = both_report(argv[2], argv[3], atoi(argv[4]));
+	else if (argc == 7 && strcmp(argv[1], "both") == 0)
+		rc = both_report((int[]){ atoi(argv[2]), atoi(argv[4]) },
+				 (const char *[]){ argv[3], argv[5] }, atoi(argv[6]));
+	else if (argc == 4 && strcmp(argv[1], "hold") == 0)
+		rc = hold(atoi(argv[2]), (unsigned int)atoi(argv[3]));
+	else if (argc == 6 && strcmp(argv[1], "exact") == 0)
+		rc = exact(atoi(argv[2]), argv[3], argv[4], argv[5]);
 	else if (argc == 6 && strcmp(argv[1], "fill") == 0 && atoi(argv[5]) > 0)
 		rc = fill_card(atoi(argv[2]), argv[3], (unsigned int)atoi(argv[4]),
 			       (unsigned int)atoi(argv[5]));

@@ -18,10 +18,10 @@
 #include "hw/cxl/cxl_mailbox.h"
 #include "cxl-compress-internal.h"
 
-/* Vendor command set */
 enum {
     SANITIZE = 0x44,
         #define MEDIA_OPERATIONS    0x2
+    /* Vendor command set */
     COMPRESS = 0xc0,
         #define GET_CAPACITY        0x0
         #define GET_WATERMARKS      0x1
@@ -29,6 +29,8 @@ enum {
         #define TRIM                0x3
         #define GET_RANGE_USAGE     0x4
 };
+
+#define OPCODE(set, cmd) ((set) << 8 | (cmd))
 
 const QemuUUID cxl_compress_log_uuid = {
     .data = UUID(0xb3702a51, 0x2082, 0x4805, 0xaa, 0x6a,
@@ -39,68 +41,10 @@ const QemuUUID cxl_compress_log_uuid = {
 typedef struct MailboxCommand {
     CXLCompressRequest req;
     uint64_t seq;
-    /* Part of the report wanted, or range asked about */
+    /* Part of the report wanted */
     uint32_t offset;
     uint32_t length;
-    CXLCompressRange range;
 } MailboxCommand;
-
-static CXLRetCode parse_to_rc(CXLCompressParse parse)
-{
-    switch (parse) {
-    case CXL_COMPRESS_PARSE_OK:
-        return CXL_MBOX_SUCCESS;
-    case CXL_COMPRESS_PARSE_LENGTH:
-        return CXL_MBOX_INVALID_PAYLOAD_LENGTH;
-    case CXL_COMPRESS_PARSE_ADDRESS:
-        return CXL_MBOX_INVALID_PA;
-    case CXL_COMPRESS_PARSE_UNSUPPORTED:
-        return CXL_MBOX_UNSUPPORTED;
-    case CXL_COMPRESS_PARSE_INPUT:
-        return CXL_MBOX_INVALID_INPUT;
-    }
-    g_assert_not_reached();
-}
-
-static CXLCompress *cci_to_compress(CXLCCI *cci)
-{
-    return CXL_TYPE3(cci->d)->compress;
-}
-
-static MailboxCommand *new_command(CXLCompress *c, CXLCompressOp op,
-                                   void (*done)(CXLCompress *c,
-                                                CXLCompressRequest *req,
-                                                uint64_t unsettled,
-                                                bool canceled))
-{
-    MailboxCommand *mc = g_new0(MailboxCommand, 1);
-
-    mc->req.op = op;
-    mc->req.done = done;
-    mc->req.from_mailbox = true;
-    mc->seq = c->mbox_seq;
-    return mc;
-}
-
-static void delay_command(CXLCompress *c, MailboxCommand *mc,
-                          CxlCompressionFault fault)
-{
-    if (cxl_compress_fault(c, fault)) {
-        mc->req.not_before = qemu_clock_get_ns(QEMU_CLOCK_REALTIME) +
-                             (int64_t)c->fault_delay_ms[fault] * SCALE_MS;
-    }
-}
-
-static void finish_command(CXLCompress *c, MailboxCommand *mc, bool canceled,
-                           CXLRetCode rc, const void *payload, size_t len)
-{
-    /* After a reset nobody waits for the answer any more */
-    if (!canceled && mc->seq == c->mbox_seq) {
-        cxl_mailbox_complete(&c->ct3d->cxl_dstate, rc, payload, len);
-    }
-    g_free(mc->req.ranges);
-    g_free(mc);
-}
 
 /* Pack a new report into @out; what it says is the truth */
 static void pack_new_report(CXLCompress *c, uint64_t unsettled, uint8_t *out)
@@ -132,16 +76,61 @@ static void make_report(CXLCompress *c, uint64_t unsettled)
     c->have_last_report = true;
 }
 
-static void report_done(CXLCompress *c, CXLCompressRequest *req,
-                        uint64_t unsettled, bool canceled)
+static void command_done(CXLCompress *c, CXLCompressRequest *req,
+                         uint64_t unsettled, bool canceled)
 {
     MailboxCommand *mc = container_of(req, MailboxCommand, req);
+    uint8_t usage[CXL_COMPRESS_USAGE_SIZE];
+    const void *payload = NULL;
+    size_t len = 0;
 
     if (!canceled) {
-        make_report(c, unsettled);
+        switch (req->op) {
+        case CXL_COMPRESS_OP_SETTLE:
+            make_report(c, unsettled);
+            payload = c->last_report + mc->offset;
+            len = mc->length;
+            break;
+        case CXL_COMPRESS_OP_USAGE:
+            req->usage.unsettled_pages = unsettled;
+            cxl_compress_pack_usage(&req->usage, usage);
+            payload = usage;
+            len = sizeof(usage);
+            break;
+        case CXL_COMPRESS_OP_TRIM:
+            break;
+        }
+        /* After a reset nobody waits for the answer any more */
+        if (mc->seq == c->mbox_seq) {
+            cxl_mailbox_complete(&c->ct3d->cxl_dstate, CXL_MBOX_SUCCESS,
+                                 payload, len);
+        }
     }
-    finish_command(c, mc, canceled, CXL_MBOX_SUCCESS,
-                   c->last_report + mc->offset, mc->length);
+    g_free(req->ranges);
+    g_free(mc);
+}
+
+static MailboxCommand *new_command(CXLCompress *c, CXLCompressOp op)
+{
+    MailboxCommand *mc = g_new0(MailboxCommand, 1);
+
+    mc->req.op = op;
+    mc->req.done = command_done;
+    mc->req.from_mailbox = true;
+    mc->seq = c->mbox_seq;
+    return mc;
+}
+
+/* The answer comes from the thread, after the delay if @fault is switched on */
+static CXLRetCode submit(CXLCompress *c, MailboxCommand *mc,
+                         CxlCompressionFault fault)
+{
+    if (cxl_compress_fault(c, fault)) {
+        mc->req.not_before = qemu_clock_get_ns(QEMU_CLOCK_REALTIME) +
+                             (int64_t)c->fault_delay_ms[fault] * SCALE_MS;
+    }
+    cxl_compress_submit(c, &mc->req);
+    return CXL_MBOX_DEFERRED;
 }
 
 static CXLRetCode submit_report(CXLCompress *c, uint32_t offset,
@@ -152,21 +141,39 @@ static CXLRetCode submit_report(CXLCompress *c, uint32_t offset,
     if (cxl_compress_fault(c, CXL_COMPRESSION_FAULT_REPORTS_FAIL)) {
         return CXL_MBOX_INTERNAL_ERROR;
     }
-    mc = new_command(c, CXL_COMPRESS_OP_SETTLE, report_done);
+    mc = new_command(c, CXL_COMPRESS_OP_SETTLE);
     mc->offset = offset;
     mc->length = length;
     mc->req.held = cxl_compress_fault(c, CXL_COMPRESSION_FAULT_REPORTS_STOP);
-    delay_command(c, mc, CXL_COMPRESSION_FAULT_REPORTS_SLOW);
-    cxl_compress_submit(c, &mc->req);
-    return CXL_MBOX_DEFERRED;
+    return submit(c, mc, CXL_COMPRESSION_FAULT_REPORTS_SLOW);
 }
 
-static CXLRetCode cmd_get_capacity(const struct cxl_cmd *cmd,
-                                   uint8_t *payload_in, size_t len_in,
-                                   uint8_t *payload_out, size_t *len_out,
-                                   CXLCCI *cci)
+static CXLRetCode submit_trim(CXLCompress *c, const CXLCompressRanges *ranges)
 {
-    return submit_report(cci_to_compress(cci), 0, CXL_COMPRESS_REPORT_SIZE);
+    MailboxCommand *mc;
+
+    if (cxl_dev_media_disabled(&c->ct3d->cxl_dstate)) {
+        return CXL_MBOX_MEDIA_DISABLED;
+    }
+    if (cxl_compress_fault(c, CXL_COMPRESSION_FAULT_TRIM_REFUSED)) {
+        return CXL_MBOX_INTERNAL_ERROR;
+    }
+    /* Nothing to do is how a host asks whether the command exists */
+    if (!ranges->nr) {
+        return CXL_MBOX_SUCCESS;
+    }
+    mc = new_command(c, CXL_COMPRESS_OP_TRIM);
+    mc->req.ranges = g_memdup2(ranges, sizeof(*ranges));
+    return submit(c, mc, CXL_COMPRESSION_FAULT_TRIM_LATE);
+}
+
+static CXLRetCode submit_usage(CXLCompress *c, const CXLCompressRange *range)
+{
+    MailboxCommand *mc = new_command(c, CXL_COMPRESS_OP_USAGE);
+
+    mc->req.range = *range;
+    cxl_compress_submit(c, &mc->req);
+    return CXL_MBOX_DEFERRED;
 }
 
 CXLRetCode cxl_compress_get_log(CXLType3Dev *ct3d, uint32_t offset,
@@ -190,159 +197,89 @@ CXLRetCode cxl_compress_get_log(CXLType3Dev *ct3d, uint32_t offset,
     return CXL_MBOX_SUCCESS;
 }
 
-static CXLRetCode cmd_get_watermarks(const struct cxl_cmd *cmd,
-                                     uint8_t *payload_in, size_t len_in,
-                                     uint8_t *payload_out, size_t *len_out,
-                                     CXLCCI *cci)
+/* All commands: what differs is what the payload means and who answers */
+static CXLRetCode cmd_compress(const struct cxl_cmd *cmd,
+                               uint8_t *payload_in, size_t len_in,
+                               uint8_t *payload_out, size_t *len_out,
+                               CXLCCI *cci)
 {
-    CXLCompress *c = cci_to_compress(cci);
-
-    cxl_compress_pack_watermarks(&c->watermarks, payload_out);
-    *len_out = 16;
-    return CXL_MBOX_SUCCESS;
-}
-
-static CXLRetCode cmd_set_watermarks(const struct cxl_cmd *cmd,
-                                     uint8_t *payload_in, size_t len_in,
-                                     uint8_t *payload_out, size_t *len_out,
-                                     CXLCCI *cci)
-{
-    CXLCompress *c = cci_to_compress(cci);
-    CXLCompressParse rc;
-
-    rc = cxl_compress_parse_watermarks(payload_in, len_in,
-                                       cxl_compress_usable(c), &c->watermarks);
-    if (rc == CXL_COMPRESS_PARSE_OK) {
-        cxl_compress_check_watermarks(c);
-    }
-    return parse_to_rc(rc);
-}
-
-static void trim_done(CXLCompress *c, CXLCompressRequest *req,
-                      uint64_t unsettled, bool canceled)
-{
-    finish_command(c, container_of(req, MailboxCommand, req), canceled,
-                   CXL_MBOX_SUCCESS, NULL, 0);
-}
-
-static CXLRetCode submit_trim(CXLCompress *c, const CXLCompressRanges *ranges)
-{
-    MailboxCommand *mc;
-
-    if (cxl_dev_media_disabled(&c->ct3d->cxl_dstate)) {
-        return CXL_MBOX_MEDIA_DISABLED;
-    }
-    if (cxl_compress_fault(c, CXL_COMPRESSION_FAULT_TRIM_REFUSED)) {
-        return CXL_MBOX_INTERNAL_ERROR;
-    }
-    /* Nothing to do is how a host asks whether the command exists */
-    if (!ranges->nr) {
-        return CXL_MBOX_SUCCESS;
-    }
-    mc = new_command(c, CXL_COMPRESS_OP_TRIM, trim_done);
-    mc->req.ranges = g_memdup2(ranges, sizeof(*ranges));
-    delay_command(c, mc, CXL_COMPRESSION_FAULT_TRIM_LATE);
-    cxl_compress_submit(c, &mc->req);
-    return CXL_MBOX_DEFERRED;
-}
-
-static CXLRetCode cmd_trim(const struct cxl_cmd *cmd,
-                           uint8_t *payload_in, size_t len_in,
-                           uint8_t *payload_out, size_t *len_out,
-                           CXLCCI *cci)
-{
-    CXLCompress *c = cci_to_compress(cci);
-    CXLCompressRanges ranges;
-    CXLCompressParse rc;
-
-    rc = cxl_compress_parse_trim(payload_in, len_in, memory_region_size(c->mr),
-                                 CXL_COMPRESS_MAX_TRIM, &ranges);
-    if (rc != CXL_COMPRESS_PARSE_OK) {
-        return parse_to_rc(rc);
-    }
-    return submit_trim(c, &ranges);
-}
-
-/* CXL r3.2 section 8.2.10.9.5.3: Media Operations (Opcode 4402h) */
-static CXLRetCode cmd_media_operations(const struct cxl_cmd *cmd,
-                                       uint8_t *payload_in, size_t len_in,
-                                       uint8_t *payload_out, size_t *len_out,
-                                       CXLCCI *cci)
-{
-    CXLCompress *c = cci_to_compress(cci);
+    CXLCompress *c = CXL_TYPE3(cci->d)->compress;
+    uint64_t capacity = memory_region_size(c->mr);
     CXLCompressMediaRequest media;
-    CXLCompressParse rc;
-
-    rc = cxl_compress_parse_media(payload_in, len_in,
-                                  memory_region_size(c->mr),
-                                  CXL_COMPRESS_MAX_TRIM, &media);
-    if (rc != CXL_COMPRESS_PARSE_OK) {
-        return parse_to_rc(rc);
-    }
-    if (media.op == CXL_COMPRESS_MEDIA_DISCOVER) {
-        *len_out = cxl_compress_pack_media_ops(&media, payload_out);
-        return CXL_MBOX_SUCCESS;
-    }
-    /* Released memory holds nothing, and reads as zero: both at once */
-    return submit_trim(c, &media.ranges);
-}
-
-static void usage_done(CXLCompress *c, CXLCompressRequest *req,
-                       uint64_t unsettled, bool canceled)
-{
-    MailboxCommand *mc = container_of(req, MailboxCommand, req);
-    uint64_t first = mc->range.dpa / CXL_COMPRESS_PAGE_SIZE;
-    uint64_t end = first + mc->range.len / CXL_COMPRESS_PAGE_SIZE;
-    CXLCompressUsage usage = { .unsettled_pages = unsettled };
-    uint8_t out[CXL_COMPRESS_USAGE_SIZE];
-
-    for (uint64_t page = first; !canceled && page < end; page++) {
-        usage.stored_bytes += c->page_bytes[page];
-        usage.stored_pages += !!c->page_bytes[page];
-        usage.lost_pages += test_bit(page, c->lost);
-    }
-    cxl_compress_pack_usage(&usage, out);
-    finish_command(c, mc, canceled, CXL_MBOX_SUCCESS, out, sizeof(out));
-}
-
-static CXLRetCode cmd_get_range_usage(const struct cxl_cmd *cmd,
-                                      uint8_t *payload_in, size_t len_in,
-                                      uint8_t *payload_out, size_t *len_out,
-                                      CXLCCI *cci)
-{
-    CXLCompress *c = cci_to_compress(cci);
+    CXLCompressRanges ranges;
     CXLCompressRange range;
-    CXLCompressParse rc;
-    MailboxCommand *mc;
+    int rc;
 
-    rc = cxl_compress_parse_range(payload_in, len_in,
-                                  memory_region_size(c->mr), &range);
-    if (rc != CXL_COMPRESS_PARSE_OK) {
-        return parse_to_rc(rc);
+    /* The table of commands is indexed by opcode */
+    switch (cmd - cci->cxl_cmd_set[0]) {
+    case OPCODE(COMPRESS, GET_CAPACITY):
+        return submit_report(c, 0, CXL_COMPRESS_REPORT_SIZE);
+
+    case OPCODE(COMPRESS, GET_WATERMARKS):
+        *len_out = cxl_compress_pack_watermarks(&c->watermarks, payload_out);
+        return CXL_MBOX_SUCCESS;
+
+    case OPCODE(COMPRESS, SET_WATERMARKS):
+        rc = cxl_compress_parse_watermarks(payload_in, len_in,
+                                           cxl_compress_usable(c),
+                                           &c->watermarks);
+        if (rc == CXL_MBOX_SUCCESS) {
+            cxl_compress_check_watermarks(c);
+        }
+        return rc;
+
+    case OPCODE(COMPRESS, TRIM):
+        rc = cxl_compress_parse_trim(payload_in, len_in, capacity,
+                                     CXL_COMPRESS_MAX_TRIM, &ranges);
+        return rc == CXL_MBOX_SUCCESS ? submit_trim(c, &ranges) : rc;
+
+    case OPCODE(COMPRESS, GET_RANGE_USAGE):
+        rc = cxl_compress_parse_range(payload_in, len_in, capacity, &range);
+        return rc == CXL_MBOX_SUCCESS ? submit_usage(c, &range) : rc;
+
+    /* CXL r3.2 section 8.2.10.9.5.3 */
+    case OPCODE(SANITIZE, MEDIA_OPERATIONS):
+        rc = cxl_compress_parse_media(payload_in, len_in, capacity,
+                                      CXL_COMPRESS_MAX_TRIM, &media);
+        if (rc != CXL_MBOX_SUCCESS) {
+            return rc;
+        }
+        if (media.op == CXL_COMPRESS_MEDIA_DISCOVER) {
+            *len_out = cxl_compress_pack_media_ops(&media, payload_out);
+            return CXL_MBOX_SUCCESS;
+        }
+        /* Released memory holds nothing, and reads as zero: both at once */
+        return submit_trim(c, &media.ranges);
     }
-    mc = new_command(c, CXL_COMPRESS_OP_SETTLE, usage_done);
-    mc->range = range;
-    cxl_compress_submit(c, &mc->req);
-    return CXL_MBOX_DEFERRED;
+    g_assert_not_reached();
 }
 
 static const struct cxl_cmd compress_cmd_set[256][256] = {
-    [SANITIZE][MEDIA_OPERATIONS] = { "MEDIA_OPERATIONS", cmd_media_operations,
+    [SANITIZE][MEDIA_OPERATIONS] = { "MEDIA_OPERATIONS", cmd_compress,
         ~0, CXL_MBOX_IMMEDIATE_DATA_CHANGE },
-    [COMPRESS][GET_CAPACITY] = { "COMPRESS_GET_CAPACITY", cmd_get_capacity,
+    [COMPRESS][GET_CAPACITY] = { "COMPRESS_GET_CAPACITY", cmd_compress,
         0, 0 },
-    [COMPRESS][GET_WATERMARKS] = { "COMPRESS_GET_WATERMARKS",
-        cmd_get_watermarks, 0, 0 },
-    [COMPRESS][SET_WATERMARKS] = { "COMPRESS_SET_WATERMARKS",
-        cmd_set_watermarks, ~0, CXL_MBOX_IMMEDIATE_CONFIG_CHANGE },
-    [COMPRESS][TRIM] = { "COMPRESS_TRIM", cmd_trim,
+    [COMPRESS][GET_WATERMARKS] = { "COMPRESS_GET_WATERMARKS", cmd_compress,
+        0, 0 },
+    [COMPRESS][SET_WATERMARKS] = { "COMPRESS_SET_WATERMARKS", cmd_compress,
+        ~0, CXL_MBOX_IMMEDIATE_CONFIG_CHANGE },
+    [COMPRESS][TRIM] = { "COMPRESS_TRIM", cmd_compress,
         ~0, CXL_MBOX_IMMEDIATE_DATA_CHANGE },
-    [COMPRESS][GET_RANGE_USAGE] = { "COMPRESS_GET_RANGE_USAGE",
-        cmd_get_range_usage, ~0, 0 },
+    [COMPRESS][GET_RANGE_USAGE] = { "COMPRESS_GET_RANGE_USAGE", cmd_compress,
+        ~0, 0 },
 };
 
 void cxl_compress_add_commands(CXLCompress *c)
 {
+    /* What payloads are refused for is what the guest is told */
+    QEMU_BUILD_BUG_ON((int)CXL_COMPRESS_PARSE_OK != CXL_MBOX_SUCCESS);
+    QEMU_BUILD_BUG_ON((int)CXL_COMPRESS_PARSE_INPUT != CXL_MBOX_INVALID_INPUT);
+    QEMU_BUILD_BUG_ON((int)CXL_COMPRESS_PARSE_UNSUPPORTED !=
+                      CXL_MBOX_UNSUPPORTED);
+    QEMU_BUILD_BUG_ON((int)CXL_COMPRESS_PARSE_ADDRESS != CXL_MBOX_INVALID_PA);
+    QEMU_BUILD_BUG_ON((int)CXL_COMPRESS_PARSE_LENGTH !=
+                      CXL_MBOX_INVALID_PAYLOAD_LENGTH);
+
     cxl_add_cci_commands(&c->ct3d->cci, compress_cmd_set,
                          CXL_MAILBOX_MAX_PAYLOAD_SIZE);
 }

@@ -25,17 +25,22 @@
 
 typedef enum CXLCompressOp {
     CXL_COMPRESS_OP_SETTLE,
+    /* Settle, then say what a range takes */
+    CXL_COMPRESS_OP_USAGE,
     CXL_COMPRESS_OP_TRIM,
 } CXLCompressOp;
 
 /*
  * Work for the card's thread. Submitted and completed under the BQL; between
- * the two it belongs to the thread, which only reads what the submitter set.
+ * the two it belongs to the thread.
  */
 typedef struct CXLCompressRequest {
     CXLCompressOp op;
-    /* For OP_TRIM; the thread frees it */
+    /* OP_TRIM; @done frees them */
     CXLCompressRanges *ranges;
+    /* OP_USAGE, and its result */
+    CXLCompressRange range;
+    CXLCompressUsage usage;
     /* Not before this, in ns of the realtime clock */
     int64_t not_before;
     /* A fault holds it back for now */
@@ -43,13 +48,13 @@ typedef struct CXLCompressRequest {
     /* A reset of the mailbox forgets it */
     bool from_mailbox;
     /*
-     * Done, or given up because the card goes away. For OP_SETTLE,
-     * @unsettled is how many pages written before the request are not
-     * compressed yet: there were too many for the time a report may take.
+     * Done, or given up because of a reset or because the card goes away.
+     * But for OP_TRIM, @unsettled is how many pages written before the
+     * request are not compressed yet: there were too many for the time a
+     * report may take.
      */
     void (*done)(CXLCompress *c, struct CXLCompressRequest *req,
                  uint64_t unsettled, bool canceled);
-    void *opaque;
     QTAILQ_ENTRY(CXLCompressRequest) next;
 } CXLCompressRequest;
 
@@ -62,7 +67,7 @@ struct CXLCompress {
     uint32_t unit;
     uint32_t settle_ms;
 
-    /* The account; under the BQL */
+    /* The account; under the BQL. What pages take only the thread changes. */
     uint16_t *page_bytes;
     unsigned long *lost;
     uint64_t stored;
@@ -92,9 +97,8 @@ struct CXLCompress {
     uint32_t faults;
     uint32_t fault_delay_ms[CXL_COMPRESSION_FAULT__MAX];
 
-    /* Requests, oldest first, and the one the thread is at; under the BQL */
+    /* Requests the thread has not begun, oldest first; under the BQL */
     QTAILQ_HEAD(, CXLCompressRequest) requests;
-    CXLCompressRequest *current;
 
     /* The thread's own */
     unsigned long *dirty;
@@ -104,14 +108,14 @@ struct CXLCompress {
     unsigned batch_nr;
     void *zstd;
 
-    QemuThread thread;
     QemuSemaphore wake;
     /* Set under the BQL, read without */
     bool stop;
     bool attention;
-    bool stopped;
-    QemuCond stopped_cond;
+    /* The thread is to free all this when it ends; under the BQL */
+    bool unplugged;
     Notifier exit_notifier;
+    Error *migration_blocker;
 };
 
 static inline bool cxl_compress_fault(CXLCompress *c, CxlCompressionFault f)

@@ -13,6 +13,7 @@
 #define TRIM_HEADER 8
 #define MEDIA_HEADER 8
 #define RANGE_SIZE 16
+#define WATERMARKS_SIZE 16
 
 enum {
     MEDIA_CLASS_GENERAL = 0,
@@ -162,7 +163,7 @@ CXLCompressParse cxl_compress_parse_watermarks(const uint8_t *in, size_t len,
 {
     uint64_t low, high;
 
-    if (len != 16) {
+    if (len != WATERMARKS_SIZE) {
         return CXL_COMPRESS_PARSE_LENGTH;
     }
     low = ldq_le_p(in);
@@ -175,11 +176,12 @@ CXLCompressParse cxl_compress_parse_watermarks(const uint8_t *in, size_t len,
     return CXL_COMPRESS_PARSE_OK;
 }
 
-void cxl_compress_pack_watermarks(const CXLCompressWatermarks *wm,
-                                  uint8_t *out)
+size_t cxl_compress_pack_watermarks(const CXLCompressWatermarks *wm,
+                                    uint8_t *out)
 {
     stq_le_p(out, wm->low);
     stq_le_p(out + 8, wm->high);
+    return WATERMARKS_SIZE;
 }
 
 CXLCompressParse cxl_compress_parse_range(const uint8_t *in, size_t len,

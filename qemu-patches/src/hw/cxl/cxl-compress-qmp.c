@@ -40,6 +40,10 @@ static CXLCompress *find_card(const char *path, Error **errp)
         error_setg(errp, "CXL type 3 device '%s' does not compress", path);
         return NULL;
     }
+    if (!DEVICE(obj)->realized) {
+        error_setg(errp, "CXL type 3 device '%s' is being removed", path);
+        return NULL;
+    }
     return CXL_TYPE3(obj)->compress;
 }
 
@@ -53,7 +57,8 @@ static void query_done(CXLCompress *c, CXLCompressRequest *req,
     q->faults = c->faults;
     cxl_compress_fill_report(c, unsettled, &q->report);
     memcpy(q->interrupts, c->interrupts, sizeof(q->interrupts));
-    aio_co_wake(q->co);
+    /* In the main loop: what follows is not for the card's thread to do */
+    aio_co_schedule(qemu_get_aio_context(), q->co);
 }
 
 CxlCompressionInfo *coroutine_fn

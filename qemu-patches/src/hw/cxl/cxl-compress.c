@@ -29,6 +29,7 @@
 #include "exec/cpu-common.h"
 #include "exec/memory.h"
 #include "hw/pci/msix.h"
+#include "migration/blocker.h"
 #include "qapi/error.h"
 #include "qapi/qapi-commands-cxl.h"
 #include "qapi/qapi-events-cxl.h"
@@ -157,14 +158,27 @@ void cxl_compress_check_watermarks(CXLCompress *c)
     qapi_event_send_cxl_compression_watermark(path, wm, c->stored, usable);
 }
 
+/* Free bytes beyond what there is would never be reached */
+static void clamp_watermarks(CXLCompress *c)
+{
+    c->watermarks.high = MIN(c->watermarks.high, cxl_compress_usable(c));
+    c->watermarks.low = MIN(c->watermarks.low, c->watermarks.high);
+}
+
+static void resize(CXLCompress *c, uint64_t size)
+{
+    c->physical = size;
+    clamp_watermarks(c);
+    cxl_compress_check_watermarks(c);
+}
+
 /* A shrink that was announced takes effect as soon as all there is fits */
 static void check_shrink(CXLCompress *c)
 {
     if (c->target_physical < c->physical &&
         c->stored + PAGE * c->exposed_pages <=
         c->target_physical - c->metadata) {
-        c->physical = c->target_physical;
-        cxl_compress_check_watermarks(c);
+        resize(c, c->target_physical);
     }
 }
 
@@ -184,12 +198,12 @@ bool cxl_compress_set_physical(CXLCompress *c, uint64_t size, bool force,
 
     c->target_physical = size;
     if (size >= c->physical || force) {
-        c->physical = size;
-        c->forced_below |= c->stored + PAGE * c->exposed_pages >
-                           cxl_compress_usable(c);
-        c->watermarks.high = MIN(c->watermarks.high, cxl_compress_usable(c));
-        c->watermarks.low = MIN(c->watermarks.low, c->watermarks.high);
-        cxl_compress_check_watermarks(c);
+        /*
+         * What was written up to now is not known before the next look;
+         * that clears it if all fits.
+         */
+        c->forced_below |= size < c->physical;
+        resize(c, size);
     } else {
         cxl_compress_watermark_raise(c, CXL_COMPRESSION_WATERMARK_LOW);
         cxl_compress_kick(c);
@@ -271,6 +285,20 @@ static void announce_overrun(CXLCompress *c, uint64_t first, uint64_t pages)
 }
 
 /*
+ * Take the BQL, unless the thread is to stop: the device may have been
+ * unplugged, and nothing but the memory and the account is left of it.
+ */
+static bool lock_card(CXLCompress *c)
+{
+    bql_lock();
+    if (c->stop) {
+        bql_unlock();
+        return false;
+    }
+    return true;
+}
+
+/*
  * Fold what was written since the last look into @dirty. On return no store
  * that is not in @dirty is under way: the snapshot waits for the vCPUs.
  * Returns NULL when the thread is to stop.
@@ -280,9 +308,7 @@ static DirtyBitmapSnapshot *take_dirty(CXLCompress *c)
     const uint64_t stride = 512;
     DirtyBitmapSnapshot *snap;
 
-    bql_lock();
-    if (c->stop) {
-        bql_unlock();
+    if (!lock_card(c)) {
         return NULL;
     }
     snap = memory_region_snapshot_and_clear_dirty(c->mr, 0,
@@ -312,10 +338,9 @@ static bool collect(CXLCompress *c)
 {
     g_autofree DirtyBitmapSnapshot *snap = take_dirty(c);
 
-    if (!snap) {
+    if (!snap || !lock_card(c)) {
         return false;
     }
-    bql_lock();
     account_exposure(c);
     check_shrink(c);
     bql_unlock();
@@ -332,11 +357,10 @@ static bool commit_batch(CXLCompress *c)
     g_autofree DirtyBitmapSnapshot *snap = take_dirty(c);
     uint64_t lost = 0, first_lost = 0;
 
-    if (!snap) {
+    if (!snap || !lock_card(c)) {
         return false;
     }
 
-    bql_lock();
     account_exposure(c);
     for (unsigned i = 0; i < c->batch_nr; i++) {
         if (!settle_page(c, c->batch[i], c->batch_bytes[i]) && !lost++) {
@@ -430,10 +454,12 @@ static void trim(CXLCompress *c, const CXLCompressRanges *ranges)
         uint64_t end = page + r->len / PAGE;
 
         while (page < end) {
-            uint64_t stop = MIN(end, page + PAGES_PER_HOLD);
+            uint64_t pause = MIN(end, page + PAGES_PER_HOLD);
 
-            bql_lock();
-            for (; page < stop; page++) {
+            if (!lock_card(c)) {
+                return;
+            }
+            for (; page < pause; page++) {
                 if (test_and_clear_bit(page, c->dirty)) {
                     c->nr_dirty--;
                 }
@@ -448,10 +474,25 @@ static void trim(CXLCompress *c, const CXLCompressRanges *ranges)
         discard(c, r->dpa, r->len);
     }
 
-    bql_lock();
-    cxl_compress_check_watermarks(c);
-    check_shrink(c);
-    bql_unlock();
+    if (lock_card(c)) {
+        cxl_compress_check_watermarks(c);
+        check_shrink(c);
+        bql_unlock();
+    }
+}
+
+/* Without the BQL: nobody but the thread changes what pages take */
+static void sum_usage(CXLCompress *c, const CXLCompressRange *range,
+                      CXLCompressUsage *usage)
+{
+    uint64_t page = range->dpa / PAGE;
+    uint64_t end = page + range->len / PAGE;
+
+    for (; page < end; page++) {
+        usage->stored_bytes += c->page_bytes[page];
+        usage->stored_pages += !!c->page_bytes[page];
+        usage->lost_pages += test_bit(page, c->lost);
+    }
 }
 
 void cxl_compress_kick(CXLCompress *c)
@@ -480,16 +521,17 @@ static CXLCompressRequest *next_request(CXLCompress *c)
     return NULL;
 }
 
+static int64_t report_deadline(void)
+{
+    return qemu_clock_get_ns(QEMU_CLOCK_REALTIME) + REPORT_BUDGET_NS;
+}
+
 static void serve_requests(CXLCompress *c)
 {
-    while (!qatomic_read(&c->stop)) {
-        CXLCompressRequest *req;
+    while (lock_card(c)) {
+        CXLCompressRequest *req = next_request(c);
         uint64_t left = 0;
 
-        bql_lock();
-        req = next_request(c);
-        /* Ours until done, or until exit finds it */
-        c->current = req;
         bql_unlock();
         if (!req) {
             return;
@@ -500,18 +542,16 @@ static void serve_requests(CXLCompress *c)
             trim(c, req->ranges);
             break;
         case CXL_COMPRESS_OP_SETTLE:
-            left = settle(c, qemu_clock_get_ns(QEMU_CLOCK_REALTIME) +
-                             REPORT_BUDGET_NS);
+            left = settle(c, report_deadline());
+            break;
+        case CXL_COMPRESS_OP_USAGE:
+            left = settle(c, report_deadline());
+            sum_usage(c, &req->range, &req->usage);
             break;
         }
 
         bql_lock();
-        if (c->stop) {
-            bql_unlock();
-            return;
-        }
-        c->current = NULL;
-        req->done(c, req, left, false);
+        req->done(c, req, left, c->stop);
         bql_unlock();
     }
 }
@@ -540,6 +580,25 @@ static int next_look(CXLCompress *c)
     return wait;
 }
 
+/* The last of a device that was unplugged */
+static void release_card(CXLCompress *c)
+{
+    CXLType3Dev *ct3d = c->ct3d;
+
+    memory_region_set_log(c->mr, false, DIRTY_MEMORY_VGA);
+    host_memory_backend_set_mapped(ct3d->hostvmem, false);
+    ct3d->compress = NULL;
+#ifdef CONFIG_ZSTD
+    ZSTD_freeCCtx(c->zstd);
+#endif
+    qemu_sem_destroy(&c->wake);
+    g_free(c->page_bytes);
+    g_free(c->lost);
+    g_free(c->dirty);
+    g_free(c);
+    object_unref(OBJECT(ct3d));
+}
+
 static void *compress_thread(void *opaque)
 {
     CXLCompress *c = opaque;
@@ -552,9 +611,10 @@ static void *compress_thread(void *opaque)
         serve_requests(c);
         settle(c, 0);
 
-        bql_lock();
-        if (!c->stop &&
-            cxl_compress_fault(c, CXL_COMPRESSION_FAULT_WATERMARK_SPURIOUS)) {
+        if (!lock_card(c)) {
+            break;
+        }
+        if (cxl_compress_fault(c, CXL_COMPRESSION_FAULT_WATERMARK_SPURIOUS)) {
             cxl_compress_watermark_raise(c, CXL_COMPRESSION_WATERMARK_LOW);
             cxl_compress_watermark_raise(c, CXL_COMPRESSION_WATERMARK_HIGH);
         }
@@ -563,8 +623,9 @@ static void *compress_thread(void *opaque)
     }
 
     bql_lock();
-    c->stopped = true;
-    qemu_cond_broadcast(&c->stopped_cond);
+    if (c->unplugged) {
+        release_card(c);
+    }
     bql_unlock();
     rcu_unregister_thread();
     return NULL;
@@ -621,6 +682,7 @@ void cxl_compress_sanitize(CXLType3Dev *ct3d)
     req->ranges->range[0].len = memory_region_size(c->mr);
     req->ranges->nr = 1;
     req->done = sanitize_done;
+    req->from_mailbox = true;
     c->sanitizing = true;
     cxl_compress_submit(c, req);
 }
@@ -641,25 +703,30 @@ static void default_watermarks(CXLCompress *c)
                          MAX(usable / 4, c->watermarks.low) :
                          cfg->high_watermark;
     /* The card may have shrunk since the properties were checked */
-    c->watermarks.high = MIN(c->watermarks.high, usable);
-    c->watermarks.low = MIN(c->watermarks.low, c->watermarks.high);
+    clamp_watermarks(c);
+}
+
+static void cancel_requests(CXLCompress *c, bool only_mailbox)
+{
+    CXLCompressRequest *req, *tmp;
+
+    QTAILQ_FOREACH_SAFE(req, &c->requests, next, tmp) {
+        if (req->from_mailbox || !only_mailbox) {
+            QTAILQ_REMOVE(&c->requests, req, next);
+            req->done(c, req, 0, true);
+        }
+    }
 }
 
 void cxl_compress_reset(CXLType3Dev *ct3d)
 {
     CXLCompress *c = ct3d->compress;
-    CXLCompressRequest *req, *tmp;
 
     /*
      * Drop what the mailbox has not begun: a trim that comes late must not
      * hit memory the guest uses anew after the reset.
      */
-    QTAILQ_FOREACH_SAFE(req, &c->requests, next, tmp) {
-        if (req->from_mailbox) {
-            QTAILQ_REMOVE(&c->requests, req, next);
-            req->done(c, req, 0, true);
-        }
-    }
+    cancel_requests(c, true);
     c->mbox_seq++;
     default_watermarks(c);
     cxl_compress_add_commands(c);
@@ -707,8 +774,8 @@ static bool check_config(CXLType3Dev *ct3d, CxlCompressionAlgorithm *algorithm,
         error_setg(errp, "unit must be a power of two from 1 to 4096");
         return false;
     }
-    if (cfg->settle_ms < 1 || cfg->settle_ms > 10000) {
-        error_setg(errp, "settle-ms must be from 1 to 10000");
+    if (cfg->settle_ms < 1 || cfg->settle_ms > 3600 * 1000) {
+        error_setg(errp, "settle-ms must be from 1 to 3600000");
         return false;
     }
 
@@ -746,13 +813,21 @@ bool cxl_compress_realize(CXLType3Dev *ct3d, Error **errp)
 {
     const CXLCompressConfig *cfg = &ct3d->compress_cfg;
     CxlCompressionAlgorithm algorithm;
+    Error *blocker = NULL;
+    QemuThread thread;
     CXLCompress *c;
 
     if (!check_config(ct3d, &algorithm, errp)) {
         return false;
     }
+    error_setg(&blocker, "a CXL device that compresses cannot be migrated: its "
+               "account would stay behind");
+    if (migrate_add_blocker(&blocker, errp) < 0) {
+        return false;
+    }
 
     c = g_new0(CXLCompress, 1);
+    c->migration_blocker = blocker;
     c->ct3d = ct3d;
     c->mr = host_memory_backend_get_memory(ct3d->hostvmem);
     c->host = memory_region_get_ram_ptr(c->mr);
@@ -772,7 +847,6 @@ bool cxl_compress_realize(CXLType3Dev *ct3d, Error **errp)
 #endif
     QTAILQ_INIT(&c->requests);
     qemu_sem_init(&c->wake, 0);
-    qemu_cond_init(&c->stopped_cond);
 
     /*
      * Volatile memory holds nothing when it is switched on; and the backend
@@ -787,45 +861,29 @@ bool cxl_compress_realize(CXLType3Dev *ct3d, Error **errp)
     ct3d->compress = c;
     c->exit_notifier.notify = compress_exit_notify;
     qemu_add_exit_notifier(&c->exit_notifier);
-    qemu_thread_create(&c->thread, "cxl-compress", compress_thread, c,
-                       QEMU_THREAD_JOINABLE);
+    /* The thread's */
+    object_ref(OBJECT(ct3d));
+    qemu_thread_create(&thread, "cxl-compress", compress_thread, c,
+                       QEMU_THREAD_DETACHED);
     return true;
 }
 
 void cxl_compress_exit(CXLType3Dev *ct3d)
 {
     CXLCompress *c = ct3d->compress;
-    CXLCompressRequest *req;
 
     if (!c) {
         return;
     }
 
+    migrate_del_blocker(&c->migration_blocker);
+    qemu_remove_exit_notifier(&c->exit_notifier);
+    cancel_requests(c, false);
+    /*
+     * No waiting: a guest that powers the slot off does this on a vCPU, for
+     * which the thread may be waiting in turn.
+     */
+    c->unplugged = true;
     qatomic_set(&c->stop, true);
     qemu_sem_post(&c->wake);
-    while (!c->stopped) {
-        qemu_cond_wait_bql(&c->stopped_cond);
-    }
-    qemu_thread_join(&c->thread);
-    qemu_remove_exit_notifier(&c->exit_notifier);
-
-    if (c->current) {
-        QTAILQ_INSERT_HEAD(&c->requests, c->current, next);
-    }
-    while ((req = QTAILQ_FIRST(&c->requests))) {
-        QTAILQ_REMOVE(&c->requests, req, next);
-        req->done(c, req, 0, true);
-    }
-
-    memory_region_set_log(c->mr, false, DIRTY_MEMORY_VGA);
-    ct3d->compress = NULL;
-#ifdef CONFIG_ZSTD
-    ZSTD_freeCCtx(c->zstd);
-#endif
-    qemu_sem_destroy(&c->wake);
-    qemu_cond_destroy(&c->stopped_cond);
-    g_free(c->page_bytes);
-    g_free(c->lost);
-    g_free(c->dirty);
-    g_free(c);
 }

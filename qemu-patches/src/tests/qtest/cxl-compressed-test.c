@@ -93,12 +93,12 @@ typedef struct Card {
 /* Nothing settles unless asked to: what a test sees does not hang on time */
 #define MEM0(size, opts) \
     "-object memory-backend-ram,id=ram0,size=" size " " \
-    "-device cxl-type3,bus=rp0,volatile-memdev=ram0,id=mem0,settle-ms=10000," \
-    "compressed=on," opts " "
+    "-device cxl-type3,bus=rp0,volatile-memdev=ram0,id=mem0,compressed=on," \
+    "settle-ms=3600000," opts " "
 #define MEM1(size, opts) \
     "-object memory-backend-ram,id=ram1,size=" size " " \
-    "-device cxl-type3,bus=rp1,volatile-memdev=ram1,id=mem1,settle-ms=10000," \
-    "compressed=on," opts " "
+    "-device cxl-type3,bus=rp1,volatile-memdev=ram1,id=mem1,compressed=on," \
+    "settle-ms=3600000," opts " "
 
 static uint32_t config_addr(uint8_t bus, uint8_t devfn, uint8_t off)
 {
@@ -1384,8 +1384,35 @@ static void test_physical_size(void)
     write_random(&card, 0, 257, rand);
     g_assert_cmpuint(report(&card, R_EXCESS), ==, PAGE);
 
+    /* So it is, whatever was written and not looked at when the force came */
+    set_physical_ok(&card, 16 * MiB, false);
+    write_random(&card, 0, 1024, rand);
+    set_physical_ok(&card, MiB + METADATA, true);
+    g_assert_cmpuint(report(&card, R_EXCESS), ==, PAGE);
+    g_assert_cmpuint(field(&card, R_OVER), ==, 1 + 1 + 1024 - 257);
+
     expect_error(card.qts, set_physical(&card, METADATA, false), "no room");
     expect_error(card.qts, set_physical(&card, 2 * LOGICAL, true), "more than");
+    qtest_quit(card.qts);
+}
+
+/* A card that shrank can still say that there is space again */
+static void test_shrink_watermarks(void)
+{
+    g_autoptr(GRand) rand = g_rand_new_with_seed(13);
+    Card card;
+
+    card_start(&card, MACHINE MEM0("256M", "physical-size=16M,"
+                                   "low-watermark=1M,high-watermark=8M"));
+    set_physical_ok(&card, 4 * MiB + METADATA, false);
+    g_assert_cmpuint(report(&card, R_PHYSICAL), ==, 4 * MiB + METADATA);
+    g_assert_cmpuint(field(&card, R_LOW), ==, MiB);
+    g_assert_cmpuint(field(&card, R_HIGH), ==, 4 * MiB);
+    write_random(&card, 0, 800, rand);
+    g_assert_cmpuint(report(&card, R_FLAGS) & 1, ==, 1);
+    g_assert_cmpuint(release(&card, OP_TRIM, 0, 800 * PAGE), ==, RC_SUCCESS);
+    g_assert_cmpuint(report(&card, R_FLAGS) & 1, ==, 0);
+    g_assert_cmpuint(query_u64(&card, "high-watermark-interrupts"), ==, 1);
     qtest_quit(card.qts);
 }
 
@@ -1444,19 +1471,53 @@ static void test_sanitize(void)
     qtest_quit(card.qts);
 }
 
-/* Slot control: power controller and power indicator off */
-static void slot_off(Card *card)
+/* Slot control: power controller and power indicator on or off */
+static void slot_power(QTestState *qts, unsigned port, bool on)
 {
-    uint8_t rp = (card->bus - HB_BUS - 1) << 3;
-    uint8_t cap = find_cap(card->qts, HB_BUS, rp, 0x10);
+    uint8_t cap = find_cap(qts, HB_BUS, port << 3, 0x10);
 
-    qtest_outl(card->qts, 0xcf8, config_addr(HB_BUS, rp, cap + 0x18));
-    qtest_outw(card->qts, 0xcfc, 0x0700);
+    qtest_outl(qts, 0xcf8, config_addr(HB_BUS, port << 3, cap + 0x18));
+    qtest_outw(qts, 0xcfc, on ? 0x0100 : 0x0700);
+}
+
+/* The guest resets the machine, or the device goes, in the middle of it */
+static void test_sanitize_ended(void)
+{
+    g_autoptr(GRand) rand = g_rand_new_with_seed(14);
+    Card card;
+
+    card_start(&card, MACHINE MEM0("256M", "physical-size=64M"));
+    g_assert_cmpuint(mbox(&card, OP_SANITIZE, NULL, 0), ==, RC_BG_STARTED);
+    qtest_system_reset(card.qts);
+    card_init(&card, card.qts, 0);
+    card_map(&card);
+    g_assert_cmpint(aliases(card.qts), ==, 1);
+    /* If it had begun, it is over when the next command is answered */
+    g_assert_cmpuint(report(&card, R_STORED), ==, 0);
+    write_random(&card, 0, 4, rand);
+    qtest_clock_step(card.qts, 10ull * 1000 * 1000 * 1000);
+    g_assert_cmpuint(report(&card, R_STORED), ==, 4 * PAGE);
+
+    g_assert_cmpuint(mbox(&card, OP_SANITIZE, NULL, 0), ==, RC_BG_STARTED);
+    qtest_qmp_assert_success(card.qts, "{'execute': 'device_del',"
+                             " 'arguments': {'id': 'mem0'}}");
+    slot_power(card.qts, 0, false);
+    qtest_qmp_eventwait(card.qts, "DEVICE_DELETED");
+    qtest_clock_step(card.qts, 10ull * 1000 * 1000 * 1000);
+    g_assert_cmpint(aliases(card.qts), ==, 0);
+    qtest_quit(card.qts);
+}
+
+static QDict *plug(QTestState *qts, const char *json)
+{
+    return qtest_qmp(qts, "{'execute': 'device_add', 'arguments': %p}",
+                     qobject_from_json(json, &error_abort));
 }
 
 static void test_unplug(void)
 {
     g_autoptr(GRand) rand = g_rand_new_with_seed(12);
+    QDict *rsp;
     Card card;
     int i;
 
@@ -1473,23 +1534,31 @@ static void test_unplug(void)
         /* Press the attention button, and answer as the guest would */
         qtest_qmp_assert_success(card.qts, "{'execute': 'device_del',"
                                  " 'arguments': {'id': 'mem0'}}");
-        slot_off(&card);
+        slot_power(card.qts, 0, false);
         qtest_qmp_eventwait(card.qts, "DEVICE_DELETED");
         g_assert_cmpint(aliases(card.qts), ==, 0);
         expect_error(card.qts, qtest_qmp(card.qts,
             "{'execute': 'x-cxl-query-compression',"
             " 'arguments': {'path': 'mem0'}}"), "no CXL type 3 device");
-        /* Nothing holds on to the memory */
+        /* Nothing holds on to the memory: it serves again, and is empty */
+        rsp = plug(card.qts, "{'driver': 'cxl-type3', 'bus': 'rp1',"
+                   " 'id': 'mem1', 'volatile-memdev': 'ram0',"
+                   " 'compressed': true, 'physical-size': 67108864}");
+        g_assert(qdict_haskey(rsp, "return"));
+        qobject_unref(rsp);
+        slot_power(card.qts, 1, true);
+        card_init(&card, card.qts, 1);
+        card_map(&card);
+        check_zero(&card, 0, 32);
+        g_assert_cmpuint(report(&card, R_STORED), ==, 0);
+        qtest_qmp_assert_success(card.qts, "{'execute': 'device_del',"
+                                 " 'arguments': {'id': 'mem1'}}");
+        slot_power(card.qts, 1, false);
+        qtest_qmp_eventwait(card.qts, "DEVICE_DELETED");
         qtest_qmp_assert_success(card.qts, "{'execute': 'object-del',"
                                  " 'arguments': {'id': 'ram0'}}");
         qtest_quit(card.qts);
     }
-}
-
-static QDict *plug(QTestState *qts, const char *json)
-{
-    return qtest_qmp(qts, "{'execute': 'device_add', 'arguments': %p}",
-                     qobject_from_json(json, &error_abort));
 }
 
 static void test_properties(void)
@@ -1536,6 +1605,25 @@ static void test_properties(void)
                " 'volatile-memdev': 'ram0', 'compressed': true,"
                " 'physical-size': 67108864}");
     g_assert(qdict_haskey(rsp, "return"));
+    qobject_unref(rsp);
+    qtest_quit(qts);
+}
+
+static void test_no_migration(void)
+{
+    QTestState *qts = qtest_init(MACHINE MEM0("256M", "physical-size=64M"));
+    QDict *rsp;
+
+    expect_error(qts, qtest_qmp(qts, "{'execute': 'migrate',"
+                                " 'arguments': {'uri': 'exec:cat'}}"),
+                 "cannot be migrated");
+    /* Without the card it may */
+    qtest_qmp_assert_success(qts, "{'execute': 'device_del',"
+                             " 'arguments': {'id': 'mem0'}}");
+    slot_power(qts, 0, false);
+    qtest_qmp_eventwait(qts, "DEVICE_DELETED");
+    rsp = qtest_qmp(qts, "{'execute': 'query-migrate'}");
+    g_assert(!qdict_haskey(qdict_get_qdict(rsp, "return"), "blocked-reasons"));
     qobject_unref(rsp);
     qtest_quit(qts);
 }
@@ -1623,10 +1711,14 @@ int main(int argc, char **argv)
     qtest_add_func("/cxl/compressed/fault/trim", test_fault_trim);
     qtest_add_func("/cxl/compressed/fault/watermarks", test_fault_watermarks);
     qtest_add_func("/cxl/compressed/physical-size", test_physical_size);
+    qtest_add_func("/cxl/compressed/shrink-watermarks",
+                   test_shrink_watermarks);
     qtest_add_func("/cxl/compressed/two-cards", test_two_cards);
     qtest_add_func("/cxl/compressed/sanitize", test_sanitize);
+    qtest_add_func("/cxl/compressed/sanitize-ended", test_sanitize_ended);
     qtest_add_func("/cxl/compressed/unplug", test_unplug);
     qtest_add_func("/cxl/compressed/properties", test_properties);
+    qtest_add_func("/cxl/compressed/no-migration", test_no_migration);
 #endif
 #ifdef CONFIG_LZ4
     qtest_add_data_func("/cxl/compressed/exact-bytes/lz4", "lz4",

@@ -28,12 +28,13 @@
 /* Most ranges one Trim or Media Operations command carries in 2 KiB */
 #define CXL_COMPRESS_MAX_RANGES 127
 
+/* The values are the return codes of the CXL specification */
 typedef enum CXLCompressParse {
-    CXL_COMPRESS_PARSE_OK,
-    CXL_COMPRESS_PARSE_LENGTH,      /* payload too short, too long */
-    CXL_COMPRESS_PARSE_INPUT,       /* a field has no meaning */
-    CXL_COMPRESS_PARSE_ADDRESS,     /* a range leaves the card */
-    CXL_COMPRESS_PARSE_UNSUPPORTED, /* a known field, an unknown operation */
+    CXL_COMPRESS_PARSE_OK = 0x00,
+    CXL_COMPRESS_PARSE_INPUT = 0x02,       /* a field has no meaning */
+    CXL_COMPRESS_PARSE_UNSUPPORTED = 0x03, /* a known field, an unknown op */
+    CXL_COMPRESS_PARSE_ADDRESS = 0x0f,     /* a range leaves the card */
+    CXL_COMPRESS_PARSE_LENGTH = 0x16,      /* payload too short, too long */
 } CXLCompressParse;
 
 typedef struct CXLCompressRange {
@@ -123,8 +124,9 @@ size_t cxl_compress_pack_media_ops(const CXLCompressMediaRequest *req,
 CXLCompressParse cxl_compress_parse_watermarks(const uint8_t *in, size_t len,
                                                uint64_t usable,
                                                CXLCompressWatermarks *ret);
-void cxl_compress_pack_watermarks(const CXLCompressWatermarks *wm,
-                                  uint8_t *out);
+/* Returns the length of the output */
+size_t cxl_compress_pack_watermarks(const CXLCompressWatermarks *wm,
+                                    uint8_t *out);
 
 /* Get Range Usage: u64 DPA, u64 length */
 CXLCompressParse cxl_compress_parse_range(const uint8_t *in, size_t len,
