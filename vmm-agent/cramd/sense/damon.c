@@ -2,7 +2,6 @@
 /* DAMON's sysfs tree; see damon.h. */
 #include "damon.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -11,8 +10,6 @@
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
-
-#include "util/cleanup.h"
 
 #define ADMIN	"/sys/kernel/mm/damon/admin/kdamonds"
 #define KDAMOND ADMIN "/0"
@@ -327,43 +324,46 @@ static int read_region(const struct damon *damon, const char *dir, struct damon_
 	return 0;
 }
 
+struct scheme_visit {
+	const struct damon *damon;
+	const char *base; /* directory of the regions */
+	size_t target;
+	int (*visit)(size_t target, const struct damon_region *region, void *arg);
+	void *arg;
+};
+
+static int visit_region(int dirfd, const char *name, void *arg)
+{
+	const struct scheme_visit *v = arg;
+	struct damon_region region;
+	char path[SYSROOT_PATH_MAX];
+	int r;
+
+	(void)dirfd;
+	/* Regions are numbered; there is also a file with their sum. */
+	if (name[0] < '0' || name[0] > '9')
+		return 0;
+	snprintf(path, sizeof(path), "%s/%s", v->base, name);
+	r = read_region(v->damon, path, &region);
+	return r < 0 ? r : v->visit(v->target, &region, v->arg);
+}
+
 static int read_scheme(const struct damon *damon, size_t target,
 		       int (*visit)(size_t target, const struct damon_region *region, void *arg),
 		       void *arg)
 {
-	cleanup_dir DIR *dir = NULL;
+	struct scheme_visit v = { damon, NULL, target, visit, arg };
 	char base[192];
 	int fd, r;
 
 	snprintf(base, sizeof(base), CONTEXT "/schemes/%zu/tried_regions", target);
+	v.base = base;
 	r = sysroot_open_file(damon->root, base, O_RDONLY | O_DIRECTORY, &fd);
 	if (r < 0)
 		return r;
-	dir = fdopendir(fd);
-	if (!dir) {
-		r = -errno;
-		close(fd);
-		return r;
-	}
-	for (;;) {
-		struct damon_region region;
-		struct dirent *entry;
-		char path[SYSROOT_PATH_MAX];
-
-		errno = 0;
-		entry = readdir(dir);
-		if (!entry)
-			return -errno;
-		if (entry->d_name[0] < '0' || entry->d_name[0] > '9')
-			continue;
-		snprintf(path, sizeof(path), "%s/%s", base, entry->d_name);
-		r = read_region(damon, path, &region);
-		if (r < 0)
-			return r;
-		r = visit(target, &region, arg);
-		if (r)
-			return r;
-	}
+	r = for_each_entry(fd, visit_region, &v);
+	close(fd);
+	return r;
 }
 
 int damon_snapshot(struct damon *damon,
