@@ -18,8 +18,8 @@ struct host {
 	const char *run_dir; /* "/run/cramd" */
 
 	_Atomic bool stopping;
-	_Atomic bool paused;	     /* no demotion and no scans, host-wide */
-	_Atomic uint64_t tier_nodes; /* mask */
+	_Atomic bool paused;	      /* no demotion and no scans, host-wide */
+	_Atomic uint64_t tier_nodes;  /* mask */
 	_Atomic uint64_t short_nodes; /* mask: home nodes with less free than their headroom */
 	_Atomic uint64_t scan_errors;
 	_Atomic uint64_t kdamond_cpu_us;

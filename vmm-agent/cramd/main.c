@@ -249,7 +249,9 @@ static int run(struct daemon *d, const struct options *o)
 		cram_log_err(&d->host.log, "%s", cram_error_format(&err, text, sizeof(text)));
 		return r;
 	}
-	r = batch_open(&d->scan.batch);
+	r = batch_open(&d->scan.looker_batch);
+	if (r == 0)
+		r = batch_open(&d->scan.nominator_batch);
 	if (r < 0)
 		cram_log_info(&d->host.log, "small files are read one by one: io_uring: %s",
 			      strerror(-r));

@@ -32,6 +32,7 @@ const char *cram_detector_name(enum cram_detector d)
 struct parse {
 	const char *file;
 	const char *next; /* unread text */
+	size_t left;	  /* bytes from there on; no terminator */
 	unsigned int line;
 	struct cram_conf *conf;
 	struct cram_error *err;
@@ -245,18 +246,21 @@ static char *next_line(char *buf, int size, void *stream)
 	char section[64];
 	size_t n;
 
-	if (p->failed || *p->next == '\0')
+	if (p->failed || p->left == 0)
 		return NULL;
 	p->line++;
-	end = strchr(p->next, '\n');
-	n = end ? (size_t)(end - p->next) + 1 : strlen(p->next);
+	end = memchr(p->next, '\n', p->left);
+	n = end ? (size_t)(end - p->next) + 1 : p->left;
 	if (n >= (size_t)size) {
-		fail(p, -EINVAL, "shorten it", "the line is too long:", p->next);
+		memcpy(buf, p->next, (size_t)size - 1);
+		buf[size - 1] = '\0';
+		fail(p, -EINVAL, "shorten it", "the line is too long:", buf);
 		return NULL;
 	}
 	memcpy(buf, p->next, n);
 	buf[n] = '\0';
 	p->next += n;
+	p->left -= n;
 	text = buf + strspn(buf, " \t\r\n");
 	if (text != buf && *text != '\0' && *text != '#' && *text != ';') {
 		fail(p, -EINVAL, "begin it in the first column", "the line is indented:", text);
@@ -288,7 +292,7 @@ static char *next_line(char *buf, int size, void *stream)
 static int parse_text(const char *name, const char *text, size_t size, struct cram_conf *conf,
 		      struct cram_error *err)
 {
-	struct parse p = { .file = name, .next = text, .conf = conf, .err = err };
+	struct parse p = { .file = name, .next = text, .left = size, .conf = conf, .err = err };
 	int r;
 
 	if (memchr(text, '\0', size)) {

@@ -20,6 +20,7 @@
 
 static char dir[64];
 static struct sysroot root = { .fd = -1 };
+static struct batch batch; /* one by one */
 
 static void put(const char *path, const char *text)
 {
@@ -47,7 +48,7 @@ static int acquire(void)
 {
 	struct damon damon;
 
-	damon_init(&damon, &root, "/run/cramd/damon");
+	damon_init(&damon, &root, &batch, "/run/cramd/damon");
 	return damon_acquire(&damon);
 }
 
@@ -88,12 +89,68 @@ static void a_predecessors_damon_is_taken_over(void **state)
 	assert_memory_equal(text, "fvaddr", 6);
 }
 
+struct seen {
+	unsigned int n;
+	uint64_t bytes, accesses;
+	int stop_at;
+};
+
+static int add_up(size_t target, const struct damon_region *region, void *arg)
+{
+	struct seen *seen = arg;
+
+	assert_int_equal(target, 0);
+	seen->bytes += region->end - region->start;
+	seen->accesses += region->accesses;
+	return (int)++seen->n == seen->stop_at ? 5 : 0;
+}
+
+#define REGIONS 100
+#define TRIED	ADMIN "/0/contexts/0/schemes/0/tried_regions"
+
+static void put_region(unsigned int i, const char *file, uint64_t value)
+{
+	char path[256], text[32];
+
+	snprintf(path, sizeof(path), TRIED "/%u/%s", i, file);
+	snprintf(text, sizeof(text), "%llu\n", (unsigned long long)value);
+	put(path, text);
+}
+
+static void every_region_of_a_snapshot_is_read(void **state)
+{
+	struct damon damon;
+	struct seen seen = { 0 };
+
+	(void)state;
+	put(ADMIN "/0/state", "on\n");
+	put(TRIED "/total_bytes", "1\n");
+	for (unsigned int i = 0; i < REGIONS; i++) {
+		put_region(i, "start", 4096 * i);
+		put_region(i, "end", 4096 * (i + 1));
+		put_region(i, "nr_accesses", i % 2);
+	}
+	damon_init(&damon, &root, &batch, "/run/cramd/damon");
+	damon.running = true;
+	damon.n_targets = 1;
+	assert_int_equal(damon_snapshot(&damon, add_up, &seen), 0);
+	assert_int_equal(seen.n, REGIONS);
+	assert_int_equal(seen.bytes, 4096 * REGIONS);
+	assert_int_equal(seen.accesses, REGIONS / 2);
+	seen = (struct seen){ .stop_at = 30 };
+	assert_int_equal(damon_snapshot(&damon, add_up, &seen), 5);
+	assert_int_equal(seen.n, 30);
+	put_region(7, "end", 0);
+	assert_int_equal(damon_snapshot(&damon, add_up, &seen), -EBADMSG);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(a_kernel_without_damon_is_said_so, make, drop),
 		cmocka_unit_test_setup_teardown(someone_elses_damon_is_left_alone, make, drop),
 		cmocka_unit_test_setup_teardown(a_predecessors_damon_is_taken_over, make, drop),
+		cmocka_unit_test_setup_teardown(every_region_of_a_snapshot_is_read, make, drop),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -444,6 +444,42 @@ static void a_recorded_groups_counters_are_read(void **state)
 	assert_int_equal(memcg.anon, 42);
 }
 
+static int count_entry(int dirfd, const char *name, void *arg)
+{
+	unsigned int *n = arg;
+
+	(void)dirfd;
+	assert_string_not_equal(name, ".");
+	assert_string_not_equal(name, "..");
+	return ++*n == 1000 ? 7 : 0;
+}
+
+static void a_directory_larger_than_the_buffer_is_walked_whole(void **state)
+{
+	const struct fixture *f = *state;
+	unsigned int n = 0;
+	char path[64];
+	int fd;
+
+	for (int i = 0; i < 999; i++) {
+		snprintf(path, sizeof(path), "/many/an-entry-with-a-name-of-some-length-%d", i);
+		put_text(f, path, "");
+	}
+	assert_int_equal(sysroot_open_file(&f->root, "/many", O_RDONLY | O_DIRECTORY, &fd), 0);
+	assert_int_equal(for_each_entry(fd, count_entry, &n), 0);
+	assert_int_equal(n, 999);
+	close(fd);
+	/* A visitor's word ends it. */
+	put_text(f, "/many/.hidden", "");
+	assert_int_equal(sysroot_open_file(&f->root, "/many", O_RDONLY | O_DIRECTORY, &fd), 0);
+	n = 0;
+	assert_int_equal(for_each_entry(fd, count_entry, &n), 7);
+	close(fd);
+	assert_int_equal(sysroot_open_file(&f->root, "/proc/7/status", O_RDONLY, &fd), 0);
+	assert_int_equal(for_each_entry(fd, count_entry, &n), -ENOTDIR);
+	close(fd);
+}
+
 static int find_blocks(const struct fixture *f, struct ramblocks *blocks)
 {
 	struct qemu_cmdline c;
@@ -570,6 +606,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(damaged_node_files_are_refused, make_host,
 						drop_host),
 		cmocka_unit_test_setup_teardown(a_recorded_process_is_read, make_host, drop_host),
+		cmocka_unit_test_setup_teardown(a_directory_larger_than_the_buffer_is_walked_whole,
+						make_host, drop_host),
 		cmocka_unit_test_setup_teardown(a_recorded_groups_counters_are_read, make_host,
 						drop_host),
 		cmocka_unit_test_setup_teardown(a_memfd_guests_ram_is_found, make_host, drop_host),

@@ -27,8 +27,8 @@
 #define RATE	 (16 * MiB)
 
 struct fixture {
-	char dir[64];
 	struct host host;
+	char dir[64];
 	struct mover mover;
 	struct relief relief;
 	struct cram_bucket bucket;

@@ -253,7 +253,7 @@ static void *looker(void *arg)
 			page_idle_close(&idle);
 		atomic_store(&host->idle_active, idle.bitmap >= 0);
 
-		examine_all(host, &scan->batch, roster.vms.v, roster.vms.n, examined);
+		examine_all(host, &scan->looker_batch, roster.vms.v, roster.vms.n, examined);
 		/* What was not used is not saved up: it would be a burst later. */
 		left = (left < 0 ? left : 0) + (int64_t)roster.settings.round_ms *
 						       roster.settings.second_look_permille * 1000;
@@ -379,7 +379,7 @@ static void *nominator(void *arg)
 	if (!vms || !wanted || !watched)
 		goto out;
 	snprintf(marker, sizeof(marker), "%s/damon", host->run_dir);
-	damon_init(&damon, &host->root, marker);
+	damon_init(&damon, &host->root, &scan->nominator_batch, marker);
 
 	do {
 		struct nomination nom = { .vms = vms };
@@ -480,5 +480,6 @@ void scan_join(struct scan *scan)
 		pthread_join(scan->nominator, NULL);
 	scan->looking = false;
 	scan->nominating = false;
-	batch_close(&scan->batch);
+	batch_close(&scan->looker_batch);
+	batch_close(&scan->nominator_batch);
 }

@@ -2,7 +2,6 @@
 /* DAMON's sysfs tree; see damon.h. */
 #include "damon.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -23,9 +22,10 @@
 #define BUSY_TRIES   200
 #define BUSY_WAIT_MS 10
 
-void damon_init(struct damon *damon, const struct sysroot *root, const char *marker)
+void damon_init(struct damon *damon, const struct sysroot *root, struct batch *batch,
+		const char *marker)
 {
-	*damon = (struct damon){ .root = root, .marker = marker };
+	*damon = (struct damon){ .root = root, .batch = batch, .marker = marker };
 }
 
 static void wait_ms(long ms)
@@ -282,88 +282,104 @@ int damon_watch(struct damon *damon, const struct damon_attrs *attrs,
 	return damon->running ? 0 : -ESRCH;
 }
 
-static int read_number(const struct damon *damon, const char *dir, const char *file,
-		       uint64_t *ret_value)
-{
-	char path[SYSROOT_PATH_MAX], buf[32];
-	const char *p = buf;
-	int r;
+/* What sysfs shows of a region, a number in each file. */
+static const char *const region_files[] = { "start", "end", "nr_accesses" };
 
-	if ((size_t)snprintf(path, sizeof(path), "%s/%s", dir, file) >= sizeof(path))
-		return -ENAMETOOLONG;
-	r = get(damon, path, buf, sizeof(buf));
-	if (r < 0)
-		return r;
-	if (parse_u64(&p, 10, ret_value) < 0 || *p)
+#define REGION_FILES ARRAY_SIZE(region_files)
+/* Regions whose files are read together. */
+#define REGIONS_TOGETHER (BATCH_MAX / REGION_FILES)
+
+struct scheme_visit {
+	const struct damon *damon;
+	const char *base; /* directory of the regions */
+	size_t target;
+	int (*visit)(size_t target, const struct damon_region *region, void *arg);
+	void *arg;
+	size_t n; /* regions waiting to be read */
+	struct batch_read reads[REGIONS_TOGETHER * REGION_FILES];
+	char texts[REGIONS_TOGETHER * REGION_FILES][32];
+};
+
+static int parse_region(const struct batch_read *reads, struct damon_region *ret_region)
+{
+	uint64_t value[REGION_FILES];
+
+	for (size_t i = 0; i < REGION_FILES; i++) {
+		int r = reads[i].r < 0 ? reads[i].r : parse_counter(reads[i].buf, &value[i]);
+
+		if (r < 0)
+			return r;
+	}
+	if (value[0] >= value[1] || value[2] > UINT32_MAX)
 		return -EBADMSG;
+	*ret_region = (struct damon_region){ value[0], value[1], (uint32_t)value[2] };
 	return 0;
 }
 
-static int read_region(const struct damon *damon, const char *dir, struct damon_region *ret_region)
+/* A file that was busy is asked for again alone. */
+static void read_again(const struct damon *damon, struct batch_read *read)
 {
-	uint64_t start, end, accesses, age;
-	int r;
+	if (read->r == -EBUSY)
+		read->r = get(damon, read->path, read->buf, read->size);
+}
 
-	r = read_number(damon, dir, "start", &start);
-	if (r < 0)
-		return r;
-	r = read_number(damon, dir, "end", &end);
-	if (r < 0)
-		return r;
-	r = read_number(damon, dir, "nr_accesses", &accesses);
-	if (r < 0)
-		return r;
-	r = read_number(damon, dir, "age", &age);
-	if (r < 0)
-		return r;
-	if (start >= end || accesses > UINT32_MAX || age > UINT32_MAX)
-		return -EBADMSG;
-	*ret_region = (struct damon_region){
-		.start = start,
-		.end = end,
-		.accesses = (uint32_t)accesses,
-		.age = (uint32_t)age,
-	};
+static int read_regions(struct scheme_visit *v)
+{
+	size_t n = v->n;
+
+	v->n = 0;
+	batch_read(v->damon->batch, v->damon->root, v->reads, n * REGION_FILES);
+	for (size_t i = 0; i < n; i++) {
+		struct batch_read *reads = &v->reads[i * REGION_FILES];
+		struct damon_region region;
+		int r;
+
+		for (size_t k = 0; k < REGION_FILES; k++)
+			read_again(v->damon, &reads[k]);
+		r = parse_region(reads, &region);
+		if (r == 0)
+			r = v->visit(v->target, &region, v->arg);
+		if (r)
+			return r;
+	}
 	return 0;
+}
+
+static int want_region(int dirfd, const char *name, void *arg)
+{
+	struct scheme_visit *v = arg;
+
+	(void)dirfd;
+	/* Regions are numbered; there is also a file with their sum. */
+	if (name[0] < '0' || name[0] > '9')
+		return 0;
+	for (size_t k = 0; k < REGION_FILES; k++) {
+		size_t i = v->n * REGION_FILES + k;
+
+		snprintf(v->reads[i].path, sizeof(v->reads[i].path), "%s/%s/%s", v->base, name,
+			 region_files[k]);
+		v->reads[i].buf = v->texts[i];
+		v->reads[i].size = sizeof(v->texts[i]);
+	}
+	return ++v->n < REGIONS_TOGETHER ? 0 : read_regions(v);
 }
 
 static int read_scheme(const struct damon *damon, size_t target,
 		       int (*visit)(size_t target, const struct damon_region *region, void *arg),
 		       void *arg)
 {
-	cleanup_dir DIR *dir = NULL;
+	struct scheme_visit v = { .damon = damon, .target = target, .visit = visit, .arg = arg };
 	char base[192];
 	int fd, r;
 
 	snprintf(base, sizeof(base), CONTEXT "/schemes/%zu/tried_regions", target);
+	v.base = base;
 	r = sysroot_open_file(damon->root, base, O_RDONLY | O_DIRECTORY, &fd);
 	if (r < 0)
 		return r;
-	dir = fdopendir(fd);
-	if (!dir) {
-		r = -errno;
-		close(fd);
-		return r;
-	}
-	for (;;) {
-		struct damon_region region;
-		struct dirent *entry;
-		char path[SYSROOT_PATH_MAX];
-
-		errno = 0;
-		entry = readdir(dir);
-		if (!entry)
-			return -errno;
-		if (entry->d_name[0] < '0' || entry->d_name[0] > '9')
-			continue;
-		snprintf(path, sizeof(path), "%s/%s", base, entry->d_name);
-		r = read_region(damon, path, &region);
-		if (r < 0)
-			return r;
-		r = visit(target, &region, arg);
-		if (r)
-			return r;
-	}
+	r = for_each_entry(fd, want_region, &v);
+	close(fd);
+	return r ? r : read_regions(&v);
 }
 
 int damon_snapshot(struct damon *damon,

@@ -6,7 +6,7 @@
  */
 #pragma once
 
-#include "sysroot.h"
+#include "batch.h"
 
 #include <sys/types.h>
 
@@ -29,13 +29,16 @@ struct damon_target {
 
 struct damon {
 	const struct sysroot *root;
-	const char *marker; /* file that says the tree is ours, below the root */
+	struct batch *batch; /* regions come by the thousand, three files each */
+	const char *marker;  /* file that says the tree is ours, below the root */
 	bool running;
 	size_t n_targets;
 	uint32_t aggr_us;
 };
 
-void damon_init(struct damon *damon, const struct sysroot *root, const char *marker);
+/* All are borrowed. */
+void damon_init(struct damon *damon, const struct sysroot *root, struct batch *batch,
+		const char *marker);
 
 /*
  * Takes the tree if nobody has it: untouched since boot, or left by an agent that died (the marker
@@ -55,7 +58,6 @@ int damon_watch(struct damon *damon, const struct damon_attrs *attrs,
 struct damon_region {
 	uint64_t start, end;
 	uint32_t accesses; /* of the last aggregation's samples */
-	uint32_t age;	   /* aggregations since this count last changed noticeably */
 };
 
 /* One snapshot of every target's regions. -ESRCH: monitoring ended because every target exited. */

@@ -2,7 +2,6 @@
 /* procfs readers; see proc.h. */
 #include "proc.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <numaif.h>
@@ -358,35 +357,15 @@ int proc_read_cmdline(const struct sysroot *root, pid_t pid, char *buf, size_t s
 static int for_each_fd(const struct sysroot *root, pid_t pid,
 		       int (*each)(int dirfd, const char *name, void *arg), void *arg)
 {
-	struct dirent *entry;
 	char path[64];
-	DIR *dir;
 	int fd, r;
 
 	snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
 	r = sysroot_open_file(root, path, O_RDONLY | O_DIRECTORY, &fd);
 	if (r < 0)
 		return r;
-	dir = fdopendir(fd);
-	if (!dir) {
-		r = -errno;
-		close(fd);
-		return r;
-	}
-	for (;;) {
-		errno = 0;
-		entry = readdir(dir);
-		if (!entry) {
-			r = -errno;
-			break;
-		}
-		if (entry->d_name[0] == '.')
-			continue;
-		r = each(dirfd(dir), entry->d_name, arg);
-		if (r)
-			break;
-	}
-	closedir(dir);
+	r = for_each_entry(fd, each, arg);
+	close(fd);
 	return r;
 }
 

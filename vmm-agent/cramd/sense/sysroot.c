@@ -3,6 +3,7 @@
 #include "sysroot.h"
 
 #include <ctype.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -120,6 +121,29 @@ int sysroot_readlink(const struct sysroot *root, const char *path, char *buf, si
 		return -ENAMETOOLONG;
 	buf[n] = '\0';
 	return 0;
+}
+
+int for_each_entry(int dirfd, int (*each)(int dirfd, const char *name, void *arg), void *arg)
+{
+	_Alignas(struct dirent64) char buf[8192];
+
+	for (;;) {
+		ssize_t n = getdents64(dirfd, buf, sizeof(buf));
+
+		if (n <= 0)
+			return n < 0 ? -errno : 0;
+		for (ssize_t at = 0; at < n;) {
+			const struct dirent64 *entry = (const struct dirent64 *)(buf + at);
+			int r;
+
+			at += entry->d_reclen;
+			if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, ".."))
+				continue;
+			r = each(dirfd, entry->d_name, arg);
+			if (r)
+				return r;
+		}
+	}
 }
 
 void line_reader_init(struct line_reader *reader, int fd)

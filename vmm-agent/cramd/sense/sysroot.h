@@ -47,6 +47,13 @@ bool sysroot_exists(const struct sysroot *root, const char *path);
 int sysroot_readlink(const struct sysroot *root, const char *path, char *buf, size_t size);
 
 /*
+ * Runs @each over the entries of an open directory, "." and ".." left out, until it returns
+ * non-zero, which is then returned. Allocates nothing, unlike readdir(3): descriptors of every VM
+ * are listed in every round.
+ */
+int for_each_entry(int dirfd, int (*each)(int dirfd, const char *name, void *arg), void *arg);
+
+/*
  * Line by line over a descriptor without allocating: procfs files of a big guest run to megabytes.
  * The descriptor stays the caller's.
  */
