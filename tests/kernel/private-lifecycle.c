@@ -131,6 +131,7 @@ static void op_set(void)
 		{ NP_OPS_MIGRATION, true },
 		{ NP_OPS_MIGRATION | NP_OPS_MEMPOLICY, true },
 		{ NP_OPS_MIGRATION | NP_OPS_MEMPOLICY, true },
+		{ NP_OPS_MIGRATION | NP_OPS_MEMPOLICY | NP_OPS_RECLAIM | NP_OPS_DEMOTION, true },
 		{ NP_OPS_MEMPOLICY, false },
 		{ NP_OPS_LONGTERM_PIN, false },
 		{ 1U << 30, false },

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define NODE_DIR "/sys/devices/system/node"
@@ -136,6 +137,14 @@ struct npt_stats npt_stats(int nid)
 	return stats;
 }
 
+struct npt_frames npt_frames(int nid)
+{
+	struct npt_frames frames = { .nid = nid };
+
+	need(npt_call(NPT_FRAMES, &frames) == 0, "the test driver looks at frames");
+	return frames;
+}
+
 /* Files */
 
 int write_file(const char *path, const char *text)
@@ -248,6 +257,19 @@ void card_private(void)
 	int rc = npt_range(NPT_TAKE, CARD, 0);
 
 	need(rc == 0, "the memory module can be taken away: %s", strerror(-rc));
+	rc = npt_range(NPT_ADD, CARD, 0);
+	need(rc == 0, "the memory module can be a private node: %s", strerror(-rc));
+}
+
+void card_private_with(unsigned int flags)
+{
+	int rc = npt_range(NPT_TAKE, CARD, 0);
+
+	need(rc == 0, "the memory module can be taken away: %s", strerror(-rc));
+	rc = npt_range(NPT_REGISTER, CARD, 0);
+	need(rc == 0, "the node can be registered: %s", strerror(-rc));
+	rc = npt_set_ops(CARD, flags);
+	need(rc == 0, "operations %#x: %s", flags, strerror(-rc));
 	rc = npt_range(NPT_ADD, CARD, 0);
 	need(rc == 0, "the memory module can be a private node: %s", strerror(-rc));
 }
@@ -433,4 +455,67 @@ bool filled(const void *address, size_t length, uint64_t seed)
 		if (words[i] != word(seed, i))
 			return false;
 	return true;
+}
+
+char *small_on(int nid, size_t length)
+{
+	char *memory = map_anonymous(length);
+
+	need(madvise(memory, length, MADV_NOHUGEPAGE) == 0, "small pages: %m");
+	fill(memory, length, 5);
+	need(move_to(memory, length, nid) == 0 && pages_on(memory, length, nid) == length / PAGE,
+	     "memory on node %d", nid);
+	return memory;
+}
+
+char *huge_on(int nid, size_t length)
+{
+	char *memory = map_huge(length);
+
+	fill(memory, length, 5);
+	need(move_to(memory, length, nid) == 0 && node_of(memory) == nid, "a huge page on node %d",
+	     nid);
+	return memory;
+}
+
+/* Control groups */
+
+#define CGROUPS "/sys/fs/cgroup"
+
+void enter_cgroup(const char *name)
+{
+	char path[128], pid[16];
+
+	write_file(CGROUPS "/cgroup.subtree_control", "+memory +cpuset");
+	snprintf(path, sizeof(path), CGROUPS "/%s", name);
+	mkdir(path, 0755);
+	snprintf(pid, sizeof(pid), "%d", getpid());
+	need(write_cgroup(name, "cgroup.procs", pid) == 0, "join cgroup %s", name);
+}
+
+void leave_cgroup(void)
+{
+	char pid[16];
+
+	snprintf(pid, sizeof(pid), "%d", getpid());
+	need(write_file(CGROUPS "/cgroup.procs", pid) == 0, "leave the cgroup");
+}
+
+int write_cgroup(const char *name, const char *file, const char *text)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), CGROUPS "/%s/%s", name, file);
+	return write_file(path, text);
+}
+
+void swap_on(const char *size)
+{
+	char command[160];
+
+	snprintf(
+		command, sizeof(command),
+		"echo %s >/sys/block/zram0/disksize && mkswap /dev/zram0 >/dev/null && swapon /dev/zram0",
+		size);
+	need(system(command) == 0, "swap to go to");
 }

@@ -46,6 +46,7 @@ int npt_ops(unsigned long request, struct npt_ops *ops);
 int npt_alloc(struct npt_alloc *alloc);
 int npt_free(void);
 struct npt_stats npt_stats(int nid);
+struct npt_frames npt_frames(int nid);
 int npt_open(void);
 
 /* Where CARD's memory is. Found once; ends the program if there is none. */
@@ -54,6 +55,8 @@ uint64_t card_size(void);
 
 /* Takes CARD away from the system and adds it as a private node, online. */
 void card_private(void);
+/* The same, with operations from before its memory is there, as PROTECT_WRITE needs. */
+void card_private_with(unsigned int flags);
 /* Free memory of the whole machine, also what processors keep for themselves. */
 long free_kb(void);
 /* Pages in use on a node's movable zone, free lists of processors looked into. */
@@ -73,11 +76,20 @@ void *map_huge(size_t length);
 void *map_shared(size_t length, int *ret_fd);
 void fill(void *address, size_t length, uint64_t seed);
 bool filled(const void *address, size_t length, uint64_t seed);
+/* Memory filled from seed 5, in small pages or huge ones, all of it on a node. */
+char *small_on(int nid, size_t length);
+char *huge_on(int nid, size_t length);
 
 /* Files in /proc and /sys. */
 int write_file(const char *path, const char *text);
 char *read_file(const char *path);
 bool node_in(const char *state_file, int nid);
 long meminfo_kb(const char *key);
+/* A cgroup below the root, made if need be, and the calling process in it. */
+void enter_cgroup(const char *name);
+void leave_cgroup(void);
+int write_cgroup(const char *name, const char *file, const char *text);
+/* Swap on compressed DRAM. */
+void swap_on(const char *size);
 
 #endif /* TESTS_KERNEL_PRIVATE_NODE_H */

@@ -49,16 +49,6 @@ static int small_pages(void *memory, size_t length)
 	return madvise(memory, length, MADV_NOHUGEPAGE);
 }
 
-static char *huge_on(int nid)
-{
-	char *memory = map_huge(2 * HUGE);
-
-	fill(memory, 2 * HUGE, 5);
-	need(move_to(memory, 2 * HUGE, nid) == 0 && node_of(memory) == nid,
-	     "a huge page on node %d", nid);
-	return memory;
-}
-
 /* What of the process is given up to MADV_FREE, in kB. */
 static long lazy_free_kb(void)
 {
@@ -75,7 +65,7 @@ static void madvise_leaves_it(void)
 {
 	char *card = memory_on(CARD, LENGTH, small_pages),
 	     *home = memory_on(HOME, LENGTH, small_pages);
-	char *huge = huge_on(CARD);
+	char *huge = huge_on(CARD, 2 * HUGE);
 
 	madvise(home, LENGTH, MADV_PAGEOUT);
 	madvise(card, LENGTH, MADV_PAGEOUT);
@@ -125,7 +115,7 @@ static void mlock_brings_home(void)
 	munmap(memory, LENGTH);
 	close(fd);
 
-	memory = huge_on(CARD);
+	memory = huge_on(CARD, 2 * HUGE);
 	ok(mlockall(MCL_CURRENT) == 0 && pages_on(memory, 2 * HUGE, CARD) == 0 &&
 		   filled(memory, 2 * HUGE, 5),
 	   "mlockall brings huge pages home");
@@ -374,7 +364,7 @@ static void freed_pages_can_be_kept(void)
 static void splits_are_told(void)
 {
 	struct npt_stats before = npt_stats(CARD);
-	char *memory = huge_on(CARD), request[128];
+	char *memory = huge_on(CARD, 2 * HUGE), request[128];
 	uint64_t told;
 
 	snprintf(request, sizeof(request), "%d,0x%lx,0x%lx", getpid(), (unsigned long)memory,
@@ -430,9 +420,7 @@ static void reports(void)
 
 int main(void)
 {
-	need(system("echo 256M >/sys/block/zram0/disksize && mkswap /dev/zram0 >/dev/null && swapon /dev/zram0") ==
-		     0,
-	     "swap to go to");
+	swap_on("256M");
 	card_private();
 	need(npt_set_ops(CARD, NP_OPS_MIGRATION | NP_OPS_MEMPOLICY) == 0,
 	     "set_ops(MIGRATION | MEMPOLICY)");

@@ -45,7 +45,15 @@ struct test_node {
 	bool ops_set;
 
 	atomic64_t nr_free, nr_split, nr_migrate_to, nr_migrate, nr_failure;
+	atomic64_t nr_fault;
 	atomic64_t accept;
+	unsigned long keep_free;
+
+	/* Sums of the contents of frames that pages were moved to; 0: unknown. */
+	spinlock_t frames_lock;	/* sums, nr_changed */
+	u64 *sums;
+	unsigned long first_pfn, nr_sums;
+	u64 nr_changed;
 
 	spinlock_t kept_lock;	/* kept, nr_kept, keep */
 	struct list_head kept;
@@ -55,6 +63,76 @@ struct test_node {
 
 static DEFINE_MUTEX(test_lock);		/* everything but NPT_ALLOC and NPT_FREE */
 static struct test_node *nodes[MAX_NUMNODES];
+
+/*
+ * Frames
+ */
+
+/* Freed frames are looked at as well, which is what KASAN is there to prevent. */
+static noinline __no_sanitize_address u64 sum_of_frame(unsigned long pfn)
+{
+	const u64 *words = page_address(pfn_to_page(pfn));
+	u64 sum = 0;
+
+	for (int i = 0; i < PAGE_SIZE / sizeof(*words); i++)
+		sum = rol64(sum ^ words[i], 7) * 0x9e3779b97f4a7c15ULL;
+	return sum | 1;
+}
+
+/* A change is counted once, and what the frame holds then is what it has to keep. */
+static void check_frame(struct test_node *tn, unsigned long index)
+{
+	u64 sum;
+
+	if (!tn->sums[index])
+		return;
+	sum = sum_of_frame(tn->first_pfn + index);
+	if (sum != tn->sums[index])
+		tn->nr_changed++;
+	tn->sums[index] = sum;
+}
+
+/* The frames of a block have been filled, or have come to the end of their use. */
+static void note_frames(struct page *page, unsigned long nr, bool filled)
+{
+	struct test_node *tn = READ_ONCE(nodes[page_to_nid(page)]);
+	unsigned long flags, index;
+
+	if (!tn || !tn->sums)
+		return;
+	index = page_to_pfn(page) - tn->first_pfn;
+	if (index >= tn->nr_sums || nr > tn->nr_sums - index)
+		return;
+	for (; nr; nr--, index++) {
+		spin_lock_irqsave(&tn->frames_lock, flags);
+		if (filled) {
+			tn->sums[index] = sum_of_frame(tn->first_pfn + index);
+		} else {
+			check_frame(tn, index);
+			tn->sums[index] = 0;
+		}
+		spin_unlock_irqrestore(&tn->frames_lock, flags);
+	}
+}
+
+static long do_frames(struct npt_frames *f)
+{
+	struct test_node *tn;
+
+	if (f->nid < 0 || f->nid >= MAX_NUMNODES || !nodes[f->nid])
+		return -EINVAL;
+	tn = nodes[f->nid];
+	f->ret_watched = 0;
+	for (unsigned long i = 0; i < tn->nr_sums; i++) {
+		spin_lock_irq(&tn->frames_lock);
+		f->ret_watched += !!tn->sums[i];
+		check_frame(tn, i);
+		spin_unlock_irq(&tn->frames_lock);
+		cond_resched();
+	}
+	f->ret_changed = tn->nr_changed;
+	return 0;
+}
 
 /*
  * Callbacks
@@ -67,6 +145,7 @@ static bool test_free_folio(struct page *page, unsigned int order)
 	bool kept = false;
 
 	atomic64_inc(&tn->nr_free);
+	note_frames(page, 1UL << order, false);
 	spin_lock_irqsave(&tn->kept_lock, flags);
 	if (tn->keep) {
 		tn->keep--;
@@ -93,6 +172,19 @@ static void test_folio_migrate(struct folio *src, struct folio *dst)
 		atomic64_inc(&nodes[folio_nid(src)]->nr_migrate);
 	if (nodes[folio_nid(dst)] && folio_nid(dst) != folio_nid(src))
 		atomic64_inc(&nodes[folio_nid(dst)]->nr_migrate);
+	note_frames(&src->page, folio_nr_pages(src), false);
+	note_frames(&dst->page, folio_nr_pages(dst), true);
+}
+
+static vm_fault_t test_handle_fault(struct folio *folio, struct vm_fault *vmf)
+{
+	atomic64_inc(&nodes[folio_nid(folio)]->nr_fault);
+	return node_private_promote(folio, vmf);
+}
+
+static void test_reclaim_policy(int nid, struct node_reclaim_policy *policy)
+{
+	policy->keep_free = READ_ONCE(nodes[nid]->keep_free);
 }
 
 static void test_memory_failure(struct folio *folio, unsigned long pfn,
@@ -145,6 +237,7 @@ static struct test_node *get_node(int nid)
 	for (int i = 0; i < NPT_OWNERS; i++)
 		tn->np[i].owner = tn;
 	spin_lock_init(&tn->kept_lock);
+	spin_lock_init(&tn->frames_lock);
 	INIT_LIST_HEAD(&tn->kept);
 	nodes[nid] = tn;
 	return tn;
@@ -172,6 +265,18 @@ static void put_kept(struct test_node *tn)
 	}
 }
 
+static int watch_frames(struct test_node *tn, const struct npt_range *r)
+{
+	if (tn->sums)
+		return 0;
+	tn->sums = kvcalloc(r->size >> PAGE_SHIFT, sizeof(*tn->sums), GFP_KERNEL);
+	if (!tn->sums)
+		return -ENOMEM;
+	tn->first_pfn = PHYS_PFN(r->start);
+	tn->nr_sums = r->size >> PAGE_SHIFT;
+	return 0;
+}
+
 static long do_range(unsigned int cmd, const struct npt_range *r)
 {
 	struct test_node *tn = get_node(r->nid);
@@ -190,6 +295,9 @@ static long do_range(unsigned int cmd, const struct npt_range *r)
 	case NPT_RESTORE:
 		return add_memory(r->nid, r->start, r->size, MHP_NONE);
 	case NPT_ADD:
+		rc = watch_frames(tn, r);
+		if (rc)
+			return rc;
 		return add_private_memory_driver_managed(r->nid, r->start,
 				r->size, RESOURCE_NAME, MHP_NONE,
 				r->online ? MMOP_ONLINE_MOVABLE : MMOP_OFFLINE, np);
@@ -232,6 +340,12 @@ static long do_ops(unsigned int cmd, const struct npt_ops *o)
 		return rc;
 	}
 
+	if (cmd == NPT_KEEP_FREE) {
+		WRITE_ONCE(tn->keep_free, o->keep_free);
+		node_private_wake_reclaim(o->nid);
+		return 0;
+	}
+
 	if (tn->ops_set) {
 		/* What node_private_set_ops() makes of it: another set. */
 		struct node_private_ops other = tn->ops;
@@ -244,9 +358,12 @@ static long do_ops(unsigned int cmd, const struct npt_ops *o)
 		.folio_split = test_folio_split,
 		.migrate_to = o->no_callbacks ? NULL : test_migrate_to,
 		.folio_migrate = o->no_callbacks ? NULL : test_folio_migrate,
+		.handle_fault = o->handle_fault ? test_handle_fault : NULL,
+		.reclaim_policy = o->flags & NP_OPS_RECLAIM ? test_reclaim_policy : NULL,
 		.memory_failure = test_memory_failure,
 		.flags = o->flags,
 	};
+	WRITE_ONCE(tn->keep_free, o->keep_free);
 	atomic64_set(&tn->accept, o->accept);
 	spin_lock_irq(&tn->kept_lock);
 	tn->keep = o->keep;
@@ -269,6 +386,7 @@ static long do_stats(struct npt_stats *s)
 	s->migrate_to = atomic64_read(&tn->nr_migrate_to);
 	s->folio_migrate = atomic64_read(&tn->nr_migrate);
 	s->memory_failure = atomic64_read(&tn->nr_failure);
+	s->handle_fault = atomic64_read(&tn->nr_fault);
 	return 0;
 }
 
@@ -435,6 +553,7 @@ static long test_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 		struct npt_ops ops;
 		struct npt_alloc alloc;
 		struct npt_stats stats;
+		struct npt_frames frames;
 	} u;
 	void __user *uarg = (void __user *)arg;
 	long rc;
@@ -454,8 +573,14 @@ static long test_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 		break;
 	case NPT_SET_OPS:
 	case NPT_CLEAR_OPS:
+	case NPT_KEEP_FREE:
 		mutex_lock(&test_lock);
 		rc = do_ops(cmd, &u.ops);
+		mutex_unlock(&test_lock);
+		break;
+	case NPT_FRAMES:
+		mutex_lock(&test_lock);
+		rc = do_frames(&u.frames);
 		mutex_unlock(&test_lock);
 		break;
 	case NPT_STATS:

@@ -30,6 +30,9 @@ struct npt_ops {
 	__u32 no_callbacks;	/* leave migrate_to and folio_migrate out */
 	__u32 keep;		/* free_folio keeps so many blocks */
 	__s64 accept;		/* migrate_to takes so many folios; < 0: all */
+	__u64 keep_free;	/* reclaim_policy: pages to keep free */
+	__u32 handle_fault;	/* have one, beside the default */
+	__u32 pad;
 };
 
 /* Ways to allocate. All but the first two have no business on a private node. */
@@ -69,6 +72,18 @@ struct npt_stats {
 	__u64 migrate_to;
 	__u64 folio_migrate;
 	__u64 memory_failure;
+	__u64 handle_fault;
+};
+
+/*
+ * What became of the frames that pages were moved to. Nobody may write to them
+ * before the pages leave, if the node is write-protected.
+ */
+struct npt_frames {
+	__s32 nid;
+	__u32 pad;
+	__u64 ret_watched;	/* frames in use whose contents are known */
+	__u64 ret_changed;	/* frames ever found with other contents */
 };
 
 #define NPT_TAKE	_IOW('n', 1, struct npt_range)	/* ordinary memory away */
@@ -83,5 +98,7 @@ struct npt_stats {
 #define NPT_FREE	_IO('n', 10)
 #define NPT_STATS	_IOWR('n', 11, struct npt_stats)
 #define NPT_PUT_KEPT	_IOW('n', 12, struct npt_range)
+#define NPT_KEEP_FREE	_IOW('n', 13, struct npt_ops)	/* change keep_free only */
+#define NPT_FRAMES	_IOWR('n', 14, struct npt_frames)
 
 #endif /* _LIB_TEST_NODE_PRIVATE_UAPI_H */

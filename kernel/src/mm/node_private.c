@@ -16,6 +16,7 @@
 #include <linux/cpuset.h>
 #include <linux/export.h>
 #include <linux/ksm.h>
+#include <linux/memcontrol.h>
 #include <linux/memory.h>
 #include <linux/memory_hotplug.h>
 #include <linux/mempolicy.h>
@@ -93,12 +94,18 @@ static int register_locked(int nid, struct node_private *np)
 
 static void drop_ops(int nid, struct node_private *np)
 {
+	const unsigned long flags = node_private_flags(nid);
+
 	mutex_lock(&node_private_mutex);
-	WRITE_ONCE(NODE_DATA(nid)->private_flags, NP_REGISTERED);
+	/* The fence stands as long as there is memory behind it. */
+	WRITE_ONCE(NODE_DATA(nid)->private_flags, NP_REGISTERED |
+		   (node_state(nid, N_MEMORY_PRIVATE) ? flags & NP_OPS_PROTECT_WRITE : 0));
 	RCU_INIT_POINTER(np->ops, NULL);
 	mutex_unlock(&node_private_mutex);
 	synchronize_srcu(&node_private_srcu);
 	synchronize_rcu();
+	if (flags & NP_OPS_RECLAIM)
+		kswapd_stop(nid);
 }
 
 static int unregister_locked(int nid)
@@ -183,14 +190,23 @@ static const char *ops_fault(const struct node_private_ops *ops)
 {
 	const unsigned long flags = ops->flags;
 
-	if ((flags & NP_OPS_MIGRATION) && (!ops->migrate_to || !ops->folio_migrate))
-		return "MIGRATION needs migrate_to and folio_migrate";
+	if ((flags & (NP_OPS_MIGRATION | NP_OPS_DEMOTION)) &&
+	    (!ops->migrate_to || !ops->folio_migrate))
+		return "MIGRATION and DEMOTION need migrate_to and folio_migrate";
 	if (!(flags & NP_OPS_MIGRATION) &&
 	    (flags & (NP_OPS_MEMPOLICY | NP_OPS_NUMA_BALANCING | NP_OPS_COMPACTION)))
 		return "MEMPOLICY, NUMA_BALANCING and COMPACTION need MIGRATION";
 	if ((flags & NP_OPS_PROTECT_WRITE) &&
 	    (flags & (NP_OPS_COMPACTION | NP_OPS_LONGTERM_PIN)))
 		return "PROTECT_WRITE excludes COMPACTION and LONGTERM_PIN";
+	/* Memory that a general shortage can neither use nor take back is no help. */
+	if ((flags & NP_OPS_OOM) &&
+	    (~flags & (NP_OPS_DEMOTION | NP_OPS_RECLAIM)))
+		return "OOM needs DEMOTION and RECLAIM";
+	if (ops->handle_fault && !(flags & NP_OPS_PROTECT_WRITE))
+		return "handle_fault needs PROTECT_WRITE";
+	if (ops->reclaim_policy && !(flags & NP_OPS_RECLAIM))
+		return "reclaim_policy needs RECLAIM";
 	if (flags & NP_OPS_LONGTERM_PIN)
 		return "LONGTERM_PIN is impossible in ZONE_MOVABLE, where private memory is";
 	if (flags & ~NP_OPS_SUPPORTED)
@@ -203,8 +219,11 @@ static const char *ops_fault(const struct node_private_ops *ops)
  * @nid: a registered node
  * @ops: what to open it to and how to serve it
  *
+ * PROTECT_WRITE cannot come or go while memory of the node is online.
+ *
  * Return: 0, -EINVAL if @ops contradict themselves (the log says how), -ENODEV
- * if the node is not registered, -EBUSY if it has operations already.
+ * if the node is not registered, -EBUSY if it has operations already or would
+ * change PROTECT_WRITE under its memory.
  */
 int node_private_set_ops(int nid, const struct node_private_ops *ops)
 {
@@ -227,7 +246,9 @@ int node_private_set_ops(int nid, const struct node_private_ops *ops)
 		goto out;
 	}
 	mutex_lock(&node_private_mutex);
-	if (rcu_access_pointer(np->ops)) {
+	if (rcu_access_pointer(np->ops) ||
+	    (node_state(nid, N_MEMORY_PRIVATE) &&
+	     ((node_private_flags(nid) ^ ops->flags) & NP_OPS_PROTECT_WRITE))) {
 		rc = -EBUSY;
 	} else {
 		rcu_assign_pointer(np->ops, ops);
@@ -236,6 +257,9 @@ int node_private_set_ops(int nid, const struct node_private_ops *ops)
 				  NP_REGISTERED | ops->flags);
 	}
 	mutex_unlock(&node_private_mutex);
+	/* Without memory yet, onlining some does it. */
+	if (!rc && (ops->flags & NP_OPS_RECLAIM) && node_state(nid, N_MEMORY_PRIVATE))
+		kswapd_run(nid);
 out:
 	unlock_device_hotplug();
 	return rc;
@@ -465,6 +489,18 @@ unsigned long __node_private_free_pages(void)
 	return free;
 }
 
+unsigned long __node_private_oom_pages(const nodemask_t *nodes)
+{
+	unsigned long pages = 0;
+	int nid;
+
+	for_each_node_state(nid, N_MEMORY_PRIVATE) {
+		if (node_allows(nid, NP_OPS_OOM) && (!nodes || node_isset(nid, *nodes)))
+			pages += node_present_pages(nid);
+	}
+	return pages;
+}
+
 /**
  * node_private_alloc_folio - first touch under a policy that names only
  * private nodes
@@ -568,6 +604,81 @@ void __node_private_memory_failure(struct folio *folio, unsigned long pfn,
 	srcu_read_unlock(&node_private_srcu, idx);
 }
 
+/**
+ * node_private_write_fault - serve a write to a folio that must not be written
+ * @vmf: the fault, with @page set; no page table lock is held
+ * @folio: the folio of that page; a reference to it is used up
+ *
+ * Return: what the fault returns, or, in a private mapping, VM_FAULT_FALLBACK if
+ * the folio cannot move and the caller may make a copy.
+ */
+vm_fault_t node_private_write_fault(struct vm_fault *vmf, struct folio *folio)
+{
+	const bool shared = vmf->vma->vm_flags & (VM_SHARED | VM_MAYSHARE);
+	const struct node_private_ops *ops;
+	vm_fault_t ret;
+	int idx;
+
+	idx = srcu_read_lock(&node_private_srcu);
+	ops = ops_of(folio_nid(folio));
+	if (ops && ops->handle_fault)
+		ret = ops->handle_fault(folio, vmf);
+	else
+		ret = node_private_promote(folio, vmf);
+	srcu_read_unlock(&node_private_srcu, idx);
+
+	if (ret != VM_FAULT_FALLBACK || !shared)
+		return ret;
+
+	/* Nothing may stand in for it. Wait, if possible without the locks. */
+	if ((vmf->flags & FAULT_FLAG_ALLOW_RETRY) &&
+	    (vmf->flags & FAULT_FLAG_RETRY_NOWAIT))
+		return VM_FAULT_RETRY;
+	if (vmf->flags & FAULT_FLAG_ALLOW_RETRY) {
+		release_fault_lock(vmf);
+		ret = VM_FAULT_RETRY;
+	} else {
+		ret = 0;
+	}
+	schedule_timeout_killable(1);
+	return ret;
+}
+
+/*
+ * Reclaim
+ */
+
+unsigned long __node_private_keep_free(int nid)
+{
+	struct node_reclaim_policy policy = {};
+	const struct node_private_ops *ops;
+
+	rcu_read_lock();
+	ops = ops_of(nid);
+	if (ops && ops->reclaim_policy)
+		ops->reclaim_policy(nid, &policy);
+	rcu_read_unlock();
+	return policy.keep_free;
+}
+
+/**
+ * node_private_wake_reclaim - have reclaim look at a node again
+ * @nid: a node open to RECLAIM; otherwise nothing happens
+ *
+ * For owners whose reclaim_policy has a new answer. Also a node that reclaim has
+ * given up is tried again. Any context.
+ */
+void node_private_wake_reclaim(int nid)
+{
+	pg_data_t *pgdat = NODE_DATA(nid);
+
+	if (!(node_private_flags(nid) & NP_OPS_RECLAIM))
+		return;
+	WRITE_ONCE(pgdat->kswapd_failures, 0);
+	wakeup_kswapd(&pgdat->node_zones[ZONE_MOVABLE], GFP_KERNEL, 0, ZONE_MOVABLE);
+}
+EXPORT_SYMBOL_GPL(node_private_wake_reclaim);
+
 /*
  * Migration
  */
@@ -577,15 +688,69 @@ void __node_private_memory_failure(struct folio *folio, unsigned long pfn,
  * node: anonymous and shmem pages, but not those that are shared by KSM or
  * whose owner asked for them to stay where they are.
  */
-static bool may_enter(struct folio *folio)
+bool node_private_may_enter(struct folio *folio)
 {
 	return (folio_test_anon(folio) || folio_test_swapbacked(folio)) &&
 	       !folio_test_hugetlb(folio) && !folio_test_ksm(folio) &&
 	       !folio_test_mlocked(folio) && !folio_test_unevictable(folio);
 }
 
+/*
+ * May memory of the cgroup that is charged for @folio be on @nid? No task stands
+ * for it here, so it is the cgroup's cpuset that says so.
+ */
+static bool cgroup_allows(struct folio *folio, int nid)
+{
+	bool allowed = true;
+#ifdef CONFIG_MEMCG
+	struct mem_cgroup *memcg;
+
+	rcu_read_lock();
+	memcg = folio_memcg(folio);
+	if (memcg)
+		allowed = cpuset_cgroup_allows_node(memcg->css.cgroup, nid);
+	rcu_read_unlock();
+#endif
+	return allowed;
+}
+
+/* Move isolated folios to a private node by the service that @flag stands for. */
+static int migrate_to(struct list_head *folios, int nid, unsigned long flag,
+		      enum migrate_mode mode, enum migrate_reason reason,
+		      unsigned int *ret_succeeded)
+{
+	const struct node_private_ops *ops;
+	struct folio *folio, *next;
+	LIST_HEAD(refused);
+	int nr_refused = 0;
+	int idx, rc = 0;
+
+	list_for_each_entry_safe(folio, next, folios, lru) {
+		/* What is not up to date has yet to be written. */
+		if (node_private_may_enter(folio) &&
+		    (!node_is_fenced(nid) || folio_test_uptodate(folio)) &&
+		    (reason != MR_DEMOTION || cgroup_allows(folio, nid)))
+			continue;
+		list_move_tail(&folio->lru, &refused);
+		nr_refused++;
+	}
+
+	if (!list_empty(folios)) {
+		idx = srcu_read_lock(&node_private_srcu);
+		ops = ops_of(nid);
+		if (ops && (ops->flags & flag))
+			rc = ops->migrate_to(folios, nid, mode, reason, ret_succeeded);
+		else
+			rc = -ENODEV;
+		srcu_read_unlock(&node_private_srcu, idx);
+	}
+
+	list_splice_tail(&refused, folios);
+	return rc < 0 ? rc : rc + nr_refused;
+}
+
 /**
- * node_private_migrate_to - move isolated folios to a private node
+ * node_private_migrate_to - move isolated folios to a private node on request
  * @folios: the folios; those that did not move are still there on return
  * @nid: the private node
  * @mode: as for migrate_pages()
@@ -596,41 +761,59 @@ static bool may_enter(struct folio *folio)
 int node_private_migrate_to(struct list_head *folios, int nid,
 			    enum migrate_mode mode, enum migrate_reason reason)
 {
-	const struct node_private_ops *ops;
-	struct folio *folio, *next;
 	unsigned int succeeded = 0;
-	LIST_HEAD(refused);
-	int nr_refused = 0;
-	int idx, rc = 0;
 
-	list_for_each_entry_safe(folio, next, folios, lru) {
-		if (may_enter(folio))
-			continue;
-		list_move_tail(&folio->lru, &refused);
-		nr_refused++;
-	}
-
-	if (!list_empty(folios)) {
-		idx = srcu_read_lock(&node_private_srcu);
-		ops = ops_of(nid);
-		if (ops && (ops->flags & NP_OPS_MIGRATION))
-			rc = ops->migrate_to(folios, nid, mode, reason, &succeeded);
-		else
-			rc = -ENODEV;
-		srcu_read_unlock(&node_private_srcu, idx);
-	}
-
-	list_splice_tail(&refused, folios);
-	return rc < 0 ? rc : rc + nr_refused;
+	return migrate_to(folios, nid, NP_OPS_MIGRATION, mode, reason, &succeeded);
 }
 
-static struct folio *alloc_on_private_node(struct folio *src, unsigned long nid)
+/* The private node nearest to @nid that takes what is demoted. */
+int __node_private_demotion_node(int nid)
 {
-	gfp_t gfp = GFP_HIGHUSER_MOVABLE | __GFP_PRIVATE;
+	int best = NUMA_NO_NODE;
+	int other;
+
+	if (node_is_private(nid))
+		return NUMA_NO_NODE;
+	for_each_node_state(other, N_MEMORY_PRIVATE) {
+		if (!node_allows(other, NP_OPS_DEMOTION))
+			continue;
+		if (best == NUMA_NO_NODE ||
+		    node_distance(nid, other) < node_distance(nid, best))
+			best = other;
+	}
+	return best;
+}
+
+/**
+ * node_private_demote - move what reclaim isolated to a private node
+ * @folios: the folios; those that did not move are still there on return
+ * @nid: the private node, or NUMA_NO_NODE if it has gone since
+ *
+ * Return: the number of pages that moved.
+ */
+unsigned int node_private_demote(struct list_head *folios, int nid)
+{
+	unsigned int succeeded = 0;
+
+	if (nid != NUMA_NO_NODE)
+		migrate_to(folios, nid, NP_OPS_DEMOTION, MIGRATE_ASYNC,
+			   MR_DEMOTION, &succeeded);
+	return succeeded;
+}
+
+struct private_target {
+	int nid;
+	gfp_t gfp;
+};
+
+static struct folio *alloc_on_private_node(struct folio *src, unsigned long private)
+{
+	const struct private_target *target = (struct private_target *)private;
+	gfp_t gfp = target->gfp;
 
 	if (folio_test_large(src))
 		gfp |= __GFP_COMP;
-	return __folio_alloc_node(gfp, folio_order(src), nid);
+	return __folio_alloc_node(gfp, folio_order(src), target->nid);
 }
 
 /**
@@ -646,8 +829,16 @@ int node_private_migrate_folios(struct list_head *folios, int nid,
 				enum migrate_reason reason,
 				unsigned int *ret_succeeded)
 {
-	return migrate_pages(folios, alloc_on_private_node, NULL, nid, mode,
-			     reason, ret_succeeded);
+	struct private_target target = {
+		.nid = nid,
+		.gfp = GFP_HIGHUSER_MOVABLE | __GFP_PRIVATE,
+	};
+
+	/* As for other demotion: reclaim neither waits nor eats into reserves. */
+	if (reason == MR_DEMOTION)
+		target.gfp = (target.gfp & ~__GFP_RECLAIM) | GFP_NOWAIT | __GFP_NOMEMALLOC;
+	return migrate_pages(folios, alloc_on_private_node, NULL,
+			     (unsigned long)&target, mode, reason, ret_succeeded);
 }
 EXPORT_SYMBOL_GPL(node_private_migrate_folios);
 

@@ -35,7 +35,18 @@
 #define NP_OPS_LONGTERM_PIN	BIT(8)	/* FOLL_LONGTERM pins stay in place */
 /* Services that honour their flag. The rest is refused rather than ignored. */
 #define NP_OPS_SUPPORTED	(NP_OPS_MIGRATION | NP_OPS_MEMPOLICY |	\
-				 NP_OPS_NUMA_BALANCING | NP_OPS_COMPACTION)
+				 NP_OPS_NUMA_BALANCING | NP_OPS_COMPACTION |	\
+				 NP_OPS_RECLAIM | NP_OPS_DEMOTION |		\
+				 NP_OPS_PROTECT_WRITE | NP_OPS_OOM)
+
+/**
+ * struct node_reclaim_policy - how far reclaim of a private node goes
+ * @keep_free: pages that the node's kswapd keeps free, on top of what its
+ *	watermarks ask for; 0 unless the owner says otherwise
+ */
+struct node_reclaim_policy {
+	unsigned long keep_free;
+};
 
 /**
  * struct node_private_ops - what the owner of a private node wants and offers
@@ -53,6 +64,16 @@
  * @folio_migrate: the contents of @src have been copied to @dst, and no page
  *	table maps either yet. Called for the node of @src and for that of
  *	@dst. Both folios are locked; may sleep.
+ * @handle_fault: somebody writes to vmf->page, a page of @folio, on a node with
+ *	PROTECT_WRITE. Uses up a reference to @folio. Returns 0 for the access to
+ *	be tried again, VM_FAULT_FALLBACK if the folio cannot move for now, or
+ *	VM_FAULT_ERROR bits. May sleep, but must not release the locks of the
+ *	fault. Optional: node_private_promote() is complete, and what is called
+ *	if there is none.
+ * @reclaim_policy: fill in @policy for reclaim of node @nid; optional, needs
+ *	RECLAIM. Asked each time reclaim looks whether the node has enough free
+ *	memory: must be quick and must not sleep. When the answer has changed,
+ *	node_private_wake_reclaim() makes reclaim look again.
  * @memory_failure: the page at @pfn has failed. For information only.
  * @flags: NP_OPS_*
  *
@@ -65,6 +86,8 @@ struct node_private_ops {
 			  enum migrate_mode mode, enum migrate_reason reason,
 			  unsigned int *ret_succeeded);
 	void (*folio_migrate)(struct folio *src, struct folio *dst);
+	vm_fault_t (*handle_fault)(struct folio *folio, struct vm_fault *vmf);
+	void (*reclaim_policy)(int nid, struct node_reclaim_policy *policy);
 	void (*memory_failure)(struct folio *folio, unsigned long pfn,
 			       int mf_flags);
 	unsigned long flags;
@@ -123,6 +146,17 @@ static inline bool folio_is_private_node(const struct folio *folio)
 	return node_is_private(folio_nid(folio));
 }
 
+/* Must frames of node @nid not be written by their users? */
+static inline bool node_is_fenced(int nid)
+{
+	return node_private_flags(nid) & NP_OPS_PROTECT_WRITE;
+}
+
+static inline bool folio_is_fenced(const struct folio *folio)
+{
+	return node_is_fenced(folio_nid(folio));
+}
+
 /* May a service that needs opt-in @flag work on node @nid? */
 static inline bool node_allows(int nid, unsigned long flag)
 {
@@ -146,7 +180,9 @@ int node_private_migrate_folios(struct list_head *folios, int nid,
 				enum migrate_mode mode,
 				enum migrate_reason reason,
 				unsigned int *ret_succeeded);
+vm_fault_t node_private_promote(struct folio *folio, struct vm_fault *vmf);
 void node_private_put_pages(struct page *page, unsigned int order);
+void node_private_wake_reclaim(int nid);
 int add_private_memory_driver_managed(int nid, u64 start, u64 size,
 				      const char *resource_name,
 				      mhp_t mhp_flags, int online_type,
@@ -183,6 +219,16 @@ static inline unsigned long node_private_free_pages(void)
 	return __node_private_free_pages();
 }
 
+/* Pages that the OOM killer counts, on those of @nodes if not NULL */
+unsigned long __node_private_oom_pages(const nodemask_t *nodes);
+
+static inline unsigned long node_private_oom_pages(const nodemask_t *nodes)
+{
+	if (!node_private_enabled())
+		return 0;
+	return __node_private_oom_pages(nodes);
+}
+
 /* Callbacks */
 bool __node_private_free_folio(struct page *page, unsigned int order);
 void __node_private_folio_split(struct folio *folio, struct folio *new_folio);
@@ -216,6 +262,53 @@ static inline void node_private_memory_failure(struct page *page,
 {
 	if (node_is_private(page_to_nid(page)))
 		__node_private_memory_failure(page_folio(page), pfn, mf_flags);
+}
+
+/*
+ * The write fence. Whatever page table entry is made for a page, or changed, goes
+ * through here last; an entry for a fenced frame loses the right to write.
+ */
+pte_t __node_private_fence_pte(pte_t pte);
+pmd_t __node_private_fence_pmd(pmd_t pmd);
+vm_fault_t node_private_write_fault(struct vm_fault *vmf, struct folio *folio);
+int node_private_promote_page(struct page *page, const nodemask_t *home);
+
+static inline pte_t node_private_fence_pte(pte_t pte)
+{
+	if (node_private_enabled() && pte_write(pte))
+		return __node_private_fence_pte(pte);
+	return pte;
+}
+
+#ifdef CONFIG_TRANSPARENT_HUGEPAGE
+static inline pmd_t node_private_fence_pmd(pmd_t pmd)
+{
+	if (node_private_enabled() && pmd_write(pmd))
+		return __node_private_fence_pmd(pmd);
+	return pmd;
+}
+#endif
+
+/* Reclaim: pages to keep free on @nid on top of its watermarks */
+unsigned long __node_private_keep_free(int nid);
+
+static inline unsigned long node_private_keep_free(int nid)
+{
+	if (!(node_private_flags(nid) & NP_OPS_RECLAIM))
+		return 0;
+	return __node_private_keep_free(nid);
+}
+
+/* Demotion, for reclaim of ordinary nodes */
+int __node_private_demotion_node(int nid);
+unsigned int node_private_demote(struct list_head *folios, int nid);
+bool node_private_may_enter(struct folio *folio);
+
+static inline int node_private_demotion_node(int nid)
+{
+	if (!node_private_enabled())
+		return NUMA_NO_NODE;
+	return __node_private_demotion_node(nid);
 }
 
 /* Migration and memory policy */
@@ -256,6 +349,16 @@ static inline bool folio_is_private_node(const struct folio *folio)
 	return false;
 }
 
+static inline bool node_is_fenced(int nid)
+{
+	return false;
+}
+
+static inline bool folio_is_fenced(const struct folio *folio)
+{
+	return false;
+}
+
 static inline bool node_allows(int nid, unsigned long flag)
 {
 	return true;
@@ -292,6 +395,11 @@ static inline unsigned long node_private_free_pages(void)
 	return 0;
 }
 
+static inline unsigned long node_private_oom_pages(const nodemask_t *nodes)
+{
+	return 0;
+}
+
 static inline bool node_private_free_folio(struct page *page,
 					   unsigned int order)
 {
@@ -311,6 +419,42 @@ static inline void node_private_folio_migrate(struct folio *src,
 static inline void node_private_memory_failure(struct page *page,
 					       unsigned long pfn, int mf_flags)
 {
+}
+
+static inline pte_t node_private_fence_pte(pte_t pte)
+{
+	return pte;
+}
+
+static inline pmd_t node_private_fence_pmd(pmd_t pmd)
+{
+	return pmd;
+}
+
+static inline vm_fault_t node_private_write_fault(struct vm_fault *vmf,
+						  struct folio *folio)
+{
+	return VM_FAULT_SIGBUS;
+}
+
+static inline unsigned long node_private_keep_free(int nid)
+{
+	return 0;
+}
+
+static inline int node_private_demotion_node(int nid)
+{
+	return NUMA_NO_NODE;
+}
+
+static inline unsigned int node_private_demote(struct list_head *folios, int nid)
+{
+	return 0;
+}
+
+static inline bool node_private_may_enter(struct folio *folio)
+{
+	return false;
 }
 
 static inline int node_private_migrate_to(struct list_head *folios, int nid,

@@ -1,0 +1,687 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * PROTECT_WRITE: no write reaches a frame of the node, whoever writes and by
+ * whichever way, and every write gets where it was meant to go. Two judges: what
+ * programs read back, and the test driver, which knows what each frame held when a
+ * page was moved there. In a debug kernel the page tables are a third.
+ */
+#include "private-node.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <linux/userfaultfd.h>
+#include <numaif.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#ifndef UFFDIO_MOVE
+#define UFFDIO_MOVE _IOWR(UFFDIO, 0x05, struct uffdio_move)
+struct uffdio_move {
+	__u64 dst, src, len, mode;
+	__s64 move;
+};
+#define UFFD_FEATURE_MOVE (1 << 16)
+#endif
+
+#define LENGTH (16 * PAGE)
+#define FLAGS  (NP_OPS_MIGRATION | NP_OPS_MEMPOLICY | NP_OPS_PROTECT_WRITE)
+
+/* Frames found changed so far; the one deliberate case is taken off. */
+static uint64_t expected_changes;
+
+static void intact(const char *after)
+{
+	struct npt_frames frames = npt_frames(CARD);
+
+	ok(frames.ret_changed == expected_changes, "%s: no frame was written (%lu changed)", after,
+	   (unsigned long)(frames.ret_changed - expected_changes));
+	expected_changes = frames.ret_changed;
+}
+
+/* Are the pages what fill() with seed 5 made them, but for one byte? */
+static bool filled_but(char *memory, size_t length, size_t at, char byte)
+{
+	char was = memory[at];
+	bool same;
+
+	/* On a copy: putting the byte back would be a write. */
+	char *copy = malloc(length);
+	static char *original;
+
+	if (!original) {
+		original = map_anonymous(2 * HUGE);
+		fill(original, 2 * HUGE, 5);
+	}
+	need(copy != NULL, "memory");
+	memcpy(copy, memory, length);
+	copy[at] = original[at];
+	same = was == byte && filled(copy, length, 5);
+	free(copy);
+	return same;
+}
+
+/* One way to write a byte into memory. */
+typedef bool (*writer)(char *at, char byte);
+
+static bool by_store(char *at, char byte)
+{
+	*(volatile char *)at = byte;
+	return true;
+}
+
+static bool by_exchange(char *at, char byte)
+{
+	__atomic_exchange_n(at, byte, __ATOMIC_SEQ_CST);
+	return true;
+}
+
+/* The kernel, on its own behalf: copy_to_user(). */
+static bool by_read(char *at, char byte)
+{
+	int ends[2];
+	bool done;
+
+	if (pipe(ends))
+		return false;
+	done = write(ends[1], &byte, 1) == 1 && read(ends[0], at, 1) == 1;
+	close(ends[0]);
+	close(ends[1]);
+	return done;
+}
+
+static bool by_process_vm_writev(char *at, char byte)
+{
+	struct iovec from = { &byte, 1 }, to = { at, 1 };
+
+	return process_vm_writev(getpid(), &from, 1, &to, 1, 0) == 1;
+}
+
+static bool by_proc_mem(char *at, char byte)
+{
+	int fd = open("/proc/self/mem", O_RDWR | O_CLOEXEC);
+	bool done = fd >= 0 && pwrite(fd, &byte, 1, (off_t)(uintptr_t)at) == 1;
+
+	close(fd);
+	return done;
+}
+
+/* FOLL_FORCE: a debugger writes where the process itself may not. */
+static bool by_force(char *at, char byte)
+{
+	char *page = (char *)((uintptr_t)at & ~(PAGE - 1));
+	bool done;
+
+	if (mprotect(page, PAGE, PROT_READ))
+		return false;
+	done = by_proc_mem(at, byte);
+	return mprotect(page, PAGE, PROT_READ | PROT_WRITE) == 0 && done;
+}
+
+static bool by_ptrace(char *at, char byte)
+{
+	uintptr_t word = (uintptr_t)at & ~7UL;
+	int status;
+	long value;
+	bool done;
+	pid_t pid;
+
+	/* Only a child can be traced, and it has a copy: judge by that. */
+	pid = fork();
+	if (pid == 0) {
+		ptrace(PTRACE_TRACEME, 0, NULL, NULL);
+		raise(SIGSTOP);
+		_exit(*at == byte ? 0 : 1);
+	}
+	waitpid(pid, &status, 0);
+	value = ptrace(PTRACE_PEEKDATA, pid, word, NULL);
+	((char *)&value)[(uintptr_t)at - word] = byte;
+	done = ptrace(PTRACE_POKEDATA, pid, word, value) == 0;
+	ptrace(PTRACE_CONT, pid, NULL, NULL);
+	waitpid(pid, &status, 0);
+	/* And in the parent, to be judged like the others. */
+	return done && status == 0 && by_store(at, byte);
+}
+
+static bool by_fork(char *at, char byte)
+{
+	char before = *at;
+	int status;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		*at = (char)(before + 1);
+		_exit(*at == (char)(before + 1) ? 0 : 1);
+	}
+	waitpid(pid, &status, 0);
+	if (status || *at != before)
+		return false;
+	/* Shared with a child that is still there. */
+	pid = fork();
+	if (pid == 0) {
+		pause();
+		_exit(0);
+	}
+	*at = byte;
+	kill(pid, SIGKILL);
+	waitpid(pid, &status, 0);
+	return true;
+}
+
+static bool by_mprotect(char *at, char byte)
+{
+	char *page = (char *)((uintptr_t)at & ~(PAGE - 1));
+
+	if (mprotect(page, PAGE, PROT_READ) || mprotect(page, PAGE, PROT_NONE) ||
+	    mprotect(page, PAGE, PROT_READ | PROT_WRITE))
+		return false;
+	*at = byte;
+	return true;
+}
+
+/* There and back, as the judge knows one address only. */
+static bool by_mremap(char *at, char byte)
+{
+	char *page = (char *)((uintptr_t)at & ~(PAGE - 1));
+	char *there = mmap(NULL, PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (mremap(page, PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, there) != there)
+		return false;
+	there[at - page] = byte;
+	return mremap(there, PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, page) == page;
+}
+
+static bool by_futex(char *at, char byte)
+{
+	uint32_t *word = (uint32_t *)((uintptr_t)at & ~3UL), other = 0, value = *word;
+
+	((char *)&value)[at - (char *)word] = byte;
+	/* It does not store, but sets and clears bits. */
+	for (unsigned int shift = 0; shift < 32; shift++) {
+		bool set = value >> shift & 1;
+		unsigned int op =
+			FUTEX_OP(set ? FUTEX_OP_OR : FUTEX_OP_ANDN, shift, FUTEX_OP_CMP_EQ, 0);
+
+		/* FUTEX_OP_OPARG_SHIFT */
+		op |= 8U << 28;
+		if (syscall(__NR_futex, &other, FUTEX_WAKE_OP, 0, 0, word, op) < 0)
+			return false;
+	}
+	return *at == byte;
+}
+
+/* A device, or what stands in for one, writes to pages it has pinned. */
+static bool by_direct_io(char *at, char byte)
+{
+	char *page = (char *)((uintptr_t)at & ~(PAGE - 1));
+	char *buffer = aligned_alloc(PAGE, PAGE);
+	int fd = open("/dev/loop0", O_RDWR | O_DIRECT | O_CLOEXEC);
+	bool done;
+
+	memcpy(buffer, page, PAGE);
+	buffer[at - page] = byte;
+	done = fd >= 0 && pwrite(fd, buffer, PAGE, 0) == PAGE && pread(fd, page, PAGE, 0) == PAGE;
+	close(fd);
+	free(buffer);
+	return done;
+}
+
+/* Written while a pipe holds on to the page for as long as it likes. */
+static bool while_in_a_pipe(char *at, char byte)
+{
+	char *page = (char *)((uintptr_t)at & ~(PAGE - 1));
+	struct iovec vector = { page, PAGE };
+	char *before = malloc(PAGE), *after = malloc(PAGE);
+	int ends[2];
+	bool done;
+
+	if (pipe(ends))
+		return false;
+	memcpy(before, page, PAGE);
+	done = vmsplice(ends[1], &vector, 1, 0) == (ssize_t)PAGE;
+	*at = byte;
+	done = done && read(ends[0], after, PAGE) == (ssize_t)PAGE;
+	/* Either is right, but nothing else. */
+	after[at - page] = before[at - page];
+	done = done && memcmp(before, after, PAGE) == 0;
+	close(ends[0]);
+	close(ends[1]);
+	free(before);
+	free(after);
+	return done;
+}
+
+static int userfaultfd_for(char *start, size_t length, uint64_t features)
+{
+	struct uffdio_api api = { .api = UFFD_API, .features = features };
+	struct uffdio_register range = { .range = { (uintptr_t)start, length },
+					 .mode = UFFDIO_REGISTER_MODE_MISSING };
+	int fd = (int)syscall(__NR_userfaultfd, O_CLOEXEC);
+
+	if (fd < 0 || ioctl(fd, UFFDIO_API, &api) || ioctl(fd, UFFDIO_REGISTER, &range)) {
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+static bool by_uffd_move(char *at, char byte)
+{
+	char *page = (char *)((uintptr_t)at & ~(PAGE - 1));
+	char *there = map_anonymous(PAGE);
+	int fd = userfaultfd_for(there, PAGE, UFFD_FEATURE_MOVE);
+	struct uffdio_move move = { .dst = (uintptr_t)there, .src = (uintptr_t)page, .len = PAGE };
+	bool done = fd >= 0 && ioctl(fd, UFFDIO_MOVE, &move) == 0;
+
+	if (!done)
+		note("UFFDIO_MOVE: %m");
+	if (done)
+		there[at - page] = byte;
+	close(fd);
+	/* Nothing is left at the old address: bring the page back to be judged. */
+	return done && mremap(there, PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, page) == page;
+}
+
+static const struct {
+	const char *name;
+	writer write;
+	bool anonymous_only;
+} WRITERS[] = {
+	{ "a store", by_store, false },
+	{ "an atomic exchange", by_exchange, false },
+	{ "read(2)", by_read, false },
+	{ "process_vm_writev", by_process_vm_writev, false },
+	{ "/proc/self/mem", by_proc_mem, false },
+	{ "/proc/self/mem by force", by_force, true },
+	{ "ptrace", by_ptrace, true },
+	{ "writes after fork", by_fork, true },
+	{ "mprotect and a store", by_mprotect, false },
+	{ "mremap and a store", by_mremap, false },
+	{ "a futex operation", by_futex, false },
+	{ "direct I/O", by_direct_io, false },
+	{ "a store while in a pipe", while_in_a_pipe, false },
+	{ "UFFDIO_MOVE and a store", by_uffd_move, true },
+};
+
+#define WHERE (5 * PAGE + 1234)
+
+static void written(const char *what, char *memory, size_t length, size_t i)
+{
+	bool done;
+
+	need(pages_on(memory, length, CARD) == length / PAGE && filled(memory, length, 5),
+	     "%s on the card", what);
+	done = WRITERS[i].write(memory + WHERE, 'x');
+	ok(done, "%s, %s: works: %m", what, WRITERS[i].name);
+	ok(filled_but(memory, length, WHERE, 'x'), "%s, %s: writes that byte alone", what,
+	   WRITERS[i].name);
+	ok(node_of(memory + WHERE) != CARD, "%s, %s: the page is at home", what, WRITERS[i].name);
+	ok(pages_on(memory, length, CARD) == length / PAGE - 1,
+	   "%s, %s: and no other (%zu of %lu still on the card)", what, WRITERS[i].name,
+	   pages_on(memory, length, CARD), length / PAGE);
+	munmap(memory, length);
+	intact(WRITERS[i].name);
+}
+
+static void every_writer(void)
+{
+	for (size_t i = 0; i < sizeof(WRITERS) / sizeof(WRITERS[0]); i++) {
+		char *memory;
+
+		written("small pages", small_on(CARD, LENGTH), LENGTH, i);
+		written("a huge page", huge_on(CARD, HUGE), HUGE, i);
+		if (WRITERS[i].anonymous_only)
+			continue;
+		memory = map_shared(LENGTH, NULL);
+		fill(memory, LENGTH, 5);
+		need(move_to(memory, LENGTH, CARD) == 0, "shared memory on the card");
+		written("shared memory", memory, LENGTH, i);
+	}
+}
+
+/* Shared memory, mapped twice and read through both, is written through a third. */
+static void shared_mappings(void)
+{
+	char *one, *two, *three;
+	int fd;
+
+	one = map_shared(LENGTH, &fd);
+	fill(one, LENGTH, 5);
+	need(move_to(one, LENGTH, CARD) == 0, "shared memory on the card");
+	two = mmap(NULL, LENGTH, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	ok(filled(two, LENGTH, 5) && pages_on(two, LENGTH, CARD) == LENGTH / PAGE,
+	   "reading through a second mapping leaves pages there");
+	two[WHERE] = 'y';
+	ok(filled_but(one, LENGTH, WHERE, 'y') && node_of(one + WHERE) != CARD,
+	   "a write through the second mapping is seen in the first");
+	intact("two mappings");
+	three = mmap(NULL, LENGTH, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	need(move_to(one, LENGTH, CARD) == 0, "shared memory on the card");
+	three[WHERE] = 'z';
+	ok(one[WHERE] == 'z' && two[WHERE] == 'z',
+	   "a write that is the first touch is seen in all");
+	intact("first touch by writing");
+	munmap(two, LENGTH);
+	munmap(three, LENGTH);
+	two = mmap(NULL, LENGTH, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
+	need(move_to(one, LENGTH, CARD) == 0, "shared memory on the card");
+	two[WHERE] = 'p';
+	ok(one[WHERE] == 'z' && two[WHERE] == 'p' && node_of(one + WHERE) == CARD,
+	   "a private mapping gets its own copy, and the file stays");
+	intact("a private mapping");
+	munmap(two, LENGTH);
+	munmap(one, LENGTH);
+	close(fd);
+}
+
+/* The kernel writes to the file itself. */
+static void file_writers(void)
+{
+	char *memory, *buffer = malloc(PAGE), *pipe_page = malloc(PAGE);
+	int fd, ends[2];
+
+	memory = map_shared(LENGTH, &fd);
+	fill(memory, LENGTH, 5);
+
+	need(move_to(memory, LENGTH, CARD) == 0, "shared memory on the card");
+	ok(pread(fd, buffer, PAGE, 0) == (ssize_t)PAGE && node_of(memory) == CARD,
+	   "read(2) of the file leaves it there");
+	ok(pwrite(fd, "w", 1, WHERE) == 1 && filled_but(memory, LENGTH, WHERE, 'w') &&
+		   pages_on(memory, LENGTH, CARD) == LENGTH / PAGE - 1,
+	   "write(2) to the file brings the page home first");
+	intact("write(2)");
+
+	fill(memory, LENGTH, 5);
+	need(move_to(memory, LENGTH, CARD) == 0, "shared memory on the card");
+	ok(fallocate(fd, 0, 0, (off_t)LENGTH) == 0 && filled(memory, LENGTH, 5),
+	   "fallocate of what is there changes nothing");
+	ok(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, WHERE, 2 * (off_t)PAGE) == 0,
+	   "a hole can be punched, with ends inside pages");
+	ok(memory[WHERE] == 0 && memory[WHERE + 2 * PAGE - 1] == 0 && filled(memory, 5 * PAGE, 5),
+	   "and it reads as zero");
+	intact("punching a hole");
+
+	fill(memory, LENGTH, 5);
+	need(move_to(memory, LENGTH, CARD) == 0, "shared memory on the card");
+	ok(ftruncate(fd, WHERE) == 0 && ftruncate(fd, (off_t)LENGTH) == 0 && memory[WHERE] == 0 &&
+		   memory[WHERE - 1] != 0 && filled(memory, 5 * PAGE, 5),
+	   "what a truncation cuts off is gone");
+	intact("truncation");
+
+	fill(memory, LENGTH, 5);
+	need(move_to(memory, LENGTH, CARD) == 0 && pipe(ends) == 0, "shared memory on the card");
+	need(pread(fd, buffer, PAGE, 5 * PAGE) == (ssize_t)PAGE, "pread");
+	need(splice(fd, &(loff_t){ 5 * PAGE }, ends[1], NULL, PAGE, 0) == (ssize_t)PAGE,
+	     "splice: %m");
+	memory[WHERE] = 's';
+	ok(filled_but(memory, LENGTH, WHERE, 's') && node_of(memory + WHERE) != CARD,
+	   "a page that a pipe holds can be written");
+	ok(pread(fd, pipe_page, 1, WHERE) == 1 && *pipe_page == 's',
+	   "and the file has what was written");
+	ok(read(ends[0], pipe_page, PAGE) == (ssize_t)PAGE && memcmp(buffer, pipe_page, PAGE) == 0,
+	   "the pipe has what it was given");
+	intact("splice");
+
+	close(ends[0]);
+	close(ends[1]);
+	munmap(memory, LENGTH);
+	close(fd);
+	free(buffer);
+	free(pipe_page);
+}
+
+static void first_touch_is_home(void)
+{
+	char *memory = map_anonymous(LENGTH), *shared = map_shared(LENGTH, NULL);
+
+	need(bind_to(memory, LENGTH, MPOL_BIND, 1UL << CARD, 0) == 0 &&
+		     bind_to(shared, LENGTH, MPOL_BIND, 1UL << CARD, 0) == 0,
+	     "mbind to the card");
+	fill(memory, LENGTH, 5);
+	fill(shared, LENGTH, 5);
+	ok(used_pages(CARD) == 0, "first touch is served from ordinary memory (%ld pages)",
+	   used_pages(CARD));
+	ok(bind_to(memory, LENGTH, MPOL_BIND, 1UL << CARD, MPOL_MF_MOVE) == 0 &&
+		   pages_on(memory, LENGTH, CARD) == LENGTH / PAGE,
+	   "MPOL_MF_MOVE moves it to the card");
+	need(bind_to(memory, LENGTH, MPOL_BIND, 1UL << OTHER | 1UL << CARD, 0) == 0, "mbind");
+	memory[WHERE] = 'h';
+	ok(node_of(memory + WHERE) == OTHER, "a written page goes to the home its policy names");
+	munmap(memory, LENGTH);
+	munmap(shared, LENGTH);
+	intact("mbind");
+}
+
+/* fallocate without writing: the kernel has yet to fill such pages. */
+static void only_filled_pages_come(void)
+{
+	int fd;
+	char *memory = map_shared(LENGTH, &fd);
+
+	need(fallocate(fd, 0, 0, (off_t)LENGTH) == 0, "fallocate");
+	memory[0] = 1;
+	move_to(memory, LENGTH, CARD);
+	ok(node_of(memory) == CARD && memory[0] == 1 && memory[WHERE] == 0,
+	   "allocated pages that were never filled read as zero");
+	munmap(memory, LENGTH);
+	close(fd);
+	intact("fallocated pages");
+}
+
+static void swapped(void)
+{
+	char *memory = small_on(CARD, LENGTH);
+
+	ok(madvise(memory, LENGTH, MADV_PAGEOUT) == 0 && pages_on(memory, LENGTH, CARD) == 0,
+	   "with RECLAIM, pages can be swapped out");
+	memory[WHERE] = 'o';
+	ok(filled_but(memory, LENGTH, WHERE, 'o') && used_pages(CARD) == 0,
+	   "and come back to ordinary memory, writable");
+	munmap(memory, LENGTH);
+	intact("swap");
+}
+
+static void owner_handles_it(void)
+{
+	struct npt_ops ops = { .nid = CARD, .flags = FLAGS, .accept = -1, .handle_fault = 1 };
+	uint64_t before;
+	char *memory;
+
+	npt_ops(NPT_CLEAR_OPS, &ops);
+	ok(npt_set_ops(CARD, NP_OPS_MIGRATION) == -EBUSY,
+	   "the fence cannot be taken down while there is memory behind it");
+	ops.flags = NP_OPS_MIGRATION;
+	ok(npt_ops(NPT_SET_OPS, &ops) == -EINVAL, "handle_fault without PROTECT_WRITE is refused");
+	ops.flags = FLAGS;
+	need(npt_ops(NPT_SET_OPS, &ops) == 0, "operations with handle_fault");
+	before = npt_stats(CARD).handle_fault;
+	memory = small_on(CARD, LENGTH);
+	ok(filled(memory, LENGTH, 5) && npt_stats(CARD).handle_fault == before,
+	   "reading is no fault");
+	memory[WHERE] = 'f';
+	ok(npt_stats(CARD).handle_fault > before && filled_but(memory, LENGTH, WHERE, 'f'),
+	   "writing calls the owner's handle_fault");
+	munmap(memory, LENGTH);
+
+	memory = small_on(CARD, LENGTH);
+	npt_ops(NPT_CLEAR_OPS, &ops);
+	memory[WHERE] = 'c';
+	ok(filled_but(memory, LENGTH, WHERE, 'c') && node_of(memory + WHERE) != CARD,
+	   "without any operations the fence stands all the same");
+	munmap(memory, LENGTH);
+	intact("clearing operations");
+	need(npt_set_ops(CARD, FLAGS | NP_OPS_RECLAIM) == 0, "operations");
+}
+
+/* Writers and movers at once */
+
+#define THREADS 4
+#define CELLS	64 /* pages of a region */
+
+struct region {
+	const char *name;
+	char *memory;
+	size_t length;
+	atomic_ulong counts[CELLS * 8];
+};
+
+static struct region regions[] = { { .name = "small pages" },
+				   { .name = "huge pages" },
+				   { .name = "shared memory" } };
+static atomic_bool stop;
+
+static uint64_t next_random(uint64_t *state)
+{
+	*state ^= *state << 13;
+	*state ^= *state >> 7;
+	*state ^= *state << 17;
+	return *state;
+}
+
+/* Each thread has its own word of a page, so that a lost write cannot hide. */
+static void *write_around(void *argument)
+{
+	const unsigned long self = (unsigned long)argument;
+	uint64_t state = 88172645463325252ULL + self;
+
+	while (!stop) {
+		struct region *r = &regions[next_random(&state) % 3];
+		size_t pages = r->length / PAGE, page = next_random(&state) % pages;
+		unsigned long *word = (unsigned long *)(r->memory + page * PAGE) + self;
+
+		++*word;
+		r->counts[self * CELLS + page * CELLS / pages]++;
+	}
+	return NULL;
+}
+
+static void *move_around(void *argument)
+{
+	uint64_t state = 4101842887655102017ULL + (unsigned long)argument;
+
+	while (!stop) {
+		struct region *r = &regions[next_random(&state) % 3];
+
+		move_to(r->memory, r->length, next_random(&state) % 4 ? CARD : HOME);
+	}
+	return NULL;
+}
+
+static void *fork_around(void *argument)
+{
+	(void)argument;
+	while (!stop) {
+		pid_t pid = fork();
+
+		if (pid == 0) {
+			for (size_t i = 0; i < 2; i++)
+				for (size_t at = 0; at < regions[i].length; at += 7 * PAGE)
+					regions[i].memory[at + PAGE - 1]++;
+			_exit(0);
+		}
+		waitpid(pid, NULL, 0);
+		usleep(20000);
+	}
+	return NULL;
+}
+
+static void writers_and_movers(int seconds)
+{
+	pthread_t threads[THREADS + 3];
+	struct npt_stats before = npt_stats(CARD);
+	size_t n = 0;
+
+	for (size_t i = 0; i < 3; i++)
+		regions[i].length = i == 1 ? 2 * HUGE : CELLS * PAGE;
+	regions[0].memory = map_anonymous(regions[0].length);
+	regions[1].memory = map_huge(regions[1].length);
+	regions[2].memory = map_shared(regions[2].length, NULL);
+	for (size_t i = 0; i < 3; i++)
+		memset(regions[i].memory, 0, regions[i].length);
+
+	for (; n < THREADS; n++)
+		pthread_create(&threads[n], NULL, write_around, (void *)n);
+	pthread_create(&threads[n++], NULL, move_around, (void *)1);
+	pthread_create(&threads[n++], NULL, move_around, (void *)2);
+	pthread_create(&threads[n++], NULL, fork_around, NULL);
+	sleep((unsigned int)seconds);
+	stop = true;
+	while (n)
+		pthread_join(threads[--n], NULL);
+
+	for (size_t i = 0; i < 3; i++) {
+		struct region *r = &regions[i];
+		unsigned long made = 0, found = 0;
+
+		for (size_t j = 0; j < THREADS * CELLS; j++)
+			made += r->counts[j];
+		for (size_t at = 0; at < r->length; at += PAGE)
+			for (size_t j = 0; j < THREADS; j++)
+				found += ((unsigned long *)(r->memory + at))[j];
+		ok(made == found, "%s: none of %lu writes is lost (%lu found)", r->name, made,
+		   found);
+		munmap(r->memory, r->length);
+	}
+	ok(npt_stats(CARD).folio_migrate - before.folio_migrate > 100,
+	   "pages went to and fro (%lu moves)",
+	   (unsigned long)(npt_stats(CARD).folio_migrate - before.folio_migrate));
+	intact("writers and movers at once");
+	ok(used_pages(CARD) == 0, "nothing stays behind (%ld pages)", used_pages(CARD));
+}
+
+/* On a node without the fence writes stay, and the judge sees them. */
+static void without_the_fence(void)
+{
+	char *memory;
+
+	card_private();
+	need(npt_set_ops(CARD, NP_OPS_MIGRATION | NP_OPS_MEMPOLICY) == 0, "operations");
+	memory = small_on(CARD, LENGTH);
+	memory[WHERE] = 'n';
+	ok(node_of(memory + WHERE) == CARD && filled_but(memory, LENGTH, WHERE, 'n'),
+	   "without the opt-in pages are written where they are");
+	ok(npt_frames(CARD).ret_changed == 1 && npt_frames(CARD).ret_watched == LENGTH / PAGE,
+	   "and the driver sees it (%lu changed of %lu)",
+	   (unsigned long)npt_frames(CARD).ret_changed,
+	   (unsigned long)npt_frames(CARD).ret_watched);
+	ok(npt_set_ops(CARD, FLAGS) == -EBUSY, "the fence cannot be put up around memory in use");
+	munmap(memory, LENGTH);
+	need(npt_range(NPT_REMOVE, CARD, 0) == 0, "the node can be taken away");
+	need(npt_range(NPT_RESTORE, CARD, 0) == 0, "and given back");
+	expected_changes = npt_frames(CARD).ret_changed;
+}
+
+int main(int argc, char **argv)
+{
+	int seconds = argc > 1 ? atoi(argv[1]) : 10;
+
+	swap_on("64M");
+	need(system("dd if=/dev/zero of=/run/disk bs=1M count=1 2>/dev/null && losetup /dev/loop0 /run/disk") ==
+		     0,
+	     "a disk");
+	without_the_fence();
+	card_private_with(FLAGS | NP_OPS_RECLAIM);
+
+	every_writer();
+	shared_mappings();
+	file_writers();
+	first_touch_is_home();
+	only_filled_pages_come();
+	swapped();
+	owner_handles_it();
+	writers_and_movers(seconds);
+	ok(npt_range(NPT_REMOVE, CARD, 0) == 0, "the node can be taken away");
+	return done();
+}

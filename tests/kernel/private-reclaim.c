@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * RECLAIM: a private node whose pages reclaim may free, beside the same node
+ * without the opt-in. What reclaim does without it is also in private-services.c.
+ */
+#include "private-node.h"
+
+#include <dirent.h>
+#include <numaif.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define LENGTH (16UL << 20)
+#define CLOSED (NP_OPS_MIGRATION | NP_OPS_MEMPOLICY)
+#define OPEN   (CLOSED | NP_OPS_RECLAIM)
+
+/* Is there a kernel thread of that name? */
+static bool thread_runs(const char *name)
+{
+	char path[300], line[64];
+	struct dirent *entry;
+	DIR *dir = opendir("/proc");
+	bool found = false;
+
+	snprintf(line, sizeof(line), "%s\n", name);
+	while (dir && !found && (entry = readdir(dir))) {
+		if (entry->d_name[0] < '0' || entry->d_name[0] > '9')
+			continue;
+		snprintf(path, sizeof(path), "/proc/%s/comm", entry->d_name);
+		found = strcmp(read_file(path), line) == 0;
+	}
+	if (dir)
+		closedir(dir);
+	return found;
+}
+
+static void open_to(unsigned int flags)
+{
+	int rc = npt_set_ops(CARD, flags);
+
+	need(rc == 0, "operations %#x: %s", flags, strerror(-rc));
+}
+
+static long keep_free(uint64_t pages)
+{
+	struct npt_ops ops = { .nid = CARD, .keep_free = pages };
+
+	return npt_ops(NPT_KEEP_FREE, &ops);
+}
+
+static void has_its_kswapd(void)
+{
+	ok(thread_runs("kswapd0") && !thread_runs("kswapd2"), "no kswapd without the opt-in");
+	open_to(OPEN);
+	ok(thread_runs("kswapd2"), "a kswapd with it");
+	open_to(CLOSED);
+	ok(!thread_runs("kswapd2"), "and none when it is closed again");
+}
+
+static void madvise_acts(void)
+{
+	char *memory = small_on(CARD, LENGTH), *huge = huge_on(CARD, 2 * HUGE);
+
+	open_to(OPEN);
+	ok(madvise(memory, LENGTH, MADV_PAGEOUT) == 0 && pages_on(memory, LENGTH, CARD) == 0,
+	   "MADV_PAGEOUT swaps its pages out");
+	ok(madvise(huge, 2 * HUGE, MADV_PAGEOUT) == 0 && pages_on(huge, 2 * HUGE, CARD) == 0,
+	   "and huge pages");
+	ok(filled(memory, LENGTH, 5) && filled(huge, 2 * HUGE, 5), "which come back as they were");
+	ok(pages_on(memory, LENGTH, CARD) == 0, "but to ordinary memory");
+	munmap(memory, LENGTH);
+	munmap(huge, 2 * HUGE);
+	ok(used_pages(CARD) == 0, "nothing stays behind (%ld pages)", used_pages(CARD));
+	open_to(CLOSED);
+}
+
+static void cgroups_reclaim_it(void)
+{
+	char *memory;
+	size_t left;
+
+	enter_cgroup("reclaim");
+	memory = small_on(CARD, LENGTH);
+	leave_cgroup();
+
+	write_cgroup("reclaim", "memory.reclaim", "8M");
+	ok(pages_on(memory, LENGTH, CARD) == LENGTH / PAGE,
+	   "memory.reclaim leaves it without the opt-in");
+	open_to(OPEN);
+	need(write_cgroup("reclaim", "memory.reclaim", "8M") == 0, "memory.reclaim");
+	left = pages_on(memory, LENGTH, CARD);
+	ok(left < LENGTH / PAGE, "and swaps it out with it (%zu of %lu pages left)", left,
+	   LENGTH / PAGE);
+	need(write_cgroup("reclaim", "memory.high", "2M") == 0, "a limit");
+	left = pages_on(memory, LENGTH, CARD);
+	ok(left < (4UL << 20) / PAGE, "a lower limit is met from there (%zu pages left)", left);
+	write_cgroup("reclaim", "memory.high", "max");
+	ok(filled(memory, LENGTH, 5), "nothing is lost");
+	munmap(memory, LENGTH);
+	open_to(CLOSED);
+}
+
+/* Waits until the node has at least so many pages free. */
+static bool free_in_time(long pages)
+{
+	long all = (long)(card_size() / PAGE);
+
+	for (int i = 0; i < 300; i++) {
+		if (all - used_pages(CARD) >= pages)
+			return true;
+		usleep(100000);
+	}
+	return false;
+}
+
+static void owner_says_how_far(void)
+{
+	const size_t length = 64UL << 20;
+	const long all = (long)(card_size() / PAGE), kept = all - (long)((32UL << 20) / PAGE);
+	char *memory = small_on(CARD, length);
+	long used;
+
+	open_to(OPEN);
+	sleep(1);
+	ok(used_pages(CARD) == (long)(length / PAGE),
+	   "with enough free memory the node is left alone (%ld pages used)", used_pages(CARD));
+	need(keep_free((uint64_t)kept) == 0, "a new answer");
+	ok(free_in_time(kept), "kswapd keeps as much free as the owner asks for");
+	need(keep_free(0) == 0, "a new answer");
+	sleep(1);
+	used = used_pages(CARD);
+	sleep(1);
+	ok(used > 0 && used_pages(CARD) == used, "and no more than that (%ld pages used)", used);
+	ok(filled(memory, length, 5), "nothing is lost");
+	munmap(memory, length);
+	open_to(CLOSED);
+}
+
+/* More memory bound to the node than it has left. */
+static void full_node(void)
+{
+	const size_t left = 8192, length = (left + 2048) * PAGE;
+	struct npt_alloc others = { .nid = CARD, .how = NPT_PRIVATE };
+	char *memory = map_anonymous(length);
+	long there;
+
+	others.count = (unsigned int)(card_size() / PAGE - left);
+	need(npt_alloc(&others) == 0 && others.ret_count == others.count, "the owner's own pages");
+	open_to(OPEN);
+	madvise(memory, length, MADV_NOHUGEPAGE);
+	need(bind_to(memory, length, MPOL_BIND, 1UL << CARD, 0) == 0, "mbind");
+	fill(memory, length, 5);
+	there = used_pages(CARD) - (long)others.count;
+	ok(there > (long)left / 2, "a full node stays in use (%ld of %zu pages)", there, left);
+	ok(filled(memory, length, 5), "and nothing is lost");
+	munmap(memory, length);
+	need(npt_free() == 0, "free");
+	ok(used_pages(CARD) == 0, "nothing stays behind (%ld pages)", used_pages(CARD));
+	open_to(CLOSED);
+}
+
+int main(void)
+{
+	swap_on("256M");
+	card_private();
+	open_to(CLOSED);
+
+	has_its_kswapd();
+	madvise_acts();
+	cgroups_reclaim_it();
+	owner_says_how_far();
+	full_node();
+
+	open_to(OPEN);
+	ok(npt_range(NPT_REMOVE, CARD, 0) == 0 && !thread_runs("kswapd2"),
+	   "the node can be taken away with its kswapd");
+	return done();
+}
