@@ -33,13 +33,7 @@ static uint32_t look_interval(const struct vm *vm)
 	return interval < LOOK_MIN_S ? LOOK_MIN_S : interval > LOOK_MAX_S ? LOOK_MAX_S : interval;
 }
 
-struct look_buffers {
-	int nodes[PAGES_PER_RANGE];
-	uint64_t entries[PAGES_PER_RANGE], heads[PAGES_PER_RANGE];
-	bool idle[PAGES_PER_RANGE];
-};
-
-/* As look(), with vm->placing held. */
+/* As scan_look(), with vm->placing held. */
 static int look_alone(struct vm *vm, size_t index, const struct page_idle *idle, int pagemap,
 		      struct look_buffers *b)
 {
@@ -107,9 +101,8 @@ static int look_alone(struct vm *vm, size_t index, const struct page_idle *idle,
 	return 0;
 }
 
-/* Looks at range @index. 0 or a negative errno (-ESRCH: VM gone). */
-static int look(struct vm *vm, size_t index, const struct page_idle *idle, int pagemap,
-		struct look_buffers *b)
+int scan_look(struct vm *vm, size_t index, const struct page_idle *idle, int pagemap,
+	      struct look_buffers *b)
 {
 	int r;
 
@@ -173,7 +166,7 @@ static void scan_vm(struct host *host, struct vm *vm, const struct page_idle *id
 			continue;
 		if (atomic_load(&vm->dead) || atomic_load(&host->stopping))
 			break;
-		r = look(vm, index, idle, pagemap, b);
+		r = scan_look(vm, index, idle, pagemap, b);
 		if (r < 0)
 			break;
 	}

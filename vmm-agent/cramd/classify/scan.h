@@ -6,12 +6,26 @@
 #pragma once
 
 #include "../host.h"
+#include "../sense/pages.h"
 
 struct scan {
 	struct host *host;
 	pthread_t looker, nominator;
 	bool looking, nominating; /* threads started */
 };
+
+struct look_buffers {
+	int nodes[PAGES_PER_RANGE];
+	uint64_t entries[PAGES_PER_RANGE], heads[PAGES_PER_RANGE];
+	bool idle[PAGES_PER_RANGE];
+};
+
+/*
+ * Looks at range @index: where its pages are and, with @idle, which of them were accessed since the
+ * look before. @pagemap: of the VM's process. 0 or a negative errno (-ESRCH: VM gone).
+ */
+int scan_look(struct vm *vm, size_t index, const struct page_idle *idle, int pagemap,
+	      struct look_buffers *buffers);
 
 /* Starts both. -errno of pthread_create(3). */
 int scan_start(struct scan *scan, struct host *host);
