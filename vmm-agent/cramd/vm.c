@@ -126,6 +126,7 @@ int vm_new(const struct sysroot *root, pid_t pid, struct vm **ret_vm)
 	vm->pid = pid;
 	vm->tier_nid = -1;
 	pthread_mutex_init(&vm->placing, NULL);
+	pthread_mutex_init(&vm->placing_next, NULL);
 	pthread_mutex_init(&vm->lock, NULL);
 	/* Pinned before anything is read: what is read then belongs to this very process. */
 	vm->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
@@ -156,7 +157,20 @@ void vm_unref(struct vm *vm)
 	ranges_free(&vm->ranges);
 	pthread_mutex_destroy(&vm->lock);
 	pthread_mutex_destroy(&vm->placing);
+	pthread_mutex_destroy(&vm->placing_next);
 	free(vm);
+}
+
+void vm_placing_begins(struct vm *vm)
+{
+	pthread_mutex_lock(&vm->placing_next);
+	pthread_mutex_lock(&vm->placing);
+	pthread_mutex_unlock(&vm->placing_next);
+}
+
+void vm_placing_ends(struct vm *vm)
+{
+	pthread_mutex_unlock(&vm->placing);
 }
 
 void vm_move_begins(struct vm *vm, int64_t bytes)

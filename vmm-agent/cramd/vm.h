@@ -81,6 +81,7 @@ struct vm {
 	 * other has just changed, and two moves would both take credit for the same pages.
 	 */
 	pthread_mutex_t placing;
+	pthread_mutex_t placing_next; /* held while waiting for it: nobody gets it twice in a row */
 
 	pthread_mutex_t lock;
 	struct ranges ranges;
@@ -131,6 +132,10 @@ struct vm {
 int vm_new(const struct sysroot *root, pid_t pid, struct vm **ret_vm);
 struct vm *vm_ref(struct vm *vm);
 void vm_unref(struct vm *vm);
+
+/* Takes vm->placing. A move waits for one look at most, however many more are due. */
+void vm_placing_begins(struct vm *vm);
+void vm_placing_ends(struct vm *vm);
 
 /*
  * Begins a move of the pages of one range: at most @bytes to the tier (positive) or from it

@@ -73,6 +73,7 @@ static int make(void **state)
 	f->vm.blocks.v[0] = (struct ramblock){ .start = START, .end = START + f->vm.ram };
 	pthread_mutex_init(&f->vm.lock, NULL);
 	pthread_mutex_init(&f->vm.placing, NULL);
+	pthread_mutex_init(&f->vm.placing_next, NULL);
 	*state = f;
 	return 0;
 }
@@ -284,6 +285,46 @@ static void a_vm_is_settled_by_a_reading_begun_after_the_last_job(void **state)
 	assert_true(settled(f));
 }
 
+struct looks {
+	struct vm *vm;
+	_Atomic unsigned int n;
+	_Atomic bool enough;
+};
+
+static void *look_all_the_time(void *arg)
+{
+	struct looks *l = arg;
+
+	while (!atomic_load(&l->enough)) {
+		vm_placing_begins(l->vm);
+		usleep(2000);
+		atomic_fetch_add(&l->n, 1);
+		vm_placing_ends(l->vm);
+	}
+	return NULL;
+}
+
+static void a_move_waits_for_one_look_at_most(void **state)
+{
+	struct fixture *f = *state;
+	struct looks l = { .vm = &f->vm };
+	pthread_t looker;
+
+	assert_int_equal(pthread_create(&looker, NULL, look_all_the_time, &l), 0);
+	for (int i = 0; i < 20; i++) {
+		unsigned int before;
+
+		usleep(5000);
+		before = atomic_load(&l.n);
+		vm_placing_begins(&f->vm);
+		/* One may begin between the counting and the waiting. */
+		assert_in_range(atomic_load(&l.n) - before, 0, 2);
+		vm_placing_ends(&f->vm);
+	}
+	atomic_store(&l.enough, true);
+	pthread_join(looker, NULL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -297,6 +338,7 @@ int main(void)
 						drop),
 		cmocka_unit_test_setup_teardown(
 			a_vm_is_settled_by_a_reading_begun_after_the_last_job, make, drop),
+		cmocka_unit_test_setup_teardown(a_move_waits_for_one_look_at_most, make, drop),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

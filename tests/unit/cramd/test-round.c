@@ -89,6 +89,7 @@ static struct vm *make_vm(struct daemon *d, size_t i)
 	vm->ram = VM_RAM;
 	snprintf(vm->name, sizeof(vm->name), "vm%zu", i);
 	pthread_mutex_init(&vm->placing, NULL);
+	pthread_mutex_init(&vm->placing_next, NULL);
 	pthread_mutex_init(&vm->lock, NULL);
 	assert_int_equal(ranges_init(&vm->ranges, RANGES), 0);
 	vm->ranges.idle_flags = true;

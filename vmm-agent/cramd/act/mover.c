@@ -154,10 +154,10 @@ static int move_range(struct work *w, const struct mover_job *job, size_t index,
 {
 	int r;
 
-	pthread_mutex_lock(&job->vm->placing);
+	vm_placing_begins(job->vm);
 	r = move_range_alone(w, job, index, most, ret_bytes);
 	vm_move_ends(job->vm);
-	pthread_mutex_unlock(&job->vm->placing);
+	vm_placing_ends(job->vm);
 	return r;
 }
 

@@ -106,9 +106,9 @@ int scan_look(struct vm *vm, size_t index, const struct page_idle *idle, int pag
 {
 	int r;
 
-	pthread_mutex_lock(&vm->placing);
+	vm_placing_begins(vm);
 	r = look_alone(vm, index, idle, pagemap, b);
-	pthread_mutex_unlock(&vm->placing);
+	vm_placing_ends(vm);
 	return r;
 }
 
