@@ -5,7 +5,7 @@
  *
  *   judge score PID MAP NODE            how much of NODE's pages is cold, how much of the cold is
  * there judge random PID MAP NODE PAGES SEED  moves pages chosen at random there (the control)
- *   judge where PID [ADDRESS PAGES]     guest RAM pages per node, of all or of a guest-physical run
+ *   judge where PID                     guest RAM pages per node
  *
  * score prints: hot=N cold=N hot_there=N cold_there=N absent=N precision=P recall=R (percent).
  */
@@ -188,11 +188,10 @@ int main(int argc, char **argv)
 	pid_t pid;
 
 	if (argc < 3 || (!strcmp(argv[1], "score") && argc != 5) ||
-	    (!strcmp(argv[1], "random") && argc != 7) ||
-	    (!strcmp(argv[1], "where") && argc != 3 && argc != 5)) {
+	    (!strcmp(argv[1], "random") && argc != 7) || (!strcmp(argv[1], "where") && argc != 3)) {
 		fprintf(stderr,
 			"usage: judge score PID MAP NODE | random PID MAP NODE PAGES SEED | "
-			"where PID [ADDRESS PAGES]\n");
+			"where PID\n");
 		return 2;
 	}
 	pid = (pid_t)strtol(argv[2], NULL, 10);
@@ -200,15 +199,6 @@ int main(int argc, char **argv)
 	if (!ram) {
 		fprintf(stderr, "judge: process %d has no guest RAM\n", (int)pid);
 		return 1;
-	}
-	if (!strcmp(argv[1], "where") && argc == 5) {
-		uint64_t at = strtoull(argv[3], NULL, 16), n = strtoull(argv[4], NULL, 10);
-
-		if (at % PAGE || at > size || n > (size - at) / PAGE) {
-			fprintf(stderr, "judge: no such run of guest memory\n");
-			return 2;
-		}
-		return where(pid, ram + at, n * PAGE);
 	}
 	if (!strcmp(argv[1], "where"))
 		return where(pid, ram, size);

@@ -36,7 +36,6 @@ agent_config()
 		reserve = 64 MiB
 		[policy]
 		headroom_min = 32 MiB
-		backoff_base = 5
 		[vm]
 		tiers = node
 		[detect]
@@ -165,18 +164,10 @@ slow_pages_at_most()
 	[ -n "$have" ] && ((have <= $2))
 }
 
-slow_pages_at_least()
-{
-	local have
-	have=$(slow_pages "$1")
-	echo "$have pages on the slow node, at least $2"
-	[ -n "$have" ] && ((have >= $2))
-}
-
 # NUMA policy of guest RAM as the kernel shows it.
 policy()
 {
-	sed -n 's/^[0-9a-f]* \(.*\) file=.*memfd.*/\1/p' "/proc/$("$guest" pid "$1")/numa_maps" | sort -u
+	awk '/memfd/ { print $2 }' "/proc/$("$guest" pid "$1")/numa_maps" | sort -u
 }
 
 policy_is()
@@ -185,30 +176,6 @@ policy_is()
 	have=$(policy "$1")
 	echo "policy is '$have', wanted '$2'"
 	[ "$have" = "$2" ]
-}
-
-# trace_agent FILE [STRACE-OPTION…]: every mbind and move_pages of the agent from now on, with the
-# thread that called it, until trace_end.
-trace_agent()
-{
-	local file=$1
-	shift
-	find "/proc/$agent_pid/task" -mindepth 1 -maxdepth 1 -printf '%f\n' >"$file.threads"
-	strace -f -q -e trace=mbind,move_pages -o "$file" "$@" -p "$agent_pid" &
-	tracer=$!
-	wait_for 20 grep -q "TracerPid:[[:space:]]*$tracer" "/proc/$agent_pid/status"
-}
-
-trace_end()
-{
-	kill "$tracer" 2>/dev/null
-	wait "$tracer" 2>/dev/null
-}
-
-# traced FILE PATTERN: a thread of the agent made such a call.
-traced()
-{
-	grep -wFf "$1.threads" "$1" | grep -qE "^[0-9]+ +$2"
 }
 
 # Shows what a person would look at when a test of this file fails.

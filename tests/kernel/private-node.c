@@ -509,13 +509,13 @@ int write_cgroup(const char *name, const char *file, const char *text)
 	return write_file(path, text);
 }
 
-void swap_on(const char *size)
+void swap_on(const char *disksize)
 {
 	char command[160];
 
 	snprintf(
 		command, sizeof(command),
 		"echo %s >/sys/block/zram0/disksize && mkswap /dev/zram0 >/dev/null && swapon /dev/zram0",
-		size);
+		disksize);
 	need(system(command) == 0, "swap to go to");
 }

@@ -90,6 +90,6 @@ void enter_cgroup(const char *name);
 void leave_cgroup(void);
 int write_cgroup(const char *name, const char *file, const char *text);
 /* Swap on compressed DRAM. */
-void swap_on(const char *size);
+void swap_on(const char *disksize);
 
 #endif /* TESTS_KERNEL_PRIVATE_NODE_H */

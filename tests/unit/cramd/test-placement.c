@@ -33,6 +33,7 @@ struct fixture {
 	struct vm vm;
 };
 
+/* @text NULL: the folders that @path names up to its last slash, and no file. */
 static void put(const struct fixture *f, const char *path, const char *text)
 {
 	char full[256], *slash;
@@ -45,6 +46,8 @@ static void put(const struct fixture *f, const char *path, const char *text)
 		mkdir(full, 0755);
 		*slash = '/';
 	}
+	if (!text)
+		return;
 	file = fopen(full, "w");
 	assert_non_null(file);
 	fputs(text, file);
@@ -60,7 +63,7 @@ static int make(void **state)
 	strcpy(f->dir, "/tmp/cramd-placement.XXXXXX");
 	assert_non_null(mkdtemp(f->dir));
 	assert_int_equal(sysroot_open(f->dir, &f->root), 0);
-	put(f, "/proc/42/fd/.keep", "");
+	put(f, "/proc/42/fd/", NULL);
 	snprintf(path, sizeof(path), "%s/proc/42/numa_maps", f->dir);
 	assert_int_equal(mkfifo(path, 0600), 0);
 

@@ -74,7 +74,7 @@ static void sense_nodes(struct daemon *d)
 }
 
 /* The nearest of the tiers that the VM's settings and cpuset allow; -1: none. */
-static int choose_tier(const struct daemon *d, const struct vm *vm, uint64_t home)
+static int choose_tier(const struct daemon *d, const struct vm *vm, uint64_t home, uint64_t allowed)
 {
 	int best = -1;
 	unsigned int best_distance = UINT8_MAX + 1;
@@ -86,7 +86,7 @@ static int choose_tier(const struct daemon *d, const struct vm *vm, uint64_t hom
 
 		if (!(vm->settings.tiers & 1U << tier->kind))
 			continue;
-		if (vm->mems_allowed && !(vm->mems_allowed & UINT64_C(1) << tier->nid))
+		if (allowed && !(allowed & UINT64_C(1) << tier->nid))
 			continue;
 		for (int nid = 0; node && nid < NODES_MAX; nid++)
 			if ((home & UINT64_C(1) << nid) && node->distance[nid] < distance)
@@ -109,7 +109,7 @@ static void sense_vm(struct daemon *d, struct vm *vm, uint64_t now_ms)
 {
 	const struct cram_host_settings *set = &d->conf.host;
 	struct ranges_summary summary = {};
-	uint64_t tier_nodes = atomic_load(&d->host.tier_nodes), home, returned;
+	uint64_t tier_nodes = atomic_load(&d->host.tier_nodes), home, allowed, returned;
 	struct cram_vm_input *in = &vm->input;
 	bool eligible, paused, home_for_good;
 
@@ -118,6 +118,7 @@ static void sense_vm(struct daemon *d, struct vm *vm, uint64_t now_ms)
 	eligible = vm->reason == VM_ELIGIBLE;
 	home_for_good = vm_settled(vm) && !vm->bound;
 	home = vm->home_nodes;
+	allowed = vm->mems_allowed;
 	returned = vm->counters.returned;
 	*in = (struct cram_vm_input){
 		.uuid = vm->uuid,
@@ -144,7 +145,7 @@ static void sense_vm(struct daemon *d, struct vm *vm, uint64_t now_ms)
 	in->device_bytes = in->tier_bytes;
 	if (in->hot_bytes > in->tier_bytes)
 		in->hot_bytes = in->tier_bytes;
-	in->tier = choose_tier(d, vm, home);
+	in->tier = choose_tier(d, vm, home, allowed);
 	for (size_t i = 0; i < d->n_dram; i++)
 		if (home & UINT64_C(1) << d->dram[i].nid)
 			in->home_mask |= UINT64_C(1) << i;

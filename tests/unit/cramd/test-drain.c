@@ -1,0 +1,298 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Drains while everything else goes on: the real movers, the real rounds and the real reading of
+ * placement, all at once, on a kernel that is played here: pages that are being moved are for a
+ * while in no node's count, calls return late, and reading placement takes as long as a move.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cramd/daemon.h"
+#include "cramd/sense/pages.h"
+#include "random.h"
+
+#define RANGES	32
+#define PAGES	(RANGES * PAGES_PER_RANGE)
+#define START	0x7f0000000000UL
+#define IN_HAND (-1)
+#define DRAINS	40
+
+/* The played kernel. */
+static struct {
+	pthread_mutex_t lock;
+	int node[PAGES];
+	uint64_t rng;
+} kernel = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+static unsigned int at_random(unsigned int lo, unsigned int hi)
+{
+	unsigned int n;
+
+	pthread_mutex_lock(&kernel.lock);
+	n = (unsigned int)random_in(&kernel.rng, lo, hi);
+	pthread_mutex_unlock(&kernel.lock);
+	return n;
+}
+
+static void take_time(void)
+{
+	usleep(at_random(0, 400));
+}
+
+static size_t page_of(const void *address)
+{
+	size_t page = ((uintptr_t)address - START) / PAGE_BYTES;
+
+	assert_true(page < PAGES);
+	return page;
+}
+
+long __wrap_move_pages(int pid, unsigned long n, void **addrs, const int *nodes, int *status,
+		       int flags);
+long __wrap_move_pages(int pid, unsigned long n, void **addrs, const int *nodes, int *status,
+		       int flags)
+{
+	(void)pid;
+	(void)flags;
+	if (nodes) {
+		pthread_mutex_lock(&kernel.lock);
+		for (unsigned long i = 0; i < n; i++)
+			kernel.node[page_of(addrs[i])] = IN_HAND;
+		pthread_mutex_unlock(&kernel.lock);
+		take_time();
+	}
+	pthread_mutex_lock(&kernel.lock);
+	for (unsigned long i = 0; i < n; i++) {
+		int *node = &kernel.node[page_of(addrs[i])];
+
+		if (nodes)
+			*node = nodes[i];
+		status[i] = *node == IN_HAND ? -ENOENT : *node;
+	}
+	pthread_mutex_unlock(&kernel.lock);
+	take_time();
+	return 0;
+}
+
+int __wrap_proc_for_each_numa(const struct sysroot *root, pid_t pid,
+			      int (*visit)(const struct proc_numa *numa, void *arg), void *arg);
+int __wrap_proc_for_each_numa(const struct sysroot *root, pid_t pid,
+			      int (*visit)(const struct proc_numa *numa, void *arg), void *arg)
+{
+	struct proc_numa numa = { .start = START, .page_size = PAGE_BYTES };
+
+	(void)root;
+	(void)pid;
+	for (size_t range = 0; range < RANGES; range++) {
+		pthread_mutex_lock(&kernel.lock);
+		for (size_t i = 0; i < PAGES_PER_RANGE; i++)
+			if (kernel.node[range * PAGES_PER_RANGE + i] != IN_HAND)
+				numa.pages[kernel.node[range * PAGES_PER_RANGE + i]]++;
+		pthread_mutex_unlock(&kernel.lock);
+		if (range % 4 == 0)
+			take_time();
+	}
+	return visit(&numa, arg);
+}
+
+static size_t pages_on_tier(void)
+{
+	size_t n = 0;
+
+	pthread_mutex_lock(&kernel.lock);
+	for (size_t i = 0; i < PAGES; i++)
+		n += kernel.node[i] != 0;
+	pthread_mutex_unlock(&kernel.lock);
+	return n;
+}
+
+struct fixture {
+	char dir[64];
+	struct daemon d;
+	struct vm *vm;
+	pthread_t examiner;
+	_Atomic bool enough;
+};
+
+/* @text NULL: the folders that @path names up to its last slash, and no file. */
+static void put(const struct fixture *f, const char *path, const char *text)
+{
+	char full[256], *slash;
+	FILE *file;
+
+	snprintf(full, sizeof(full), "%s%s", f->dir, path);
+	for (slash = strchr(full + strlen(f->dir) + 1, '/'); slash;
+	     slash = strchr(slash + 1, '/')) {
+		*slash = '\0';
+		mkdir(full, 0755);
+		*slash = '/';
+	}
+	if (!text)
+		return;
+	file = fopen(full, "w");
+	assert_non_null(file);
+	fputs(text, file);
+	fclose(file);
+}
+
+static void *examine_all_the_time(void *arg)
+{
+	static const struct proc_status status = { .state = 'S', .mems_allowed = 3 };
+	struct fixture *f = arg;
+
+	while (!atomic_load(&f->enough))
+		vm_examine(f->vm, &f->d.host.root, &status, NULL, 2, monotonic_ms(), 0);
+	return NULL;
+}
+
+static void make_vm(struct fixture *f)
+{
+	struct vm *vm = calloc(1, sizeof(*vm));
+	struct daemon_vm entry = { .vm = vm };
+
+	assert_non_null(vm);
+	vm->refs = 1;
+	vm->pid = 42;
+	vm->pidfd = -1;
+	vm->tier_nid = 1;
+	vm->ram = (uint64_t)PAGES * PAGE_BYTES;
+	strcpy(vm->name, "vm");
+	vm->blocks.n = 1;
+	vm->blocks.v[0] = (struct ramblock){ .start = START, .end = START + vm->ram };
+	pthread_mutex_init(&vm->placing, NULL);
+	pthread_mutex_init(&vm->placing_next, NULL);
+	pthread_mutex_init(&vm->lock, NULL);
+	assert_int_equal(ranges_init(&vm->ranges, RANGES), 0);
+	vm->settings = (struct cram_vm_settings){
+		.mode = CRAM_MODE_AUTO,
+		.quota = CRAM_UNLIMITED,
+		.hard_limit = CRAM_UNLIMITED,
+		.weight = 100,
+		.cold_age_s = 10,
+		.tiers = 1U << CRAM_TIER_NODE,
+	};
+	vm->ctl.first_seen_ms = 1;
+	assert_int_equal(array_push(&f->d.vms, entry), 0);
+	f->vm = vm;
+}
+
+static int make(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+
+	assert_non_null(f);
+	kernel.rng = random_seed("drain");
+	strcpy(f->dir, "/tmp/cramd-drain.XXXXXX");
+	assert_non_null(mkdtemp(f->dir));
+	put(f, "/sys/devices/system/node/online", "0-1\n");
+	put(f, "/sys/devices/system/node/has_memory", "0-1\n");
+	put(f, "/sys/devices/system/node/has_cpu", "0\n");
+	put(f, "/sys/devices/system/node/node0/meminfo",
+	    "Node 0 MemTotal: 16777216 kB\nNode 0 MemFree: 8388608 kB\n");
+	put(f, "/sys/devices/system/node/node1/meminfo",
+	    "Node 1 MemTotal: 16777216 kB\nNode 1 MemFree: 16700000 kB\n");
+	put(f, "/sys/devices/system/node/node0/distance", "10 20\n");
+	put(f, "/sys/devices/system/node/node1/distance", "20 10\n");
+	put(f, "/proc/42/fd/", NULL);
+	assert_int_equal(host_init(&f->d.host, f->dir, "/run/cramd"), 0);
+	f->d.host.log.level = LOG_ERR;
+	cram_conf_init(&f->d.conf);
+	/* Rates are not what this is about. */
+	f->d.conf.host.demote_rate = f->d.conf.host.vm_demote_rate = TiB;
+	f->d.conf.host.promote_rate = f->d.conf.host.vm_promote_rate = TiB;
+	host_set_settings(&f->d.host, &f->d.conf.host);
+	make_vm(f);
+	assert_int_equal(mover_start(&f->d.mover, &f->d.host), 0);
+	assert_int_equal(relief_init(&f->d.relief, &f->d.host, &f->d.mover), 0);
+	assert_int_equal(pthread_create(&f->examiner, NULL, examine_all_the_time, f), 0);
+	*state = f;
+	return 0;
+}
+
+static int drop(void **state)
+{
+	struct fixture *f = *state;
+	char command[128];
+
+	atomic_store(&f->enough, true);
+	pthread_join(f->examiner, NULL);
+	host_stop(&f->d.host);
+	mover_stop(&f->d.mover);
+	relief_fini(&f->d.relief);
+	vm_unref(f->vm);
+	array_free(&f->d.vms);
+	array_free(&f->d.inputs);
+	array_free(&f->d.actions);
+	array_free(&f->d.order);
+	array_free(&f->d.standing);
+	cram_policy_workspace_free(f->d.workspace);
+	cram_conf_free(&f->d.conf);
+	host_fini(&f->d.host);
+	snprintf(command, sizeof(command), "rm -rf %s", f->dir);
+	free(f);
+	return system(command);
+}
+
+/* As if every range had been looked at, and found where it is and idle for long. */
+static void look_at_everything(struct vm *vm)
+{
+	pthread_mutex_lock(&vm->lock);
+	vm->ranges.idle_flags = true;
+	for (size_t i = 0; i < RANGES; i++) {
+		vm->ranges.v[i].armed_s = 1;
+		vm->ranges.v[i].checked_s = 100000;
+		vm->ranges.v[i].flags = RANGE_ARMED;
+		vm->ranges.v[i].dram_pages = PAGES_PER_RANGE - vm->ranges.v[i].tier_pages;
+	}
+	pthread_mutex_unlock(&vm->lock);
+}
+
+static void a_drained_vm_has_nothing_on_the_tier(void **state)
+{
+	struct fixture *f = *state;
+	struct vm *vm = f->vm;
+
+	for (int n = 0; n < DRAINS; n++) {
+		size_t enough = PAGES_PER_RANGE * at_random(1, RANGES / 2);
+
+		vm->drain = false;
+		atomic_fetch_add(&vm->epoch, 1);
+		look_at_everything(vm);
+		for (int i = 0; pages_on_tier() < enough; i++) {
+			assert_true(i < 20000);
+			daemon_round(&f->d);
+			usleep(500);
+		}
+		/* Ordered while memory goes out. */
+		vm->drain = true;
+		atomic_fetch_add(&vm->epoch, 1);
+		daemon_round(&f->d);
+		for (int i = 0; vm->action.state != CRAM_VM_DRAINED; i++) {
+			assert_true(i < 20000);
+			usleep(500);
+			daemon_round(&f->d);
+		}
+		assert_int_equal(pages_on_tier(), 0);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(a_drained_vm_has_nothing_on_the_tier, make, drop),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
