@@ -80,6 +80,11 @@ static int replace_pinned(struct folio *folio, struct folio *new)
 	if (folio_test_anon(folio) || folio_test_large(folio) ||
 	    folio_lock_killable(folio))
 		goto out_put;
+	/* Unlocked for a while, it may have moved or been truncated: look again. */
+	if (!folio->mapping) {
+		rc = 0;
+		goto out_unlock;
+	}
 	if (!shmem_mapping(folio->mapping) || !folio_test_uptodate(folio))
 		goto out_unlock;
 
