@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 # An emulated host in the background, and its QEMU's monitor beside it: what the
 # host does to the card and what is done to the card from outside, in step.
-# Sourced after lib/tap.sh, never run.
+# Sourced after lib/tap.sh, never run; $boot is the caller's.
 #
 #   live_boot OPTION… -- SCRIPT   starts the host with SCRIPT in it, in which
 #                                 `step NAME` waits for `live_go NAME` out here
@@ -12,6 +12,9 @@
 #   qmp_event NAME                waits for an event, from now on
 #   live_end                      waits for the end; the status is boot's
 #   $live_output                  what the host has printed
+
+tap_scratch=${tap_scratch:?source lib/tap.sh first}
+boot=${boot:?the script that boots the host}
 
 # step_function is the text of it, for a script that runs inside.
 # shellcheck disable=SC2016  # expanded inside
