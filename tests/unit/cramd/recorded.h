@@ -15,7 +15,10 @@ static inline void recorded_make(char *dir, size_t size)
 	assert_non_null(mkdtemp(dir));
 }
 
-/* Writes @text to @path below @dir; makes the directories on the way. */
+/*
+ * Writes @text to @path below @dir; makes the directories on the way. @text NULL: only those, up to
+ * the last slash of @path.
+ */
 static inline void recorded_put(const char *dir, const char *path, const char *text)
 {
 	char full[512], *slash;
@@ -27,6 +30,8 @@ static inline void recorded_put(const char *dir, const char *path, const char *t
 		mkdir(full, 0755);
 		*slash = '/';
 	}
+	if (!text)
+		return;
 	fd = open(full, O_WRONLY | O_CREAT | O_TRUNC, 0644);
 	assert_true(fd >= 0);
 	assert_int_equal(write(fd, text, strlen(text)), strlen(text));

@@ -26,6 +26,7 @@
 
 #include "cramd/confine.h"
 #include "cramd/sense/batch.h"
+#include "recorded.h"
 #include "util/cleanup.h"
 
 #define MANY 200
@@ -51,8 +52,7 @@ static int make(void **state)
 	struct fixture *f = calloc(1, sizeof(*f));
 
 	assert_non_null(f);
-	strcpy(f->dir, "/tmp/cramd-batch.XXXXXX");
-	assert_non_null(mkdtemp(f->dir));
+	recorded_make(f->dir, sizeof(f->dir));
 	assert_int_equal(sysroot_open(f->dir, &f->root), 0);
 	batch_open(&f->ring);
 	*state = f;
@@ -62,13 +62,13 @@ static int make(void **state)
 static int drop(void **state)
 {
 	struct fixture *f = *state;
-	char command[128];
+	int r;
 
 	batch_close(&f->ring);
 	sysroot_close(&f->root);
-	snprintf(command, sizeof(command), "rm -rf %s", f->dir);
+	r = recorded_drop(f->dir);
 	free(f);
-	return system(command);
+	return r;
 }
 
 /* The kernel may forbid it to everyone (kernel.io_uring_disabled); then there is one way only. */

@@ -22,6 +22,7 @@
 #include "cramd/daemon.h"
 #include "cramd/sense/pages.h"
 #include "random.h"
+#include "recorded.h"
 
 #define RANGES	32
 #define PAGES	(RANGES * PAGES_PER_RANGE)
@@ -126,27 +127,6 @@ struct fixture {
 	_Atomic bool enough;
 };
 
-/* @text NULL: the folders that @path names up to its last slash, and no file. */
-static void put(const struct fixture *f, const char *path, const char *text)
-{
-	char full[256], *slash;
-	FILE *file;
-
-	snprintf(full, sizeof(full), "%s%s", f->dir, path);
-	for (slash = strchr(full + strlen(f->dir) + 1, '/'); slash;
-	     slash = strchr(slash + 1, '/')) {
-		*slash = '\0';
-		mkdir(full, 0755);
-		*slash = '/';
-	}
-	if (!text)
-		return;
-	file = fopen(full, "w");
-	assert_non_null(file);
-	fputs(text, file);
-	fclose(file);
-}
-
 static void *examine_all_the_time(void *arg)
 {
 	static const struct proc_status status = { .state = 'S', .mems_allowed = 3 };
@@ -194,18 +174,17 @@ static int make(void **state)
 
 	assert_non_null(f);
 	kernel.rng = random_seed("drain");
-	strcpy(f->dir, "/tmp/cramd-drain.XXXXXX");
-	assert_non_null(mkdtemp(f->dir));
-	put(f, "/sys/devices/system/node/online", "0-1\n");
-	put(f, "/sys/devices/system/node/has_memory", "0-1\n");
-	put(f, "/sys/devices/system/node/has_cpu", "0\n");
-	put(f, "/sys/devices/system/node/node0/meminfo",
-	    "Node 0 MemTotal: 16777216 kB\nNode 0 MemFree: 8388608 kB\n");
-	put(f, "/sys/devices/system/node/node1/meminfo",
-	    "Node 1 MemTotal: 16777216 kB\nNode 1 MemFree: 16700000 kB\n");
-	put(f, "/sys/devices/system/node/node0/distance", "10 20\n");
-	put(f, "/sys/devices/system/node/node1/distance", "20 10\n");
-	put(f, "/proc/42/fd/", NULL);
+	recorded_make(f->dir, sizeof(f->dir));
+	recorded_put(f->dir, "/sys/devices/system/node/online", "0-1\n");
+	recorded_put(f->dir, "/sys/devices/system/node/has_memory", "0-1\n");
+	recorded_put(f->dir, "/sys/devices/system/node/has_cpu", "0\n");
+	recorded_put(f->dir, "/sys/devices/system/node/node0/meminfo",
+		     "Node 0 MemTotal: 16777216 kB\nNode 0 MemFree: 8388608 kB\n");
+	recorded_put(f->dir, "/sys/devices/system/node/node1/meminfo",
+		     "Node 1 MemTotal: 16777216 kB\nNode 1 MemFree: 16700000 kB\n");
+	recorded_put(f->dir, "/sys/devices/system/node/node0/distance", "10 20\n");
+	recorded_put(f->dir, "/sys/devices/system/node/node1/distance", "20 10\n");
+	recorded_put(f->dir, "/proc/42/fd/", NULL);
 	assert_int_equal(host_init(&f->d.host, f->dir, "/run/cramd"), 0);
 	f->d.host.log.level = LOG_ERR;
 	cram_conf_init(&f->d.conf);
@@ -224,7 +203,7 @@ static int make(void **state)
 static int drop(void **state)
 {
 	struct fixture *f = *state;
-	char command[128];
+	int r;
 
 	atomic_store(&f->enough, true);
 	pthread_join(f->examiner, NULL);
@@ -240,9 +219,9 @@ static int drop(void **state)
 	cram_policy_workspace_free(f->d.workspace);
 	cram_conf_free(&f->d.conf);
 	host_fini(&f->d.host);
-	snprintf(command, sizeof(command), "rm -rf %s", f->dir);
+	r = recorded_drop(f->dir);
 	free(f);
-	return system(command);
+	return r;
 }
 
 /* As if every range had been looked at, and found where it is and idle for long. */

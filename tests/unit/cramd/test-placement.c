@@ -22,6 +22,7 @@
 #include "cramd/sense/proc.h"
 #include "cramd/sense/sysroot.h"
 #include "cramd/vm.h"
+#include "recorded.h"
 
 #define TIER   (UINT64_C(1) << 1)
 #define START  0x7f0000000000UL
@@ -33,37 +34,15 @@ struct fixture {
 	struct vm vm;
 };
 
-/* @text NULL: the folders that @path names up to its last slash, and no file. */
-static void put(const struct fixture *f, const char *path, const char *text)
-{
-	char full[256], *slash;
-	FILE *file;
-
-	snprintf(full, sizeof(full), "%s%s", f->dir, path);
-	for (slash = strchr(full + strlen(f->dir) + 1, '/'); slash;
-	     slash = strchr(slash + 1, '/')) {
-		*slash = '\0';
-		mkdir(full, 0755);
-		*slash = '/';
-	}
-	if (!text)
-		return;
-	file = fopen(full, "w");
-	assert_non_null(file);
-	fputs(text, file);
-	fclose(file);
-}
-
 static int make(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
 	char path[128];
 
 	assert_non_null(f);
-	strcpy(f->dir, "/tmp/cramd-placement.XXXXXX");
-	assert_non_null(mkdtemp(f->dir));
+	recorded_make(f->dir, sizeof(f->dir));
 	assert_int_equal(sysroot_open(f->dir, &f->root), 0);
-	put(f, "/proc/42/fd/", NULL);
+	recorded_put(f->dir, "/proc/42/fd/", NULL);
 	snprintf(path, sizeof(path), "%s/proc/42/numa_maps", f->dir);
 	assert_int_equal(mkfifo(path, 0600), 0);
 
@@ -82,12 +61,12 @@ static int make(void **state)
 static int drop(void **state)
 {
 	struct fixture *f = *state;
-	char command[128];
+	int r;
 
 	sysroot_close(&f->root);
-	snprintf(command, sizeof(command), "rm -rf %s", f->dir);
+	r = recorded_drop(f->dir);
 	free(f);
-	return system(command);
+	return r;
 }
 
 static void *examine(void *arg)
