@@ -127,3 +127,31 @@ junit_counts()
 		count(//testcase[failure or error]), " ",
 		count(//testcase[skipped]))' "$1" 2>/dev/null || echo 0 1 0
 }
+
+# testlog_failures FILE: what failed in meson's text log, for the end of a long run: the name of
+# the test, each of its TAP lines that is "not ok" with what it says, or else its last words.
+testlog_failures()
+{
+	awk -v said=12 '
+		function flush_test(i) {
+			if (bad && !shown)
+				for (i = n > said ? n - said + 1 : 1; i <= n; i++)
+					print "  | " line[i]
+			bad = shown = n = 0
+		}
+		/^test: / { flush_test(); name = $NF; next }
+		/^result: / {
+			sub(/^result: +/, "")
+			bad = $0 !~ /^exit status (0|77)$/
+			if (bad)
+				print name ": " $0
+			next
+		}
+		!bad || /^(command|start time|duration): / || /^[-=]+( std(out|err) [-]+| [0-9]+\/[0-9]+ =+)?$/ { next }
+		/^not ok / { shown = left = said; print "  | " $0; next }
+		left > 0 && /^#/ { left--; print "  | " $0; next }
+		/^(ok|Bail out) / { left = 0 }
+		/^Summary of Failures:/ { flush_test(); next }
+		NF { line[++n] = $0 }
+		END { flush_test() }' "$1"
+}
