@@ -22,7 +22,8 @@ static const struct {
 				"its RAM cannot be told from QEMU's other memory; use memfd backing" },
 	[VM_HUGETLB] = { "hugepages", "its RAM is hugetlb or a file, which cannot be tiered" },
 	[VM_LOCKED] = { "locked", "its memory is locked" },
-	[VM_PINNED] = { "pinned", "a passed-through device (VFIO, vDPA) pins its memory" },
+	[VM_PINNED] = { "pinned",
+			"its memory is pinned, by a passed-through device (VFIO, vDPA) or io_uring" },
 	[VM_CONFIDENTIAL] = { "confidential", "its memory is encrypted (SEV, SNP, TDX)" },
 	[VM_REALTIME] = { "realtime", "it has real-time scheduling" },
 	[VM_VHOST_USER] = { "vhost-user", "another process maps its memory (vhost-user)" },
@@ -314,11 +315,13 @@ static enum vm_ineligible examine_pins(const struct vm *vm, const struct sysroot
 	int r;
 
 	/*
-	 * QEMU locks only everything or nothing; a few locked pages (io_uring rings, AIO) are
-	 * common and no obstacle.
+	 * QEMU locks only everything or nothing; a few locked or pinned pages (io_uring rings, AIO)
+	 * are common and no obstacle.
 	 */
-	if (status->locked > vm->ram / 2 || status->pinned > vm->ram / 2)
+	if (status->locked > vm->ram / 2)
 		return VM_LOCKED;
+	if (status->pinned > vm->ram / 2)
+		return VM_PINNED;
 	r = proc_has_fd(root, vm->pid, devices, &found);
 	if (r < 0)
 		return VM_NO_ACCESS;

@@ -25,7 +25,7 @@ enum vm_ineligible {
 	VM_LAYOUT_UNKNOWN, /* its RAM cannot be told from other memory of QEMU */
 	VM_HUGETLB,
 	VM_LOCKED,
-	VM_PINNED, /* VFIO, vDPA */
+	VM_PINNED, /* VFIO, vDPA, io_uring buffers */
 	VM_CONFIDENTIAL,
 	VM_REALTIME,
 	VM_VHOST_USER,
