@@ -177,6 +177,7 @@ HANDLER(drain)
 	r = cram_call_reply(call, cram_reply_accepted(vm, home ? 0 : vm->tier_bytes, ""));
 	vm->tier_bytes = vm->device_bytes = vm->device_bytes_upper = 0;
 	strcpy(vm->state, home ? "drained" : "draining");
+	vm->draining = true;
 	return r;
 }
 

@@ -206,10 +206,9 @@ static void print_vm(const struct cram_vm_report *vm)
 	printf("  %s\n  %s, %s", vm->uuid, vm->mode, vm->state);
 	if (vm->pid)
 		printf(", pid %d", vm->pid);
-	if (vm->paused)
+	/* A pause does not end what else goes on; a drain is the state. */
+	if (vm->paused && strcmp(vm->state, "paused") != 0)
 		fputs(", paused", stdout);
-	if (vm->draining)
-		fputs(", draining", stdout);
 	putchar('\n');
 	if (vm->ineligible[0])
 		printf("  cannot be tiered: %s\n", vm->ineligible);
