@@ -232,13 +232,9 @@ static void *looker(void *arg)
 	struct host *host = scan->host;
 	struct roster roster = {};
 	struct page_idle idle = { .bitmap = -1, .flags = -1 };
-	struct examine_buffers *examined = malloc(sizeof(*examined));
 	struct look_buffers buffers;
 	int64_t left = 0; /* of the processor time for looks, nanoseconds; negative: overdrawn */
 	size_t turn = 0;
-
-	if (!examined)
-		return NULL;
 
 	do {
 		int64_t until;
@@ -253,7 +249,7 @@ static void *looker(void *arg)
 			page_idle_close(&idle);
 		atomic_store(&host->idle_active, idle.bitmap >= 0);
 
-		examine_all(host, &scan->looker_batch, roster.vms.v, roster.vms.n, examined);
+		examine_all(host, &scan->looker_batch, roster.vms.v, roster.vms.n, scan->examined);
 		/* What was not used is not saved up: it would be a burst later. */
 		left = (left < 0 ? left : 0) + (int64_t)roster.settings.round_ms *
 						       roster.settings.second_look_permille * 1000;
@@ -277,7 +273,6 @@ static void *looker(void *arg)
 
 	page_idle_close(&idle);
 	roster_free(&roster);
-	free(examined);
 	return NULL;
 }
 
@@ -362,13 +357,18 @@ static size_t collect(const struct roster *roster, struct vm **vms, struct damon
 	return n;
 }
 
+/* DAMON's targets: those there should be, with their VMs, and those it has. */
+struct watch_buffers {
+	struct vm *vms[DAMON_VMS_MAX];
+	struct damon_target wanted[DAMON_VMS_MAX], watched[DAMON_VMS_MAX];
+};
+
 static void *nominator(void *arg)
 {
 	struct scan *scan = arg;
 	struct host *host = scan->host;
-	struct vm **vms = calloc(DAMON_VMS_MAX, sizeof(struct vm *));
-	struct damon_target *wanted = calloc(DAMON_VMS_MAX, sizeof(*wanted));
-	struct damon_target *watched = calloc(DAMON_VMS_MAX, sizeof(*watched));
+	struct vm **vms = scan->watched->vms;
+	struct damon_target *wanted = scan->watched->wanted, *watched = scan->watched->watched;
 	struct roster roster = {};
 	struct damon damon;
 	size_t n_watched = 0;
@@ -376,8 +376,6 @@ static void *nominator(void *arg)
 	char marker[128];
 	uint32_t pause_ms = 1000;
 
-	if (!vms || !wanted || !watched)
-		goto out;
 	snprintf(marker, sizeof(marker), "%s/damon", host->run_dir);
 	damon_init(&damon, &host->root, &scan->nominator_batch, marker);
 
@@ -448,11 +446,7 @@ static void *nominator(void *arg)
 
 	if (acquired)
 		damon_release(&damon);
-out:
 	roster_free(&roster);
-	free(vms);
-	free(wanted);
-	free(watched);
 	return NULL;
 }
 
@@ -461,6 +455,10 @@ int scan_start(struct scan *scan, struct host *host)
 	int r;
 
 	scan->host = host;
+	scan->examined = malloc(sizeof(*scan->examined));
+	scan->watched = calloc(1, sizeof(*scan->watched));
+	if (!scan->examined || !scan->watched)
+		return -ENOMEM;
 	r = pthread_create(&scan->looker, NULL, looker, scan);
 	if (r)
 		return -r;
@@ -482,4 +480,8 @@ void scan_join(struct scan *scan)
 	scan->nominating = false;
 	batch_close(&scan->looker_batch);
 	batch_close(&scan->nominator_batch);
+	free(scan->examined);
+	free(scan->watched);
+	scan->examined = NULL;
+	scan->watched = NULL;
 }

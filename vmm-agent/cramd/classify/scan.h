@@ -13,6 +13,9 @@ struct scan {
 	struct host *host;
 	/* Opened before the process confines itself; one thread's each from then on. */
 	struct batch looker_batch, nominator_batch;
+	/* The same: a thread that finds no memory has nobody to tell. */
+	struct examine_buffers *examined;
+	struct watch_buffers *watched;
 	pthread_t looker, nominator;
 	bool looking, nominating; /* threads started */
 };
@@ -30,7 +33,7 @@ struct look_buffers {
 int scan_look(struct vm *vm, size_t index, const struct page_idle *idle, int pagemap,
 	      struct look_buffers *buffers);
 
-/* Starts both; @scan is zero but for its batches. -errno of pthread_create(3). */
+/* Starts both; @scan is zero but for its batches. -ENOMEM or -errno of pthread_create(3). */
 int scan_start(struct scan *scan, struct host *host);
-/* After host_stop(): waits for both. */
+/* After host_stop(): waits for both, as far as they were started. */
 void scan_join(struct scan *scan);
