@@ -3,12 +3,16 @@
 #include "daemon.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
 #include "server/server.h"
+
+/* That a process has been examined for longer than this is said. */
+#define EXAMINED_LONG_MS 10000
 
 int daemon_load(struct daemon *d, struct cram_error *err)
 {
@@ -102,31 +106,79 @@ int daemon_find_vm(const struct daemon *d, const char *name, struct vm **ret_vm)
 	return 0;
 }
 
-int daemon_add_vm(struct daemon *d, pid_t pid, bool from_libvirt, struct vm **ret_vm,
-		  struct cram_error *err)
+static struct daemon_candidate *find_candidate(const struct daemon *d, pid_t pid)
 {
-	struct daemon_vm entry = {};
+	for (size_t i = 0; i < d->candidates.n; i++)
+		if (d->candidates.v[i].pid == pid)
+			return &d->candidates.v[i];
+	return NULL;
+}
+
+static void say_if_long(struct daemon *d, struct daemon_candidate *candidate)
+{
+	uint64_t ms = monotonic_ms() - candidate->since_ms;
+
+	if (candidate->said || ms < EXAMINED_LONG_MS)
+		return;
+	candidate->said = true;
+	cram_log_warn(&d->host.log,
+		      "process %d: not examined after %" PRIu64
+		      " s: it, or a QEMU before it, keeps its memory map locked",
+		      (int)candidate->pid, ms / 1000);
+}
+
+int daemon_want_vm(struct daemon *d, pid_t pid, const struct libvirt_domain *domain,
+		   struct cram_error *err)
+{
+	struct daemon_candidate *candidate = find_candidate(d, pid);
 	char object[64];
-	struct vm *vm;
 	int r;
 
 	snprintf(object, sizeof(object), "process %d", (int)pid);
 	if (daemon_find_pid(d, pid))
 		return cram_error_set(err, -EEXIST, object, "add it as a VM", NULL,
 				      "it is known already");
-	r = vm_new(&d->host.root, pid, &vm);
-	if (r == -ENOEXEC)
-		return cram_error_set(err, r, object, "add it as a VM",
+	if (!candidate) {
+		r = array_reserve(&d->candidates, d->candidates.n + 1);
+		if (r == 0)
+			r = discover_want(&d->discover, pid);
+		if (r < 0)
+			return cram_error_set(err, r, object, "examine it", NULL, "%s",
+					      strerror(-r));
+		candidate = &d->candidates.v[d->candidates.n++];
+		*candidate = (struct daemon_candidate){ .pid = pid, .since_ms = monotonic_ms() };
+	}
+	if (domain) {
+		candidate->from_libvirt = true;
+		candidate->domain = *domain;
+	}
+	say_if_long(d, candidate);
+	return 0;
+}
+
+static int not_examined(const struct discovery *found, struct cram_error *err)
+{
+	char object[64];
+
+	snprintf(object, sizeof(object), "process %d", (int)found->pid);
+	if (found->r == -ENOEXEC)
+		return cram_error_set(err, found->r, object, "add it as a VM",
 				      "name the pid of a qemu-system process", "it is no QEMU");
-	if (r == -EAGAIN)
-		return cram_error_set(err, r, object, "add it as a VM", "try again when it runs",
-				      "its guest RAM is not mapped");
-	if (r < 0)
-		return cram_error_set(err, r, object, "examine it", NULL, "%s", strerror(-r));
+	if (found->r == -EAGAIN)
+		return cram_error_set(err, found->r, object, "add it as a VM",
+				      "try again when it runs", "its guest RAM is not mapped");
+	return cram_error_set(err, found->r, object, "examine it", NULL, "%s", strerror(-found->r));
+}
+
+/* Owns @vm, also when it fails. */
+static int take_in(struct daemon *d, struct vm *vm, bool from_libvirt, struct cram_error *err)
+{
+	struct daemon_vm entry = { .vm = vm };
+	int r;
+
 	vm->from_libvirt = from_libvirt;
 	if (!vm->name[0])
-		snprintf(vm->name, sizeof(vm->name), "pid-%d", (int)pid);
-	entry.vm = vm;
+		snprintf(vm->name, sizeof(vm->name), "pid-%d", (int)vm->pid);
 	r = loop_add(&d->loop, vm->pidfd, EPOLLIN, on_exit_of_vm, d, &entry.exit);
 	if (r < 0)
 		goto fail;
@@ -141,15 +193,34 @@ int daemon_add_vm(struct daemon *d, pid_t pid, bool from_libvirt, struct vm **re
 	vm->reported_state = CRAM_N_VM_STATES;
 	daemon_resolve(d, vm);
 	cram_log_info(&d->host.log, "vm \"%s\": found (pid %d, %zu MiB, %zu RAM blocks)", vm->name,
-		      (int)pid, (size_t)(vm->ram / MiB), vm->blocks.n);
-	daemon_event(d, "vm-added", vm, vm->ram, "pid %d", (int)pid);
-	if (ret_vm)
-		*ret_vm = vm;
+		      (int)vm->pid, (size_t)(vm->ram / MiB), vm->blocks.n);
+	daemon_event(d, "vm-added", vm, vm->ram, "pid %d", (int)vm->pid);
 	return 0;
 fail:
+	cram_error_set(err, r, vm->name, "take it in", NULL, "%s", strerror(-r));
 	loop_remove(&d->loop, entry.exit);
 	vm_unref(vm);
-	return cram_error_set(err, r, object, "take it in", NULL, "%s", strerror(-r));
+	return r;
+}
+
+void daemon_discovered(struct daemon *d)
+{
+	struct discovery found;
+
+	while (discover_next(&d->discover, &found)) {
+		struct daemon_candidate *entry = find_candidate(d, found.pid), candidate = *entry;
+		struct cram_error err = {};
+		int r;
+
+		*entry = d->candidates.v[--d->candidates.n];
+		r = found.r < 0 ? not_examined(&found, &err)
+				: take_in(d, found.vm, candidate.from_libvirt, &err);
+		if (d->server)
+			server_examined(d->server, found.pid, r < 0 ? NULL : found.vm, &err);
+		/* Else libvirt is asked again soon. */
+		if (r == 0 && candidate.from_libvirt)
+			daemon_domain(d, &candidate.domain);
+	}
 }
 
 void daemon_remove_vm(struct daemon *d, struct vm *vm)
@@ -196,18 +267,16 @@ void daemon_resolve(struct daemon *d, struct vm *vm)
 
 void daemon_domain(struct daemon *d, const struct libvirt_domain *domain)
 {
-	struct cram_error err = {};
-	struct vm *vm = NULL;
+	struct vm *vm;
 	bool layer_changed;
-	int r;
 
 	if (!domain->running || domain->pid <= 0)
 		return; /* a VM's end is told by its pidfd, not by libvirt */
 	vm = daemon_find_pid(d, domain->pid);
 	if (!vm) {
-		r = daemon_add_vm(d, domain->pid, true, &vm, &err);
-		if (r < 0)
-			return; /* asked about again soon */
+		/* Comes back here with @domain, or with what libvirt has said by then. */
+		daemon_want_vm(d, domain->pid, domain, NULL);
+		return;
 	}
 	if (strcasecmp(vm->uuid, domain->uuid) != 0) {
 		/* The pid file is older than the process: it is not that domain. */

@@ -8,6 +8,7 @@
 #include "act/mover.h"
 #include "act/relief.h"
 #include "classify/scan.h"
+#include "discover.h"
 #include "loop.h"
 #include "sense/libvirt.h"
 
@@ -20,9 +21,19 @@ struct daemon_vm {
 	struct loop_source *exit; /* its pidfd */
 };
 
+/* A process that is being examined. */
+struct daemon_candidate {
+	pid_t pid;
+	uint64_t since_ms;
+	bool said;		      /* that it takes long */
+	bool from_libvirt;	      /* else wanted by its pid */
+	struct libvirt_domain domain; /* the last one, when from_libvirt */
+};
+
 struct daemon {
 	struct host host;
 	struct loop loop;
+	struct discover discover;
 	struct scan scan;
 	struct mover mover;
 	struct relief relief;
@@ -36,6 +47,7 @@ struct daemon {
 	struct cram_overrides overrides;
 	char overrides_path[320];
 
+	CRAM_ARRAY(struct daemon_candidate) candidates;
 	CRAM_ARRAY(struct daemon_vm) vms;
 	uint64_t started_ms, started_wall_s;
 
@@ -66,9 +78,14 @@ struct daemon {
 /* Reads settings and overrides, nothing else. */
 int daemon_load(struct daemon *d, struct cram_error *err);
 
-/* Examines @pid and takes it in. *ret_vm (may be NULL) is borrowed. -EEXIST: known already. */
-int daemon_add_vm(struct daemon *d, pid_t pid, bool from_libvirt, struct vm **ret_vm,
-		  struct cram_error *err);
+/*
+ * Has @pid examined, to be taken in after that; no error when that has begun already. @domain: what
+ * libvirt says about it; NULL: it is wanted by its pid. -EEXIST: it is a VM already.
+ */
+int daemon_want_vm(struct daemon *d, pid_t pid, const struct libvirt_domain *domain,
+		   struct cram_error *err);
+/* Takes in what has been examined, and tells those who wait for it. */
+void daemon_discovered(struct daemon *d);
 void daemon_remove_vm(struct daemon *d, struct vm *vm);
 struct vm *daemon_find_pid(const struct daemon *d, pid_t pid);
 /* By name or UUID. -ENOENT, -ENOTUNIQ. */

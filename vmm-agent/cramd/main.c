@@ -155,6 +155,15 @@ static int on_relief(struct loop *loop, int fd, uint32_t events, void *userdata)
 	return 0;
 }
 
+static int on_discovered(struct loop *loop, int fd, uint32_t events, void *userdata)
+{
+	(void)loop;
+	(void)events;
+	if (take_wakeup(fd))
+		daemon_discovered(userdata);
+	return 0;
+}
+
 static int on_refresh(struct loop *loop, int fd, uint32_t events, void *userdata)
 {
 	struct daemon *d = userdata;
@@ -266,6 +275,12 @@ static int run(struct daemon *d, const struct options *o)
 	r = scan_start(&d->scan, &d->host);
 	if (r < 0)
 		return fail(d, "start the scanning threads", r);
+	r = discover_start(&d->discover);
+	if (r < 0)
+		return fail(d, "start the thread that examines processes", r);
+	r = loop_add(&d->loop, d->discover.wake, EPOLLIN, on_discovered, d, &source);
+	if (r < 0)
+		return fail(d, "watch the thread that examines processes", r);
 	r = mover_start(&d->mover, &d->host);
 	if (r < 0)
 		return fail(d, "start the mover threads", r);
@@ -296,6 +311,7 @@ static int run(struct daemon *d, const struct options *o)
 static void stop(struct daemon *d)
 {
 	host_stop(&d->host);
+	discover_stop(&d->discover);
 	scan_join(&d->scan);
 	relief_join(&d->relief);
 	if (d->mover.host)
@@ -308,11 +324,13 @@ static void stop(struct daemon *d)
 	while (d->vms.n)
 		daemon_remove_vm(d, d->vms.v[0].vm);
 	array_free(&d->vms);
+	array_free(&d->candidates);
 	array_free(&d->inputs);
 	array_free(&d->actions);
 	array_free(&d->order);
 	array_free(&d->standing);
 	relief_fini(&d->relief);
+	discover_fini(&d->discover);
 	cram_policy_workspace_free(d->workspace);
 	cram_overrides_free(&d->overrides);
 	cram_conf_free(&d->conf);
@@ -358,6 +376,8 @@ int main(int argc, char **argv)
 	d->log_limit = (struct cram_ratelimit){ .interval_ms = 60000, .burst = 100 };
 	d->loop.epoll = -1;
 	r = relief_init(&d->relief, &d->host, &d->mover);
+	if (r == 0)
+		r = discover_init(&d->discover, &d->host);
 	if (r == 0)
 		r = loop_init(&d->loop);
 	if (r == 0)

@@ -128,6 +128,7 @@ struct vm {
 /*
  * Examines process @pid: identity, layout. *ret_vm has one reference. -ESRCH: gone; -ENOEXEC: not a
  * QEMU; -EAGAIN: its RAM is not mapped yet. An unknown layout is no error: the VM is ineligible.
+ * Waits for the process's mmap lock, so it is not for the loop (discover.h).
  */
 int vm_new(const struct sysroot *root, pid_t pid, struct vm **ret_vm);
 struct vm *vm_ref(struct vm *vm);

@@ -31,7 +31,9 @@ struct client {
 	struct client *next, **prev;
 	struct cram_peer *peer;
 	struct loop_source *source;
-	struct cram_call *monitor; /* kept call of a stream; NULL: none */
+	/* Kept calls, one of them at a time: of a stream, and of a VM to be added. NULL: none. */
+	struct cram_call *monitor, *adding;
+	pid_t adding_pid;
 	struct ucred cred;
 	int fd;
 };
@@ -470,9 +472,8 @@ static int add_vm(struct cram_call *call, struct json_object *parameters, void *
 		  struct cram_error *err)
 {
 	static const char *const allowed[] = { "pid", NULL };
+	struct client *client = cram_peer_userdata(cram_call_peer(call));
 	struct daemon *d = userdata;
-	struct cram_vm_report report;
-	struct vm *vm;
 	uint64_t pid;
 	char text[32];
 
@@ -485,11 +486,13 @@ static int add_vm(struct cram_call *call, struct json_object *parameters, void *
 	}
 	snprintf(text, sizeof(text), "%" PRIu64, pid);
 	log_control(d, call, text);
-	if (daemon_add_vm(d, (pid_t)pid, false, &vm, err) < 0)
+	if (daemon_want_vm(d, (pid_t)pid, NULL, err) < 0)
 		return cram_call_fail(call, CRAM_ERR_REFUSED, err);
-	daemon_round(d);
-	report_vm(d, vm, &report);
-	return cram_call_reply(call, cram_reply_accepted(&report, 0, ""));
+	/* Answered when it has been examined: server_examined(). */
+	cram_call_keep(call);
+	client->adding = call;
+	client->adding_pid = (pid_t)pid;
+	return 0;
 }
 
 static const struct cram_method status_methods[] = {
@@ -688,11 +691,39 @@ void server_stop(struct server *server)
 	free(server);
 }
 
+/* On its next turn output is written, and requests that waited behind a kept call are read. */
+static void wake(struct client *client)
+{
+	loop_change(&client->listener->server->d->loop, client->source, EPOLLIN | EPOLLOUT);
+}
+
+void server_examined(struct server *server, pid_t pid, struct vm *vm, const struct cram_error *err)
+{
+	struct cram_vm_report report;
+	struct daemon *d = server->d;
+
+	if (vm) {
+		daemon_round(d);
+		report_vm(d, vm, &report);
+	}
+	for (struct client *client = server->clients; client; client = client->next) {
+		struct cram_call *call = client->adding;
+
+		if (!call || client->adding_pid != pid)
+			continue;
+		client->adding = NULL;
+		if (vm)
+			cram_call_reply(call, cram_reply_accepted(&report, 0, ""));
+		else
+			cram_call_fail(call, CRAM_ERR_REFUSED, err);
+		wake(client);
+	}
+}
+
 void server_event(struct server *server, const struct cram_event_report *event)
 {
 	for (struct client *client = server->clients; client; client = client->next) {
 		struct json_object *o;
-		size_t waiting;
 
 		if (!client->monitor)
 			continue;
@@ -701,8 +732,6 @@ void server_event(struct server *server, const struct cram_event_report *event)
 			continue;
 		json_object_object_add(o, "event", cram_encode_as(event, event));
 		cram_call_notify(client->monitor, o);
-		cram_peer_output(client->peer, &waiting);
-		if (waiting)
-			loop_change(&server->d->loop, client->source, EPOLLIN | EPOLLOUT);
+		wake(client);
 	}
 }

@@ -20,5 +20,8 @@ struct server; /* owns its descriptors */
 int server_start(struct daemon *d, struct cram_error *err, struct server **ret_server);
 void server_stop(struct server *server);
 
+/* Answers those who asked for @pid to be added; @vm NULL: @err says why it is not. */
+void server_examined(struct server *server, pid_t pid, struct vm *vm, const struct cram_error *err);
+
 /* Sends @event to everyone who monitors. */
 void server_event(struct server *server, const struct cram_event_report *event);

@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * How processes become VMs, and that one which is stuck keeps nobody waiting. Its mappings are a
+ * FIFO here: whoever reads them waits until the test writes them, as for a lock.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "cramd/daemon.h"
+#include "recorded.h"
+
+#define UUID "0f3c2e54-0000-4000-8000-000000000001"
+
+static const char maps[] =
+	"7f0000000000-7f0004000000 rw-s 00000000 00:01 1027 /memfd:memory-backend-memfd (deleted)\n";
+
+struct fixture {
+	char dir[64];
+	struct daemon d;
+	pid_t pid; /* alive, so that there is a process to pin; what it does is recorded */
+};
+
+static void put(const struct fixture *f, const char *name, const char *text, size_t size)
+{
+	char path[64], full[192];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/", (int)f->pid);
+	recorded_put(f->dir, path, NULL);
+	snprintf(full, sizeof(full), "%s%s%s", f->dir, path, name);
+	file = fopen(full, "w");
+	assert_non_null(file);
+	assert_int_equal(fwrite(text, 1, size, file), size);
+	fclose(file);
+}
+
+/* A command line; its arguments are separated by zero bytes. */
+static void put_cmdline(const struct fixture *f, const char *args)
+{
+	char text[256];
+	size_t n = strlen(args) + 1;
+
+	memcpy(text, args, n);
+	for (size_t i = 0; i < n; i++)
+		if (text[i] == ' ')
+			text[i] = '\0';
+	put(f, "cmdline", text, n);
+}
+
+static void path_of_maps(const struct fixture *f, char *path, size_t size)
+{
+	snprintf(path, size, "%s/proc/%d/maps", f->dir, (int)f->pid);
+}
+
+static int make(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+	char stat[128], path[128];
+
+	assert_non_null(f);
+	recorded_make(f->dir, sizeof(f->dir));
+	f->pid = fork();
+	if (f->pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		for (;;)
+			pause();
+	}
+	assert_true(f->pid > 0);
+	snprintf(stat, sizeof(stat), "%d (qemu) S 1 7 7 0 -1 0 0 0 0 0 0 0 0 0 20 0 4 0 4711 0\n",
+		 (int)f->pid);
+	put(f, "stat", stat, strlen(stat));
+	put(f, "cgroup", "0::/\n", 5);
+	put_cmdline(f, "/usr/bin/qemu-system-x86_64 -name db -uuid " UUID
+		       " -object memory-backend-memfd,id=ram,size=64M -m 64M");
+	path_of_maps(f, path, sizeof(path));
+	assert_int_equal(mkfifo(path, 0600), 0);
+
+	assert_int_equal(host_init(&f->d.host, f->dir, "/run/cramd"), 0);
+	f->d.host.log.level = LOG_EMERG;
+	cram_conf_init(&f->d.conf);
+	assert_int_equal(relief_init(&f->d.relief, &f->d.host, &f->d.mover), 0);
+	assert_int_equal(loop_init(&f->d.loop), 0);
+	assert_int_equal(discover_init(&f->d.discover, &f->d.host), 0);
+	assert_int_equal(discover_start(&f->d.discover), 0);
+	*state = f;
+	return 0;
+}
+
+/* The process lets go of its lock. */
+static void unlock(const struct fixture *f, const char *text)
+{
+	char path[128];
+	int fd;
+
+	path_of_maps(f, path, sizeof(path));
+	fd = open(path, O_WRONLY);
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+	close(fd);
+}
+
+static int drop(void **state)
+{
+	struct fixture *f = *state;
+	int r;
+
+	discover_stop(&f->d.discover);
+	while (f->d.vms.n)
+		daemon_remove_vm(&f->d, f->d.vms.v[0].vm);
+	array_free(&f->d.vms);
+	array_free(&f->d.candidates);
+	array_free(&f->d.inputs);
+	array_free(&f->d.actions);
+	array_free(&f->d.order);
+	array_free(&f->d.standing);
+	relief_fini(&f->d.relief);
+	discover_fini(&f->d.discover);
+	cram_policy_workspace_free(f->d.workspace);
+	cram_conf_free(&f->d.conf);
+	loop_fini(&f->d.loop);
+	host_fini(&f->d.host);
+	kill(f->pid, SIGKILL);
+	waitpid(f->pid, NULL, 0);
+	r = recorded_drop(f->dir);
+	free(f);
+	return r;
+}
+
+/* What the loop does when the thread has examined something. */
+static void take_discovered(struct fixture *f)
+{
+	struct pollfd p = { .fd = f->d.discover.wake, .events = POLLIN };
+	uint64_t n;
+
+	assert_int_equal(poll(&p, 1, 30000), 1);
+	assert_int_equal(read(p.fd, &n, sizeof(n)), sizeof(n));
+	daemon_discovered(&f->d);
+}
+
+static void a_stuck_qemu_keeps_nobody_waiting(void **state)
+{
+	struct fixture *f = *state;
+	struct pollfd p = { .fd = f->d.discover.wake, .events = POLLIN };
+	struct cram_error err = {};
+
+	/* When its mappings cannot be read, these return all the same ... */
+	assert_int_equal(daemon_want_vm(&f->d, f->pid, NULL, &err), 0);
+	daemon_round(&f->d);
+	assert_int_equal(daemon_want_vm(&f->d, f->pid, NULL, &err), 0);
+	daemon_discovered(&f->d);
+	/* ... it is no VM yet, and wanted once. */
+	assert_int_equal(poll(&p, 1, 100), 0);
+	assert_int_equal(f->d.vms.n, 0);
+	assert_int_equal(f->d.candidates.n, 1);
+
+	unlock(f, maps);
+	take_discovered(f);
+	assert_int_equal(f->d.vms.n, 1);
+	assert_int_equal(f->d.candidates.n, 0);
+	assert_string_equal(f->d.vms.v[0].vm->name, "db");
+	assert_int_equal(f->d.vms.v[0].vm->ram, 64 << 20);
+	assert_int_equal(f->d.vms.v[0].vm->blocks.n, 1);
+	assert_int_equal(f->d.vms.v[0].vm->reason, VM_NOT_LOOKED);
+	assert_false(f->d.vms.v[0].vm->from_libvirt);
+	assert_int_equal(daemon_want_vm(&f->d, f->pid, NULL, &err), -EEXIST);
+}
+
+static void what_libvirt_said_last_is_in_force_when_the_vm_is_taken_in(void **state)
+{
+	struct fixture *f = *state;
+	struct libvirt_domain *domain = calloc(1, sizeof(*domain));
+	const struct vm *vm;
+
+	assert_non_null(domain);
+	strcpy(domain->uuid, UUID);
+	strcpy(domain->name, "db");
+	domain->running = true;
+	domain->pid = f->pid;
+	domain->has_domain = true;
+	domain->domain.has_tiering = true;
+	domain->domain.tiering.set = 1U << CRAM_SET_MODE;
+	domain->domain.tiering.mode = CRAM_MODE_AUTO;
+	daemon_domain(&f->d, domain);
+	domain->domain.tiering.mode = CRAM_MODE_OFF;
+	daemon_domain(&f->d, domain);
+	free(domain);
+	assert_int_equal(f->d.vms.n, 0);
+
+	unlock(f, maps);
+	take_discovered(f);
+	assert_int_equal(f->d.vms.n, 1);
+	vm = f->d.vms.v[0].vm;
+	assert_true(vm->from_libvirt);
+	assert_int_equal(vm->settings.mode, CRAM_MODE_OFF);
+}
+
+static void what_cannot_be_a_vm_is_forgotten(void **state)
+{
+	struct fixture *f = *state;
+	struct cram_error err = {};
+
+	/* Its RAM is not mapped yet. */
+	assert_int_equal(daemon_want_vm(&f->d, f->pid, NULL, &err), 0);
+	unlock(f, "7f1000000000-7f1000021000 rw-p 00000000 00:00 0 \n");
+	take_discovered(f);
+	assert_int_equal(f->d.vms.n, 0);
+	assert_int_equal(f->d.candidates.n, 0);
+	/* No QEMU. */
+	put_cmdline(f, "/bin/sleep 1");
+	assert_int_equal(daemon_want_vm(&f->d, f->pid, NULL, &err), 0);
+	take_discovered(f);
+	assert_int_equal(f->d.vms.n, 0);
+	assert_int_equal(f->d.candidates.n, 0);
+}
+
+static void memory_that_is_pinned_is_left_alone(void **state)
+{
+	struct fixture *f = *state;
+	struct proc_status status = { .state = 'S', .mems_allowed = 1 };
+	struct vm *vm;
+
+	assert_int_equal(daemon_want_vm(&f->d, f->pid, NULL, NULL), 0);
+	unlock(f, maps);
+	take_discovered(f);
+	vm = f->d.vms.v[0].vm;
+	put(f, "numa_maps", "", 0);
+	status.pinned = vm->ram;
+	vm_examine(vm, &f->d.host.root, &status, NULL, 0, 1, 0);
+	assert_int_equal(vm->reason, VM_PINNED);
+	status.locked = vm->ram;
+	vm_examine(vm, &f->d.host.root, &status, NULL, 0, 2, 0);
+	assert_int_equal(vm->reason, VM_LOCKED);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(a_stuck_qemu_keeps_nobody_waiting, make, drop),
+		cmocka_unit_test_setup_teardown(
+			what_libvirt_said_last_is_in_force_when_the_vm_is_taken_in, make, drop),
+		cmocka_unit_test_setup_teardown(what_cannot_be_a_vm_is_forgotten, make, drop),
+		cmocka_unit_test_setup_teardown(memory_that_is_pinned_is_left_alone, make, drop),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
