@@ -444,7 +444,6 @@ static int set_quota(struct cram_call *call, struct json_object *parameters, voi
 		daemon_resolve(d, vm);
 		return cram_call_fail(call, CRAM_ERR_REFUSED, err);
 	}
-	daemon_resolve(d, vm);
 	log_control(d, call, vm->name);
 	return accepted(d, call, vm);
 }
