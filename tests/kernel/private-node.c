@@ -478,6 +478,11 @@ char *huge_on(int nid, size_t length)
 	return memory;
 }
 
+bool debug_kernel(void)
+{
+	return access("/sys/kernel/debug/fail_page_alloc", F_OK) == 0;
+}
+
 /* Control groups */
 
 #define CGROUPS "/sys/fs/cgroup"

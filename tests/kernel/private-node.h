@@ -80,6 +80,12 @@ bool filled(const void *address, size_t length, uint64_t seed);
 char *small_on(int nid, size_t length);
 char *huge_on(int nid, size_t length);
 
+/*
+ * Is this the debug kernel? It makes allocations fail on request, takes several times
+ * as long, and holds memory back that was freed.
+ */
+bool debug_kernel(void);
+
 /* Files in /proc and /sys. */
 int write_file(const char *path, const char *text);
 char *read_file(const char *path);
