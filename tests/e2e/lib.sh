@@ -104,7 +104,7 @@ load()
 	"$guest" exec "$name" --timeout 300 -- sh -c "echo madvise >/sys/kernel/mm/transparent_hugepage/enabled
 		accessmap $* --seconds 86400 >/tmp/out 2>&1 &
 		until grep -q . /tmp/out; do sleep 1; done
-		cat /tmp/out; grep -q ready /tmp/out" && fetch_map "$name"
+		sed \"s/^/# /\" /tmp/out; grep -q ready /tmp/out" && fetch_map "$name"
 }
 
 fetch_map()

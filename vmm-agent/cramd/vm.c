@@ -328,6 +328,15 @@ static enum vm_ineligible examine_pins(const struct vm *vm, const struct sysroot
 	return found ? VM_PINNED : VM_ELIGIBLE;
 }
 
+/* Is the policy found on block @i ours: home and tier, where its QEMU was told no such thing? */
+static bool is_ours(const struct vm *vm, const struct placement *p, size_t i, uint64_t tier_nodes)
+{
+	const struct ramblock *block = &vm->blocks.v[i];
+
+	return block->memfd && p->mode[i] == PROC_MPOL_BIND && (p->nodes[i] & tier_nodes) &&
+	       !(block->policy == PROC_MPOL_BIND && block->policy_nodes & tier_nodes);
+}
+
 /*
  * Remembers the policy that was there before ours. After a restart of the agent ours may be what is
  * found: then QEMU's command line tells what was asked for at the VM's start.
@@ -338,8 +347,7 @@ static void remember_policy(struct vm *vm, const struct placement *p, uint64_t t
 
 	for (size_t i = 0; i < vm->blocks.n; i++) {
 		const struct ramblock *block = &vm->blocks.v[i];
-		bool this = p->mode[i] == PROC_MPOL_BIND && (p->nodes[i] & tier_nodes) &&
-			    !(block->policy == PROC_MPOL_BIND && block->policy_nodes & tier_nodes);
+		bool this = is_ours(vm, p, i, tier_nodes);
 
 		ours |= this;
 		vm->old_mode[i] = this ? block->policy : p->mode[i];
@@ -412,6 +420,9 @@ void vm_examine(struct vm *vm, const struct sysroot *root, const struct proc_sta
 		vm->placed_ms = now_ms;
 		if (!vm->old_known && p.seen[0])
 			remember_policy(vm, &p, tier_nodes);
+		/* Taken back is what the kernel shows as taken back. */
+		for (size_t i = 0; i < vm->blocks.n; i++)
+			vm->bound |= vm->old_known && p.seen[i] && is_ours(vm, &p, i, tier_nodes);
 	}
 	/* Home is where the VM was told to be, else where its cpuset lets it be. */
 	home = 0;

@@ -39,12 +39,29 @@ static int mode_number(enum proc_mpol mode)
 	return MPOL_DEFAULT;
 }
 
+/*
+ * mbind of a mapping that nobody has bound yet. Linux leaves out what would not change the policy
+ * of the mapping itself, and that of a new one is the default already; the file's, which is the one
+ * that matters, would stay. So the default comes by way of "local", which means the same to shmem.
+ */
+static int set_policy(void *map, size_t size, enum proc_mpol mode, uint64_t nodes)
+{
+	unsigned long mask = nodes;
+
+	if (mode == PROC_MPOL_DEFAULT && mbind(map, size, MODE_LOCAL, NULL, 0, 0) < 0)
+		return -errno;
+	if (mode == PROC_MPOL_DEFAULT || mode == PROC_MPOL_LOCAL)
+		return mbind(map, size, mode_number(mode), NULL, 0, 0) < 0 ? -errno : 0;
+	/* The kernel takes maxnode as the number of bits plus one and ignores the last. */
+	if (mbind(map, size, mode_number(mode), &mask, sizeof(mask) * 8 + 1, 0) < 0)
+		return -errno;
+	return 0;
+}
+
 int mapping_set(const struct sysroot *root, pid_t pid, const struct ramblock *block,
 		enum proc_mpol mode, uint64_t nodes)
 {
-	bool bare = mode == PROC_MPOL_DEFAULT || mode == PROC_MPOL_LOCAL;
 	size_t size = block->end - block->start;
-	unsigned long mask = nodes;
 	cleanup_close int fd = -1;
 	struct stat st;
 	char path[64];
@@ -69,13 +86,8 @@ int mapping_set(const struct sysroot *root, pid_t pid, const struct ramblock *bl
 	map = mmap(NULL, size, PROT_NONE, MAP_SHARED, fd, (off_t)block->offset);
 	if (map == MAP_FAILED)
 		return -errno;
-	/*
-	 * shmem keeps the policy in the file, where every later fault finds it. The kernel takes
-	 * maxnode as the number of bits plus one and ignores the last.
-	 */
-	if (mbind(map, size, mode_number(mode), bare ? NULL : &mask,
-		  bare ? 0 : sizeof(mask) * 8 + 1, 0) < 0)
-		r = -errno;
+	/* shmem keeps the policy in the file, where every later fault finds it. */
+	r = set_policy(map, size, mode, nodes);
 	munmap(map, size);
 	return r;
 }

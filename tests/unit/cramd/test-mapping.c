@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The policy of a memfd, set from outside through /proc/PID/fd and read back where every user of it
+ * would see it: in another mapping of the same file. The real kernel answers; this process plays
+ * the QEMU.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "cramd/act/mapping.h"
+
+#define SIZE (4U << 20)
+
+struct fixture {
+	struct sysroot root;
+	int fd;
+	char *ram; /* as QEMU maps it */
+	struct ramblock block;
+};
+
+static int make(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+	struct stat st;
+
+	assert_non_null(f);
+	assert_int_equal(sysroot_open("/", &f->root), 0);
+	f->fd = memfd_create("ram", MFD_CLOEXEC);
+	assert_true(f->fd >= 0);
+	assert_int_equal(ftruncate(f->fd, SIZE), 0);
+	assert_int_equal(fstat(f->fd, &st), 0);
+	f->ram = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, f->fd, 0);
+	assert_true(f->ram != MAP_FAILED);
+	f->ram[0] = 1;
+	f->block = (struct ramblock){
+		.start = (uintptr_t)f->ram,
+		.end = (uintptr_t)f->ram + SIZE,
+		.memfd = true,
+		.dev_major = major(st.st_dev),
+		.dev_minor = minor(st.st_dev),
+		.inode = st.st_ino,
+	};
+	*state = f;
+	return 0;
+}
+
+static int drop(void **state)
+{
+	struct fixture *f = *state;
+
+	munmap(f->ram, SIZE);
+	close(f->fd);
+	sysroot_close(&f->root);
+	free(f);
+	return 0;
+}
+
+struct policy {
+	uint64_t start;
+	bool seen;
+	enum proc_mpol mode;
+	uint64_t nodes;
+};
+
+static int find(const struct proc_numa *numa, void *arg)
+{
+	struct policy *policy = arg;
+
+	if (numa->start == policy->start) {
+		policy->seen = true;
+		policy->mode = numa->mode;
+		policy->nodes = numa->nodes;
+	}
+	return 0;
+}
+
+static void assert_policy(const struct fixture *f, enum proc_mpol mode, uint64_t nodes)
+{
+	struct policy policy = { .start = f->block.start };
+
+	assert_int_equal(proc_for_each_numa(&f->root, getpid(), find, &policy), 0);
+	assert_true(policy.seen);
+	assert_int_equal(policy.mode, mode);
+	assert_int_equal(policy.nodes, nodes);
+}
+
+static int set(const struct fixture *f, enum proc_mpol mode, uint64_t nodes)
+{
+	return mapping_set(&f->root, getpid(), &f->block, mode, nodes);
+}
+
+static void every_policy_arrives(void **state)
+{
+	static const struct {
+		enum proc_mpol mode;
+		uint64_t nodes;
+	} policies[] = {
+		{ PROC_MPOL_BIND, 1 },	     { PROC_MPOL_DEFAULT, 0 }, { PROC_MPOL_INTERLEAVE, 1 },
+		{ PROC_MPOL_PREFERRED, 1 },  { PROC_MPOL_LOCAL, 0 },   { PROC_MPOL_BIND, 1 },
+		{ PROC_MPOL_INTERLEAVE, 1 }, { PROC_MPOL_DEFAULT, 0 }, { PROC_MPOL_DEFAULT, 0 },
+	};
+	const struct fixture *f = *state;
+
+	assert_policy(f, PROC_MPOL_DEFAULT, 0);
+	for (size_t i = 0; i < sizeof(policies) / sizeof(policies[0]); i++) {
+		assert_int_equal(set(f, policies[i].mode, policies[i].nodes), 0);
+		assert_policy(f, policies[i].mode, policies[i].nodes);
+	}
+}
+
+static void a_refused_policy_changes_nothing(void **state)
+{
+	const struct fixture *f = *state;
+
+	assert_int_equal(set(f, PROC_MPOL_BIND, 1), 0);
+	assert_int_equal(set(f, PROC_MPOL_BIND, UINT64_C(1) << 63), -EINVAL);
+	assert_policy(f, PROC_MPOL_BIND, 1);
+}
+
+static void another_file_is_not_mistaken_for_it(void **state)
+{
+	struct fixture *f = *state;
+
+	f->block.inode += 1000000;
+	assert_int_equal(set(f, PROC_MPOL_BIND, 1), -ESTALE);
+	assert_policy(f, PROC_MPOL_DEFAULT, 0);
+	f->block.memfd = false;
+	assert_int_equal(set(f, PROC_MPOL_BIND, 1), -EOPNOTSUPP);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(every_policy_arrives, make, drop),
+		cmocka_unit_test_setup_teardown(a_refused_policy_changes_nothing, make, drop),
+		cmocka_unit_test_setup_teardown(another_file_is_not_mistaken_for_it, make, drop),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
