@@ -333,6 +333,33 @@ static void write_file(const char *dir, const char *name, const char *text)
 	assert_int_equal(cram_file_replace(path, text, strlen(text), 0644), 0);
 }
 
+static void what_a_killed_writer_left_is_swept_up_and_nothing_else(void **state)
+{
+	static const struct {
+		const char *name;
+		bool stays;
+	} files[] = {
+		{ "settings", true },	      { "settings.new-aB3xYz", false },
+		{ "settings.backup", true },  { "settings.new-aB3xYz~", true },
+		{ "other.new-aB3xYz", true }, { "settings.new-", true },
+	};
+	char dir[] = "/tmp/cram-test-XXXXXX", path[256], cmd[300];
+	(void)state;
+
+	assert_non_null(mkdtemp(dir));
+	for (size_t i = 0; i < ARRAY_SIZE(files); i++)
+		write_file(dir, files[i].name, "text");
+	snprintf(path, sizeof(path), "%s/settings", dir);
+	cram_file_sweep(path);
+	for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
+		snprintf(path, sizeof(path), "%s/%s", dir, files[i].name);
+		assert_int_equal(access(path, F_OK) == 0, files[i].stays);
+	}
+	cram_file_sweep("/tmp/cram-test-no-such-directory/settings");
+	snprintf(cmd, sizeof(cmd), "rm -rf %s", dir);
+	assert_int_equal(system(cmd), 0);
+}
+
 static void drop_ins_are_read_in_order_and_a_missing_file_is_empty(void **state)
 {
 	char dir[] = "/tmp/cram-test-XXXXXX", path[256], sub[256], cmd[300];
@@ -651,6 +678,7 @@ int main(void)
 		cmocka_unit_test(printed_values_are_values_that_can_be_set),
 		cmocka_unit_test(the_table_of_options_is_sound),
 		cmocka_unit_test(a_bad_configuration_is_refused_with_file_and_line),
+		cmocka_unit_test(what_a_killed_writer_left_is_swept_up_and_nothing_else),
 		cmocka_unit_test(drop_ins_are_read_in_order_and_a_missing_file_is_empty),
 		cmocka_unit_test(one_parser_takes_every_form_libvirt_hands_out),
 		cmocka_unit_test(bad_settings_name_element_value_and_range_and_keep_the_vm),

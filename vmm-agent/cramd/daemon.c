@@ -10,6 +10,7 @@
 #include <strings.h>
 
 #include "server/server.h"
+#include "util/file.h"
 
 /* That a process has been examined for longer than this is said. */
 #define EXAMINED_LONG_MS 10000
@@ -25,6 +26,7 @@ int daemon_load(struct daemon *d, struct cram_error *err)
 	host_set_settings(&d->host, &d->conf.host);
 	snprintf(d->overrides_path, sizeof(d->overrides_path), "%s/" CRAM_OVERRIDES,
 		 d->conf.host.state_dir);
+	cram_file_sweep(d->overrides_path);
 	r = cram_overrides_load(d->overrides_path, &d->overrides, err);
 	if (r == -EBADMSG) {
 		/* A damaged file must not keep the host untiered; it stays there for a person. */

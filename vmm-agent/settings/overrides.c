@@ -176,8 +176,10 @@ int cram_overrides_save(const char *path, const struct cram_overrides *o, struct
 					vm, cram_setting_name((enum cram_setting)s),
 					json_object_new_string(layer_text(l, (enum cram_setting)s,
 									  value, sizeof(value))));
-		if (!vm || json_object_object_add(vms, o->v.v[i].uuid, vm) < 0)
+		if (!vm || json_object_object_add(vms, o->v.v[i].uuid, vm) < 0) {
+			json_object_put(vm);
 			return -ENOMEM;
+		}
 	}
 	text = json_object_to_json_string_length(root, JSON_C_TO_STRING_PRETTY, &size);
 	if (!text)

@@ -4,6 +4,7 @@
  */
 #include "util/file.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -12,6 +13,10 @@
 #include <sys/stat.h>
 
 #include "util/cleanup.h"
+
+/* Ending of a file that is to replace another: nobody else names one so. */
+#define TEMPORARY_MARK ".new-"
+#define TEMPORARY      TEMPORARY_MARK "XXXXXX"
 
 int cram_file_read(const char *path, size_t max, char **ret_data, size_t *ret_size)
 {
@@ -68,9 +73,9 @@ static int write_all(int fd, const char *data, size_t size)
 	return 0;
 }
 
-static int sync_directory(const char *path)
+/* The directory that @path is in. -1 with errno. */
+static int open_directory(const char *path)
 {
-	cleanup_close int fd = -1;
 	char dir[PATH_MAX];
 	char *slash;
 
@@ -82,7 +87,13 @@ static int sync_directory(const char *path)
 		dir[1] = '\0';
 	else
 		*slash = '\0';
-	fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
+static int sync_directory(const char *path)
+{
+	cleanup_close int fd = open_directory(path);
+
 	if (fd < 0 || fsync(fd) < 0)
 		return -errno;
 	return 0;
@@ -94,7 +105,7 @@ int cram_file_replace(const char *path, const void *data, size_t size, unsigned 
 	char tmp[PATH_MAX];
 	int r;
 
-	if (snprintf(tmp, sizeof(tmp), "%s.XXXXXX", path) >= (int)sizeof(tmp))
+	if (snprintf(tmp, sizeof(tmp), "%s" TEMPORARY, path) >= (int)sizeof(tmp))
 		return -ENAMETOOLONG;
 	fd = mkostemp(tmp, O_CLOEXEC);
 	if (fd < 0)
@@ -112,4 +123,27 @@ int cram_file_replace(const char *path, const void *data, size_t size, unsigned 
 		return r;
 	}
 	return sync_directory(path);
+}
+
+void cram_file_sweep(const char *path)
+{
+	const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+	size_t n = strlen(name);
+	int fd = open_directory(path);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *entry;
+
+	if (!dir) {
+		if (fd >= 0)
+			close(fd);
+		return;
+	}
+	while ((entry = readdir(dir))) {
+		const char *end = entry->d_name + n;
+
+		if (strncmp(entry->d_name, name, n) == 0 && strlen(end) == strlen(TEMPORARY) &&
+		    strncmp(end, TEMPORARY_MARK, strlen(TEMPORARY_MARK)) == 0)
+			unlinkat(fd, entry->d_name, 0);
+	}
+	closedir(dir);
 }

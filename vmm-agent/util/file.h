@@ -18,3 +18,10 @@ int cram_file_read(const char *path, size_t max, char **ret_data, size_t *ret_si
  * fsync of the directory. On error the old file is as it was and no temporary file stays.
  */
 int cram_file_replace(const char *path, const void *data, size_t size, unsigned int mode);
+
+/*
+ * Removes temporary files of cram_file_replace() beside @path that nobody will rename any more,
+ * because their writer was killed. Only for who alone writes @path. Errors leave files where they
+ * are: they do no harm.
+ */
+void cram_file_sweep(const char *path);
