@@ -541,6 +541,9 @@ bool __node_private_free_folio(struct page *page, unsigned int order)
 	const struct node_private_ops *ops;
 	bool kept = false;
 
+	/* Tested out of line: every page that is freed comes past the callers. */
+	if (likely(!node_is_private(page_to_nid(page))))
+		return false;
 	rcu_read_lock();
 	ops = ops_of(page_to_nid(page));
 	if (ops && ops->free_folio)

@@ -239,7 +239,7 @@ void __node_private_memory_failure(struct folio *folio, unsigned long pfn,
 static inline bool node_private_free_folio(struct page *page,
 					   unsigned int order)
 {
-	return node_is_private(page_to_nid(page)) &&
+	return node_private_enabled() &&
 	       __node_private_free_folio(page, order);
 }
 
