@@ -164,6 +164,14 @@ slow_pages_at_most()
 	[ -n "$have" ] && ((have <= $2))
 }
 
+# Free pages of a node, with those that processors keep at hand: MemFree leaves them out.
+node_free()
+{
+	awk -v node="$1" '$1 == "Node" { ours = $2 == node "," }
+		ours && ($1 == "nr_free_pages" || $1 == "count:") { free += $2 }
+		END { print free }' /proc/zoneinfo
+}
+
 # NUMA policy of guest RAM as the kernel shows it.
 policy()
 {
