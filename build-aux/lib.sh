@@ -155,3 +155,11 @@ testlog_failures()
 		NF { line[++n] = $0 }
 		END { flush_test() }' "$1"
 }
+
+# need_kernel VARIANT: builds a kernel that is not there; ends the script if that fails.
+need_kernel()
+{
+	[ ! -r "$CRAM_BUILD/linux/$1.bzImage" ] || return 0
+	say "kernel $1 is not built yet: kernel/build $1"
+	"$CRAM_TOP/kernel/build" "$1" >&2 || exit
+}
