@@ -38,7 +38,8 @@ series_commits()
 			sed -i '/^Adds: /d' "$message"
 		fi
 		series_git add -A
-		series_git commit -q --author "$(sed -n 's/^From: \(.*<.*>\)$/\1/p' "$patch" | head -n 1)" -F "$message"
+		series_git commit -q --author "$(sed -n 's/^From: \(.*<.*>\)$/\1/p' "$patch" | head -n 1)" \
+			--date "$(sed -n 's/^Date: //p' "$patch" | head -n 1)" -F "$message"
 	done < <(patch_files)
 	rm -f "$message"
 }
@@ -55,10 +56,12 @@ commit_message()
 	rm -rf "$dir"
 }
 
+# series_format DIRECTORY [OPTION…]: the commits as files there, with options for format-patch.
 series_format()
 {
 	local out=$1
-	series_git format-patch -q --zero-commit --no-signature --no-stat -o "$out" "$(series_git rev-list --max-parents=0 HEAD)..HEAD"
+	shift
+	series_git format-patch -q "$@" --zero-commit --no-signature --no-stat -o "$out" "$(series_git rev-list --max-parents=0 HEAD)..HEAD"
 }
 
 # Files of the tree that differ from what the series put there.
@@ -137,7 +140,8 @@ series_refresh()
 				"choose the later one with --into; scratch repository: $series"
 	fi
 	rm -rf "$up_work/refreshed"
-	series_format "$up_work/refreshed"
+	# Unnumbered: a patch that nothing was folded into stays as it is.
+	series_format "$up_work/refreshed" --no-numbered
 	rm -f "$up_patches"/[0-9]*.patch
 	cp "$up_work/refreshed"/*.patch "$up_patches/"
 	rm -rf "$series" "$up_work/refreshed"
