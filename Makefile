@@ -22,12 +22,13 @@ help:
 deps:
 	@build-aux/deps
 
+# Their own makes and ninjas count their jobs themselves.
 kernel: deps
-	@kernel/build
-	@kernel/build guest
+	@MAKEFLAGS= kernel/build
+	@MAKEFLAGS= kernel/build guest
 
 qemu: deps
-	@qemu-patches/build
+	@MAKEFLAGS= qemu-patches/build
 
 $(MESON)/build.ninja:
 	@meson setup $(MESON) >build/meson-setup.log || { cat build/meson-setup.log >&2; exit 1; }
@@ -38,7 +39,9 @@ programs: deps
 	@$(MAKE) --no-print-directory $(MESON)/build.ninja
 	@ninja -C $(MESON) --quiet
 
-build: qemu kernel programs
+# Side by side: while one unpacks, configures or links, the other compiles.
+build: deps
+	@$(MAKE) --no-print-directory --jobs=3 qemu kernel programs
 
 check: build
 	@build-aux/check $(SUITE)
