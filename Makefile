@@ -40,7 +40,7 @@ programs: deps
 	@ninja -C $(MESON) --quiet
 
 # Side by side: while one unpacks, configures or links, the other compiles.
-build: deps
+build:
 	@$(MAKE) --no-print-directory --jobs=3 qemu kernel programs
 
 check: build
