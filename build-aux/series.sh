@@ -162,6 +162,11 @@ series_export()
 		;;
 	-*) die "unknown option: $1" "see --help" ;;
 	esac
+	# The series is written by a git that works somewhere else.
+	out=$(realpath -m "$out")
+	[ ! -e "$out" ] || [ -d "$out" ] || die "$out is not a directory"
+	[ ! -d "$out" ] || [ -z "$(find "$out" -mindepth 1 ! -name '[0-9]*.patch' -print -quit)" ] ||
+		die "$out holds something else than patches" "name an empty or a new directory"
 	upstream_prepare
 	claimed=$(cat /dev/null "$up_patches"/[0-9]*.patch 2>/dev/null | sed -n 's/^Adds: //p' | sort)
 	while read -r file; do
@@ -169,8 +174,8 @@ series_export()
 			die "src/$file belongs to no patch" "name it in the message of one: 'Adds: $file'"
 	done < <(src_files)
 	series_commits yes
-	rm -rf "$out"
 	mkdir -p "$out"
+	rm -f "$out"/[0-9]*.patch
 	series_format "$out"
 	rm -rf "$series"
 	say "$up_name: $(find "$out" -name '*.patch' | wc -l) patches in $out"

@@ -65,11 +65,11 @@ apt_private_setup()
 	END
 	cat >"$apt/apt.conf" <<-END
 		Dir::Etc::SourceList "$apt/sources.list";
-		Dir::Etc::SourceParts "-";
-		Dir::Etc::Trusted "-";
-		Dir::Etc::TrustedParts "-";
-		Dir::Etc::Preferences "-";
-		Dir::Etc::PreferencesParts "-";
+		Dir::Etc::SourceParts "/dev/null";
+		Dir::Etc::Trusted "/dev/null";
+		Dir::Etc::TrustedParts "/dev/null";
+		Dir::Etc::Preferences "/dev/null";
+		Dir::Etc::PreferencesParts "/dev/null";
 		Dir::State "$apt/state";
 		Dir::State::status "$apt/state/status";
 		Dir::State::Lists "$apt/lists";
