@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -337,18 +338,43 @@ static void refuses_taken_nodes(void)
 	ok(!node_in("has_private_memory", nid), "a deleted region's driver lets go of it");
 }
 
-/* Pages that the kernel holds cannot move, and unbinding cannot fail. */
-static void unbound_while_held(const char *region)
+/* Pages that the kernel holds cannot move; the card has to go on decoding them. */
+static void unbound_while_held(const struct region *r)
 {
 	struct npt_alloc pages = { .nid = nid, .how = NPT_PRIVATE, .count = 10 };
+	char *memory = map_anonymous(4 * PAGE), *another = map_anonymous(PAGE);
+	char read_back[4 * PAGE], root[32], decoder[32];
+	struct iovec vector = { memory, 4 * PAGE };
+	int ends[2];
 
-	need(npt_alloc(&pages) == 0 && pages.ret_on_node == 10, "pages on the card");
-	unbind_region(MEMPOLICY, region);
-	ok(node_in("has_private_memory", nid) && used_pages(nid) == 10,
-	   "memory that the kernel holds stays when the driver goes");
-	ok(bind_region(MEMPOLICY, region) != 0, "and the region is not taken a second time");
+	find_decoders(root, decoder, 0, sizeof(root));
+	fill(memory, 4 * PAGE, 6);
+	need(npt_alloc(&pages) == 0 && pages.ret_on_node == 10 &&
+		     move_to(memory, 4 * PAGE, nid) == 0,
+	     "pages on the card");
+	need(pipe(ends) == 0 && vmsplice(ends[1], &vector, 1, 0) == (ssize_t)(4 * PAGE),
+	     "a pipe that holds some: %m");
+
+	ok(put(r->name, "commit", "0") == -EBUSY,
+	   "the commit of memory that is held cannot be taken back");
+	ok(pages_on(memory, 4 * PAGE, nid) == 4 && filled(memory, 4 * PAGE, 6),
+	   "it stays as it was");
+	unbind_region(MEMPOLICY, r->name);
+	ok(node_in("has_private_memory", nid) && used_pages(nid) == 14, "and when the driver goes");
+	ok(bind_region(MEMPOLICY, r->name) != 0, "the region is not taken a second time");
+	ok(put(r->name, "commit", "0") == -EBUSY, "nor its commit taken back then");
+	ok(put(root, "delete_region", r->name) == -EBUSY, "nor the region deleted");
+	another[0] = 1;
+	ok(move_to(another, PAGE, nid) == -ENODEV, "nothing new comes to it");
+	ok(read(ends[0], read_back, sizeof(read_back)) == (ssize_t)sizeof(read_back) &&
+		   filled(read_back, sizeof(read_back), 6) && filled(memory, 4 * PAGE, 6),
+	   "and all that is in it can be read still");
+	close(ends[0]);
+	close(ends[1]);
+	munmap(memory, 4 * PAGE);
+	munmap(another, PAGE);
 	npt_free();
-	ok(used_pages(nid) == 0, "what was held can be freed still");
+	ok(used_pages(nid) == 0, "what was held can be freed (%ld pages left)", used_pages(nid));
 }
 
 int main(void)
@@ -390,6 +416,6 @@ int main(void)
 	whole = new_region(0, card_bytes, "1");
 	need(put(whole.name, "commit", "1") == 0 && bind_region(MEMPOLICY, whole.name) == 0,
 	     "all of the card once more");
-	unbound_while_held(whole.name);
+	unbound_while_held(&whole);
 	return done();
 }

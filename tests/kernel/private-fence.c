@@ -442,6 +442,118 @@ static void file_writers(void)
 	free(pipe_page);
 }
 
+/* A file of two huge pages, filled from seed 5 and on the card. */
+static char *huge_file(int *ret_fd)
+{
+	char *memory = map_huge(2 * HUGE);
+	int fd = memfd_create("huge", MFD_CLOEXEC);
+
+	need(fd >= 0 && ftruncate(fd, 2 * HUGE) == 0 &&
+		     mmap(memory, 2 * HUGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd,
+			  0) == memory &&
+		     madvise(memory, 2 * HUGE, MADV_HUGEPAGE) == 0,
+	     "a file for huge pages: %m");
+	fill(memory, 2 * HUGE, 5);
+	need(meminfo_kb("ShmemHugePages:") == (long)(2 * HUGE / 1024), "it has huge pages");
+	need(move_to(memory, 2 * HUGE, CARD) == 0 && node_of(memory) == CARD, "on the card");
+	*ret_fd = fd;
+	return memory;
+}
+
+/*
+ * A pipe holds on to a page of a huge one, which then can neither be split nor moved.
+ * Whoever writes must not have to wait for a reader of the pipe.
+ */
+static void huge_file_in_a_pipe(void)
+{
+	struct iovec vector;
+	int fd, ends[2];
+	char *memory;
+
+	need(write_file("/sys/kernel/mm/transparent_hugepage/shmem_enabled", "advise") == 0 &&
+		     pipe(ends) == 0,
+	     "huge pages for files");
+
+	memory = huge_file(&fd);
+	vector = (struct iovec){ memory + PAGE, PAGE };
+	need(vmsplice(ends[1], &vector, 1, 0) == (ssize_t)PAGE, "vmsplice: %m");
+	memory[WHERE] = 'p';
+	ok(filled_but(memory, 2 * HUGE, WHERE, 'p') && node_of(memory + WHERE) == HOME &&
+		   node_of(memory + HUGE) == CARD,
+	   "a huge page of a file that a pipe holds can be written");
+	ok(meminfo_kb("ShmemHugePages:") == (long)(2 * HUGE / 1024), "and is a huge page still");
+	intact("a huge page in a pipe");
+
+	vector.iov_base = memory + HUGE + PAGE;
+	need(vmsplice(ends[1], &vector, 1, 0) == (ssize_t)PAGE, "vmsplice: %m");
+	ok(ftruncate(fd, HUGE + WHERE) == 0 && ftruncate(fd, 2 * HUGE) == 0 &&
+		   memory[HUGE + WHERE - 1] != 0 && memory[HUGE + WHERE] == 0,
+	   "and be truncated in the middle");
+	intact("truncation of a huge page in a pipe");
+	munmap(memory, 2 * HUGE);
+	close(fd);
+
+	memory = huge_file(&fd);
+	vector.iov_base = memory + PAGE;
+	need(vmsplice(ends[1], &vector, 1, 0) == (ssize_t)PAGE, "vmsplice: %m");
+	ok(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, HUGE) == 0 &&
+		   memory[WHERE] == 0 && memory[HUGE + WHERE] != 0,
+	   "and be punched out whole");
+	munmap(memory, 2 * HUGE);
+	close(fd);
+	close(ends[0]);
+	close(ends[1]);
+	ok(used_pages(CARD) == 0, "the pipes closed, nothing stays behind (%ld pages)",
+	   used_pages(CARD));
+	ok(meminfo_kb("ShmemHugePages:") == 0, "nor counted");
+	intact("files of huge pages");
+}
+
+/* Does userfaultfd hear of the next write to the page at an address? */
+static bool uffd_protects(const char *at)
+{
+	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	uint64_t entry = 0;
+
+	need(pread(fd, &entry, sizeof(entry), (off_t)((uintptr_t)at / PAGE * sizeof(entry))) ==
+		     sizeof(entry),
+	     "pagemap: %m");
+	close(fd);
+	return entry >> 57 & 1;
+}
+
+/* A page that is replaced in its file keeps the protection of those who map it. */
+static void replaced_and_protected(void)
+{
+	struct uffdio_writeprotect protect = { .mode = UFFDIO_WRITEPROTECT_MODE_WP };
+	int fd, uffd, ends[2];
+	char *memory = map_shared(LENGTH, &fd);
+	struct uffdio_register range = { .range = { (uintptr_t)memory, LENGTH },
+					 .mode = UFFDIO_REGISTER_MODE_WP };
+	struct uffdio_api api = { .api = UFFD_API, .features = UFFD_FEATURE_WP_HUGETLBFS_SHMEM };
+	struct iovec vector = { memory + 5 * PAGE, PAGE };
+
+	fill(memory, LENGTH, 5);
+	uffd = (int)syscall(__NR_userfaultfd, O_CLOEXEC);
+	protect.range = range.range;
+	need(uffd >= 0 && ioctl(uffd, UFFDIO_API, &api) == 0 &&
+		     ioctl(uffd, UFFDIO_REGISTER, &range) == 0 &&
+		     ioctl(uffd, UFFDIO_WRITEPROTECT, &protect) == 0,
+	     "userfaultfd write protection of a file: %m");
+	need(move_to(memory, LENGTH, CARD) == 0 && uffd_protects(memory + WHERE),
+	     "protected pages on the card");
+	need(pipe(ends) == 0 && vmsplice(ends[1], &vector, 1, 0) == (ssize_t)PAGE, "vmsplice: %m");
+	ok(pwrite(fd, "u", 1, WHERE) == 1 && uffd_protects(memory + WHERE),
+	   "write(2) to a page that a pipe holds keeps userfaultfd's write protection");
+	ok(filled_but(memory, LENGTH, WHERE, 'u'), "and writes that byte alone");
+	close(uffd);
+	close(ends[0]);
+	close(ends[1]);
+	munmap(memory, LENGTH);
+	close(fd);
+	intact("a protected page in a pipe");
+}
+
 static void first_touch_is_home(void)
 {
 	char *memory = map_anonymous(LENGTH), *shared = map_shared(LENGTH, NULL);
@@ -677,6 +789,8 @@ int main(int argc, char **argv)
 	every_writer();
 	shared_mappings();
 	file_writers();
+	huge_file_in_a_pipe();
+	replaced_and_protected();
 	first_touch_is_home();
 	only_filled_pages_come();
 	swapped();

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The life of a private node in random order: registered twice, by two owners,
- * opened, closed, used, unplugged while used, poisoned. After every step the
- * kernel's answer is what a simple model says, every byte is what was written,
- * and the pages in use are those somebody asked for.
+ * opened, closed, used, unplugged while used, poisoned; with pages that are kept,
+ * write-protected, compacted and balanced. After every step the kernel's answer is
+ * what a simple model says, every byte is what was written, and the pages in use are
+ * those somebody asked for.
  *
  *   private-lifecycle [ROUNDS [SEED]]
  */
@@ -11,7 +12,9 @@
 
 #include <errno.h>
 #include <numaif.h>
+#include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,12 +24,15 @@
 #include <unistd.h>
 
 #define LENGTH (4 * HUGE)
+#define OPEN   (NP_OPS_MIGRATION | NP_OPS_MEMPOLICY)
+#define FENCED (OPEN | NP_OPS_PROTECT_WRITE)
 
 static struct {
 	bool online;   /* the memory is a private node's, and online */
 	int owner;     /* -1: nobody's */
 	bool implicit; /* registered by adding, so removing unregisters */
 	int flags;     /* operations' flags, -1: none set */
+	int fence;     /* PROTECT_WRITE if that is in force, also without operations */
 	long held;     /* pages held in the kernel */
 	long poisoned;
 	char *memory;  /* mapped, or NULL */
@@ -50,9 +56,12 @@ static void expect(const char *what, long got, long want)
 		   strerror((int)-got), want);
 }
 
+/* The fence stands as long as there is memory behind it. */
 static void forget_operations(void)
 {
 	model.flags = -1;
+	if (!model.online)
+		model.fence = 0;
 }
 
 static void op_register(void)
@@ -101,16 +110,23 @@ static void op_remove(void)
 {
 	long want = model.owner < 0 || !model.online ? -EINVAL : model.held ? -EBUSY : 0;
 
+	/*
+	 * A memory block with a failed page does not come online again after an attempt
+	 * that failed for another block; the node has less memory from then on.
+	 */
+	if (want == -EBUSY && model.poisoned)
+		return;
 	/* No need to try for long what cannot succeed. */
 	npt_timeout_ms = want ? 1000 : 0;
 	expect("remove", npt_range(NPT_REMOVE, CARD, 0), want);
 	if (!want) {
 		model.online = false;
 		model.poisoned = 0;
-		if (model.implicit) {
+		if (model.implicit)
 			model.owner = -1;
+		if (model.implicit || model.flags < 0)
 			forget_operations();
-		}
+		expect("pages kept of memory that went", npt_stats(CARD).kept, 0);
 	}
 }
 
@@ -121,31 +137,69 @@ static void op_ordinary(void)
 		expect("add_memory", npt_range(NPT_RESTORE, CARD, 0), -EBUSY);
 }
 
-static void op_set(void)
+static const struct {
+	unsigned int flags;
+	bool valid;
+} SETS[] = {
+	{ 0, true },
+	{ NP_OPS_MIGRATION, true },
+	{ OPEN, true },
+	{ OPEN, true },
+	{ OPEN | NP_OPS_RECLAIM | NP_OPS_DEMOTION, true },
+	{ OPEN | NP_OPS_RECLAIM | NP_OPS_DEMOTION | NP_OPS_OOM, true },
+	{ OPEN | NP_OPS_COMPACTION, true },
+	{ OPEN | NP_OPS_NUMA_BALANCING, true },
+	{ OPEN | NP_OPS_NUMA_BALANCING | NP_OPS_COMPACTION | NP_OPS_RECLAIM, true },
+	{ NP_OPS_MEMPOLICY, false },
+	{ NP_OPS_LONGTERM_PIN, false },
+	{ NP_OPS_MIGRATION | NP_OPS_OOM, false },
+	{ FENCED | NP_OPS_COMPACTION, false },
+	{ 1U << 30, false },
+	/* Before there is memory, or on memory that is write-protected already. */
+	{ FENCED, true },
+	{ FENCED | NP_OPS_RECLAIM | NP_OPS_DEMOTION, true },
+};
+
+#define NR_SETS	       (sizeof(SETS) / sizeof(*SETS))
+#define NR_FENCED_SETS 2U
+
+static void set_ops(unsigned int set)
 {
-	static const struct {
-		unsigned int flags;
-		bool valid;
-	} SETS[] = {
-		{ 0, true },
-		{ NP_OPS_MIGRATION, true },
-		{ NP_OPS_MIGRATION | NP_OPS_MEMPOLICY, true },
-		{ NP_OPS_MIGRATION | NP_OPS_MEMPOLICY, true },
-		{ NP_OPS_MIGRATION | NP_OPS_MEMPOLICY | NP_OPS_RECLAIM | NP_OPS_DEMOTION, true },
-		{ NP_OPS_MEMPOLICY, false },
-		{ NP_OPS_LONGTERM_PIN, false },
-		{ 1U << 30, false },
-	};
-	unsigned int i = random_below(sizeof(SETS) / sizeof(*SETS));
-	struct npt_ops ops = { .nid = CARD, .flags = SETS[i].flags, .accept = -1 };
-	long want;
+	struct npt_ops ops = { .nid = CARD, .flags = SETS[set].flags, .accept = -1 };
+	long want = 0;
 
 	if (model.flags >= 0)
 		return;
-	want = !SETS[i].valid ? -EINVAL : model.owner < 0 ? -ENODEV : 0;
+	if (!random_below(3))
+		ops.keep = 1 + random_below(30);
+	if (!SETS[set].valid)
+		want = -EINVAL;
+	else if (model.owner < 0)
+		want = -ENODEV;
+	else if (model.online && ((int)ops.flags ^ model.fence) & NP_OPS_PROTECT_WRITE)
+		want = -EBUSY;
 	expect("set_ops", npt_ops(NPT_SET_OPS, &ops), want);
-	if (!want)
+	if (!want) {
 		model.flags = (int)ops.flags;
+		model.fence = model.flags & (int)NP_OPS_PROTECT_WRITE;
+	}
+}
+
+static void op_set(void)
+{
+	set_ops(random_below(NR_SETS));
+}
+
+/* The steps to write protection, which would hardly ever come in this order. */
+static void op_begin_fenced(void)
+{
+	if (model.online)
+		return;
+	op_register();
+	set_ops(NR_SETS - 1 - random_below(NR_FENCED_SETS));
+	op_add();
+	/* For the other owner, if it was not this one. */
+	op_add();
 }
 
 static void op_set_again(void)
@@ -176,6 +230,12 @@ static void op_alloc(void)
 	model.held += a.ret_count;
 }
 
+static void op_put_kept(void)
+{
+	expect("giving kept pages back", npt_range(NPT_PUT_KEPT, CARD, 0), 0);
+	expect("pages kept after that", npt_stats(CARD).kept, 0);
+}
+
 static void op_free(void)
 {
 	npt_free();
@@ -198,8 +258,19 @@ static void op_move(void)
 	long want =
 		!model.online || !(model.flags & NP_OPS_MIGRATION) || model.flags < 0 ? -ENODEV : 0;
 
-	if (model.memory)
-		expect("move_pages", move_to(model.memory, LENGTH, CARD), want);
+	op_map();
+	expect("move_pages", move_to(model.memory, LENGTH, CARD), want);
+}
+
+static void op_write(void)
+{
+	if (!model.memory)
+		return;
+	model.seed = random_below(1 << 20);
+	fill(model.memory, LENGTH, model.seed);
+	if (model.fence)
+		expect("pages written that stay on a write-protected node",
+		       (long)pages_on(model.memory, LENGTH, CARD), 0);
 }
 
 static void op_unmap(void)
@@ -240,6 +311,50 @@ static void op_remove_while_written(void)
 	munmap(words, LENGTH);
 }
 
+struct flipper {
+	pthread_t thread;
+	atomic_bool gone;
+	uint64_t first, end; /* memory blocks */
+};
+
+/* Takes each memory block offline and puts it online again, until there are none. */
+static void *flip_blocks(void *argument)
+{
+	struct flipper *o = argument;
+	char path[64];
+
+	while (!atomic_load(&o->gone)) {
+		for (uint64_t i = o->first; i < o->end; i++) {
+			snprintf(path, sizeof(path), "/sys/devices/system/memory/memory%lu/state",
+				 i);
+			write_file(path, "offline");
+			write_file(path, "online");
+		}
+	}
+	return NULL;
+}
+
+/*
+ * An operator and the driver at once. The operator would try for ever with pages that
+ * are held; and kept ones would be free when their block comes online again.
+ */
+static void op_remove_while_flipped(void)
+{
+	const uint64_t block =
+		strtoull(read_file("/sys/devices/system/memory/block_size_bytes"), NULL, 16);
+	struct flipper o = { .first = card_start() / block,
+			     .end = (card_start() + card_size()) / block };
+
+	if (!model.online || model.held)
+		return;
+	op_put_kept();
+	need(pthread_create(&o.thread, NULL, flip_blocks, &o) == 0, "a thread");
+	usleep(random_below(50000));
+	op_remove();
+	atomic_store(&o.gone, true);
+	need(pthread_join(o.thread, NULL) == 0, "join");
+}
+
 /* One page of a child's fails; the child dies of it and nobody else notices. */
 static void op_poison(void)
 {
@@ -273,9 +388,10 @@ static void judge(void)
 	long resident = 0, used, want;
 
 	if (model.memory) {
-		resident = (long)pages_on(model.memory, LENGTH, CARD);
+		/* First, because NUMA balancing moves what is touched. */
 		if (!filled(model.memory, LENGTH, model.seed))
 			ok(false, "step %ld: memory is as it was written", steps);
+		resident = (long)pages_on(model.memory, LENGTH, CARD);
 	}
 	used = model.online ? used_pages(CARD) : 0;
 	want = model.online ? model.held + resident + model.poisoned : 0;
@@ -289,10 +405,27 @@ static void judge(void)
 int main(int argc, char **argv)
 {
 	static void (*const OPERATIONS[])(void) = {
-		op_register,  op_unregister, op_add,   op_add,
-		op_remove,    op_ordinary,   op_set,   op_set,
-		op_set_again, op_clear,	     op_alloc, op_free,
-		op_map,	      op_move,	     op_unmap, op_remove_while_written,
+		op_register,
+		op_unregister,
+		op_add,
+		op_add,
+		op_remove,
+		op_ordinary,
+		op_set,
+		op_set,
+		op_begin_fenced,
+		op_set_again,
+		op_clear,
+		op_put_kept,
+		op_alloc,
+		op_free,
+		op_map,
+		op_move,
+		op_move,
+		op_write,
+		op_unmap,
+		op_remove_while_written,
+		op_remove_while_flipped,
 		op_poison,
 	};
 	long rounds = argc > 1 ? atol(argv[1]) : 100;
@@ -304,6 +437,10 @@ int main(int argc, char **argv)
 	note("seed %llu, %ld rounds", (unsigned long long)state, rounds);
 	need(npt_range(NPT_TAKE, CARD, 0) == 0, "the memory module can be taken away");
 	before = free_kb();
+	/* For those that are open to it. */
+	write_file("/sys/kernel/debug/sched/numa_balancing/scan_delay_ms", "10");
+	write_file("/sys/kernel/debug/sched/numa_balancing/scan_period_min_ms", "10");
+	need(write_file("/proc/sys/kernel/numa_balancing", "1") == 0, "NUMA balancing");
 
 	for (long i = 0; i < rounds; i++) {
 		/* A round is a handful of steps, then a look. */

@@ -282,19 +282,36 @@ static long number_after(const char *text, const char *end, const char *word)
 	return at && (!end || at < end) ? strtol(at + strlen(word), NULL, 10) : 0;
 }
 
+/* What /proc/zoneinfo says of a node's movable zone, or NULL. */
+static const char *movable_zone(int nid, const char **ret_end)
+{
+	char header[64];
+	const char *zone;
+
+	snprintf(header, sizeof(header), "Node %d, zone  Movable", nid);
+	zone = strstr(read_file("/proc/zoneinfo"), header);
+	*ret_end = zone ? strstr(zone + 1, "\nNode ") : NULL;
+	return zone;
+}
+
+long managed_pages(int nid)
+{
+	const char *end, *zone = movable_zone(nid, &end);
+
+	return zone ? number_after(zone, end, "managed") : 0;
+}
+
 /* As /proc/zoneinfo has it now, and how many pages processors keep for themselves. */
 static long used_pages_once(int nid, long *ret_cached)
 {
-	char header[64], *zone, *end, *at;
 	long managed, free_pages, cached = 0;
+	const char *zone, *end, *at;
 
 	/* Folds the counters that each processor keeps for itself. */
 	write_file("/proc/sys/vm/stat_refresh", "1");
-	snprintf(header, sizeof(header), "Node %d, zone  Movable", nid);
-	zone = strstr(read_file("/proc/zoneinfo"), header);
+	zone = movable_zone(nid, &end);
 	if (!zone)
 		return 0;
-	end = strstr(zone + 1, "\nNode ");
 	managed = number_after(zone, end, "managed");
 	free_pages = number_after(zone, end, "nr_free_pages");
 	for (at = zone; (at = strstr(at, "count:")) && (!end || at < end); at++)
@@ -391,6 +408,39 @@ long move_to(void *address, size_t length, int nid)
 long bind_to(void *address, size_t length, int mode, unsigned long mask, unsigned int flags)
 {
 	return mbind(address, length, mode, mask ? &mask : NULL, mask ? 65 : 0, flags) ? -errno : 0;
+}
+
+void frames_of(const void *address, size_t length, uint64_t *ret_frames)
+{
+	const size_t n = length / PAGE, bytes = n * sizeof(*ret_frames);
+	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	off_t offset = (off_t)((uintptr_t)address / PAGE * sizeof(*ret_frames));
+
+	need(fd >= 0 && pread(fd, ret_frames, bytes, offset) == (ssize_t)bytes, "page map: %m");
+	close(fd);
+	/* Bit 63: there is a page, and the low bits are its frame. */
+	for (size_t i = 0; i < n; i++)
+		ret_frames[i] = ret_frames[i] >> 63 ? ret_frames[i] & ((1ULL << 55) - 1) : 0;
+}
+
+uint64_t frame_of(const void *address)
+{
+	uint64_t frame;
+
+	frames_of(address, PAGE, &frame);
+	return frame;
+}
+
+bool frame_is(uint64_t frame, unsigned int flag)
+{
+	int fd = open("/proc/kpageflags", O_RDONLY | O_CLOEXEC);
+	uint64_t flags;
+
+	need(fd >= 0 && pread(fd, &flags, sizeof(flags), (off_t)(frame * sizeof(flags))) ==
+				(ssize_t)sizeof(flags),
+	     "flags of frame %#lx: %m", frame);
+	close(fd);
+	return flags >> flag & 1;
 }
 
 void *map_anonymous(size_t length)

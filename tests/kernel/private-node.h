@@ -61,6 +61,8 @@ void card_private_with(unsigned int flags);
 long free_kb(void);
 /* Pages in use on a node's movable zone, free lists of processors looked into. */
 long used_pages(int nid);
+/* Pages that are the page allocator's on a node's movable zone, in use or not. */
+long managed_pages(int nid);
 
 /* The node of the page at an address, or -errno, without touching it. */
 int node_of(const void *address);
@@ -69,6 +71,12 @@ size_t pages_on(const void *address, size_t length, int nid);
 /* Moves a range to a node; returns what move_pages(2) does, or -errno. */
 long move_to(void *address, size_t length, int nid);
 long bind_to(void *address, size_t length, int mode, unsigned long mask, unsigned int flags);
+
+/* The page frames behind the process's own addresses; 0 where no page is mapped. */
+void frames_of(const void *address, size_t length, uint64_t *ret_frames);
+uint64_t frame_of(const void *address);
+/* Has a page frame a flag, one of linux/kernel-page-flags.h? */
+bool frame_is(uint64_t frame, unsigned int flag);
 
 void *map_anonymous(size_t length);
 /* Aligned to HUGE, of which the length is a multiple, for transparent huge pages. */

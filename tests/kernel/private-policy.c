@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/shm.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -64,6 +65,8 @@ static const struct {
 	{ "absent", 1UL << ABSENT },
 	{ "home absent", 1UL << HOME | 1UL << ABSENT },
 	{ "card absent", 1UL << CARD | 1UL << ABSENT },
+	{ "other card", 1UL << OTHER | 1UL << CARD },
+	{ "home card absent", 1UL << HOME | 1UL << CARD | 1UL << ABSENT },
 };
 
 #define COUNT(array) (sizeof(array) / sizeof(*(array)))
@@ -266,6 +269,79 @@ static bool documented(const char *document, const char *row)
 	return at && at[strlen(row)] == '\n' && (at == document || at[-1] == '\n');
 }
 
+/* The mask of the policy that a mapping has. */
+static unsigned long policy_of(void *memory)
+{
+	unsigned long mask = 0;
+	int mode;
+
+	need(get_mempolicy(&mode, &mask, 65, memory, MPOL_F_ADDR) == 0, "get_mempolicy: %m");
+	return mask;
+}
+
+/* No cpuset, and no coming and going of the card, makes another policy of one. */
+static void policies_stay_what_they_are(void)
+{
+	char *memory = map_anonymous(HUGE);
+
+	enter_cgroup("policies");
+	need(write_cgroup("policies", "cpuset.mems", "1-2") == 0, "a cpuset without home");
+	ok(bind_to(memory, HUGE, MPOL_BIND, 1UL << HOME | 1UL << CARD, 0) == -EINVAL &&
+		   bind_to(memory, HUGE, MPOL_BIND | MPOL_F_STATIC_NODES, 1UL << HOME | 1UL << CARD,
+			   0) == -EINVAL,
+	   "mbind to {home, card} is refused where home is not allowed");
+	need(bind_to(memory, HUGE, MPOL_BIND, 1UL << CARD, 0) == 0, "mbind to the card");
+	need(npt_range(NPT_REMOVE, CARD, 0) == 0, "the card can go");
+	need(write_cgroup("policies", "cpuset.mems", "0-1") == 0, "another cpuset");
+	need(npt_range(NPT_ADD, CARD, 0) == 0 &&
+		     npt_set_ops(CARD, NP_OPS_MIGRATION | NP_OPS_MEMPOLICY) == 0,
+	     "the card can come back");
+	need(write_cgroup("policies", "cpuset.mems", "0-2") == 0, "another cpuset");
+	ok(policy_of(memory) == 1UL << CARD,
+	   "a policy of the card alone outlasts the card and changes of the cpuset (%#lx)",
+	   policy_of(memory));
+	fill(memory, HUGE, 5);
+	ok(pages_on(memory, HUGE, CARD) == HUGE / PAGE, "and is served there again");
+	munmap(memory, HUGE);
+	leave_cgroup();
+}
+
+/* Of a file, whose parts may have policies, and of System V memory, which may not move. */
+static void locked_shared_memory(void)
+{
+	const size_t half = 16 * PAGE;
+	int fd, id = shmget(IPC_PRIVATE, half, IPC_CREAT | 0600);
+	char *memory = map_shared(2 * half, &fd), *again, *segment;
+
+	need(bind_to(memory, half, MPOL_BIND, 1UL << HOME, 0) == 0 &&
+		     bind_to(memory + half, half, MPOL_BIND, 1UL << OTHER, 0) == 0,
+	     "policies for parts of a file");
+	fill(memory, 2 * half, 5);
+	need(move_to(memory, 2 * half, CARD) == 0 &&
+		     pages_on(memory, 2 * half, CARD) == 2 * half / PAGE,
+	     "shared memory on the card");
+	again = mmap(NULL, 2 * half, PROT_READ, MAP_SHARED, fd, 0);
+	need(again != MAP_FAILED, "a second mapping: %m");
+	ok(mlock(again, 2 * half) == 0 && pages_on(again, half, HOME) == half / PAGE &&
+		   pages_on(again + half, half, OTHER) == half / PAGE,
+	   "mlock brings each part of a file to the nodes of its own policy");
+	ok(filled(again, 2 * half, 5), "unchanged");
+	munmap(again, 2 * half);
+	munmap(memory, 2 * half);
+	close(fd);
+
+	need(id >= 0 && (segment = shmat(id, NULL, 0)) != (void *)-1, "a segment: %m");
+	fill(segment, half, 5);
+	need(shmctl(id, SHM_LOCK, NULL) == 0, "SHM_LOCK: %m");
+	move_to(segment, half, CARD);
+	ok(pages_on(segment, half, CARD) == 0, "pages under SHM_LOCK do not go to the card");
+	need(shmctl(id, SHM_UNLOCK, NULL) == 0, "SHM_UNLOCK: %m");
+	ok(move_to(segment, half, CARD) == 0 && pages_on(segment, half, CARD) == half / PAGE,
+	   "unlocked, they do");
+	shmdt(segment);
+	shmctl(id, IPC_RMID, NULL);
+}
+
 int main(int argc, char **argv)
 {
 	bool print = argc > 1 && !strcmp(argv[1], "--print");
@@ -301,6 +377,10 @@ int main(int argc, char **argv)
 		}
 		ok(!wrong, "%s does what is documented, in %zu cases of %d kinds of memory",
 		   CALLS[call].name, cases, KINDS);
+	}
+	if (!print) {
+		policies_stay_what_they_are();
+		locked_shared_memory();
 	}
 	ok(used_pages(CARD) == 0, "in the end nothing is left on the private node");
 	return done();

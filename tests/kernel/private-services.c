@@ -2,13 +2,13 @@
 /*
  * What mm services do to pages on a private node that is open to migration and
  * memory policies only: nothing, beside a control on ordinary memory for which
- * they do act. And the driver's callbacks.
+ * they do act.
  */
 #include "private-node.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/io_uring.h>
+#include <linux/kernel-page-flags.h>
 #include <numaif.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -155,21 +155,61 @@ static void ksm_leaves_it(void)
 	munmap(home2, LENGTH);
 }
 
+#define KHUGEPAGED "/sys/kernel/mm/transparent_hugepage/khugepaged/"
+
+/* Small pages on a node, of which a huge one could be made. */
+static char *collapsible_on(int nid)
+{
+	char *memory = map_huge(HUGE);
+
+	need(madvise(memory, HUGE, MADV_NOHUGEPAGE) == 0, "small pages: %m");
+	fill(memory, HUGE, 5);
+	need(move_to(memory, HUGE, nid) == 0 && madvise(memory, HUGE, MADV_HUGEPAGE) == 0,
+	     "memory on node %d", nid);
+	return memory;
+}
+
+static bool huge_in_time(const char *memory)
+{
+	for (int i = 0; i < 200 && !frame_is(frame_of(memory), KPF_THP); i++)
+		usleep(100000);
+	return frame_is(frame_of(memory), KPF_THP);
+}
+
+/* Once is not enough: it may be past some of the memory already. */
+static bool khugepaged_looks_twice(void)
+{
+	long first = atol(read_file(KHUGEPAGED "full_scans"));
+
+	for (int i = 0; i < 200; i++) {
+		if (atol(read_file(KHUGEPAGED "full_scans")) >= first + 2)
+			return true;
+		usleep(100000);
+	}
+	return false;
+}
+
 static void collapse_leaves_it(void)
 {
-	char *home = map_huge(HUGE), *card = map_huge(HUGE);
+	char *home = collapsible_on(HOME), *card = collapsible_on(CARD);
 
-	need(!madvise(home, HUGE, MADV_NOHUGEPAGE) && !madvise(card, HUGE, MADV_NOHUGEPAGE),
-	     "memory");
-	fill(home, HUGE, 5);
-	fill(card, HUGE, 5);
-	need(move_to(card, HUGE, CARD) == 0, "memory on the card");
-	madvise(home, HUGE, MADV_HUGEPAGE);
-	madvise(card, HUGE, MADV_HUGEPAGE);
 	ok(madvise(home, HUGE, MADV_COLLAPSE) == 0, "MADV_COLLAPSE makes ordinary pages huge: %m");
 	ok(madvise(card, HUGE, MADV_COLLAPSE) != 0 && pages_on(card, HUGE, CARD) == HUGE / PAGE &&
 		   filled(card, HUGE, 5),
 	   "and leaves a private node's");
+	munmap(home, HUGE);
+
+	home = collapsible_on(HOME);
+	write_file(KHUGEPAGED "pages_to_scan", "1000000");
+	write_file(KHUGEPAGED "alloc_sleep_millisecs", "0");
+	write_file(KHUGEPAGED "scan_sleep_millisecs", "0");
+	ok(huge_in_time(home) && filled(home, HUGE, 5), "khugepaged makes ordinary pages huge");
+	ok(khugepaged_looks_twice() && pages_on(card, HUGE, CARD) == HUGE / PAGE &&
+		   !frame_is(frame_of(card), KPF_THP) && filled(card, HUGE, 5),
+	   "and leaves a private node's");
+	need(move_to(card, HUGE, HOME) == 0, "memory at home");
+	ok(huge_in_time(card) && filled(card, HUGE, 5), "until they are at home");
+	write_file(KHUGEPAGED "scan_sleep_millisecs", "10000");
 	munmap(home, HUGE);
 	munmap(card, HUGE);
 }
@@ -196,50 +236,87 @@ static void reclaim_leaves_it(void)
 	munmap(card, length);
 }
 
-static long vmstat(const char *name)
-{
-	char *line = strstr(read_file("/proc/vmstat"), name);
+#define KDAMOND "/sys/kernel/mm/damon/admin/kdamonds/"
+#define CONTEXT KDAMOND "0/contexts/0/"
+#define REGIONS CONTEXT "targets/0/regions/"
+#define SCHEME	CONTEXT "schemes/0/"
 
-	return line ? strtol(line + strlen(name), NULL, 10) : -1;
+static void damon_set(const char *path, const char *value)
+{
+	int rc = write_file(path, value);
+
+	need(rc == 0, "DAMON takes %s for %s: %s", value, path, strerror(-rc));
 }
 
-static void compaction_leaves_it(void)
+static void damon_range(const char *region, uint64_t start, uint64_t end)
 {
-	char *card = memory_on(CARD, 16 << 20, small_pages),
-	     *other = memory_on(OTHER, 16 << 20, small_pages);
-	long before = vmstat("\ncompact_migrate_scanned"), between, after;
+	char path[128], value[24];
 
-	write_file("/sys/devices/system/node/node2/compact", "1");
-	between = vmstat("\ncompact_migrate_scanned");
-	write_file("/sys/devices/system/node/node1/compact", "1");
-	after = vmstat("\ncompact_migrate_scanned");
-	ok(after > between, "compaction scans an ordinary node (%ld pages)", after - between);
-	ok(between == before, "and not a private one (%ld pages)", between - before);
-	munmap(card, 16 << 20);
-	munmap(other, 16 << 20);
+	snprintf(path, sizeof(path), REGIONS "%s/start", region);
+	snprintf(value, sizeof(value), "%lu", start);
+	damon_set(path, value);
+	snprintf(path, sizeof(path), REGIONS "%s/end", region);
+	snprintf(value, sizeof(value), "%lu", end);
+	damon_set(path, value);
 }
 
-static void compaction_opted_in(void)
+/* An action for all of what is at the frames of some memory, and of the card. */
+static void damon_acts(const char *action, const char *memory)
 {
-	char *card = memory_on(CARD, 16 << 20, small_pages);
-	long before, after;
+	static const char *const SETTINGS[][2] = {
+		{ KDAMOND "nr_kdamonds", "1" },
+		{ KDAMOND "0/contexts/nr_contexts", "1" },
+		{ CONTEXT "operations", "paddr" },
+		{ CONTEXT "monitoring_attrs/intervals/sample_us", "5000" },
+		{ CONTEXT "monitoring_attrs/intervals/aggr_us", "50000" },
+		{ CONTEXT "targets/nr_targets", "1" },
+		{ REGIONS "nr_regions", "2" },
+		{ CONTEXT "schemes/nr_schemes", "1" },
+		{ SCHEME "access_pattern/sz/max", "18446744073709551615" },
+		{ SCHEME "access_pattern/nr_accesses/max", "4294967295" },
+		{ SCHEME "access_pattern/age/max", "4294967295" },
+		{ SCHEME "target_nid", "0" },
+	};
+	uint64_t frames[LENGTH / PAGE], first = UINT64_MAX, last = 0;
 
-	/* Every other page, so that there is something to bring together. */
-	for (size_t i = 0; i < 16 << 20; i += 2 * PAGE)
-		madvise(card + i, PAGE, MADV_DONTNEED);
-	need(npt_set_ops(CARD, NP_OPS_MIGRATION | NP_OPS_COMPACTION) == 0,
-	     "COMPACTION can be opted in");
-	before = vmstat("\ncompact_migrate_scanned");
-	write_file("/sys/devices/system/node/node2/compact", "1");
-	after = vmstat("\ncompact_migrate_scanned");
-	ok(after > before, "opted in, a private node is compacted (%ld pages scanned)",
-	   after - before);
-	ok(pages_on(card, 16 << 20, CARD) == (8 << 20) / PAGE &&
-		   used_pages(CARD) == (8 << 20) / PAGE,
-	   "within itself (%zu of its pages there, %ld used)", pages_on(card, 16 << 20, CARD),
-	   used_pages(CARD));
-	munmap(card, 16 << 20);
-	need(npt_set_ops(CARD, NP_OPS_MIGRATION | NP_OPS_MEMPOLICY) == 0, "operations");
+	for (size_t i = 0; i < sizeof(SETTINGS) / sizeof(*SETTINGS); i++)
+		damon_set(SETTINGS[i][0], SETTINGS[i][1]);
+	damon_set(SCHEME "action", action);
+	frames_of(memory, LENGTH, frames);
+	for (size_t i = 0; i < LENGTH / PAGE; i++) {
+		first = frames[i] < first ? frames[i] : first;
+		last = frames[i] > last ? frames[i] : last;
+	}
+	damon_range("0", first * PAGE, (last + 1) * PAGE);
+	damon_range("1", card_start(), card_start() + card_size());
+	damon_set(KDAMOND "0/state", "on");
+}
+
+static void damon_leaves_it(void)
+{
+	static const char *const ACTIONS[] = { "pageout", "migrate_cold", "migrate_hot" };
+	char *card = memory_on(CARD, LENGTH, small_pages), *huge = huge_on(CARD, 2 * HUGE);
+
+	for (size_t i = 0; i < sizeof(ACTIONS) / sizeof(*ACTIONS); i++) {
+		char *other = memory_on(OTHER, LENGTH, small_pages);
+
+		damon_acts(ACTIONS[i], other);
+		for (int j = 0; j < 200 && pages_on(other, LENGTH, OTHER); j++)
+			usleep(100000);
+		/* Several times over: the first look only ages pages. */
+		usleep(500000);
+		damon_set(KDAMOND "0/state", "off");
+		ok(pages_on(other, LENGTH, OTHER) == 0 && filled(other, LENGTH, 5),
+		   "DAMON's %s acts on ordinary memory (%zu pages left)", ACTIONS[i],
+		   pages_on(other, LENGTH, OTHER));
+		ok(pages_on(card, LENGTH, CARD) == LENGTH / PAGE &&
+			   pages_on(huge, 2 * HUGE, CARD) == 2 * HUGE / PAGE,
+		   "and leaves a private node's");
+		munmap(other, LENGTH);
+	}
+	ok(filled(card, LENGTH, 5) && filled(huge, 2 * HUGE, 5), "which is as it was");
+	munmap(card, LENGTH);
+	munmap(huge, 2 * HUGE);
 }
 
 /* Uses memory on the card for a while; how many of its pages are there then. */
@@ -260,18 +337,21 @@ static size_t used_for_a_while(unsigned int flags, int seconds)
 	return left;
 }
 
-static void numa_balancing(void)
+/* Mode 1 moves pages to who uses them, mode 2 up from memory of a lower tier. */
+static void numa_balancing(const char *mode, int seconds)
 {
 	size_t left;
 
 	write_file("/sys/kernel/debug/sched/numa_balancing/scan_delay_ms", "10");
 	write_file("/sys/kernel/debug/sched/numa_balancing/scan_period_min_ms", "10");
-	need(write_file("/proc/sys/kernel/numa_balancing", "1") == 0,
+	/* Every page that is used at all is a hot one. */
+	write_file("/sys/kernel/debug/sched/numa_balancing/hot_threshold_ms", "60000");
+	need(write_file("/proc/sys/kernel/numa_balancing", mode) == 0,
 	     "NUMA balancing can be turned on");
 	left = used_for_a_while(NP_OPS_MIGRATION | NP_OPS_NUMA_BALANCING, 60);
-	ok(left <= (2 << 20) / PAGE, "opted in, NUMA balancing brings used pages home (%zu left)",
-	   left);
-	left = used_for_a_while(NP_OPS_MIGRATION | NP_OPS_MEMPOLICY, 10);
+	ok(left <= (2 << 20) / PAGE,
+	   "opted in, NUMA balancing of mode %s brings used pages home (%zu left)", mode, left);
+	left = used_for_a_while(NP_OPS_MIGRATION | NP_OPS_MEMPOLICY, seconds);
 	ok(left == (4 << 20) / PAGE, "not opted in, it leaves them (%zu left)", left);
 	write_file("/proc/sys/kernel/numa_balancing", "0");
 }
@@ -316,68 +396,6 @@ static void soft_offline(void)
 	need(npt_set_ops(CARD, NP_OPS_MIGRATION | NP_OPS_MEMPOLICY) == 0, "operations");
 }
 
-static void admission(void)
-{
-	struct npt_ops ops = { .nid = CARD,
-			       .flags = NP_OPS_MIGRATION | NP_OPS_MEMPOLICY,
-			       .accept = 10 };
-	char *memory = map_anonymous(LENGTH);
-
-	small_pages(memory, LENGTH);
-	fill(memory, LENGTH, 8);
-	npt_ops(NPT_CLEAR_OPS, &ops);
-	need(npt_ops(NPT_SET_OPS, &ops) == 0, "operations");
-	ok(bind_to(memory, LENGTH, MPOL_BIND, 1UL << CARD, MPOL_MF_MOVE) == 0 &&
-		   pages_on(memory, LENGTH, CARD) == 10,
-	   "mbind moves as much as the driver admits and no more");
-	ok(bind_to(memory, LENGTH, MPOL_BIND, 1UL << CARD, MPOL_MF_MOVE | MPOL_MF_STRICT) == -EIO &&
-		   pages_on(memory, LENGTH, CARD) == 10,
-	   "with MPOL_MF_STRICT a refusal is an error");
-	ok(move_to(memory, LENGTH, CARD) > 0 && pages_on(memory, LENGTH, CARD) == 10,
-	   "move_pages counts what was refused");
-	ok(filled(memory, LENGTH, 8), "nothing is lost by a refusal");
-	munmap(memory, LENGTH);
-	need(npt_set_ops(CARD, NP_OPS_MIGRATION | NP_OPS_MEMPOLICY) == 0, "operations");
-}
-
-static void freed_pages_can_be_kept(void)
-{
-	struct npt_ops ops = {
-		.nid = CARD, .flags = NP_OPS_MIGRATION | NP_OPS_MEMPOLICY, .accept = -1, .keep = 20
-	};
-	char *memory = map_anonymous(LENGTH);
-
-	small_pages(memory, LENGTH);
-	npt_ops(NPT_CLEAR_OPS, &ops);
-	need(npt_ops(NPT_SET_OPS, &ops) == 0, "operations");
-	fill(memory, LENGTH, 8);
-	need(move_to(memory, LENGTH, CARD) == 0, "memory on the card");
-	munmap(memory, LENGTH);
-	ok(npt_stats(CARD).kept == 20 && used_pages(CARD) == 20,
-	   "free_folio may keep freed pages (%u kept, %ld used)", npt_stats(CARD).kept,
-	   used_pages(CARD));
-	ok(npt_range(NPT_PUT_KEPT, CARD, 0) == 0 && used_pages(CARD) == 0,
-	   "until the driver gives them back");
-	need(npt_set_ops(CARD, NP_OPS_MIGRATION | NP_OPS_MEMPOLICY) == 0, "operations");
-}
-
-static void splits_are_told(void)
-{
-	struct npt_stats before = npt_stats(CARD);
-	char *memory = huge_on(CARD, 2 * HUGE), request[128];
-	uint64_t told;
-
-	snprintf(request, sizeof(request), "%d,0x%lx,0x%lx", getpid(), (unsigned long)memory,
-		 (unsigned long)memory + 2 * HUGE);
-	need(write_file("/sys/kernel/debug/split_huge_pages", request) == 0,
-	     "debugfs splits huge pages");
-	told = npt_stats(CARD).folio_split - before.folio_split;
-	ok(told == 2 * (HUGE / PAGE - 1), "folio_split hears of every part (%lu)", told);
-	ok(pages_on(memory, 2 * HUGE, CARD) == 2 * HUGE / PAGE && filled(memory, 2 * HUGE, 5),
-	   "which stay where they are");
-	munmap(memory, 2 * HUGE);
-}
-
 static void shared_by_fork(void)
 {
 	char *memory = map_anonymous(LENGTH);
@@ -418,6 +436,45 @@ static void reports(void)
 	munmap(memory, LENGTH);
 }
 
+/* What the system keeps back for root and for who has to log in, in kB. */
+static const char *const RESERVES[] = { "/proc/sys/vm/user_reserve_kbytes",
+					"/proc/sys/vm/admin_reserve_kbytes" };
+
+static bool reserves_are_up_to(long most)
+{
+	bool same = true;
+
+	for (size_t i = 0; i < 2; i++) {
+		long reserve = atol(read_file(RESERVES[i]));
+
+		if (reserve > most)
+			note("%s is %ld, not up to %ld", RESERVES[i], reserve, most);
+		same = same && reserve <= most;
+	}
+	return same;
+}
+
+static void reserves_leave_it_out(void)
+{
+	/* With so little ordinary memory free that the reserves are below their maxima. */
+	const long left_kb = 160 << 10;
+	size_t length = (size_t)(meminfo_kb("MemFree:") - left_kb) * 1024 & ~(HUGE - 1);
+	char *memory = map_huge(length);
+
+	for (size_t i = 0; i < length; i += HUGE)
+		memory[i] = 1;
+	for (size_t i = 0; i < 2; i++)
+		need(write_file(RESERVES[i], "1000") == 0, "%s can be set", RESERVES[i]);
+	need(npt_range(NPT_REMOVE, CARD, 0) == 0, "the private node can go");
+	ok(reserves_are_up_to(1000), "reserves stay what they are when a private node goes");
+	need(npt_range(NPT_ADD, CARD, 0) == 0, "and come");
+	/* A 32nd of what is free, and some for what is freed at this moment. */
+	ok(reserves_are_up_to((meminfo_kb("MemFree:") + (64 << 10)) / 32),
+	   "and are not of its memory when it comes");
+	munmap(memory, length);
+	need(npt_set_ops(CARD, NP_OPS_MIGRATION | NP_OPS_MEMPOLICY) == 0, "operations");
+}
+
 int main(void)
 {
 	swap_on("256M");
@@ -431,15 +488,13 @@ int main(void)
 	collapse_leaves_it();
 	write_file("/sys/fs/cgroup/cgroup.subtree_control", "+memory");
 	reclaim_leaves_it();
-	compaction_leaves_it();
-	compaction_opted_in();
-	numa_balancing();
+	damon_leaves_it();
+	numa_balancing("1", 10);
+	numa_balancing("2", 5);
 	pins_leave_it();
-	admission();
-	freed_pages_can_be_kept();
-	splits_are_told();
 	shared_by_fork();
 	reports();
+	reserves_leave_it_out();
 	/* One page less from here on: soft offline takes it out of use. */
 	soft_offline();
 	return done();

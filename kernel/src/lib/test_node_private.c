@@ -10,10 +10,10 @@
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include <linux/gfp.h>
+#include <linux/init.h>
 #include <linux/memory_hotplug.h>
 #include <linux/miscdevice.h>
 #include <linux/mm.h>
-#include <linux/module.h>
 #include <linux/node_private.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
@@ -24,6 +24,7 @@
 #define RESOURCE_NAME	"System RAM (node_private_test)"
 #define MAX_BLOCKS	1048576		/* per NPT_ALLOC */
 #define MAX_KEPT	4096
+#define MAX_FRAMES	16777216	/* of a range to add: what can be watched */
 
 /* One page block, or one kernel object, held for a test. */
 struct block {
@@ -92,6 +93,24 @@ static void check_frame(struct test_node *tn, unsigned long index)
 	tn->sums[index] = sum;
 }
 
+/* Without callbacks nobody hears what becomes of frames. Unless @gone, they exist. */
+static void forget_frames(struct test_node *tn, bool gone)
+{
+	if (gone) {
+		kvfree(tn->sums);
+		tn->sums = NULL;
+		tn->nr_sums = 0;
+		return;
+	}
+	for (unsigned long i = 0; i < tn->nr_sums; i++) {
+		spin_lock_irq(&tn->frames_lock);
+		check_frame(tn, i);
+		tn->sums[i] = 0;
+		spin_unlock_irq(&tn->frames_lock);
+		cond_resched();
+	}
+}
+
 /* The frames of a block have been filled, or have come to the end of their use. */
 static void note_frames(struct page *page, unsigned long nr, bool filled)
 {
@@ -153,6 +172,7 @@ static bool test_free_folio(struct page *page, unsigned int order)
 		/* Lets the range go offline although these are not free. */
 		for (int i = 0; i < 1 << order; i++)
 			__SetPageOffline(page + i);
+		adjust_managed_page_count(page, -(1L << order));
 		page->private = order;
 		list_add(&page->lru, &tn->kept);
 		kept = true;
@@ -261,14 +281,27 @@ static void put_kept(struct test_node *tn)
 		page->private = 0;
 		for (int i = 0; i < 1 << order; i++)
 			__ClearPageOffline(page + i);
+		adjust_managed_page_count(page, 1L << order);
 		node_private_put_pages(page, order);
 	}
+}
+
+/* The node's memory has gone, and pages that were kept with it. */
+static void forget_memory(struct test_node *tn)
+{
+	spin_lock_irq(&tn->kept_lock);
+	INIT_LIST_HEAD(&tn->kept);
+	tn->nr_kept = 0;
+	spin_unlock_irq(&tn->kept_lock);
+	forget_frames(tn, true);
 }
 
 static int watch_frames(struct test_node *tn, const struct npt_range *r)
 {
 	if (tn->sums)
 		return 0;
+	if (!r->size || r->size >> PAGE_SHIFT > MAX_FRAMES)
+		return -EINVAL;
 	tn->sums = kvcalloc(r->size >> PAGE_SHIFT, sizeof(*tn->sums), GFP_KERNEL);
 	if (!tn->sums)
 		return -ENOMEM;
@@ -281,6 +314,7 @@ static long do_range(unsigned int cmd, const struct npt_range *r)
 {
 	struct test_node *tn = get_node(r->nid);
 	struct node_private *np;
+	bool first;
 	long rc;
 
 	if (IS_ERR(tn))
@@ -295,16 +329,23 @@ static long do_range(unsigned int cmd, const struct npt_range *r)
 	case NPT_RESTORE:
 		return add_memory(r->nid, r->start, r->size, MHP_NONE);
 	case NPT_ADD:
+		first = !tn->sums;
 		rc = watch_frames(tn, r);
 		if (rc)
 			return rc;
-		return add_private_memory_driver_managed(r->nid, r->start,
-				r->size, RESOURCE_NAME, MHP_NONE,
-				r->online ? MMOP_ONLINE_MOVABLE : MMOP_OFFLINE, np);
+		rc = add_private_memory_driver_managed(r->nid, r->start, r->size,
+						       RESOURCE_NAME, MHP_NONE,
+						       r->online ? MMOP_ONLINE_MOVABLE :
+								   MMOP_OFFLINE, np);
+		if (rc && first && !node_state(r->nid, N_MEMORY_PRIVATE))
+			forget_memory(tn);
+		return rc;
 	case NPT_REMOVE:
 		for (int i = 0; i < NPT_OWNERS; i++)
 			tn->np[i].offline_timeout_ms = r->timeout_ms;
 		rc = offline_and_remove_private_memory(r->nid, r->start, r->size);
+		if (!rc && !node_state(r->nid, N_MEMORY_PRIVATE))
+			forget_memory(tn);
 		if (!node_is_private(r->nid))
 			tn->ops_set = false;
 		return rc;
@@ -337,6 +378,8 @@ static long do_ops(unsigned int cmd, const struct npt_ops *o)
 		/* Gone already if the node was unregistered under them. */
 		if (!rc || rc == -ENODEV)
 			tn->ops_set = false;
+		if (!rc)
+			forget_frames(tn, false);
 		return rc;
 	}
 
@@ -411,6 +454,9 @@ static gfp_t gfp_for(unsigned int how)
 		return GFP_HIGHUSER_MOVABLE | __GFP_THISNODE | quiet;
 	case NPT_ATOMIC:
 		return GFP_ATOMIC | __GFP_THISNODE | quiet;
+	case NPT_CONTIG:
+		/* It knows only of flags that say how to compact. */
+		return GFP_KERNEL | __GFP_NOWARN;
 	default:
 		return GFP_KERNEL | quiet;
 	}
@@ -441,6 +487,9 @@ static void *alloc_one(const struct npt_alloc *a, struct page **ret_page)
 		object = vmalloc_node(PAGE_SIZE << a->order, a->nid);
 		*ret_page = object ? vmalloc_to_page(object) : NULL;
 		return object;
+	case NPT_CONTIG:
+		*ret_page = alloc_contig_pages(1UL << a->order, gfp, a->nid, NULL);
+		return *ret_page;
 	default:
 		*ret_page = alloc_pages_node(a->nid, gfp, a->order);
 		return *ret_page;
@@ -460,6 +509,9 @@ static void free_one(const struct block *b)
 	case NPT_BULK:
 	case NPT_BULK_PRIVATE:
 		__free_page(b->object);
+		break;
+	case NPT_CONTIG:
+		free_contig_range(page_to_pfn((struct page *)b->object), 1UL << b->order);
 		break;
 	default:
 		__free_pages(b->object, b->order);
@@ -601,7 +653,6 @@ static long test_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 }
 
 static const struct file_operations test_fops = {
-	.owner		= THIS_MODULE,
 	.open		= test_open,
 	.release	= test_release,
 	.unlocked_ioctl	= test_ioctl,
@@ -614,14 +665,7 @@ static struct miscdevice test_device = {
 };
 
 /*
- * There is no way out once a node has been used: its memory may still be, and
- * unloading cannot fail. Tests end with the machine.
+ * No module: there would be no way out once a node has been used. Its memory may
+ * still be, and unloading cannot fail. Tests end with the machine.
  */
-static int __init test_init(void)
-{
-	return misc_register(&test_device);
-}
-module_init(test_init);
-
-MODULE_DESCRIPTION("Test driver for private memory nodes");
-MODULE_LICENSE("GPL");
+builtin_misc_device(test_device);

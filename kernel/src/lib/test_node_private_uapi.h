@@ -35,7 +35,7 @@ struct npt_ops {
 	__u32 pad;
 };
 
-/* Ways to allocate. All but the first two have no business on a private node. */
+/* Ways to allocate. Those not called private have no business on a private node. */
 enum {
 	NPT_PRIVATE,		/* alloc_pages_node(nid, __GFP_PRIVATE) */
 	NPT_PRIVATE_KERNEL,	/* the same with GFP_KERNEL flags */
@@ -48,6 +48,7 @@ enum {
 	NPT_KMALLOC_THISNODE,	/* the same with __GFP_THISNODE */
 	NPT_VMALLOC,		/* vmalloc_node() */
 	NPT_BULK_PRIVATE,	/* alloc_pages_bulk_array_node(__GFP_PRIVATE) */
+	NPT_CONTIG,		/* alloc_contig_pages() */
 	NPT_HOWS
 };
 

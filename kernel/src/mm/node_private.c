@@ -115,8 +115,8 @@ static int unregister_locked(int nid)
 
 	if (!np)
 		return -ENODEV;
-	if (np->adding || node_state(nid, N_MEMORY_PRIVATE) ||
-	    node_has_blocks(nid))
+	if (np->adding || np->offlining ||
+	    node_state(nid, N_MEMORY_PRIVATE) || node_has_blocks(nid))
 		return -EBUSY;
 
 	drop_ops(nid, np);
@@ -169,7 +169,7 @@ EXPORT_SYMBOL_GPL(node_private_register);
  * Clears the node's operations first, waiting for callbacks to return.
  *
  * Return: 0, -EINVAL or -ENODEV if there is nothing to give up, -EBUSY while
- * the node still has memory, online or not.
+ * the node still has memory, online or not, or some is being added or removed.
  */
 int node_private_unregister(int nid)
 {
@@ -251,10 +251,9 @@ int node_private_set_ops(int nid, const struct node_private_ops *ops)
 	     ((node_private_flags(nid) ^ ops->flags) & NP_OPS_PROTECT_WRITE))) {
 		rc = -EBUSY;
 	} else {
+		/* A service that sees one without the other is turned away. */
 		rcu_assign_pointer(np->ops, ops);
-		/* After the operations: whoever sees a flag finds them. */
-		smp_store_release(&NODE_DATA(nid)->private_flags,
-				  NP_REGISTERED | ops->flags);
+		WRITE_ONCE(NODE_DATA(nid)->private_flags, NP_REGISTERED | ops->flags);
 	}
 	mutex_unlock(&node_private_mutex);
 	/* Without memory yet, onlining some does it. */
@@ -338,7 +337,11 @@ static int online_movable(struct memory_block *mem, void *arg)
  *
  * Return: 0; -EBUSY if the node has ordinary memory or another owner; -EINVAL
  * for other bad arguments; or what adding and onlining memory return. On error
- * nothing has been added, and @np is registered only if it was before.
+ * nothing has been added, and @np is registered only if it was before. The one
+ * exception is a node that has operations already: if somebody put pages on the
+ * part that did come online and they cannot be moved away, all of it stays, the
+ * claim too, and is the owner's to remove later. node_private_unregister() says
+ * -EBUSY then.
  */
 int add_private_memory_driver_managed(int nid, u64 start, u64 size,
 				      const char *resource_name,
@@ -379,7 +382,6 @@ int add_private_memory_driver_managed(int nid, u64 start, u64 size,
 	}
 	unlock_device_hotplug();
 
-	/* Nobody but the owner can have used what came online. */
 	if (undo)
 		offline_and_remove_private_memory(nid, start, size);
 	return rc;
@@ -415,7 +417,8 @@ static int count_block_on_node(struct memory_block *mem, void *arg)
  *
  * Return: 0; -EINVAL if the range is not memory of @nid; -EBUSY if pages were
  * still in use after the owner's offline_timeout_ms, -EINTR after a signal, or
- * what offlining returns. On error the range is online as before.
+ * what offlining returns. On error the range is online as before, save memory
+ * blocks with a page that failed: those never come online again.
  */
 int offline_and_remove_private_memory(int nid, u64 start, u64 size)
 {
@@ -450,8 +453,12 @@ int offline_and_remove_private_memory(int nid, u64 start, u64 size)
 
 	lock_device_hotplug();
 	np->offlining = false;
-	if (!rc)
+	if (!rc && !node_has_blocks(nid)) {
+		/* A fence that outlived its operations goes with the last memory. */
+		if (!rcu_access_pointer(np->ops))
+			WRITE_ONCE(NODE_DATA(nid)->private_flags, NP_REGISTERED);
 		unregister_implicit(nid, np);
+	}
 	unlock_device_hotplug();
 	return rc;
 }
@@ -478,13 +485,13 @@ gfp_t __node_private_gfp(gfp_t gfp, int nid)
 	return gfp;
 }
 
-/* Free pages of all private nodes, in pages. */
-unsigned long __node_private_free_pages(void)
+/* Nodes without memory have no free pages, and the sum never counts down from zero. */
+unsigned long __node_ordinary_free_pages(void)
 {
 	unsigned long free = 0;
 	int nid;
 
-	for_each_node_state(nid, N_MEMORY_PRIVATE)
+	for_each_node_state(nid, N_MEMORY)
 		free += sum_zone_node_page_state(nid, NR_FREE_PAGES);
 	return free;
 }
@@ -556,10 +563,24 @@ bool __node_private_free_folio(struct page *page, unsigned int order)
  * node_private_put_pages - hand pages kept by free_folio to the allocator
  * @page: the first page
  * @order: order of the block, at most that of the block kept
+ *
+ * Pages that failed meanwhile stay where nobody gets them.
  */
 void node_private_put_pages(struct page *page, unsigned int order)
 {
-	free_prepared_pages(page, order);
+	const unsigned long nr = 1UL << order;
+	unsigned long i;
+
+	for (i = 0; i < nr && !PageHWPoison(page + i); i++)
+		;
+	if (i == nr) {
+		free_prepared_pages(page, order);
+		return;
+	}
+	for (i = 0; i < nr; i++) {
+		if (!PageHWPoison(page + i))
+			free_prepared_pages(page + i, 0);
+	}
 }
 EXPORT_SYMBOL_GPL(node_private_put_pages);
 
@@ -695,7 +716,7 @@ bool node_private_may_enter(struct folio *folio)
 {
 	return (folio_test_anon(folio) || folio_test_swapbacked(folio)) &&
 	       !folio_test_hugetlb(folio) && !folio_test_ksm(folio) &&
-	       !folio_test_mlocked(folio) && !folio_test_unevictable(folio);
+	       folio_evictable(folio);
 }
 
 /*
@@ -850,19 +871,34 @@ EXPORT_SYMBOL_GPL(node_private_migrate_folios);
  */
 struct home_walk {
 	struct list_head folios;
+	nodemask_t nodes;	/* where they all belong */
+	unsigned long stop;	/* from here on they belong elsewhere */
 	bool missed;		/* a folio could not be isolated right now */
 };
 
-static void queue_for_home(struct folio *folio, struct home_walk *hw)
+/* Returns 1, for the walk to end here, if the folio belongs elsewhere. */
+static int queue_for_home(struct folio *folio, struct vm_area_struct *vma,
+			  unsigned long addr, struct home_walk *hw)
 {
+	nodemask_t nodes;
+
 	if (!folio || !folio_is_private_node(folio))
-		return;
+		return 0;
+	/* Parts of shared memory may have policies of their own. */
+	mpol_home_nodes(vma, addr, &nodes);
+	if (list_empty(&hw->folios)) {
+		hw->nodes = nodes;
+	} else if (!nodes_equal(nodes, hw->nodes)) {
+		hw->stop = addr;
+		return 1;
+	}
 	if (folio_isolate_lru(folio)) {
 		list_add_tail(&folio->lru, &hw->folios);
 		node_stat_add_folio(folio, NR_ISOLATED_ANON + folio_is_file_lru(folio));
 	} else {
 		hw->missed = true;
 	}
+	return 0;
 }
 
 static int home_pmd_entry(pmd_t *pmd, unsigned long addr, unsigned long end,
@@ -873,13 +909,14 @@ static int home_pmd_entry(pmd_t *pmd, unsigned long addr, unsigned long end,
 	struct folio *folio, *last = NULL;
 	pte_t *start_pte, *pte;
 	spinlock_t *ptl;	/* of the page table */
+	int stop = 0;
 
 	ptl = pmd_trans_huge_lock(pmd, vma);
 	if (ptl) {
 		if (pmd_present(*pmd) && !is_huge_zero_pmd(*pmd))
-			queue_for_home(pmd_folio(*pmd), hw);
+			stop = queue_for_home(pmd_folio(*pmd), vma, addr, hw);
 		spin_unlock(ptl);
-		return 0;
+		return stop;
 	}
 
 	start_pte = pte_offset_map_lock(walk->mm, pmd, addr, &ptl);
@@ -887,19 +924,19 @@ static int home_pmd_entry(pmd_t *pmd, unsigned long addr, unsigned long end,
 		walk->action = ACTION_AGAIN;
 		return 0;
 	}
-	for (pte = start_pte; addr != end; pte++, addr += PAGE_SIZE) {
+	for (pte = start_pte; addr != end && !stop; pte++, addr += PAGE_SIZE) {
 		pte_t ptent = ptep_get(pte);
 
 		if (!pte_present(ptent))
 			continue;
 		folio = vm_normal_folio(vma, addr, ptent);
 		if (folio != last)
-			queue_for_home(folio, hw);
+			stop = queue_for_home(folio, vma, addr, hw);
 		last = folio;
 	}
 	pte_unmap_unlock(start_pte, ptl);
 	cond_resched();
-	return 0;
+	return stop;
 }
 
 static const struct mm_walk_ops home_walk_ops = {
@@ -907,17 +944,19 @@ static const struct mm_walk_ops home_walk_ops = {
 	.walk_lock	= PGWALK_RDLOCK,
 };
 
-/* Bring the pages of the first mapping in [@start, @end) home, if it is locked. */
+/*
+ * Bring the pages of the first mapping in [@start, @end) home, if it is locked, or of
+ * as much of it as belongs to the same nodes. Returns where to go on.
+ */
 static unsigned long bring_mapping_home(struct mm_struct *mm, unsigned long start,
 					unsigned long end, bool *ret_left)
 {
-	nodemask_t nodes;
+	struct home_walk hw = { .missed = false };
 	struct migration_target_control mtc = {
-		.nmask = &nodes,
+		.nmask = &hw.nodes,
 		.gfp_mask = GFP_HIGHUSER_MOVABLE,
 		.reason = MR_SYSCALL,
 	};
-	struct home_walk hw = { .missed = false };
 	struct vm_area_struct *vma;
 
 	INIT_LIST_HEAD(&hw.folios);
@@ -929,28 +968,27 @@ static unsigned long bring_mapping_home(struct mm_struct *mm, unsigned long star
 	}
 	start = max(start, vma->vm_start);
 	end = min(end, vma->vm_end);
+	hw.stop = end;
 	/* Private nodes hold no hugetlb pages. */
 	if ((vma->vm_flags & VM_LOCKED) && !(vma->vm_flags & (VM_IO | VM_PFNMAP)) &&
-	    !is_vm_hugetlb_page(vma)) {
+	    !is_vm_hugetlb_page(vma))
 		walk_page_range(mm, start, end, &home_walk_ops, &hw);
-		mpol_home_nodes(vma, start, &nodes);
-	}
 	mmap_read_unlock(mm);
 
 	if (hw.missed)
 		*ret_left = true;
 	if (list_empty(&hw.folios))
-		return end;
+		return hw.stop;
 
 	mtc.nid = numa_mem_id();
-	if (!node_isset(mtc.nid, nodes))
-		mtc.nid = first_node(nodes);
+	if (!node_isset(mtc.nid, hw.nodes))
+		mtc.nid = first_node(hw.nodes);
 	if (migrate_pages(&hw.folios, alloc_migration_target, NULL,
 			  (unsigned long)&mtc, MIGRATE_SYNC, MR_SYSCALL, NULL)) {
 		putback_movable_pages(&hw.folios);
 		*ret_left = true;
 	}
-	return end;
+	return hw.stop;
 }
 
 /*

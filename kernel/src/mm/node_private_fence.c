@@ -69,32 +69,42 @@ static void put_back_folio(struct folio *dst, unsigned long private)
 }
 
 /*
- * A shmem folio that is pinned cannot move, but a copy can take its place in the
- * file. Whoever pinned it keeps what it was, as if it had been truncated. Uses up
- * the reference to @new.
+ * A shmem folio that is pinned cannot move, but a copy of the same size can take its
+ * place in the file. Whoever pinned it keeps what it was, as if it had been truncated.
+ * Uses up the reference to @new.
  */
 static int replace_pinned(struct folio *folio, struct folio *new)
 {
+	const long nr = folio_nr_pages(folio);
 	int rc = -EAGAIN;
 
-	if (folio_test_anon(folio) || folio_test_large(folio) ||
-	    folio_lock_killable(folio))
+	if (folio_test_anon(folio) || folio_lock_killable(folio))
 		goto out_put;
 	/* Unlocked for a while, it may have moved or been truncated: look again. */
 	if (!folio->mapping) {
 		rc = 0;
 		goto out_unlock;
 	}
-	if (!shmem_mapping(folio->mapping) || !folio_test_uptodate(folio))
+	if (!shmem_mapping(folio->mapping) || !folio_test_uptodate(folio) ||
+	    folio_nr_pages(folio) != nr)
 		goto out_unlock;
 
-	unmap_mapping_folio(folio);
-	folio_copy(new, folio);
+	/* Not as for truncation: what userfaultfd protects stays protected. */
+	unmap_mapping_pages(folio->mapping, folio->index, nr, false);
+	if (folio_mc_copy(new, folio))
+		goto out_unlock;
 	flush_dcache_folio(new);
 	__folio_set_locked(new);
 	__folio_set_swapbacked(new);
 	folio_mark_uptodate(new);
+	/* The page cache has a reference for each page, of which this moves one. */
+	folio_ref_add(new, nr - 1);
 	replace_page_cache_folio(folio, new);
+	folio_put_refs(folio, nr - 1);
+	if (folio_test_pmd_mappable(folio)) {
+		lruvec_stat_mod_folio(folio, NR_SHMEM_THPS, -nr);
+		lruvec_stat_mod_folio(new, NR_SHMEM_THPS, nr);
+	}
 	folio_mark_dirty(new);
 	folio_add_lru(new);
 	folio_unlock(new);
@@ -106,6 +116,15 @@ out_put:
 	return rc;
 }
 
+/* What has come here a moment ago may be on its way to an LRU list. */
+static bool isolate(struct folio *folio)
+{
+	if (folio_isolate_lru(folio))
+		return true;
+	lru_add_drain();
+	return folio_isolate_lru(folio);
+}
+
 /**
  * node_private_promote_page - move a page off a fenced node
  * @page: the page; a reference to its folio is used up
@@ -114,7 +133,8 @@ out_put:
  * A large folio is split and only @page moves, unless splitting fails.
  *
  * Return: 0 if it has moved, or somebody else was at it: look again; -EAGAIN if it
- * cannot move because it is pinned; -ENOMEM, with an order-0 folio only when the
+ * cannot move because it is pinned, or because there is no large folio for a large
+ * one that cannot be split; -ENOMEM, with an order-0 folio only when the
  * caller is an OOM victim; -EINTR when the caller is being killed.
  */
 int node_private_promote_page(struct page *page, const nodemask_t *home)
@@ -146,10 +166,10 @@ int node_private_promote_page(struct page *page, const nodemask_t *home)
 		return rc;
 	}
 
-	if (!folio_isolate_lru(folio)) {
+	if (!isolate(folio)) {
 		folio_put(folio);
 		folio_put(dst);
-		/* It may be on its way to an LRU list, on whichever processor. */
+		/* On its way to an LRU list on some other processor, perhaps. */
 		lru_add_drain_all();
 		return 0;
 	}

@@ -71,22 +71,25 @@ static int cxl_mempolicy_probe(struct device *dev)
 			nid, rc);
 		goto err_free;
 	}
-	rc = node_private_set_ops(nid, &cxl_mempolicy_ops);
-	if (rc)
-		goto err_unregister;
 	rc = add_private_memory_driver_managed(nid, start, size, RESOURCE_NAME, MHP_NONE,
 					       MMOP_ONLINE_MOVABLE, &cm->np);
 	if (rc) {
 		dev_err(dev, "cannot add %#llx+%#llx to node %d: %d\n", start, size, nid, rc);
 		goto err_unregister;
 	}
+	/* Last, so that nobody is on memory that could not all be added. */
+	rc = node_private_set_ops(nid, &cxl_mempolicy_ops);
+	if (rc)
+		goto err_remove;
 
 	dev_set_drvdata(dev, cm);
 	dev_info(dev, "private memory on node %d\n", nid);
 	return 0;
 
+err_remove:
+	offline_and_remove_private_memory(nid, start, size);
 err_unregister:
-	/* Busy only if memory stayed there; then the claim has to stay, too. */
+	/* Nobody can be on it yet. Should memory stay there all the same, so does the claim. */
 	if (node_private_unregister(nid))
 		return rc;
 err_free:
@@ -107,9 +110,12 @@ static void cxl_mempolicy_remove(struct device *dev)
 		kfree(cm);
 		return;
 	}
-	/* Unbinding cannot fail. Memory that is in use outlives the driver's device. */
+	/*
+	 * Unbinding cannot fail, nor can unloading. Memory that is in use outlives
+	 * both, closed to everything, and so does the claim to its node.
+	 */
+	node_private_clear_ops(cm->nid, &cxl_mempolicy_ops);
 	dev_err(dev, "node %d is in use (%d): its memory stays until reboot\n", cm->nid, rc);
-	__module_get(THIS_MODULE);
 }
 
 static struct cxl_driver cxl_mempolicy_driver = {

@@ -22,6 +22,7 @@
 #include <linux/mm.h>
 #include <linux/mmzone.h>
 #include <linux/nodemask.h>
+#include <linux/vmstat.h>
 
 /* Services a driver may open its node to */
 #define NP_OPS_MIGRATION	BIT(0)	/* move_pages(), migrate_pages() and kin */
@@ -51,8 +52,12 @@ struct node_reclaim_policy {
 /**
  * struct node_private_ops - what the owner of a private node wants and offers
  * @free_folio: a block of 2^@order pages has been freed and wiped of its page
- *	state, and would go back to the buddy allocator now. Returns true to
- *	keep it; the owner gives it back later with node_private_put_pages().
+ *	state, or is coming online, and would go to the buddy allocator now.
+ *	Returns true to keep it; the owner gives it back later with
+ *	node_private_put_pages(). Memory with kept pages can go offline only if
+ *	the owner makes them PageOffline and takes them out of the zone's
+ *	managed pages, with adjust_managed_page_count(), and undoes both first
+ *	when it gives them back.
  *	Any context, interrupts may be off; must not sleep or allocate.
  * @folio_split: @folio on the node has been split and @new_folio is one of the
  *	parts. Called under the folio lock with interrupts off.
@@ -74,7 +79,9 @@ struct node_reclaim_policy {
  *	RECLAIM. Asked each time reclaim looks whether the node has enough free
  *	memory: must be quick and must not sleep. When the answer has changed,
  *	node_private_wake_reclaim() makes reclaim look again.
- * @memory_failure: the page at @pfn has failed. For information only.
+ * @memory_failure: the page at @pfn has failed. For information only: @folio is
+ *	what the page is part of at the moment, if of anything, and may be freed
+ *	any time. May sleep. Soft offline is not a failure and not told.
  * @flags: NP_OPS_*
  *
  * The structure must stay valid until node_private_clear_ops() has returned.
@@ -209,14 +216,14 @@ static inline enum node_states node_memory_state(int nid)
 	return node_is_private(nid) ? N_MEMORY_PRIVATE : N_MEMORY;
 }
 
-/* Reporting: free pages that an allocation without __GFP_PRIVATE cannot get */
-unsigned long __node_private_free_pages(void);
+/* Reporting: free pages that an allocation without __GFP_PRIVATE can get */
+unsigned long __node_ordinary_free_pages(void);
 
-static inline unsigned long node_private_free_pages(void)
+static inline unsigned long node_ordinary_free_pages(void)
 {
 	if (!node_private_enabled())
-		return 0;
-	return __node_private_free_pages();
+		return global_zone_page_state(NR_FREE_PAGES);
+	return __node_ordinary_free_pages();
 }
 
 /* Pages that the OOM killer counts, on those of @nodes if not NULL */
@@ -390,9 +397,9 @@ static inline enum node_states node_memory_state(int nid)
 	return N_MEMORY;
 }
 
-static inline unsigned long node_private_free_pages(void)
+static inline unsigned long node_ordinary_free_pages(void)
 {
-	return 0;
+	return global_zone_page_state(NR_FREE_PAGES);
 }
 
 static inline unsigned long node_private_oom_pages(const nodemask_t *nodes)
