@@ -47,31 +47,10 @@ static struct {
 	long allocated; /* allocations ever */
 } asked;
 
-/*
- * Allocations from the node since boot, also those that were freed again. Counted when
- * the allocator gives a block away, which is one whatever its order; each page of a bulk
- * allocation is one. A range isolated in place is none: alloc_contig_pages() is only
- * seen while the pages are held.
- */
-static long allocations(void)
-{
-	static const char *const COUNTERS[] = { "numa_hit ", "numa_miss " };
-	const char *text = read_file("/sys/devices/system/node/node2/numastat");
-	long sum = 0;
-
-	for (size_t i = 0; i < COUNT(COUNTERS); i++) {
-		const char *counter = strstr(text, COUNTERS[i]);
-
-		need(counter != NULL, "numastat of the node has %s", COUNTERS[i]);
-		sum += strtol(counter + strlen(COUNTERS[i]), NULL, 10);
-	}
-	return sum;
-}
-
 /* A fault is reported once: what has been allocated is then taken for granted. */
 static bool as_asked(void)
 {
-	long used = used_pages(CARD), allocated = allocations();
+	long used = used_pages(CARD), allocated = allocations(CARD);
 	bool same = used == asked.used && allocated == asked.allocated;
 
 	if (!same)
@@ -587,7 +566,7 @@ static void card_online(const char *state, char *memory, size_t length)
 	need(move_to(memory, length, CARD) == 0, "back to the card");
 	asked.used = length / PAGE;
 	/* More than there are pages, if one was locked for a moment. */
-	asked.allocated = allocations();
+	asked.allocated = allocations(CARD);
 	unharmed("moving the pages back");
 }
 
@@ -663,7 +642,6 @@ static void set_up(void)
 {
 	long total, commit_limit;
 
-	need(atoi(read_file("/proc/sys/vm/numa_stat")) == 1, "allocations are counted");
 	need(npt_range(NPT_TAKE, CARD, 0) == 0, "the memory module can be taken away");
 	need(module_half(NPT_RESTORE, OTHER, false) == 0, "half of it can be ordinary memory");
 	set_blocks(OTHER, "online_movable");

@@ -294,6 +294,24 @@ static const char *movable_zone(int nid, const char **ret_end)
 	return zone;
 }
 
+long allocations(int nid)
+{
+	static const char *const COUNTERS[] = { "numa_hit ", "numa_miss " };
+	char path[64], *text;
+	long sum = 0;
+
+	need(atoi(read_file("/proc/sys/vm/numa_stat")) == 1, "allocations are counted");
+	snprintf(path, sizeof(path), NODE_DIR "/node%d/numastat", nid);
+	text = read_file(path);
+	for (size_t i = 0; i < sizeof(COUNTERS) / sizeof(*COUNTERS); i++) {
+		const char *counter = strstr(text, COUNTERS[i]);
+
+		need(counter != NULL, "%s has %s", path, COUNTERS[i]);
+		sum += strtol(counter + strlen(COUNTERS[i]), NULL, 10);
+	}
+	return sum;
+}
+
 long managed_pages(int nid)
 {
 	const char *end, *zone = movable_zone(nid, &end);

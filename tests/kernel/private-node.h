@@ -61,6 +61,13 @@ void card_private_with(unsigned int flags);
 long free_kb(void);
 /* Pages in use on a node's movable zone, free lists of processors looked into. */
 long used_pages(int nid);
+/*
+ * Allocations from a node since boot, also those that were freed again. Counted when
+ * the allocator gives a block away, which is one whatever its order; each page of a bulk
+ * allocation is one. A range isolated in place is none: alloc_contig_pages() is only
+ * seen while the pages are held.
+ */
+long allocations(int nid);
 /* Pages that are the page allocator's on a node's movable zone, in use or not. */
 long managed_pages(int nid);
 
