@@ -432,6 +432,8 @@ static void huge_pages(void)
 
 /* Memory blocks */
 
+#define AUTO_ONLINE "/sys/devices/system/memory/auto_online_blocks"
+
 static void memory_blocks(int nid, glob_t *ret_paths)
 {
 	char pattern[64];
@@ -472,7 +474,7 @@ static void set_blocks(int nid, const char *state)
 	sigaction(SIGALRM, &action, NULL);
 	memory_blocks(nid, &paths);
 	for (size_t i = 0; i < paths.gl_pathc; i++) {
-		alarm(debug_kernel() ? 60 : 5);
+		alarm(5);
 		write_file(paths.gl_pathv[i], state);
 		alarm(0);
 	}
@@ -595,12 +597,12 @@ static void auto_online(void)
 {
 	static const char *const POLICIES[] = { "online", "online_kernel", "online_movable",
 						"offline" };
-	const char *path = "/sys/devices/system/memory/auto_online_blocks";
 	char before[32];
 
-	snprintf(before, sizeof(before), "%s", read_file(path));
+	snprintf(before, sizeof(before), "%s", read_file(AUTO_ONLINE));
 	for (size_t i = 0; i < COUNT(POLICIES); i++) {
-		need(write_file(path, POLICIES[i]) == 0, "auto_online_blocks = %s", POLICIES[i]);
+		need(write_file(AUTO_ONLINE, POLICIES[i]) == 0, "auto_online_blocks = %s",
+		     POLICIES[i]);
 		unharmed("a change of auto_online_blocks");
 		need(module_half(NPT_REMOVE, CARD, false) == 0, "the card can be removed");
 		need(module_half(NPT_ADD, CARD, false) == 0, "and added offline");
@@ -610,7 +612,7 @@ static void auto_online(void)
 		need(is_private_memory(), "the card is online as private memory");
 		unharmed("adding the card with that");
 	}
-	write_file(path, before);
+	write_file(AUTO_ONLINE, before);
 }
 
 static void stays_out_of_totals(long total, long commit_limit)
@@ -626,7 +628,8 @@ static void attack(const char *state, bool opted_in)
 	note("%s", state);
 	thisnode_is_empty();
 	kernel_allocators();
-	neighbour();
+	if (blocks_by_sysfs())
+		neighbour();
 	policies(opted_in);
 	numactl();
 	hugetlb();
@@ -641,11 +644,14 @@ static void attack(const char *state, bool opted_in)
 static void set_up(void)
 {
 	long total, commit_limit;
+	char before[32];
 
 	need(npt_range(NPT_TAKE, CARD, 0) == 0, "the memory module can be taken away");
-	need(module_half(NPT_RESTORE, OTHER, false) == 0, "half of it can be ordinary memory");
-	set_blocks(OTHER, "online_movable");
-	need(all_blocks(OTHER, "online"), "that can be online");
+	snprintf(before, sizeof(before), "%s", read_file(AUTO_ONLINE));
+	need(write_file(AUTO_ONLINE, "online_movable") == 0, "new memory comes online");
+	need(module_half(NPT_RESTORE, OTHER, false) == 0 && all_blocks(OTHER, "online"),
+	     "half of it can be ordinary memory, online");
+	write_file(AUTO_ONLINE, before);
 	total = meminfo_kb("MemTotal:");
 	commit_limit = meminfo_kb("CommitLimit:");
 	need(module_half(NPT_ADD, CARD, true) == 0, "the other half can be a private node");
@@ -669,8 +675,10 @@ int main(void)
 	unharmed("freeing them");
 
 	attack("nothing opted in", false);
-	card_by_sysfs(NULL, 0);
-	auto_online();
+	if (blocks_by_sysfs()) {
+		card_by_sysfs(NULL, 0);
+		auto_online();
+	}
 
 	/* Open to policies and migration, with pages there that must stay the only ones. */
 	need(npt_set_ops(CARD, NP_OPS_MIGRATION | NP_OPS_MEMPOLICY) == 0, "set_ops");
@@ -682,7 +690,8 @@ int main(void)
 	asked.allocated += length / PAGE;
 	unharmed("8 MiB of it used");
 	attack("MIGRATION and MEMPOLICY opted in", true);
-	card_by_sysfs(memory, length);
+	if (blocks_by_sysfs())
+		card_by_sysfs(memory, length);
 	ok(filled(memory, length, 7), "what was there is as it was");
 	munmap(memory, length);
 	asked.used = 0;

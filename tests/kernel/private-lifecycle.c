@@ -345,7 +345,7 @@ static void op_remove_while_flipped(void)
 	struct flipper o = { .first = card_start() / block,
 			     .end = (card_start() + card_size()) / block };
 
-	if (!model.online || model.held)
+	if (!model.online || model.held || !blocks_by_sysfs())
 		return;
 	op_put_kept();
 	need(pthread_create(&o.thread, NULL, flip_blocks, &o) == 0, "a thread");

@@ -551,6 +551,11 @@ bool debug_kernel(void)
 	return access("/sys/kernel/debug/fail_page_alloc", F_OK) == 0;
 }
 
+bool blocks_by_sysfs(void)
+{
+	return !debug_kernel();
+}
+
 /* Control groups */
 
 #define CGROUPS "/sys/fs/cgroup"

@@ -100,6 +100,13 @@ char *huge_on(int nid, size_t length);
  * as long, and holds memory back that was freed.
  */
 bool debug_kernel(void);
+/*
+ * May a memory block's state be written to its file? Not on the debug kernel: a later
+ * removal makes lockdep report a deadlock between that file, which takes the locks of
+ * hotplug, and its own removal under them. It cannot happen, for writers never wait for
+ * the first of the locks, see lock_device_hotplug_sysfs(); all of it is upstream's.
+ */
+bool blocks_by_sysfs(void);
 
 /* Files in /proc and /sys. */
 int write_file(const char *path, const char *text);
