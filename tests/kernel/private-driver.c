@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -299,12 +298,8 @@ static void kept_pages_go(long managed)
 static int add_range(uint64_t start, uint64_t size)
 {
 	struct npt_range range = { .nid = CARD, .start = start, .size = size, .online = 1 };
-	int fd = npt_open(), rc;
 
-	need(fd >= 0, "the kernel has its test driver for private nodes: %m");
-	rc = ioctl(fd, NPT_ADD, &range) ? -errno : 0;
-	close(fd);
-	return rc;
+	return npt_range_at(NPT_ADD, &range);
 }
 
 static void absurd_ranges(void)

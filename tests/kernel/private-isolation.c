@@ -16,7 +16,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -71,7 +70,6 @@ static void unharmed(const char *after)
  */
 static int module_half(unsigned long request, int nid, bool online)
 {
-	static int fd = -1;
 	struct npt_range range = {
 		.nid = nid,
 		.start = card_start() + (nid == CARD ? 0 : card_size() / 2),
@@ -79,10 +77,7 @@ static int module_half(unsigned long request, int nid, bool online)
 		.online = online,
 	};
 
-	if (fd < 0)
-		fd = npt_open();
-	need(fd >= 0, "the test driver: %m");
-	return ioctl(fd, request, &range) ? -errno : 0;
+	return npt_range_at(request, &range);
 }
 
 /* Runs in a child, so that the OOM killer has somebody to take. */

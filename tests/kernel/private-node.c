@@ -100,7 +100,12 @@ int npt_range(unsigned long request, int nid, unsigned int owner)
 		.timeout_ms = npt_timeout_ms,
 	};
 
-	return npt_call(request, &range);
+	return npt_range_at(request, &range);
+}
+
+int npt_range_at(unsigned long request, struct npt_range *range)
+{
+	return npt_call(request, range);
 }
 
 int npt_ops(unsigned long request, struct npt_ops *ops)

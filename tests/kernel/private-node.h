@@ -40,6 +40,8 @@ int done(void);
 
 /* The test driver. 0 or -errno. */
 int npt_range(unsigned long request, int nid, unsigned int owner);
+/* The same for any range, not all of the card. */
+int npt_range_at(unsigned long request, struct npt_range *range);
 extern unsigned int npt_timeout_ms; /* how long NPT_REMOVE tries; 0: the default */
 int npt_set_ops(int nid, unsigned int flags);
 int npt_ops(unsigned long request, struct npt_ops *ops);
