@@ -536,8 +536,6 @@ static const struct attempt writing_file = {
 	"write(2) to a file on the card", on_card, do_pwrite, is_written, is_intact, unmapped, 0
 };
 
-#define COUNT(array) (sizeof(array) / sizeof(*(array)))
-
 int main(void)
 {
 	uint64_t changed;

@@ -21,12 +21,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#ifndef MADV_COLLAPSE
-#define MADV_COLLAPSE 25
-#endif
-
-#define COUNT(array) (sizeof(array) / sizeof(*(array)))
-
 /* The ways that have no business on a private node. */
 static const char *const HOW[NPT_HOWS] = {
 	[NPT_KERNEL] = "GFP_KERNEL",
@@ -371,8 +365,6 @@ static void page_cache(void)
 	(void)!system("find /usr/lib -type f | head -n 2000 | xargs cat >/dev/null 2>&1");
 	unharmed("file reading");
 }
-
-#define KHUGEPAGED "/sys/kernel/mm/transparent_hugepage/khugepaged/"
 
 /* Small pages, half of them on the other ordinary node, of which huge ones may be made. */
 static char *collapsible(size_t length)

@@ -592,6 +592,25 @@ int write_cgroup(const char *name, const char *file, const char *text)
 	return write_file(path, text);
 }
 
+long cgroup_pages(const char *name, const char *key, int nid)
+{
+	char path[128], field[64], *line, *value;
+
+	snprintf(path, sizeof(path), CGROUPS "/%s/memory.numa_stat", name);
+	snprintf(field, sizeof(field), "%s N", key);
+	line = read_file(path);
+	while (line && strncmp(line, field, strlen(field)) != 0) {
+		line = strchr(line, '\n');
+		line = line ? line + 1 : NULL;
+	}
+	need(line != NULL, "memory.numa_stat has %s", key);
+	line[strcspn(line, "\n")] = '\0';
+	snprintf(field, sizeof(field), " N%d=", nid);
+	value = strstr(line, field);
+	need(value != NULL, "%s of node %d", key, nid);
+	return atol(value + strlen(field)) / (long)PAGE;
+}
+
 void swap_on(const char *disksize)
 {
 	char command[160];

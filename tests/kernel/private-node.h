@@ -16,6 +16,13 @@
 #define PAGE 4096UL
 #define HUGE (2UL << 20)
 
+#define COUNT(array) (sizeof(array) / sizeof(*(array)))
+
+#define KHUGEPAGED "/sys/kernel/mm/transparent_hugepage/khugepaged/"
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25
+#endif
+
 /* include/linux/node_private.h, which is not for user space. */
 #define NP_OPS_MIGRATION      (1U << 0)
 #define NP_OPS_MEMPOLICY      (1U << 1)
@@ -119,6 +126,8 @@ long meminfo_kb(const char *key);
 void enter_cgroup(const char *name);
 void leave_cgroup(void);
 int write_cgroup(const char *name, const char *file, const char *text);
+/* Pages of a cgroup on a node, by a key of memory.numa_stat ("anon", "active_anon"). */
+long cgroup_pages(const char *name, const char *key, int nid);
 /* Swap on compressed DRAM. */
 void swap_on(const char *disksize);
 

@@ -69,8 +69,6 @@ static const struct {
 	{ "home card absent", 1UL << HOME | 1UL << CARD | 1UL << ABSENT },
 };
 
-#define COUNT(array) (sizeof(array) / sizeof(*(array)))
-
 static const char *place(int nid)
 {
 	switch (nid) {

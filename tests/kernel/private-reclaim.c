@@ -6,6 +6,7 @@
 #include "private-node.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <numaif.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -116,6 +117,67 @@ static void cgroups_reclaim_it(void)
 	open_to(CLOSED);
 }
 
+/* Moves pages to the active list: the second look at a page does. */
+static void activate(const char *memory, size_t length)
+{
+	static char there[64 * PAGE];
+	int fd = open("/proc/self/mem", O_RDONLY | O_CLOEXEC);
+
+	for (size_t done = 0; done < 2 * length; done += sizeof(there))
+		need(pread(fd, there, sizeof(there), (off_t)(uintptr_t)(memory + done % length)) ==
+			     (ssize_t)sizeof(there),
+		     "/proc/self/mem");
+	close(fd);
+}
+
+/*
+ * Without generations, reclaim sends active pages to the inactive list when that is the
+ * shorter one, or when pages came back since the last time that it was here. Once is
+ * enough: pages that came back long ago are no reason.
+ */
+static void active_pages_stay(void)
+{
+	const size_t length = 48UL << 20, hot = 12UL << 20;
+	uint64_t *frames = malloc(length / PAGE * sizeof(*frames));
+	char *memory = map_anonymous(length);
+	long active, inactive, first;
+
+	need(frames && write_file("/sys/kernel/mm/lru_gen/enabled", "n") == 0, "the classic LRU");
+	open_to(OPEN);
+	enter_cgroup("active");
+	madvise(memory, length, MADV_NOHUGEPAGE);
+	need(bind_to(memory, length, MPOL_BIND, 1UL << CARD, 0) == 0, "mbind");
+	fill(memory, length, 5);
+	leave_cgroup();
+	activate(memory, hot);
+
+	write_cgroup("active", "memory.reclaim", "4M");
+	active = cgroup_pages("active", "active_anon", CARD);
+	frames_of(memory, length, frames);
+	for (size_t i = 0; i < length / PAGE; i++) {
+		if (!frames[i])
+			((volatile char *)memory)[i * PAGE];
+	}
+	first = cgroup_pages("active", "active_anon", CARD);
+	ok(first > active + 256, "pages that come back soon are active (%ld, %ld before)", first,
+	   active);
+
+	write_cgroup("active", "memory.reclaim", "1M");
+	first = cgroup_pages("active", "active_anon", CARD);
+	for (int i = 0; i < 6; i++)
+		write_cgroup("active", "memory.reclaim", "1M");
+	active = cgroup_pages("active", "active_anon", CARD);
+	inactive = cgroup_pages("active", "inactive_anon", CARD);
+	need(inactive > active, "the inactive list is the longer one (%ld pages)", inactive);
+	ok(active >= first, "and stay it while there are others (%ld active, %ld before)", active,
+	   first);
+	ok(filled(memory, length, 5), "nothing is lost");
+	munmap(memory, length);
+	free(frames);
+	open_to(CLOSED);
+	need(write_file("/sys/kernel/mm/lru_gen/enabled", "y") == 0, "generations again");
+}
+
 /* Waits until the node has at least so many pages free. */
 static bool free_in_time(long pages)
 {
@@ -185,6 +247,7 @@ int main(void)
 	has_its_kswapd();
 	madvise_acts();
 	cgroups_reclaim_it();
+	active_pages_stay();
 	owner_says_how_far();
 	full_node();
 

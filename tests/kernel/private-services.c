@@ -21,10 +21,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#ifndef MADV_COLLAPSE
-#define MADV_COLLAPSE 25
-#endif
-
 #ifndef MADV_SOFT_OFFLINE
 #define MADV_SOFT_OFFLINE 101
 #endif
@@ -154,8 +150,6 @@ static void ksm_leaves_it(void)
 	munmap(home, LENGTH);
 	munmap(home2, LENGTH);
 }
-
-#define KHUGEPAGED "/sys/kernel/mm/transparent_hugepage/khugepaged/"
 
 /* Small pages on a node, of which a huge one could be made. */
 static char *collapsible_on(int nid)

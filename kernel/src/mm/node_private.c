@@ -130,10 +130,16 @@ static int unregister_locked(int nid)
 	return 0;
 }
 
-/* Undo what add_private_memory_driver_managed() did, once no memory is left. */
-static void unregister_implicit(int nid, struct node_private *np)
+/* Memory went, or did not come: when that was the last, what stood for it goes. */
+static void forget_last_memory(int nid, struct node_private *np)
 {
-	if (np->implicit && !node_has_blocks(nid))
+	if (node_has_blocks(nid))
+		return;
+
+	/* A fence may have outlived its operations. */
+	if (!rcu_access_pointer(np->ops))
+		WRITE_ONCE(NODE_DATA(nid)->private_flags, NP_REGISTERED);
+	if (np->implicit)
 		WARN_ON_ONCE(unregister_locked(nid));
 }
 
@@ -375,7 +381,7 @@ int add_private_memory_driver_managed(int nid, u64 start, u64 size,
 	lock_device_hotplug();
 	np->adding = NULL;
 	if (rc) {
-		unregister_implicit(nid, np);
+		forget_last_memory(nid, np);
 	} else if (online_type == MMOP_ONLINE_MOVABLE) {
 		rc = walk_memory_blocks(start, size, NULL, online_movable);
 		undo = rc;
@@ -453,12 +459,8 @@ int offline_and_remove_private_memory(int nid, u64 start, u64 size)
 
 	lock_device_hotplug();
 	np->offlining = false;
-	if (!rc && !node_has_blocks(nid)) {
-		/* A fence that outlived its operations goes with the last memory. */
-		if (!rcu_access_pointer(np->ops))
-			WRITE_ONCE(NODE_DATA(nid)->private_flags, NP_REGISTERED);
-		unregister_implicit(nid, np);
-	}
+	if (!rc)
+		forget_last_memory(nid, np);
 	unlock_device_hotplug();
 	return rc;
 }
