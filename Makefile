@@ -11,7 +11,7 @@ all: build
 
 help:
 	@echo "make demo            the whole thing, running: an emulated host with real VMs in it"
-	@echo "make check           build everything and run every test   (SUITE=unit|fuzz|lint|qemu|host|kernel|e2e)"
+	@echo "make check           build everything and run every test   (SUITE=unit|fuzz|lint|mutants|qemu|host|kernel|e2e)"
 	@echo "make stress          the long tests"
 	@echo "make bench           measure, and write docs/benchmarks.md"
 	@echo "make build           build the kernel, QEMU and our own programs"
