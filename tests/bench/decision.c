@@ -34,8 +34,8 @@ int main(int argc, char **argv)
 	size_t n = argc > 1 ? strtoul(argv[1], NULL, 10) : 1000;
 	struct cram_vm_input *vms = calloc(n, sizeof(*vms));
 	struct cram_vm_action *actions = calloc(n, sizeof(*actions));
-	struct cram_dram_input dram[2] = { { 0, 4 * TiB, 256 * GiB, MiB },
-					   { 1, 4 * TiB, 256 * GiB, MiB } };
+	struct cram_dram_input dram[2] = { { .nid = 0, .total = 4 * TiB, .free = 256 * GiB },
+					   { .nid = 1, .total = 4 * TiB, .free = 256 * GiB } };
 	struct cram_tier_input tiers[2] = {
 		{ .nid = 2, .budget = 512 * GiB, .free = 512 * GiB, .accepting = true },
 		{ .nid = 3, .budget = 512 * GiB, .free = 512 * GiB, .accepting = true },
@@ -76,12 +76,11 @@ int main(int argc, char **argv)
 		vm->floor = random_in(&rng, 0, 4) * GiB;
 		vm->ratio_q16 = (uint32_t)random_in(&rng, 8192, 65536);
 		vm->hot_bytes = random_in(&rng, 0, 3) ? 0 : random_in(&rng, 0, vm->tier_bytes);
-		vm->returned_ms = 2000;
 		vm->accessed_bytes = GiB;
 		vm->demote_tokens = vm->promote_tokens = 256 * MiB;
 		for (unsigned int b = 0; b < CRAM_AGE_BUCKETS; b++)
 			vm->cold[b] = random_in(&rng, 0, 256 * MiB);
-		vm->ctl.first_seen_ms = 1;
+		vm->memory.first_seen_ms = 1;
 	}
 	for (size_t i = 0; i < ROUNDS; i++) {
 		uint64_t start = cpu_ns();
@@ -90,7 +89,7 @@ int main(int argc, char **argv)
 			return 1;
 		ns[i] = cpu_ns() - start;
 		for (size_t v = 0; v < n; v++)
-			vms[v].ctl = actions[v].ctl;
+			vms[v].memory = actions[v].memory;
 		snap.now_ms += 2000;
 	}
 	qsort(ns, ROUNDS, sizeof(ns[0]), compare);

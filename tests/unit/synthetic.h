@@ -52,6 +52,7 @@ static inline void synthetic_host(struct cram_host_report *host, struct cram_nod
 	host->libvirt_connected = true;
 	host->dram_total = 512 * GiB;
 	host->dram_free = 64 * GiB;
+	host->dram_available = 80 * GiB;
 	host->sold = n_vms * 8 * GiB;
 	host->cpu_us = 1234567;
 	memset(node, 0, sizeof(*node));

@@ -107,7 +107,7 @@ static void host_random(struct host *h, uint64_t *rng, size_t n_vms)
 			left -= vm->cold[b];
 		}
 		vm->accessed_bytes = ram / 4;
-		vm->ctl.first_seen_ms = 1;
+		vm->memory.first_seen_ms = 1;
 		cold_sum += ram / 2;
 		ram_sum += ram;
 	}
@@ -229,25 +229,34 @@ static void vm_nasty(struct cram_vm_input *vm, uint64_t *rng)
 		&vm->device_bytes,
 		&vm->swapped,
 		&vm->hot_bytes,
-		&vm->returned_bytes,
+		&vm->returned_total,
 		&vm->accessed_bytes,
 		&vm->demote_tokens,
 		&vm->promote_tokens,
-		&vm->ctl.first_seen_ms,
-		&vm->ctl.over_ms,
-		&vm->ctl.adjusted_ms,
-		&vm->ctl.backoff_until_ms,
+		&vm->memory.first_seen_ms,
+		&vm->memory.busy_ms,
+		&vm->memory.adjusted_ms,
+		&vm->memory.backoff_until_ms,
+		&vm->memory.returned_seen,
+		&vm->memory.returned_slot,
+		&vm->memory.returned[0],
 	};
 	uint32_t *const numbers[] = {
-		&vm->weight,	     &vm->returned_ms, &vm->ratio_q16, &vm->ctl.backoff_shift,
-		&vm->ctl.cold_age_s,
+		&vm->weight,
+		&vm->ratio_q16,
+		&vm->memory.backoff_shift,
+		&vm->memory.cold_age_s,
 	};
 
 	vm->mode = random_in(rng, 0, 3) ? CRAM_MODE_AUTO : (enum cram_mode)random_in(rng, 0, 2);
 	vm->flags = random_in(rng, 0, 3) ? 0 : (uint32_t)random_in(rng, 0, 31);
-	vm->tier = (int)random_in(rng, 0, 4) - 1;
-	vm->ctl.giving_back = random_in(rng, 0, 1);
-	vm->ctl.demoting = random_in(rng, 0, 1);
+	vm->tier = random_in(rng, 0, 1) ? 0 : (int)random_in(rng, 0, 4) - 1;
+	if (random_in(rng, 0, 9) == 0) {
+		vm->tier_bytes = vm->device_bytes = vm->dram / 2;
+		vm->dram -= vm->tier_bytes;
+	}
+	vm->memory.giving_back = random_in(rng, 0, 1);
+	vm->memory.demoting = random_in(rng, 0, 1);
 	for (unsigned int i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++)
 		if (random_in(rng, 0, 9) == 0)
 			*sizes[i] = nasty(rng);
@@ -287,9 +296,19 @@ static void check_vm_limits(const struct cram_vm_input *vm, const struct cram_vm
 	assert_true(a->demote_bytes <= vm->demote_tokens);
 }
 
+/* Free above the watermark, and a part of the page cache that need not be written first. */
+static uint64_t dram_to_be_had(const struct cram_dram_input *n, uint32_t permille)
+{
+	unsigned __int128 clean = n->inactive_file > n->dirty ? n->inactive_file - n->dirty : 0;
+	unsigned __int128 there = n->free + clean * permille / 1000;
+
+	there = there > n->low ? there - n->low : 0;
+	return there < n->total ? (uint64_t)there : n->total;
+}
+
 static void no_input_breaks_quota_floor_or_headroom(void **state)
 {
-	uint64_t rng = random_seed("safety"), demoting = 0;
+	uint64_t rng = random_seed("safety"), demoting = 0, promoting = 0;
 	(void)state;
 
 	for (int round = 0; round < 20000; round++) {
@@ -298,14 +317,16 @@ static void no_input_breaks_quota_floor_or_headroom(void **state)
 		struct cram_vm_input *vms;
 		struct host h;
 		size_t n = random_in(&rng, 1, 8);
-		unsigned __int128 out = 0, home = 0, room = 0, to_tier[2] = { 0 };
+		unsigned __int128 out = 0, home = 0, to_node[3] = { 0 }, to_tier[2] = { 0 };
 
 		host_random(&h, &rng, n);
 		vms = h.rec.vms;
 		for (size_t i = 0; i < 3; i++)
 			dram[i] = (struct cram_dram_input){ .total = nasty(&rng),
 							    .free = nasty(&rng),
-							    .promote_rate = nasty(&rng) };
+							    .low = nasty(&rng),
+							    .inactive_file = nasty(&rng),
+							    .dirty = nasty(&rng) };
 		for (size_t i = 0; i < 2; i++)
 			tiers[i] =
 				(struct cram_tier_input){ .budget = nasty(&rng),
@@ -318,6 +339,7 @@ static void no_input_breaks_quota_floor_or_headroom(void **state)
 			.now_ms = random_in(&rng, 0, 9) ? 10000000 : nasty(&rng),
 			.demote_tokens = nasty(&rng),
 			.promote_tokens = nasty(&rng),
+			.promote_rate = nasty(&rng),
 			.dram = dram,
 			.n_dram = random_in(&rng, 0, 3),
 			.tiers = tiers,
@@ -329,8 +351,12 @@ static void no_input_breaks_quota_floor_or_headroom(void **state)
 		for (size_t i = 0; i < n; i++) {
 			check_vm_limits(&vms[i], &h.actions[i]);
 			out += h.actions[i].demote_bytes;
-			home += (unsigned __int128)h.actions[i].promote_bytes +
-				h.actions[i].promote_hot_bytes;
+			if (h.actions[i].promote_bytes || h.actions[i].promote_hot_bytes) {
+				assert_in_range(h.actions[i].home, 0, h.rec.snap.n_dram - 1);
+				to_node[h.actions[i].home] += h.actions[i].promote_bytes;
+				to_node[h.actions[i].home] += h.actions[i].promote_hot_bytes;
+				promoting++;
+			}
 			if (h.actions[i].demote_bytes == 0)
 				continue;
 			demoting++;
@@ -338,10 +364,13 @@ static void no_input_breaks_quota_floor_or_headroom(void **state)
 			assert_true(tiers[vms[i].tier].accepting);
 			to_tier[vms[i].tier] += h.actions[i].demote_bytes;
 		}
-		for (size_t i = 0; i < h.rec.snap.n_dram; i++)
-			if (dram[i].free > h.d.headroom[i])
-				room += dram[i].free - h.d.headroom[i];
-		assert_true(home <= room);
+		for (size_t i = 0; i < h.rec.snap.n_dram; i++) {
+			uint64_t room = dram_to_be_had(&dram[i], h.rec.params.cache_permille);
+
+			room = room > h.d.headroom[i] ? room - h.d.headroom[i] : 0;
+			assert_true(to_node[i] <= room);
+			home += to_node[i];
+		}
 		assert_true(home <= h.rec.snap.promote_tokens);
 		assert_true(out <= h.rec.snap.demote_tokens);
 		for (size_t i = 0; i < 2; i++)
@@ -350,6 +379,7 @@ static void no_input_breaks_quota_floor_or_headroom(void **state)
 	}
 	/* A policy that never demotes would pass all of the above. */
 	assert_true(demoting > 1000);
+	assert_true(promoting > 1000);
 }
 
 static void a_round_allocates_nothing(void **state)
@@ -573,51 +603,522 @@ static void noise_moves_next_to_nothing(void **state)
 	}
 }
 
-/* ------------------------------------------------------------------ the SLO controller */
+/* ------------------------------------------------------------------ one VM, one rule */
 
-static void too_much_coming_back_raises_the_cold_age_then_stops_demotion(void **state)
+static uint64_t comes_home(const struct host *h)
 {
-	uint64_t rng = 1, until;
+	return h->actions[0].promote_bytes + h->actions[0].promote_hot_bytes;
+}
+
+/* A VM with half of its 8 GiB on a tier that has room, DRAM that has too, and no rates. */
+static struct cram_vm_input *half_out(struct host *h)
+{
+	uint64_t rng = 7;
+	struct cram_vm_input *vm;
+
+	host_random(h, &rng, 1);
+	vm = &h->rec.vms[0];
+	vm->ram = vm->eligible = 8 * GiB;
+	vm->dram = vm->tier_bytes = vm->device_bytes = 4 * GiB;
+	vm->floor = 0;
+	vm->ratio_q16 = 65536;
+	vm->cold_age_s = 60;
+	vm->quota = vm->hard_limit = CRAM_UNLIMITED;
+	memset(vm->cold, 0, sizeof(vm->cold));
+	vm->demote_tokens = vm->promote_tokens = CRAM_UNLIMITED;
+	h->rec.tiers->budget = 64 * GiB;
+	h->rec.dram->total = 256 * GiB;
+	h->rec.dram->free = 64 * GiB;
+	return vm;
+}
+
+/* 256 GiB, up for a while: 2.6 GiB free and 29 GiB of page cache. */
+static void a_host_full_of_page_cache_takes_memory_home(void **state)
+{
 	struct cram_vm_input *vm;
 	struct host h;
 	(void)state;
 
-	host_random(&h, &rng, 1);
-	vm = &h.rec.vms[0];
+	vm = half_out(&h);
+	vm->hot_bytes = 64 * MiB;
+	*h.rec.dram = (struct cram_dram_input){
+		.total = 256 * GiB,
+		.free = 2662 * MiB,
+		.low = 700 * MiB,
+		.inactive_file = 29 * GiB,
+		.dirty = 200 * MiB,
+	};
+	decide(&h);
+	assert_int_equal(h.actions[0].promote_hot_bytes, 64 * MiB);
+	assert_int_equal(h.d.available[0], 2662 * MiB - 700 * MiB + (29 * GiB - 200 * MiB) / 2);
+	vm->flags = CRAM_VM_F_DRAIN;
+	decide(&h);
+	assert_int_equal(comes_home(&h), 4 * GiB);
+	vm->flags = 0;
+	vm->hot_bytes = 0;
+	vm->floor = 5 * GiB;
+	decide(&h);
+	assert_int_equal(comes_home(&h), GiB);
+	/* Nor is it short of DRAM: no younger pages have to go. */
+	vm->floor = 0;
 	vm->cold_age_s = 0;
-	vm->quota = vm->hard_limit = CRAM_UNLIMITED;
-	vm->accessed_bytes = 10 * GiB; /* allows 20 MiB a minute */
-	vm->returned_ms = 2000;
 	decide(&h);
 	assert_int_equal(h.actions[0].cold_age_s, 120);
-	vm->ctl = h.actions[0].ctl;
+	host_free(&h);
+}
 
-	h.rec.snap.now_ms += 120000;
-	vm->returned_bytes = 2 * MiB; /* 60 MiB a minute: too much, not grossly */
+static void cache_that_must_be_written_or_is_in_use_is_no_room(void **state)
+{
+	struct cram_vm_input *vm;
+	struct host h;
+	(void)state;
+
+	vm = half_out(&h);
+	vm->flags = CRAM_VM_F_DRAIN;
+	*h.rec.dram = (struct cram_dram_input){
+		.total = 256 * GiB,
+		.free = 2662 * MiB,
+		.low = 700 * MiB,
+		.inactive_file = 29 * GiB,
+		.dirty = 29 * GiB,
+	};
 	decide(&h);
-	assert_true(h.actions[0].cold_age_s > 120);
+	assert_int_equal(comes_home(&h), 0);
+	h.rec.dram->dirty = 0;
+	h.rec.params.cache_permille = 0;
+	decide(&h);
+	assert_int_equal(comes_home(&h), 0);
+	h.rec.dram->free = 32 * GiB;
+	h.rec.dram->low = 28 * GiB;
+	decide(&h);
+	assert_int_equal(comes_home(&h), 0);
+	host_free(&h);
+}
+
+static void without_a_tier_everything_comes_home(void **state)
+{
+	struct cram_vm_input *vm;
+	struct host h;
+	(void)state;
+
+	vm = half_out(&h);
+	vm->tier = -1;
+	decide(&h);
+	assert_int_equal(comes_home(&h), 4 * GiB);
+	assert_int_equal(h.actions[0].state, CRAM_VM_DRAINING);
+	assert_int_equal(h.actions[0].kernel_limit, 0);
+	assert_true(h.actions[0].goes_home);
+	vm->hot_bytes = GiB;
+	vm->floor = 7 * GiB;
+	vm->promote_tokens = GiB;
+	decide(&h);
+	assert_int_equal(comes_home(&h), GiB);
+	for (enum cram_mode mode = 0; mode < CRAM_N_MODES; mode++) {
+		vm->mode = mode;
+		decide(&h);
+		assert_int_equal(comes_home(&h), GiB);
+	}
+	vm->mode = CRAM_MODE_AUTO;
+	vm->hot_bytes = vm->floor = vm->tier_bytes = vm->device_bytes = 0;
+	decide(&h);
+	assert_int_equal(comes_home(&h), 0);
+	assert_int_equal(h.actions[0].state, CRAM_VM_STEADY);
+	h.rec.snap.n_tiers = 0;
+	vm->tier = 0;
+	vm->tier_bytes = GiB;
+	decide(&h);
+	assert_int_equal(comes_home(&h), GiB);
+	host_free(&h);
+}
+
+static void only_mode_auto_keeps_memory_on_a_tier(void **state)
+{
+	struct cram_vm_input *vm;
+	struct host h;
+	(void)state;
+
+	vm = half_out(&h);
+	for (enum cram_mode mode = 0; mode < CRAM_N_MODES; mode++) {
+		vm->mode = mode;
+		decide(&h);
+		assert_int_equal(comes_home(&h), mode == CRAM_MODE_AUTO ? 0 : 4 * GiB);
+		assert_int_equal(h.actions[0].kernel_limit,
+				 mode == CRAM_MODE_AUTO ? CRAM_UNLIMITED : 0);
+	}
+	vm->mode = CRAM_MODE_MONITOR;
+	vm->tier_bytes = vm->device_bytes = 0;
+	decide(&h);
+	assert_int_equal(h.actions[0].state, CRAM_VM_MONITOR);
+	host_free(&h);
+}
+
+static void limits_that_are_no_whole_pages_are_met(void **state)
+{
+	struct cram_vm_input *vm;
+	struct host h;
+	(void)state;
+
+	for (int limit = 0; limit < 3; limit++) {
+		uint64_t odd = 3 * GiB + 1000;
+
+		vm = half_out(&h);
+		vm->cold[CRAM_AGE_BUCKETS - 1] = 2 * GiB;
+		if (limit == 0)
+			vm->quota = odd;
+		else if (limit == 1)
+			vm->hard_limit = odd;
+		else
+			vm->floor = 8 * GiB - odd;
+		decide(&h);
+		assert_int_equal(comes_home(&h), GiB);
+		assert_int_equal(h.actions[0].state, CRAM_VM_OVER_QUOTA);
+		for (int i = 0; i < 20; i++) {
+			cram_record_advance(&h.rec, &h.d, 2000);
+			decide(&h);
+		}
+		assert_true(vm->tier_bytes <= odd);
+		assert_true(vm->tier_bytes > odd - odd / 20);
+		assert_int_equal(moved(&h), 0);
+		assert_int_equal(h.actions[0].state, CRAM_VM_STEADY);
+		host_free(&h);
+	}
+}
+
+static void the_hard_limit_alone_brings_the_rest_home(void **state)
+{
+	struct cram_vm_input *vm;
+	struct host h;
+	(void)state;
+
+	vm = half_out(&h);
+	vm->device_bytes = GiB;
+	vm->quota = 2 * GiB;
+	vm->hard_limit = 3 * GiB;
+	decide(&h);
+	assert_int_equal(comes_home(&h), GiB);
+	assert_int_equal(h.actions[0].reasons[0].code, CRAM_REASON_HARD_LIMIT);
+	host_free(&h);
+}
+
+static void a_vm_brings_home_no_more_than_its_own_rate(void **state)
+{
+	struct cram_vm_input *vm;
+	struct host h;
+	(void)state;
+
+	vm = half_out(&h);
+	vm->flags = CRAM_VM_F_DRAIN;
+	vm->promote_tokens = 16 * MiB;
+	decide(&h);
+	assert_int_equal(comes_home(&h), 16 * MiB);
+	host_free(&h);
+}
+
+static void what_comes_home_goes_to_the_one_node_whose_room_it_takes(void **state)
+{
+	struct cram_dram_input dram[3] = {
+		{ .nid = 0, .total = 100 * GiB, .free = 2 * GiB + GiB },
+		{ .nid = 4, .total = 100 * GiB, .free = 2 * GiB + 3 * GiB },
+		{ .nid = 7, .total = 100 * GiB, .free = 90 * GiB },
+	};
+	struct cram_vm_input *vm;
+	struct host h;
+	(void)state;
+
+	vm = half_out(&h);
+	vm->home_mask = 3;
+	vm->flags = CRAM_VM_F_DRAIN;
+	h.rec.snap.dram = dram;
+	h.rec.snap.n_dram = 3;
+	decide(&h);
+	assert_int_equal(h.actions[0].home, 1);
+	assert_int_equal(comes_home(&h), 3 * GiB);
+	vm->home_mask = 1;
+	decide(&h);
+	assert_int_equal(h.actions[0].home, 0);
+	assert_int_equal(comes_home(&h), GiB);
+	vm->home_mask = 0; /* no home of its own: any */
+	decide(&h);
+	assert_int_equal(h.actions[0].home, 2);
+	vm->flags = 0;
+	decide(&h);
+	assert_int_equal(h.actions[0].home, -1);
+	host_free(&h);
+}
+
+static void headroom_holds_the_hosts_promotion_rate_once(void **state)
+{
+	struct cram_dram_input dram[2] = {
+		{ .nid = 0, .total = 300 * GiB, .free = 100 * GiB },
+		{ .nid = 1, .total = 100 * GiB, .free = 100 * GiB },
+	};
+	uint64_t quiet[2];
+	struct host h;
+	(void)state;
+
+	half_out(&h);
+	h.rec.snap.dram = dram;
+	h.rec.snap.n_dram = 2;
+	decide(&h);
+	memcpy(quiet, h.d.headroom, sizeof(quiet));
+	h.rec.snap.promote_rate = 400 * MiB; /* ten seconds of it */
+	decide(&h);
+	assert_int_equal(h.d.headroom[0] - quiet[0], 3000 * MiB);
+	assert_int_equal(h.d.headroom[1] - quiet[1], 1000 * MiB);
+	h.rec.snap.promote_rate = TiB;
+	decide(&h);
+	assert_int_equal(h.d.headroom[1] - quiet[1], 25 * GiB);
+	host_free(&h);
+}
+
+static void giving_back_starts_late_and_ends_at_the_share(void **state)
+{
+	struct cram_vm_input vms[2];
+	struct cram_vm_action actions[2];
+	struct host h;
+	(void)state;
+
+	/* Two of equal weight share 8 GiB; the second does not use all of its half yet. */
+	vms[0] = vms[1] = *half_out(&h);
+	vms[1].cold[CRAM_AGE_BUCKETS - 1] = 4 * GiB;
+	h.d.actions = actions;
+	h.rec.snap.vms = vms;
+	h.rec.snap.n_vms = 2;
+	h.rec.tiers->budget = 8 * GiB;
+	vms[0].tier_bytes = vms[0].device_bytes = 4 * GiB + 128 * MiB; /* 3 % over */
+	vms[1].tier_bytes = vms[1].device_bytes = 3 * GiB;
+	decide(&h);
+	assert_int_equal(actions[0].promote_bytes, 0);
+	assert_false(actions[0].memory.giving_back);
+	vms[0].tier_bytes = vms[0].device_bytes = 4 * GiB + 256 * MiB; /* 6 % over */
+	decide(&h);
+	assert_int_equal(actions[0].promote_bytes, 256 * MiB);
+	assert_int_equal(actions[0].state, CRAM_VM_OVER_SHARE);
+	/* Once begun it goes on below what would begin it. */
+	vms[0].memory = actions[0].memory;
+	vms[0].tier_bytes = vms[0].device_bytes = 4 * GiB + 128 * MiB;
+	decide(&h);
+	assert_int_equal(actions[0].promote_bytes, 128 * MiB);
+	vms[0].memory = actions[0].memory;
+	vms[0].tier_bytes = vms[0].device_bytes = 4 * GiB;
+	decide(&h);
+	assert_false(actions[0].memory.giving_back);
+	host_free(&h);
+}
+
+static void demotion_starts_late_and_ends_at_the_target(void **state)
+{
+	struct cram_vm_input *vm;
+	struct host h;
+	(void)state;
+
+	/* Cold memory alone holds it: it goes from 64 MiB on, or from 1 % of the target. */
+	vm = half_out(&h);
+	vm->cold[CRAM_AGE_BUCKETS - 1] = 32 * MiB;
+	decide(&h);
+	assert_int_equal(h.actions[0].demote_bytes, 0);
+	assert_false(h.actions[0].memory.demoting);
+	vm->cold[CRAM_AGE_BUCKETS - 1] = 48 * MiB;
+	decide(&h);
+	assert_int_equal(h.actions[0].demote_bytes, 48 * MiB);
+	vm->memory = h.actions[0].memory;
+	vm->cold[CRAM_AGE_BUCKETS - 1] = 4 * MiB;
+	decide(&h);
+	assert_int_equal(h.actions[0].demote_bytes, 4 * MiB);
+	/* Up to a quota: only once 4 % of it is free, then to 1 % below. */
+	vm->memory.demoting = false;
+	vm->cold[CRAM_AGE_BUCKETS - 1] = 2 * GiB;
+	vm->quota = 4 * GiB + 100 * MiB;
+	decide(&h);
+	assert_int_equal(h.actions[0].demote_bytes, 0);
+	vm->quota = 4 * GiB + 200 * MiB;
+	decide(&h);
+	assert_true(h.actions[0].demote_bytes > 150 * MiB);
+	assert_true(h.actions[0].demote_bytes < 165 * MiB);
+	/* A tiny VM: never for less than a range. */
+	vm->tier_bytes = vm->device_bytes = 0;
+	vm->quota = CRAM_UNLIMITED;
+	vm->memory.demoting = false;
+	vm->cold[CRAM_AGE_BUCKETS - 1] = 2 * MiB - 4096;
+	decide(&h);
+	assert_int_equal(h.actions[0].demote_bytes, 0);
+	host_free(&h);
+}
+
+/* ------------------------------------------------------------------ the SLO controller */
+
+/* One VM with an automatic cold age and nothing but the SLO in its way; allows 20 MiB a minute. */
+static struct cram_vm_input *slo_host(struct host *h)
+{
+	uint64_t rng = 1;
+	struct cram_vm_input *vm;
+
+	host_random(h, &rng, 1);
+	vm = &h->rec.vms[0];
+	vm->cold_age_s = 0;
+	vm->floor = 0;
+	vm->quota = vm->hard_limit = CRAM_UNLIMITED;
+	vm->accessed_bytes = 10 * GiB;
+	vm->ram = vm->eligible = vm->dram = 64 * GiB;
+	vm->cold[CRAM_AGE_BUCKETS - 1] = GiB;
+	h->rec.tiers->budget = TiB;
+	return vm;
+}
+
+static void step(struct host *h, uint64_t ms)
+{
+	decide(h);
+	h->rec.vms[0].memory = h->actions[0].memory;
+	h->rec.snap.now_ms += ms;
+}
+
+static void too_much_coming_back_raises_the_cold_age_then_stops_demotion(void **state)
+{
+	uint64_t until;
+	struct cram_vm_input *vm;
+	struct host h;
+	(void)state;
+
+	vm = slo_host(&h);
+	step(&h, 120000);
+	assert_int_equal(h.actions[0].cold_age_s, 120);
+
+	vm->returned_total += 30 * MiB; /* too much in a minute, not grossly */
+	decide(&h);
+	assert_int_equal(h.actions[0].cold_age_s, 181);
 	assert_true(h.actions[0].demote_bytes > 0);
-	vm->ctl = h.actions[0].ctl;
+	vm->memory = h.actions[0].memory;
 
 	h.rec.snap.now_ms += 2000;
 	decide(&h); /* not again before the effect can be seen */
-	assert_int_equal(h.actions[0].cold_age_s, vm->ctl.cold_age_s);
-	vm->returned_bytes = 200 * MiB;
+	assert_int_equal(h.actions[0].cold_age_s, 181);
+	vm->returned_total += 100 * MiB;
 	decide(&h);
 	assert_int_equal(h.actions[0].demote_bytes, 0);
 	assert_int_equal(h.actions[0].state, CRAM_VM_BACKOFF);
-	until = h.actions[0].ctl.backoff_until_ms;
+	until = h.actions[0].memory.backoff_until_ms;
 	assert_int_equal(until, h.rec.snap.now_ms + 60000);
-	vm->ctl = h.actions[0].ctl;
+	vm->memory = h.actions[0].memory;
 
 	h.rec.snap.now_ms = until;
+	vm->returned_total += 100 * MiB;
 	decide(&h); /* again at once: twice as long */
-	assert_int_equal(h.actions[0].ctl.backoff_until_ms, until + 120000);
-	vm->ctl = h.actions[0].ctl;
-	vm->returned_bytes = 0;
+	assert_int_equal(h.actions[0].memory.backoff_until_ms, until + 120000);
+	vm->memory = h.actions[0].memory;
 	h.rec.snap.now_ms += 120000;
 	decide(&h);
 	assert_true(h.actions[0].demote_bytes > 0);
+	host_free(&h);
+}
+
+static void a_range_or_two_a_minute_stop_nothing(void **state)
+{
+	struct cram_vm_input *vm;
+	struct host h;
+	(void)state;
+
+	vm = slo_host(&h);
+	vm->accessed_bytes = GiB; /* what the table always allows is more: 4 MiB */
+	vm->tier_bytes = vm->device_bytes = GiB;
+	step(&h, 130000);
+	for (int round = 0; round < 1800; round++) {
+		if (round % 30 == 0)
+			vm->returned_total += round % 60 ? 4 * MiB : 2 * MiB;
+		decide(&h);
+		assert_true(h.actions[0].demote_bytes > 0);
+		assert_int_equal(h.actions[0].cold_age_s, 120);
+		vm->memory = h.actions[0].memory;
+		h.rec.snap.now_ms += 2000;
+	}
+	host_free(&h);
+}
+
+/* Control calls and relief ask for rounds of their own. */
+static void an_extra_round_changes_nothing(void **state)
+{
+	struct cram_vm_input *vm[2];
+	uint64_t rng = random_seed("extra rounds"), now = 20000000, back = 0;
+	struct host h[2];
+	(void)state;
+
+	for (int i = 0; i < 2; i++)
+		vm[i] = slo_host(&h[i]);
+	for (int round = 0; round < 2000; round++) {
+		back += random_in(&rng, 0, 40) ? random_in(&rng, 0, MiB) : 64 * MiB;
+		for (int i = 0; i < 2; i++) {
+			for (int extra = 0; extra <= 3 * i; extra++) {
+				vm[i]->returned_total = back;
+				h[i].rec.snap.now_ms = now;
+				decide(&h[i]);
+				vm[i]->memory = h[i].actions[0].memory;
+			}
+		}
+		assert_memory_equal(&vm[0]->memory, &vm[1]->memory, sizeof(vm[0]->memory));
+		now += random_in(&rng, 20, 4000);
+	}
+	assert_true(vm[0]->memory.cold_age_s > 120);
+	for (int i = 0; i < 2; i++)
+		host_free(&h[i]);
+}
+
+static void one_burst_is_acted_on_once(void **state)
+{
+	struct cram_vm_input *vm;
+	struct host h;
+	(void)state;
+
+	vm = slo_host(&h);
+	h.rec.params.cold_age_adjust_s = 1; /* the burst still counts in the next minute's rounds */
+	step(&h, 120000);
+	vm->returned_total += 2 * GiB;
+	for (int round = 0; round < 90; round++) {
+		step(&h, 2000);
+		assert_int_equal(h.actions[0].cold_age_s, 181);
+		assert_int_equal(h.actions[0].memory.backoff_shift, 1);
+	}
+	assert_true(h.actions[0].demote_bytes > 0);
+	host_free(&h);
+}
+
+static void what_came_back_before_a_vm_was_seen_is_not_held_against_it(void **state)
+{
+	struct cram_vm_input *vm;
+	struct host h;
+	(void)state;
+
+	vm = slo_host(&h);
+	vm->memory = (struct cram_policy_memory){ 0 };
+	vm->returned_total = TiB;
+	step(&h, 120000);
+	decide(&h);
+	assert_int_equal(h.actions[0].cold_age_s, 120);
+	assert_true(h.actions[0].demote_bytes > 0);
+	host_free(&h);
+}
+
+static void trust_comes_back_one_step_in_ten_quiet_minutes(void **state)
+{
+	struct cram_vm_input *vm;
+	struct host h;
+	uint64_t calm;
+	(void)state;
+
+	vm = slo_host(&h);
+	step(&h, 120000);
+	for (int i = 0; i < 3; i++) {
+		vm->returned_total += 200 * MiB;
+		step(&h, (uint64_t)60000 << i);
+	}
+	assert_int_equal(vm->memory.backoff_shift, 3);
+	calm = vm->memory.backoff_until_ms;
+	for (int quiet = 1; quiet <= 3; quiet++) {
+		h.rec.snap.now_ms = calm + quiet * UINT64_C(600000) - 1;
+		step(&h, 0);
+		assert_int_equal(vm->memory.backoff_shift, 4 - quiet);
+		h.rec.snap.now_ms++;
+		step(&h, 0);
+		assert_int_equal(vm->memory.backoff_shift, 3 - quiet);
+	}
 	host_free(&h);
 }
 
@@ -631,12 +1132,11 @@ static void a_quiet_vm_gets_a_lower_cold_age_down_to_the_minimum(void **state)
 	host_random(&h, &rng, 1);
 	vm = &h.rec.vms[0];
 	vm->cold_age_s = 0;
-	vm->returned_ms = 2000;
 	vm->tier_bytes = vm->device_bytes = GiB;
 	for (int i = 0; i < 5000; i++) {
 		decide(&h);
 		assert_true(h.actions[0].cold_age_s >= h.rec.params.cold_age_min_s);
-		vm->ctl = h.actions[0].ctl;
+		vm->memory = h.actions[0].memory;
 		h.rec.snap.now_ms += 2000;
 	}
 	assert_int_equal(h.actions[0].cold_age_s, h.rec.params.cold_age_min_s);
@@ -652,13 +1152,13 @@ static void a_new_vm_waits_one_cold_age(void **state)
 
 	host_random(&h, &rng, 1);
 	vm = &h.rec.vms[0];
-	vm->ctl = (struct cram_vm_ctl){ 0 };
+	vm->memory = (struct cram_policy_memory){ 0 };
 	vm->quota = vm->hard_limit = CRAM_UNLIMITED;
 	vm->cold_age_s = 100;
 	decide(&h);
 	assert_int_equal(h.actions[0].demote_bytes, 0);
 	assert_int_equal(h.actions[0].state, CRAM_VM_WAITING);
-	vm->ctl = h.actions[0].ctl;
+	vm->memory = h.actions[0].memory;
 	h.rec.snap.now_ms += 99999;
 	decide(&h);
 	assert_int_equal(h.actions[0].demote_bytes, 0);
@@ -806,7 +1306,23 @@ int main(void)
 		cmocka_unit_test(capacity_is_not_left_unused_while_someone_wants_it),
 		cmocka_unit_test(more_weight_never_means_a_smaller_share),
 		cmocka_unit_test(noise_moves_next_to_nothing),
+		cmocka_unit_test(a_host_full_of_page_cache_takes_memory_home),
+		cmocka_unit_test(cache_that_must_be_written_or_is_in_use_is_no_room),
+		cmocka_unit_test(without_a_tier_everything_comes_home),
+		cmocka_unit_test(only_mode_auto_keeps_memory_on_a_tier),
+		cmocka_unit_test(limits_that_are_no_whole_pages_are_met),
+		cmocka_unit_test(the_hard_limit_alone_brings_the_rest_home),
+		cmocka_unit_test(a_vm_brings_home_no_more_than_its_own_rate),
+		cmocka_unit_test(what_comes_home_goes_to_the_one_node_whose_room_it_takes),
+		cmocka_unit_test(headroom_holds_the_hosts_promotion_rate_once),
+		cmocka_unit_test(giving_back_starts_late_and_ends_at_the_share),
+		cmocka_unit_test(demotion_starts_late_and_ends_at_the_target),
 		cmocka_unit_test(too_much_coming_back_raises_the_cold_age_then_stops_demotion),
+		cmocka_unit_test(a_range_or_two_a_minute_stop_nothing),
+		cmocka_unit_test(an_extra_round_changes_nothing),
+		cmocka_unit_test(one_burst_is_acted_on_once),
+		cmocka_unit_test(what_came_back_before_a_vm_was_seen_is_not_held_against_it),
+		cmocka_unit_test(trust_comes_back_one_step_in_ten_quiet_minutes),
 		cmocka_unit_test(a_quiet_vm_gets_a_lower_cold_age_down_to_the_minimum),
 		cmocka_unit_test(a_new_vm_waits_one_cold_age),
 		cmocka_unit_test(the_kernels_limit_keeps_the_quota_if_the_agent_dies),

@@ -314,8 +314,8 @@ uint64_t daemon_missing(const struct daemon *d, const struct vm *vm, uint64_t gi
 	for (size_t i = 0; i < d->n_dram; i++) {
 		if (!(vm->input.home_mask & UINT64_C(1) << i))
 			continue;
-		if (d->dram[i].free > d->headroom[i])
-			room += d->dram[i].free - d->headroom[i];
+		if (d->available[i] > d->headroom[i])
+			room += d->available[i] - d->headroom[i];
 	}
 	return give_back > room ? give_back - room : 0;
 }

@@ -58,13 +58,14 @@ struct daemon {
 	uint32_t tier_vms[DAEMON_TIERS_MAX];
 	size_t n_tiers;
 	struct cram_dram_input dram[CRAM_MAX_DRAM];
-	uint64_t headroom[CRAM_MAX_DRAM];
+	uint64_t headroom[CRAM_MAX_DRAM], available[CRAM_MAX_DRAM]; /* as decided last */
 	size_t n_dram;
+	uint64_t low[NODES_MAX]; /* the kernel's low watermarks, by node */
 
 	/* The decision's arrays, as long as vms; grown with it, else reused. */
 	CRAM_ARRAY(struct cram_vm_input) inputs;
 	CRAM_ARRAY(struct cram_vm_action) actions;
-	CRAM_ARRAY(size_t) order;
+	CRAM_ARRAY(size_t) by_priority;
 	CRAM_ARRAY(struct relief_order) standing;
 	struct cram_policy_workspace *workspace;
 	struct cram_bucket demote_bucket, promote_bucket;

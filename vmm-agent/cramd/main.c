@@ -327,7 +327,7 @@ static void stop(struct daemon *d)
 	array_free(&d->candidates);
 	array_free(&d->inputs);
 	array_free(&d->actions);
-	array_free(&d->order);
+	array_free(&d->by_priority);
 	array_free(&d->standing);
 	relief_fini(&d->relief);
 	discover_fini(&d->discover);

@@ -69,7 +69,7 @@ struct vm {
 	_Atomic bool watched;	/* to be scanned */
 	_Atomic uint32_t epoch; /* a demotion decided in an earlier one stops at the next range */
 	_Atomic uint32_t cold_age_s;
-	_Atomic int tier_nid;  /* -1: none */
+	_Atomic int tier_nid;  /* of the tier it uses; -1: none now, all on other tiers goes home */
 	_Atomic uint32_t busy; /* bit (1 << enum vm_job_kind): with a mover */
 	_Atomic bool
 		look_everywhere; /* its tier pages are wanted: also where DAMON sees accesses */
@@ -114,12 +114,10 @@ struct vm {
 	char note[256];
 	struct cram_vm_settings settings;
 	bool paused_by_operator, paused_by_job, incoming, drain;
-	struct cram_vm_ctl ctl;
+	struct cram_policy_memory policy_memory;
 	struct cram_vm_action action;
 	struct cram_vm_input input;
 	struct cram_bucket demote_bucket, promote_bucket;
-	uint64_t returned_seen; /* counters.returned at the last decision */
-	uint64_t returned_ms;
 	enum cram_vm_state reported_state;
 	enum vm_ineligible reported_reason;
 	bool has_action;

@@ -134,8 +134,9 @@ static int print_host(struct json_object *reply)
 	puts("DRAM");
 	line("total", h.dram_total, "");
 	line("free", h.dram_free, "");
+	line("available", h.dram_available, "free, and page cache that nobody would miss");
 	line("headroom wanted", h.dram_headroom,
-	     h.dram_free < h.dram_headroom ? "not met: nothing comes home now" : "");
+	     h.dram_available < h.dram_headroom ? "not met: nothing comes home now" : "");
 	line("reserve", h.dram_reserve, "");
 	puts("tiers");
 	line("guest memory there", h.tier_bytes, "");

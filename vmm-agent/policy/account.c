@@ -1,20 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Token buckets and the host's two overcommit figures.
+ * Token buckets, what DRAM can be had, and the host's two overcommit figures.
  */
 #include "policy/policy.h"
+#include "policy/saturate.h"
 
 typedef unsigned __int128 u128;
-
-static uint64_t add(uint64_t a, uint64_t b)
-{
-	return a + b < a ? UINT64_MAX : a + b;
-}
-
-static uint64_t sub(uint64_t a, uint64_t b)
-{
-	return a > b ? a - b : 0;
-}
 
 uint64_t cram_bucket_fill(struct cram_bucket *b, uint64_t now_ms, uint64_t rate, uint64_t burst)
 {
@@ -49,4 +40,11 @@ void cram_overcommit(const struct cram_overcommit_input *in, struct cram_overcom
 	ret->at_risk = sub(in->sold, ret->guaranteed);
 	ret->floor_room = sub(usable, in->floors);
 	ret->floors_exceed = in->floors > usable;
+}
+
+uint64_t cram_dram_available(const struct cram_dram_input *n, uint32_t cache_permille)
+{
+	uint64_t cache = scale(sub(n->inactive_file, n->dirty), cache_permille, 1000);
+
+	return min(sub(add(n->free, cache), n->low), n->total);
 }

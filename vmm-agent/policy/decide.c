@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * The decision of one round, in five passes over the VMs:
- *   1. observe: cold age, back-off, what limits and floor say of this VM alone;
+ *   1. observe: the service level (slo.c), what limits and floor say of this VM alone;
  *   2. share:   weighted max-min shares of each tier in device bytes;
  *   3. target:  what each VM gives back or wants to move out, with hysteresis;
  *   4. promote: DRAM above headroom and tokens, most urgent first;
@@ -13,7 +13,10 @@
 #include <string.h>
 
 #include "policy/policy.h"
+#include "policy/saturate.h"
+#include "policy/slo.h"
 #include "policy/waterfill.h"
+#include "util/sort.h"
 
 #define PAGE 4096U
 #define Q16  65536U
@@ -29,8 +32,6 @@ enum urgency {
 };
 #define URGENCY_SHIFT 28
 #define URGENCY_MASK  ((1U << URGENCY_SHIFT) - 1)
-
-typedef unsigned __int128 u128;
 
 struct work {
 	bool movable;	    /* nothing forbids demotion */
@@ -51,7 +52,7 @@ struct cram_policy_workspace {
 	size_t n;
 	struct work *work;
 	struct cram_claim *claims;
-	uint32_t *order;
+	uint32_t *by_urgency;
 };
 
 int cram_policy_workspace_reserve(struct cram_policy_workspace **ws, size_t n_vms)
@@ -68,11 +69,11 @@ int cram_policy_workspace_reserve(struct cram_policy_workspace **ws, size_t n_vm
 		n *= 2;
 	free(w->work);
 	free(w->claims);
-	free(w->order);
+	free(w->by_urgency);
 	w->work = calloc(n, sizeof(*w->work));
 	w->claims = calloc(n, sizeof(*w->claims));
-	w->order = calloc(n, sizeof(*w->order));
-	w->n = w->work && w->claims && w->order ? n : 0;
+	w->by_urgency = calloc(n, sizeof(*w->by_urgency));
+	w->n = w->work && w->claims && w->by_urgency ? n : 0;
 	return w->n ? 0 : -ENOMEM;
 }
 
@@ -82,43 +83,8 @@ void cram_policy_workspace_free(struct cram_policy_workspace *ws)
 		return;
 	free(ws->work);
 	free(ws->claims);
-	free(ws->order);
+	free(ws->by_urgency);
 	free(ws);
-}
-
-static uint64_t min(uint64_t a, uint64_t b)
-{
-	return a < b ? a : b;
-}
-
-static uint64_t max(uint64_t a, uint64_t b)
-{
-	return a > b ? a : b;
-}
-
-static uint64_t sub(uint64_t a, uint64_t b)
-{
-	return a > b ? a - b : 0;
-}
-
-static uint64_t add(uint64_t a, uint64_t b)
-{
-	return a + b < a ? UINT64_MAX : a + b;
-}
-
-/* a * b / c, saturating; c == 0 gives 0. */
-static uint64_t scale(uint64_t a, uint64_t b, uint64_t c)
-{
-	u128 v = c ? (u128)a * b / c : 0;
-
-	return v > UINT64_MAX ? UINT64_MAX : (uint64_t)v;
-}
-
-static uint64_t scale_up(uint64_t a, uint64_t b, uint64_t c)
-{
-	u128 v = c ? ((u128)a * b + c - 1) / c : 0;
-
-	return v > UINT64_MAX ? UINT64_MAX : (uint64_t)v;
 }
 
 /* Device bytes that @logical more bytes may take, rounded against the VM. */
@@ -130,6 +96,17 @@ static uint64_t to_device(uint64_t logical, uint32_t ratio)
 static uint64_t to_logical(uint64_t device, uint32_t ratio)
 {
 	return scale(device, Q16, ratio);
+}
+
+/* What moves is pages: amounts that must be reached go up to whole ones, others down. */
+static uint64_t pages_up(uint64_t bytes)
+{
+	return add(bytes, PAGE - 1) & ~(uint64_t)(PAGE - 1);
+}
+
+static uint64_t pages_down(uint64_t bytes)
+{
+	return bytes & ~(uint64_t)(PAGE - 1);
 }
 
 static void reason(struct cram_vm_action *a, enum cram_reason code, uint64_t bytes, uint64_t limit)
@@ -146,79 +123,14 @@ static uint64_t seconds_ms(uint32_t s)
 	return (uint64_t)s * 1000;
 }
 
-/*
- * Move the automatic cold age along the SLO: up by half at once when too much came back, down by a
- * tenth only after five quiet intervals, because a wrong step down costs the guest and a wrong step
- * up costs only time. A gross violation stops demotion altogether for a while.
- */
-static void follow_slo(const struct cram_policy_params *p, const struct cram_vm_input *vm,
-		       uint64_t now, struct cram_vm_ctl *ctl, struct cram_vm_action *a)
+/* The first of the nodes in @home with less DRAM to be had than its headroom; -1: none. */
+static int short_home(const struct cram_snapshot *snap, const struct cram_decision *d,
+		      uint64_t home)
 {
-	uint64_t per_minute, allowed, adjust = seconds_ms(p->cold_age_adjust_s);
-
-	if (vm->returned_ms == 0)
-		return;
-	per_minute = scale(vm->returned_bytes, 60000, vm->returned_ms);
-	allowed = max(scale(vm->accessed_bytes, p->slo_ppm, 1000000), p->slo_min_bytes);
-	if (per_minute > allowed) {
-		ctl->over_ms = now;
-		reason(a, CRAM_REASON_SLO_OVER, per_minute, allowed);
-		if (vm->cold_age_s == 0 && now - ctl->adjusted_ms >= adjust) {
-			ctl->cold_age_s = (uint32_t)min(p->cold_age_max_s,
-							(uint64_t)ctl->cold_age_s * 3 / 2 + 1);
-			ctl->adjusted_ms = now;
-		}
-		if (per_minute / p->backoff_factor > allowed && now >= ctl->backoff_until_ms) {
-			ctl->backoff_until_ms =
-				now + (seconds_ms(p->backoff_base_s) << ctl->backoff_shift);
-			if (ctl->backoff_shift < p->backoff_max_shift)
-				ctl->backoff_shift++;
-		}
-	} else if (per_minute < allowed / 2 && vm->tier_bytes > 0 && vm->cold_age_s == 0 &&
-		   now - max(ctl->adjusted_ms, ctl->over_ms) >= 5 * adjust) {
-		ctl->cold_age_s =
-			(uint32_t)max(p->cold_age_min_s, (uint64_t)ctl->cold_age_s * 9 / 10);
-		ctl->adjusted_ms = now;
-	}
-}
-
-static void update_ctl(const struct cram_policy_params *p, const struct cram_vm_input *vm,
-		       uint64_t now, struct cram_vm_ctl *ctl, struct cram_vm_action *a)
-{
-	*ctl = vm->ctl;
-	/* A clock that went back (restored record, new boot) must not stop demotion for ever. */
-	if (ctl->first_seen_ms == 0 || ctl->first_seen_ms > now)
-		ctl->first_seen_ms = max(now, 1);
-	if (ctl->adjusted_ms > now || ctl->adjusted_ms == 0)
-		ctl->adjusted_ms = now;
-	if (ctl->over_ms > now)
-		ctl->over_ms = now;
-	ctl->backoff_shift = (uint32_t)min(ctl->backoff_shift, min(p->backoff_max_shift, 16));
-	ctl->backoff_until_ms = min(ctl->backoff_until_ms,
-				    add(now, seconds_ms(p->backoff_base_s) << ctl->backoff_shift));
-	if (ctl->cold_age_s == 0)
-		ctl->cold_age_s = p->cold_age_initial_s;
-	ctl->cold_age_s = (uint32_t)min(max(ctl->cold_age_s, p->cold_age_min_s), p->cold_age_max_s);
-	follow_slo(p, vm, now, ctl, a);
-	/* Trust comes back one step at a time, after ten quiet base intervals each. */
-	if (ctl->backoff_shift > 0 && now >= add(max(ctl->backoff_until_ms, ctl->over_ms),
-						 10 * seconds_ms(p->backoff_base_s))) {
-		ctl->backoff_shift--;
-		ctl->backoff_until_ms = now;
-	}
-}
-
-static bool home_under_pressure(const struct cram_snapshot *snap, const struct cram_decision *d,
-				uint64_t home, uint64_t *ret_free, uint64_t *ret_headroom)
-{
-	for (size_t i = 0; i < snap->n_dram; i++) {
-		if (!(home & (UINT64_C(1) << i)) || snap->dram[i].free >= d->headroom[i])
-			continue;
-		*ret_free = snap->dram[i].free;
-		*ret_headroom = d->headroom[i];
-		return true;
-	}
-	return false;
+	for (size_t i = 0; i < snap->n_dram; i++)
+		if (home & (UINT64_C(1) << i) && d->available[i] < d->headroom[i])
+			return (int)i;
+	return -1;
 }
 
 static uint64_t home_of(const struct cram_snapshot *snap, const struct cram_vm_input *vm)
@@ -242,7 +154,7 @@ static bool may_demote(const struct cram_snapshot *snap, const struct cram_vm_in
 		       struct cram_vm_action *a)
 {
 	const struct cram_tier_input *tier = tier_of(snap, vm);
-	uint64_t warm = add(a->ctl.first_seen_ms, seconds_ms(a->cold_age_s));
+	uint64_t warm = add(a->memory.first_seen_ms, seconds_ms(a->cold_age_s));
 
 	if (vm->flags & CRAM_VM_F_INELIGIBLE)
 		reason(a, CRAM_REASON_INELIGIBLE, vm->tier_bytes, 0);
@@ -256,9 +168,9 @@ static bool may_demote(const struct cram_snapshot *snap, const struct cram_vm_in
 		reason(a, CRAM_REASON_NO_TIER, a->cold_bytes, 0);
 	else if (snap->now_ms < warm)
 		reason(a, CRAM_REASON_WARMUP, warm - snap->now_ms, 0);
-	else if (snap->now_ms < a->ctl.backoff_until_ms)
-		reason(a, CRAM_REASON_BACKOFF, a->ctl.backoff_until_ms - snap->now_ms,
-		       a->ctl.backoff_shift);
+	else if (snap->now_ms < a->memory.backoff_until_ms)
+		reason(a, CRAM_REASON_BACKOFF, a->memory.backoff_until_ms - snap->now_ms,
+		       a->memory.backoff_shift);
 	else
 		return true;
 	return false;
@@ -282,7 +194,7 @@ static uint64_t must_give_back(const struct cram_vm_input *vm, struct cram_vm_ac
 		reason(a, CRAM_REASON_FLOOR, vm->dram, a->effective_floor);
 		must = max(must, a->effective_floor - vm->dram);
 	}
-	return min(must, vm->tier_bytes);
+	return min(pages_up(must), vm->tier_bytes);
 }
 
 /* Logical bytes that may go by the VM's own limits; each limit that binds leaves its reason. */
@@ -319,7 +231,7 @@ static uint64_t kernel_limit(const struct cram_vm_input *vm, const struct work *
 		return 0;
 	if (vm->quota != CRAM_UNLIMITED)
 		limit = min(limit, to_logical(vm->quota, w->ratio));
-	if (vm->mode != CRAM_MODE_AUTO || vm->flags & (CRAM_VM_F_PAUSED | CRAM_VM_F_INCOMING))
+	if (vm->flags & (CRAM_VM_F_PAUSED | CRAM_VM_F_INCOMING))
 		limit = min(limit, vm->tier_bytes);
 	return limit;
 }
@@ -329,21 +241,28 @@ static void observe(const struct cram_policy_params *p, const struct cram_snapsh
 		    struct cram_vm_action *a)
 {
 	uint64_t touched = add(add(vm->dram, vm->tier_bytes), vm->swapped);
-	uint64_t kept, free_dram, headroom;
+	struct cram_slo slo;
+	uint64_t kept;
+	int node;
 
 	memset(a, 0, sizeof(*a));
 	memset(w, 0, sizeof(*w));
+	a->home = -1;
 	w->ratio = vm->ratio_q16 ? vm->ratio_q16 : Q16;
 	w->untouched = vm->flags & CRAM_VM_F_INCOMING;
-	w->leaving =
-		vm->mode == CRAM_MODE_OFF || vm->flags & (CRAM_VM_F_INELIGIBLE | CRAM_VM_F_DRAIN);
+	w->leaving = vm->mode != CRAM_MODE_AUTO || !tier_of(snap, vm) ||
+		     vm->flags & (CRAM_VM_F_INELIGIBLE | CRAM_VM_F_DRAIN);
+	a->goes_home = w->leaving;
 	a->effective_floor = min(vm->floor, touched);
-	update_ctl(p, vm, snap->now_ms, &a->ctl, a);
-	a->cold_age_s = vm->cold_age_s ? vm->cold_age_s : a->ctl.cold_age_s;
-	if (home_under_pressure(snap, d, home_of(snap, vm), &free_dram, &headroom) &&
-	    vm->cold_age_s == 0 && vm->mode == CRAM_MODE_AUTO) {
+	a->memory = vm->memory;
+	slo = cram_slo_follow(p, vm, snap->now_ms, &a->memory);
+	if (slo.per_minute > slo.allowed)
+		reason(a, CRAM_REASON_SLO_OVER, slo.per_minute, slo.allowed);
+	a->cold_age_s = vm->cold_age_s ? vm->cold_age_s : a->memory.cold_age_s;
+	node = short_home(snap, d, home_of(snap, vm));
+	if (node >= 0 && vm->cold_age_s == 0 && vm->mode == CRAM_MODE_AUTO) {
 		/* Better younger pages of an idle guest now than the kernel's choice later. */
-		reason(a, CRAM_REASON_DRAM_PRESSURE, free_dram, headroom);
+		reason(a, CRAM_REASON_DRAM_PRESSURE, d->available[node], d->headroom[node]);
 		a->cold_age_s = (uint32_t)max(p->cold_age_min_s, a->cold_age_s / 2);
 	}
 	for (unsigned int i = 0; i < CRAM_AGE_BUCKETS; i++)
@@ -420,7 +339,7 @@ static void target_home(const struct cram_policy_params *p, const struct cram_vm
 
 	if (w->leaving) {
 		w->want_home = vm->tier_bytes;
-		a->ctl.giving_back = false;
+		a->memory.giving_back = false;
 		if (w->want_home > 0)
 			raise_urgency(w, s->pressure ? URGENT_PRESSURE : URGENT_LIMIT,
 				      vm->device_bytes);
@@ -428,16 +347,16 @@ static void target_home(const struct cram_policy_params *p, const struct cram_vm
 	}
 	/* Giving back starts late and then goes all the way, so noise cannot move memory. */
 	if (over == 0)
-		a->ctl.giving_back = false;
+		a->memory.giving_back = false;
 	else if (s->pressure || over > scale(fair, p->give_back_permille, 1000))
-		a->ctl.giving_back = true;
+		a->memory.giving_back = true;
 	give = max(w->hot, w->must);
 	if (w->hot > 0)
 		raise_urgency(w, URGENT_HOT, w->hot);
 	if (w->must > 0)
 		raise_urgency(w, vm->dram < a->effective_floor ? URGENT_FLOOR : URGENT_LIMIT,
 			      w->must);
-	if (a->ctl.giving_back) {
+	if (a->memory.giving_back) {
 		/* stay leaves out what comes home anyway; the rest is on top of it. */
 		give = add(give, scale_up(over, vm->tier_bytes, vm->device_bytes));
 		reason(a, CRAM_REASON_SHARE, vm->device_bytes, fair);
@@ -447,7 +366,7 @@ static void target_home(const struct cram_policy_params *p, const struct cram_vm
 	} else if (over > 0) {
 		reason(a, CRAM_REASON_HYSTERESIS, over, scale(fair, p->give_back_permille, 1000));
 	}
-	w->want_home = min(give, vm->tier_bytes);
+	w->want_home = min(pages_up(give), vm->tier_bytes);
 }
 
 static void target_out(const struct cram_policy_params *p, const struct cram_vm_input *vm,
@@ -455,8 +374,8 @@ static void target_out(const struct cram_policy_params *p, const struct cram_vm_
 {
 	uint64_t target = to_logical(a->fair_device_bytes, w->ratio), missing, start;
 
-	if (!w->movable || w->must > 0 || a->ctl.giving_back) {
-		a->ctl.demoting = false;
+	if (!w->movable || w->must > 0 || a->memory.giving_back) {
+		a->memory.demoting = false;
 		return;
 	}
 	/* The limits hold for what is there now: hot pages on their way home still count. */
@@ -478,10 +397,10 @@ static void target_out(const struct cram_policy_params *p, const struct cram_vm_
 	}
 	start = max(start, p->demote_start_min_bytes);
 	if (missing < PAGE)
-		a->ctl.demoting = false;
+		a->memory.demoting = false;
 	else if (missing >= start)
-		a->ctl.demoting = true;
-	if (a->ctl.demoting)
+		a->memory.demoting = true;
+	if (a->memory.demoting)
 		w->want_out = missing;
 	else if (missing > 0)
 		reason(a, CRAM_REASON_HYSTERESIS, missing, start);
@@ -489,62 +408,34 @@ static void target_out(const struct cram_policy_params *p, const struct cram_vm_
 
 /* ------------------------------------------------------------------ 4. promote */
 
-static bool more_urgent(const struct work *work, uint32_t a, uint32_t b)
+/* Of two VMs by index, which is served first? */
+static bool more_urgent(const void *a, const void *b, const void *work)
 {
-	if (work[a].urgency != work[b].urgency)
-		return work[a].urgency > work[b].urgency;
-	if (work[a].overage != work[b].overage)
-		return work[a].overage > work[b].overage;
-	return a < b;
+	uint32_t i = *(const uint32_t *)a, k = *(const uint32_t *)b;
+	const struct work *x = (const struct work *)work + i, *y = (const struct work *)work + k;
+
+	if (x->urgency != y->urgency)
+		return x->urgency > y->urgency;
+	if (x->overage != y->overage)
+		return x->overage > y->overage;
+	return i < k;
 }
 
-static void sift_order(const struct work *work, uint32_t *o, size_t root, size_t n)
+/* The node in @home with the most room. Never -1: @home is not empty when there is a node. */
+static int roomiest(const uint64_t *room, size_t n, uint64_t home)
 {
-	for (;;) {
-		size_t child = 2 * root + 1;
-		uint32_t swap;
+	int best = -1;
 
-		if (child >= n)
-			return;
-		if (child + 1 < n && more_urgent(work, o[child], o[child + 1]))
-			child++;
-		if (!more_urgent(work, o[root], o[child]))
-			return;
-		swap = o[root];
-		o[root] = o[child];
-		o[child] = swap;
-		root = child;
-	}
+	for (size_t i = 0; i < n; i++)
+		if (home & (UINT64_C(1) << i) && (best < 0 || room[i] > room[best]))
+			best = (int)i;
+	return best;
 }
 
-/* Most urgent first (the heap's root is the least urgent). */
-static void sort_order(const struct work *work, uint32_t *o, size_t n)
-{
-	for (size_t i = n / 2; i-- > 0;)
-		sift_order(work, o, i, n);
-	for (size_t i = n; i-- > 1;) {
-		uint32_t top = o[0];
-
-		o[0] = o[i];
-		o[i] = top;
-		sift_order(work, o, 0, i);
-	}
-}
-
-/* Take up to @bytes of the DRAM above headroom of the nodes in @home; returns what was there. */
-static uint64_t take_room(uint64_t *room, size_t n, uint64_t home, uint64_t bytes)
-{
-	uint64_t left = bytes;
-
-	for (size_t i = 0; i < n && left > 0; i++) {
-		uint64_t take = home & (UINT64_C(1) << i) ? min(room[i], left) : 0;
-
-		room[i] -= take;
-		left -= take;
-	}
-	return bytes - left;
-}
-
+/*
+ * What comes home goes to one node per VM and round, and its room alone is taken: so the mover, who
+ * is told that node, finds there what was decided.
+ */
 static void promote(const struct cram_snapshot *snap, struct cram_policy_workspace *ws,
 		    struct cram_decision *d)
 {
@@ -552,23 +443,31 @@ static void promote(const struct cram_snapshot *snap, struct cram_policy_workspa
 	size_t n = 0;
 
 	for (size_t i = 0; i < snap->n_dram; i++)
-		room[i] = sub(snap->dram[i].free, d->headroom[i]);
+		room[i] = sub(d->available[i], d->headroom[i]);
 	for (size_t i = 0; i < snap->n_vms; i++)
 		if (ws->work[i].want_home > 0 && !ws->work[i].untouched)
-			ws->order[n++] = (uint32_t)i;
-	sort_order(ws->work, ws->order, n);
+			ws->by_urgency[n++] = (uint32_t)i;
+	cram_sort(ws->by_urgency, n, sizeof(*ws->by_urgency), more_urgent, ws->work);
 	for (size_t i = 0; i < n; i++) {
-		uint32_t v = ws->order[i];
+		uint32_t v = ws->by_urgency[i];
 		const struct cram_vm_input *vm = &snap->vms[v];
 		struct cram_vm_action *a = &d->actions[v];
 		uint64_t want = ws->work[v].want_home;
-		uint64_t allowed = min(want, min(tokens, vm->promote_tokens)), got;
+		uint64_t allowed = min(want, min(tokens, vm->promote_tokens)), got = 0;
+		int home = roomiest(room, snap->n_dram, home_of(snap, vm));
 
 		if (allowed < want)
 			reason(a, CRAM_REASON_RATE, want, allowed);
-		got = take_room(room, snap->n_dram, home_of(snap, vm), allowed);
+		if (home >= 0)
+			got = min(room[home], allowed);
 		if (got < allowed)
 			reason(a, CRAM_REASON_HEADROOM, allowed, got);
+		if (got < want)
+			got = pages_down(got);
+		if (got > 0) {
+			a->home = home;
+			room[home] -= got;
+		}
 		tokens -= got;
 		a->promote_hot_bytes = ws->work[v].leaving ? 0 : min(got, ws->work[v].hot);
 		a->promote_bytes = got - a->promote_hot_bytes;
@@ -631,15 +530,13 @@ static void demote(const struct cram_snapshot *snap, struct cram_policy_workspac
 	limit_out(snap, ws, d, -1, snap->demote_tokens, false, CRAM_REASON_RATE);
 	for (size_t i = 0; i < snap->n_vms; i++) {
 		struct cram_vm_action *a = &d->actions[i];
-		uint64_t free_dram, headroom;
 
-		a->demote_bytes = ws->work[i].want_out & ~(uint64_t)(PAGE - 1);
+		a->demote_bytes = pages_down(ws->work[i].want_out);
 		a->held_back_bytes = sub(a->held_back_bytes, a->demote_bytes);
 		d->demote_bytes = add(d->demote_bytes, a->demote_bytes);
 		if (a->priority == 0 && a->demote_bytes > 0)
 			a->priority = (uint32_t)min(a->demote_bytes >> 20, URGENCY_MASK >> 1) |
-				      (home_under_pressure(snap, d, home_of(snap, &snap->vms[i]),
-							   &free_dram, &headroom)
+				      (short_home(snap, d, home_of(snap, &snap->vms[i])) >= 0
 					       ? 1U << (URGENCY_SHIFT - 1)
 					       : 0);
 	}
@@ -657,7 +554,7 @@ static enum cram_vm_state state_of(const struct cram_snapshot *snap, const struc
 		return CRAM_VM_OFF;
 	if (w->must > 0)
 		return CRAM_VM_OVER_QUOTA;
-	if (a->ctl.giving_back)
+	if (a->memory.giving_back)
 		return CRAM_VM_OVER_SHARE;
 	if (a->demote_bytes > 0 && a->demote_bytes >= w->hot)
 		return CRAM_VM_DEMOTING;
@@ -667,24 +564,32 @@ static enum cram_vm_state state_of(const struct cram_snapshot *snap, const struc
 		return CRAM_VM_PAUSED;
 	if (vm->mode == CRAM_MODE_MONITOR)
 		return CRAM_VM_MONITOR;
-	if (snap->now_ms < a->ctl.backoff_until_ms)
+	if (snap->now_ms < a->memory.backoff_until_ms)
 		return CRAM_VM_BACKOFF;
-	if (snap->now_ms < add(a->ctl.first_seen_ms, seconds_ms(a->cold_age_s)))
+	if (snap->now_ms < add(a->memory.first_seen_ms, seconds_ms(a->cold_age_s)))
 		return CRAM_VM_WAITING;
 	return CRAM_VM_STEADY;
 }
 
-static void set_headroom(const struct cram_policy_params *p, const struct cram_snapshot *snap,
+static void observe_dram(const struct cram_policy_params *p, const struct cram_snapshot *snap,
 			 struct cram_decision *d)
 {
+	uint64_t all = 0;
+
+	for (size_t i = 0; i < snap->n_dram; i++)
+		all = add(all, snap->dram[i].total);
 	for (size_t i = 0; i < snap->n_dram; i++) {
 		const struct cram_dram_input *n = &snap->dram[i];
 		uint64_t base =
 			max(scale(n->total, p->headroom_permille, 1000), p->headroom_min_bytes);
+		uint64_t burst = scale(snap->promote_rate, p->headroom_seconds, 1);
 
-		/* A burst of promotion may not declare a quarter of the host untouchable. */
-		d->headroom[i] = add(
-			base, min(scale(n->promote_rate, p->headroom_seconds, 1), n->total / 4));
+		d->available[i] = cram_dram_available(n, p->cache_permille);
+		/*
+		 * What comes home in these seconds is kept free once on the host, by the nodes'
+		 * sizes. A burst of promotion may not declare a quarter of it untouchable.
+		 */
+		d->headroom[i] = add(base, min(scale(burst, n->total, all), n->total / 4));
 	}
 }
 
@@ -696,7 +601,8 @@ int cram_policy_decide(const struct cram_policy_params *params, const struct cra
 		return -EINVAL;
 	d->demote_bytes = d->promote_bytes = 0;
 	memset(d->headroom, 0, sizeof(d->headroom));
-	set_headroom(params, snap, d);
+	memset(d->available, 0, sizeof(d->available));
+	observe_dram(params, snap, d);
 	for (size_t i = 0; i < snap->n_vms; i++)
 		observe(params, snap, d, &snap->vms[i], &ws->work[i], &d->actions[i]);
 	for (size_t t = 0; t < snap->n_tiers; t++) {
@@ -711,6 +617,10 @@ int cram_policy_decide(const struct cram_policy_params *params, const struct cra
 		limit_out(snap, ws, d, (int)t, sub(s.offered, s.used), true, CRAM_REASON_TIER_FULL);
 		limit_out(snap, ws, d, (int)t, snap->tiers[t].free, false, CRAM_REASON_TIER_FULL);
 	}
+	for (size_t i = 0; i < snap->n_vms; i++)
+		if (!tier_of(snap, &snap->vms[i]))
+			target_home(params, &snap->vms[i], &(struct tier_state){ 0 }, &ws->work[i],
+				    &d->actions[i]);
 	promote(snap, ws, d);
 	demote(snap, ws, d);
 	for (size_t i = 0; i < snap->n_vms; i++)

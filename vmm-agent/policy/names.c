@@ -61,7 +61,7 @@ static const struct {
 	[CRAM_REASON_RATE] = { "rate", "bytes wanted against what the rate limits allow" },
 	[CRAM_REASON_HEADROOM] = { "headroom", "bytes wanted home against DRAM above headroom" },
 	[CRAM_REASON_DRAM_PRESSURE] = { "dram-pressure",
-					"free DRAM below headroom: younger pages may go" },
+					"DRAM to be had is below headroom: younger pages may go" },
 	[CRAM_REASON_HYSTERESIS] = { "hysteresis",
 				     "difference to the target, too small to act on" },
 	[CRAM_REASON_HOT] = { "hot", "bytes on the tier were accessed and come home" },

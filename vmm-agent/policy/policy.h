@@ -2,8 +2,9 @@
 /*
  * libcram-policy: (what was sensed, what was configured) -> what to move, with the reasons.
  * A pure function: no I/O, no clock, no allocation, no global state. What it must remember from
- * round to round is in struct cram_vm_ctl, which the caller carries from a decision to the next
- * input. It is not a mover: effects are measured by the caller and come back in the next input.
+ * round to round is in struct cram_policy_memory, which the caller carries from a decision to the
+ * next input. It is not a mover: effects are measured by the caller and come back in the next
+ * input.
  *
  * Units: bytes, milliseconds of a monotonic clock, seconds for ages. "logical" bytes are what the
  * guest sees, "device" bytes what the tier stores (on tier `node` both are equal).
@@ -20,7 +21,7 @@
 
 enum cram_mode {
 	CRAM_MODE_OFF,	   /* not looked at; what is on a tier goes home */
-	CRAM_MODE_MONITOR, /* measured, never demoted */
+	CRAM_MODE_MONITOR, /* measured; what is on a tier goes home */
 	CRAM_MODE_AUTO,	   /* measured and moved */
 	CRAM_N_MODES,
 };
@@ -70,7 +71,8 @@ enum cram_reason {
 	CRAM_REASON_TIER_PRESSURE, /* bytes: device bytes of all VMs; limit: the tier's budget */
 	CRAM_REASON_RATE,	   /* bytes: wanted; limit: allowed by the token buckets */
 	CRAM_REASON_HEADROOM,	   /* bytes: wanted home; limit: DRAM above headroom */
-	CRAM_REASON_DRAM_PRESSURE, /* bytes: free DRAM; limit: headroom; younger pages may go */
+	CRAM_REASON_DRAM_PRESSURE, /* bytes: DRAM to be had; limit: headroom; younger pages may go
+				    */
 	CRAM_REASON_HYSTERESIS,	   /* bytes: difference to the target; limit: what starts a move */
 	CRAM_REASON_HOT,	   /* bytes: tier pages found accessed */
 	CRAM_N_REASONS,
@@ -103,26 +105,32 @@ struct cram_policy_params {
 	uint32_t demote_start_permille;	 /* below target by this much before demotion starts */
 	uint64_t demote_start_min_bytes; /* that difference is at least this ... */
 	uint64_t demote_start_max_bytes; /* ... and at most this */
-	uint32_t headroom_permille;	 /* of a home node's DRAM that is kept free */
-	uint64_t headroom_min_bytes;	 /* at least this per home node */
-	uint32_t headroom_seconds;	 /* of the observed promotion rate, kept free as well */
-	uint32_t backoff_factor;    /* SLO exceeded this many times: demotion stops for a while */
-	uint32_t backoff_base_s;    /* first stop; doubles each time */
-	uint32_t backoff_max_shift; /* at most base << this */
+	uint32_t cache_permille;     /* of a node's clean inactive page cache that counts as free */
+	uint32_t headroom_permille;  /* of a home node's DRAM that is kept free */
+	uint64_t headroom_min_bytes; /* at least this per home node */
+	uint32_t headroom_seconds;   /* of the observed promotion rate, kept free as well */
+	uint32_t backoff_factor;     /* SLO exceeded this many times: demotion stops for a while */
+	uint32_t backoff_base_s;     /* first stop; doubles each time */
+	uint32_t backoff_max_shift;  /* at most base << this */
 	uint64_t
 		slo_min_bytes; /* per minute that may always return: less is only the granularity */
 };
 
-/* Controller memory of one VM. All zero: never seen. */
-struct cram_vm_ctl {
+#define CRAM_SLO_SLOTS 12 /* of five seconds: a minute */
+
+/* What the policy remembers of one VM. All zero: never seen. */
+struct cram_policy_memory {
 	uint64_t first_seen_ms; /* 0: never seen; demotion waits one cold age from here */
 	uint64_t adjusted_ms;	/* last change of the automatic cold age */
-	uint64_t over_ms;	/* last time the SLO was exceeded */
+	uint64_t busy_ms;	/* last time more than half of what the SLO allows came back */
 	uint64_t backoff_until_ms;
 	uint32_t backoff_shift;
-	uint32_t cold_age_s; /* current automatic cold age, 0: not yet chosen */
-	bool giving_back;    /* latched until the target is met */
-	bool demoting;	     /* latched until the target is met */
+	uint32_t cold_age_s;		   /* current automatic cold age, 0: not yet chosen */
+	bool giving_back;		   /* latched until the target is met */
+	bool demoting;			   /* latched until the target is met */
+	uint64_t returned_seen;		   /* returned_total of the last input */
+	uint64_t returned_slot;		   /* the youngest slot, counted from the clock's zero */
+	uint64_t returned[CRAM_SLO_SLOTS]; /* bytes that came back, by slot modulo their number */
 };
 
 #define CRAM_VM_F_INELIGIBLE (1U << 0) /* never demoted; what is there goes home */
@@ -156,13 +164,12 @@ struct cram_vm_input {
 	uint32_t ratio_q16;    /* upper bound stored/logical of pages to come, 65536 = 1 */
 	uint64_t cold[CRAM_AGE_BUCKETS]; /* eligible DRAM bytes by age, see cram_age_edge() */
 	uint64_t hot_bytes;		 /* on the tier and found accessed since it was demoted */
-	uint64_t returned_bytes; /* write promotions + newly found accessed tier bytes ... */
-	uint32_t returned_ms;	 /* ... in this many ms; 0: not measured this round */
+	uint64_t returned_total; /* ever: write promotions + newly found accessed tier bytes */
 	uint64_t accessed_bytes; /* bytes accessed within 120 s */
 	uint64_t demote_tokens;	 /* what the VM's own buckets allow this round, logical bytes */
 	uint64_t promote_tokens;
 
-	struct cram_vm_ctl ctl; /* from the previous action; zero for a new VM */
+	struct cram_policy_memory memory; /* from the previous action; zero for a new VM */
 };
 
 struct cram_tier_input {
@@ -178,15 +185,24 @@ struct cram_dram_input {
 	int nid;
 	uint64_t total;
 	uint64_t free;
-	uint64_t promote_rate; /* bytes per second that came back recently, all VMs of this node */
+	uint64_t low;		/* the kernel's low watermark: below it, reclaim begins */
+	uint64_t inactive_file; /* page cache that reclaim takes first */
+	uint64_t dirty;		/* page cache that has to be written before, or is being written */
 };
 
 #define CRAM_MAX_DRAM 64
+
+/*
+ * DRAM that can be had on a node without hurting anyone: a host that has been up for a while has
+ * almost no free memory and much page cache that nobody would miss.
+ */
+uint64_t cram_dram_available(const struct cram_dram_input *node, uint32_t cache_permille);
 
 struct cram_snapshot {
 	uint64_t now_ms;
 	uint64_t demote_tokens; /* what the host's buckets allow this round, logical bytes */
 	uint64_t promote_tokens;
+	uint64_t promote_rate;		    /* bytes per second that came home recently, all VMs */
 	const struct cram_dram_input *dram; /* at most CRAM_MAX_DRAM */
 	size_t n_dram;
 	const struct cram_tier_input *tiers;
@@ -205,6 +221,7 @@ struct cram_reason_entry {
 
 struct cram_vm_action {
 	enum cram_vm_state state;
+	bool goes_home; /* all of it is to be in DRAM */
 	/* Order of work, larger first; equal: any order. Promotions of all VMs come before
 	 * demotions of any VM whose tier or home node is under pressure. */
 	uint32_t priority;
@@ -213,6 +230,7 @@ struct cram_vm_action {
 	uint64_t held_back_bytes;   /* as many more would go but for the rates alone */
 	uint64_t promote_hot_bytes; /* tier pages found accessed, to bring home */
 	uint64_t promote_bytes;	    /* further tier pages to bring home, whichever; not incl. hot */
+	int home;		    /* both go to this entry of dram[]; -1: nothing goes home */
 	uint64_t fair_device_bytes; /* share of the tier it is entitled to now */
 	uint64_t kernel_limit;	    /* logical bytes for memory.cram.max, or CRAM_UNLIMITED */
 	uint64_t effective_floor;   /* min(floor, memory ever touched) */
@@ -220,13 +238,14 @@ struct cram_vm_action {
 	uint32_t cold_age_s;	    /* in force */
 	unsigned int n_reasons;
 	struct cram_reason_entry reasons[CRAM_MAX_REASONS];
-	struct cram_vm_ctl ctl; /* give it back with the next input of this VM */
+	struct cram_policy_memory memory; /* give it back with the next input of this VM */
 };
 
 struct cram_decision {
-	struct cram_vm_action *actions;	  /* caller's array of n_vms, written completely */
-	uint64_t headroom[CRAM_MAX_DRAM]; /* target per dram[] entry */
-	uint64_t demote_bytes;		  /* sums over VMs */
+	struct cram_vm_action *actions;	   /* caller's array of n_vms, written completely */
+	uint64_t headroom[CRAM_MAX_DRAM];  /* target per dram[] entry */
+	uint64_t available[CRAM_MAX_DRAM]; /* cram_dram_available() of each */
+	uint64_t demote_bytes;		   /* sums over VMs */
 	uint64_t promote_bytes;
 };
 

@@ -40,6 +40,7 @@ static const struct key snapshot_keys[] = {
 	KEY(cram_snapshot, now_ms, K_U64),
 	KEY(cram_snapshot, demote_tokens, K_U64),
 	KEY(cram_snapshot, promote_tokens, K_U64),
+	KEY(cram_snapshot, promote_rate, K_U64),
 };
 
 static const struct key param_keys[] = {
@@ -53,6 +54,7 @@ static const struct key param_keys[] = {
 	KEY(cram_policy_params, demote_start_permille, K_U32),
 	KEY(cram_policy_params, demote_start_min_bytes, K_U64),
 	KEY(cram_policy_params, demote_start_max_bytes, K_U64),
+	KEY(cram_policy_params, cache_permille, K_U32),
 	KEY(cram_policy_params, headroom_permille, K_U32),
 	KEY(cram_policy_params, headroom_min_bytes, K_U64),
 	KEY(cram_policy_params, headroom_seconds, K_U32),
@@ -62,10 +64,9 @@ static const struct key param_keys[] = {
 };
 
 static const struct key dram_keys[] = {
-	KEY(cram_dram_input, nid, K_INT),
-	KEY(cram_dram_input, total, K_U64),
-	KEY(cram_dram_input, free, K_U64),
-	KEY(cram_dram_input, promote_rate, K_U64),
+	KEY(cram_dram_input, nid, K_INT),	    KEY(cram_dram_input, total, K_U64),
+	KEY(cram_dram_input, free, K_U64),	    KEY(cram_dram_input, low, K_U64),
+	KEY(cram_dram_input, inactive_file, K_U64), KEY(cram_dram_input, dirty, K_U64),
 };
 
 static const struct key tier_keys[] = {
@@ -95,19 +96,18 @@ static const struct key vm_keys[] = {
 	KEY(cram_vm_input, ratio_q16, K_U32),
 	KEY(cram_vm_input, cold, K_COLD),
 	KEY(cram_vm_input, hot_bytes, K_U64),
-	KEY(cram_vm_input, returned_bytes, K_U64),
-	KEY(cram_vm_input, returned_ms, K_U32),
+	KEY(cram_vm_input, returned_total, K_U64),
 	KEY(cram_vm_input, accessed_bytes, K_U64),
 	KEY(cram_vm_input, demote_tokens, K_U64),
 	KEY(cram_vm_input, promote_tokens, K_U64),
-	KEY(cram_vm_input, ctl.first_seen_ms, K_U64),
-	KEY(cram_vm_input, ctl.adjusted_ms, K_U64),
-	KEY(cram_vm_input, ctl.over_ms, K_U64),
-	KEY(cram_vm_input, ctl.backoff_until_ms, K_U64),
-	KEY(cram_vm_input, ctl.backoff_shift, K_U32),
-	KEY(cram_vm_input, ctl.cold_age_s, K_U32),
-	KEY(cram_vm_input, ctl.giving_back, K_BOOL),
-	KEY(cram_vm_input, ctl.demoting, K_BOOL),
+	KEY(cram_vm_input, memory.first_seen_ms, K_U64),
+	KEY(cram_vm_input, memory.adjusted_ms, K_U64),
+	KEY(cram_vm_input, memory.busy_ms, K_U64),
+	KEY(cram_vm_input, memory.backoff_until_ms, K_U64),
+	KEY(cram_vm_input, memory.backoff_shift, K_U32),
+	KEY(cram_vm_input, memory.cold_age_s, K_U32),
+	KEY(cram_vm_input, memory.giving_back, K_BOOL),
+	KEY(cram_vm_input, memory.demoting, K_BOOL),
 };
 
 static int parse_u64(const char *text, uint64_t *ret)
@@ -507,8 +507,7 @@ void cram_record_advance(struct cram_record *rec, const struct cram_decision *d,
 		struct cram_vm_input *vm = &rec->vms[i];
 		struct cram_dram_input *home = NULL;
 
-		vm->ctl = a->ctl;
-		vm->returned_bytes = 0;
+		vm->memory = a->memory;
 		grow_older(vm, rec->snap.now_ms, step_ms);
 		if (vm->tier < 0 || (size_t)vm->tier >= rec->snap.n_tiers)
 			continue;

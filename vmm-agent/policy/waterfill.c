@@ -4,49 +4,18 @@
  */
 #include "policy/waterfill.h"
 
-#include <stdbool.h>
+#include "util/sort.h"
 
 typedef unsigned __int128 u128;
 
 /* Is @a satisfied at a lower water level than @b? Level = demand / weight, without dividing. */
-static bool before(const struct cram_claim *a, const struct cram_claim *b)
+static bool before(const void *a, const void *b, const void *context)
 {
-	u128 l = (u128)a->demand * b->weight, r = (u128)b->demand * a->weight;
+	const struct cram_claim *x = a, *y = b;
+	u128 l = (u128)x->demand * y->weight, r = (u128)y->demand * x->weight;
 
-	return l != r ? l < r : a->id < b->id;
-}
-
-static void sift(struct cram_claim *c, size_t root, size_t n)
-{
-	struct cram_claim moving = c[root];
-
-	for (;;) {
-		size_t child = 2 * root + 1;
-
-		if (child >= n)
-			break;
-		if (child + 1 < n && before(&c[child], &c[child + 1]))
-			child++;
-		if (!before(&moving, &c[child]))
-			break;
-		c[root] = c[child];
-		root = child;
-	}
-	c[root] = moving;
-}
-
-/* Heapsort: qsort(3) of glibc allocates for more than a kilobyte. */
-static void sort(struct cram_claim *c, size_t n)
-{
-	for (size_t i = n / 2; i-- > 0;)
-		sift(c, i, n);
-	for (size_t i = n; i-- > 1;) {
-		struct cram_claim top = c[0];
-
-		c[0] = c[i];
-		c[i] = top;
-		sift(c, 0, i);
-	}
+	(void)context;
+	return l != r ? l < r : x->id < y->id;
 }
 
 void cram_waterfill(struct cram_claim *claims, size_t n, uint64_t capacity)
@@ -63,7 +32,7 @@ void cram_waterfill(struct cram_claim *claims, size_t n, uint64_t capacity)
 	}
 	if (demands <= capacity)
 		return;
-	sort(claims, n);
+	cram_sort(claims, n, sizeof(*claims), before, NULL);
 	for (size_t i = 0; i < n; i++) {
 		uint64_t level = (uint64_t)((u128)capacity * claims[i].weight / weights);
 

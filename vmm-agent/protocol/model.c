@@ -46,8 +46,11 @@ const struct cram_field cram_host_fields[] = {
 	H(dram_total, U64, GAUGE, "cram_dram_bytes", 0, "DRAM of all home nodes, in bytes."),
 	H(dram_free, U64, GAUGE, "cram_dram_free_bytes", 0,
 	  "Free DRAM of all home nodes, in bytes."),
+	H(dram_available, U64, GAUGE, "cram_dram_available_bytes", 0,
+	  "DRAM of all home nodes that can be had without hurting anyone: free above the kernel's low "
+	  "watermark, and a part of the clean inactive page cache, in bytes."),
 	H(dram_headroom, U64, GAUGE, "cram_dram_headroom_target_bytes", 0,
-	  "DRAM kept free so that promotion never waits, in bytes."),
+	  "DRAM that is to be available at any time so that promotion never waits, in bytes."),
 	H(dram_reserve, U64, GAUGE, "cram_dram_reserve_bytes", 0,
 	  "DRAM kept for the host when floors are promised, in bytes."),
 	H(floors, U64, GAUGE, "cram_floors_bytes", 0, "Sum of the floors of all VMs, in bytes."),

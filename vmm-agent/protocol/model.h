@@ -58,6 +58,7 @@ struct cram_host_report {
 	uint64_t vms_ineligible;
 	uint64_t dram_total;
 	uint64_t dram_free;
+	uint64_t dram_available; /* free, and what page cache would be given up for it */
 	uint64_t dram_headroom; /* target */
 	uint64_t dram_reserve;
 	uint64_t floors;

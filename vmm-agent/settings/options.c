@@ -66,13 +66,17 @@ const struct cram_option cram_options[] = {
 	BYTES("policy", "demote_start_max", policy.demote_start_max_bytes, "bytes", "64 MiB", 0,
 	      TiB,
 	      "Cold memory of this size is always moved, so that that of a big VM does not wait."),
+	U32("policy", "cache", policy.cache_permille, "permille", "500", 0, 1000,
+	    "Part of a node's clean and inactive page cache that counts as free: the kernel gives it up before "
+	    "anything is swapped. Half, because the younger half may be wanted again."),
 	U32("policy", "headroom", policy.headroom_permille, "permille", "20", 0, 500,
-	    "Part of every home node's DRAM kept free, so that a page coming home never waits for one "
-	    "leaving. 2 % is above the kernel's own watermarks."),
+	    "Part of every home node's DRAM that is to be had at any time, above the kernel's low watermark, so "
+	    "that a page coming home never waits for one leaving."),
 	BYTES("policy", "headroom_min", policy.headroom_min_bytes, "bytes", "64 MiB", 0, TiB,
 	      "The same, at least, per home node."),
 	U32("policy", "headroom_time", policy.headroom_seconds, "s", "10", 0, 600,
-	    "So many seconds of the promotion rate seen lately are kept free on top."),
+	    "So many seconds of the host's promotion rate seen lately are kept free on top, shared by the home "
+	    "nodes according to size."),
 	U32("policy", "backoff_factor", policy.backoff_factor, "times", "4", 1, 1000,
 	    "When more comes back than the SLO allows by this factor, the VM's demotion stops for a while."),
 	U32("policy", "backoff_base", policy.backoff_base_s, "s", "60", 1, 3600,

@@ -125,7 +125,7 @@ static int drop(void **state)
 	array_free(&f->d.candidates);
 	array_free(&f->d.inputs);
 	array_free(&f->d.actions);
-	array_free(&f->d.order);
+	array_free(&f->d.by_priority);
 	array_free(&f->d.standing);
 	relief_fini(&f->d.relief);
 	discover_fini(&f->d.discover);

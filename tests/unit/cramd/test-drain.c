@@ -163,7 +163,7 @@ static void make_vm(struct fixture *f)
 		.cold_age_s = 10,
 		.tiers = 1U << CRAM_TIER_NODE,
 	};
-	vm->ctl.first_seen_ms = 1;
+	vm->policy_memory.first_seen_ms = 1;
 	assert_int_equal(array_push(&f->d.vms, entry), 0);
 	f->vm = vm;
 }
@@ -214,7 +214,7 @@ static int drop(void **state)
 	array_free(&f->d.vms);
 	array_free(&f->d.inputs);
 	array_free(&f->d.actions);
-	array_free(&f->d.order);
+	array_free(&f->d.by_priority);
 	array_free(&f->d.standing);
 	cram_policy_workspace_free(f->d.workspace);
 	cram_conf_free(&f->d.conf);

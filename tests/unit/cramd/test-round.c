@@ -103,7 +103,7 @@ static struct vm *make_vm(struct daemon *d, size_t i)
 		.tiers = 1U << CRAM_TIER_NODE,
 	};
 	/* Seen long ago: no warm-up. */
-	vm->ctl.first_seen_ms = 1;
+	vm->policy_memory.first_seen_ms = 1;
 	assert_int_equal(array_push(&d->vms, entry), 0);
 	return vm;
 }
@@ -120,6 +120,7 @@ static int make(void **state)
 	    "Node 0 MemTotal: 16777216 kB\nNode 0 MemFree: 4194304 kB\n");
 	put("/sys/devices/system/node/node1/meminfo",
 	    "Node 1 MemTotal: 16777216 kB\nNode 1 MemFree: 16700000 kB\n");
+	put("/proc/zoneinfo", "Node 0, zone   Normal\n        low      0\n");
 	put("/sys/devices/system/node/node0/distance", "10 20\n");
 	put("/sys/devices/system/node/node1/distance", "20 10\n");
 	assert_non_null(d);
@@ -146,7 +147,7 @@ static int drop(void **state)
 	array_free(&d->vms);
 	array_free(&d->inputs);
 	array_free(&d->actions);
-	array_free(&d->order);
+	array_free(&d->by_priority);
 	array_free(&d->standing);
 	cram_policy_workspace_free(d->workspace);
 	cram_conf_free(&d->conf);
@@ -303,6 +304,171 @@ static void what_only_the_rates_hold_back_is_left_to_relief(void **state)
 	assert_int_equal(d->relief.orders.n, 0);
 }
 
+/* 256 GiB that have been up for a while: 2.6 GiB free, 29 GiB of clean page cache. */
+static void warm_host(void)
+{
+	put("/sys/devices/system/node/node0/meminfo", "Node 0 MemTotal:       268435456 kB\n"
+						      "Node 0 MemFree:          2726297 kB\n"
+						      "Node 0 MemUsed:        265709159 kB\n"
+						      "Node 0 Active:         181403012 kB\n"
+						      "Node 0 Inactive:        31457280 kB\n"
+						      "Node 0 Active(file):     9437184 kB\n"
+						      "Node 0 Inactive(file):  30408704 kB\n"
+						      "Node 0 Dirty:              20480 kB\n"
+						      "Node 0 Writeback:           1024 kB\n"
+						      "Node 0 FilePages:       39845888 kB\n"
+						      "Node 0 WritebackTmp:           0 kB\n");
+	put("/proc/zoneinfo", "Node 0, zone    DMA32\n"
+			      "  pages free     102400\n"
+			      "        boost    0\n"
+			      "        min      1024\n"
+			      "        low      2048\n"
+			      "        high     3072\n"
+			      "      nr_free_pages 102400\n"
+			      "        protection: (0, 0, 255000, 255000)\n"
+			      "Node 0, zone   Normal\n"
+			      "  pages free     579174\n"
+			      "        min      16384\n"
+			      "        low      81920\n"
+			      "        high     147456\n"
+			      "    cpu: 0\n"
+			      "              count: 12\n"
+			      "Node 1, zone  Movable\n"
+			      "  pages free     4175000\n"
+			      "        min      100\n"
+			      "        low      200\n");
+}
+
+static void put_out(struct vm *vm, size_t ranges, int nid, uint8_t flags)
+{
+	for (size_t i = 0; i < ranges; i++) {
+		vm->ranges.v[i].tier_pages = PAGES_PER_RANGE;
+		vm->ranges.v[i].dram_pages = 0;
+		vm->ranges.v[i].flags |= flags;
+	}
+	vm->node_bytes[0] -= ranges * RANGE_BYTES;
+	vm->node_bytes[nid] += ranges * RANGE_BYTES;
+}
+
+/* Two rounds, so that the promotion buckets have something in them. */
+static void let_come_home(struct daemon *d)
+{
+	daemon_round(d);
+	for (size_t i = 0; i < d->vms.n; i++)
+		d->vms.v[i].vm->promote_bucket.filled_ms = 1;
+	d->promote_bucket.filled_ms = 1;
+	daemon_round(d);
+}
+
+static void a_host_full_of_page_cache_takes_hot_memory_home(void **state)
+{
+	struct daemon *d = *state;
+	struct vm *vm = make_vm(d, 0);
+
+	warm_host();
+	put_out(vm, 32, 1, RANGE_HOT);
+	let_come_home(d);
+	assert_int_equal(d->mover.home.n, 1);
+	assert_int_equal(d->mover.home.jobs[0].kind, VM_JOB_PROMOTE_HOT);
+	assert_int_equal(d->mover.home.jobs[0].bytes, 32 * RANGE_BYTES);
+	assert_int_equal(d->mover.home.jobs[0].nid, 0);
+	/* What is free and half of the clean cache, above the watermarks of both zones. */
+	assert_int_equal(d->available[0] >> 10,
+			 2726297 + (30408704 - 20480 - 1024) / 2 - (2048 + 81920) * 4);
+	assert_int_equal(daemon_missing(d, vm, GiB), 0);
+	relief_look(&d->relief, 0);
+	assert_int_equal(atomic_load(&d->host.short_nodes), 0);
+}
+
+static void a_host_whose_cache_is_dirty_is_short_of_dram(void **state)
+{
+	struct daemon *d = *state;
+	struct vm *vm = make_vm(d, 0);
+
+	warm_host();
+	put("/sys/devices/system/node/node0/meminfo",
+	    "Node 0 MemTotal: 268435456 kB\nNode 0 MemFree: 2726297 kB\n"
+	    "Node 0 Inactive(file): 30408704 kB\nNode 0 Dirty: 20408704 kB\n"
+	    "Node 0 Writeback: 10000000 kB\n");
+	put_out(vm, 32, 1, RANGE_HOT);
+	let_come_home(d);
+	assert_int_equal(d->mover.home.n, 0);
+	assert_int_equal(daemon_missing(d, vm, GiB), GiB);
+	relief_look(&d->relief, 0);
+	assert_int_equal(atomic_load(&d->host.short_nodes), 1);
+}
+
+static void a_slow_node_full_of_page_cache_is_a_tier(void **state)
+{
+	struct daemon *d = *state;
+
+	make_vm(d, 0);
+	put("/sys/devices/system/node/node1/meminfo",
+	    "Node 1 MemTotal: 16777216 kB\nNode 1 MemFree: 65536 kB\n"
+	    "Node 1 Inactive(file): 15000000 kB\nNode 1 Dirty: 0 kB\nNode 1 Writeback: 0 kB\n");
+	daemon_round(d);
+	pass_time(d);
+	daemon_round(d);
+	assert_int_equal(d->mover.out.n, 1);
+}
+
+static void memory_on_a_tier_that_is_withdrawn_comes_home(void **state)
+{
+	struct daemon *d = *state;
+	struct vm *vm = make_vm(d, 0);
+
+	vm->settings.tiers = 0;
+	vm->bound = true;
+	put_out(vm, 8, 1, 0);
+	let_come_home(d);
+	assert_int_equal(d->mover.home.n, 1);
+	assert_int_equal(d->mover.home.jobs[0].kind, VM_JOB_PROMOTE);
+	assert_int_equal(d->mover.home.jobs[0].bytes, 8 * RANGE_BYTES);
+	assert_int_equal(atomic_load(&vm->tier_nid), -1);
+	assert_true(atomic_load(&vm->look_everywhere));
+	assert_int_equal(d->tier_used[0], 8 * RANGE_BYTES);
+	/* And once it is home, so is its policy. */
+	vm->node_bytes[1] = 0;
+	atomic_store(&vm->busy, 0);
+	daemon_round(d);
+	assert_int_equal(d->mover.home.jobs[1].kind, VM_JOB_UNBIND);
+}
+
+static void what_mode_monitor_gives_back_comes_home(void **state)
+{
+	struct daemon *d = *state;
+	struct vm *vm = make_vm(d, 0);
+
+	vm->settings.mode = CRAM_MODE_MONITOR;
+	put_out(vm, 8, 1, 0);
+	let_come_home(d);
+	assert_int_equal(d->mover.home.n, 1);
+	assert_int_equal(d->mover.home.jobs[0].bytes, 8 * RANGE_BYTES);
+}
+
+static void each_tier_counts_what_is_on_it(void **state)
+{
+	struct daemon *d = *state;
+	struct vm *vm = make_vm(d, 0);
+
+	put("/sys/devices/system/node/online", "0-2\n");
+	put("/sys/devices/system/node/has_memory", "0-2\n");
+	put("/sys/devices/system/node/node2/meminfo",
+	    "Node 2 MemTotal: 16777216 kB\nNode 2 MemFree: 16700000 kB\n");
+	put("/sys/devices/system/node/node0/distance", "10 20 40\n");
+	put("/sys/devices/system/node/node1/distance", "20 10 40\n");
+	put("/sys/devices/system/node/node2/distance", "40 40 10\n");
+	vm->mems_allowed = 7;
+	put_out(vm, 8, 2, 0);
+	put_out(vm, 4, 1, 0);
+	vm->moved_since = RANGE_BYTES;
+	daemon_round(d);
+	assert_int_equal(atomic_load(&vm->tier_nid), 1);
+	assert_int_equal(d->tier_used[0], 5 * RANGE_BYTES);
+	assert_int_equal(d->tier_used[1], 8 * RANGE_BYTES);
+	assert_int_equal(d->tier_vms[1], 1);
+}
+
 /* The finding with @code about @subject; fails when there is none. */
 static const struct cram_check_report *finding(struct daemon *d, const char *subject,
 					       const char *code)
@@ -375,6 +541,17 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_node_that_is_full_takes_nothing, make, drop),
 		cmocka_unit_test_setup_teardown(what_only_the_rates_hold_back_is_left_to_relief,
 						make, drop),
+		cmocka_unit_test_setup_teardown(a_host_full_of_page_cache_takes_hot_memory_home,
+						make, drop),
+		cmocka_unit_test_setup_teardown(a_host_whose_cache_is_dirty_is_short_of_dram, make,
+						drop),
+		cmocka_unit_test_setup_teardown(a_slow_node_full_of_page_cache_is_a_tier, make,
+						drop),
+		cmocka_unit_test_setup_teardown(memory_on_a_tier_that_is_withdrawn_comes_home, make,
+						drop),
+		cmocka_unit_test_setup_teardown(what_mode_monitor_gives_back_comes_home, make,
+						drop),
+		cmocka_unit_test_setup_teardown(each_tier_counts_what_is_on_it, make, drop),
 		cmocka_unit_test_setup_teardown(
 			check_says_what_could_be_gained_and_for_the_rest_why_not, make, drop),
 		cmocka_unit_test_setup_teardown(a_steady_round_allocates_nothing, make, drop),

@@ -24,15 +24,20 @@ struct work {
 	void *addrs[PAGES_PER_RANGE];
 };
 
-static void count_nodes(const struct work *w, size_t n, int tier_nid, uint16_t *ret_dram,
-			uint16_t *ret_tier)
+/* On any tier, be it the VM's or one that it used before: what is there may have to come home. */
+static bool on_tier(const struct work *w, size_t page)
+{
+	return atomic_load(&w->host->tier_nodes) & UINT64_C(1) << w->nodes[page];
+}
+
+static void count_nodes(const struct work *w, size_t n, uint16_t *ret_dram, uint16_t *ret_tier)
 {
 	uint16_t dram = 0, tier = 0;
 
 	for (size_t i = 0; i < n; i++) {
 		if (w->nodes[i] < 0)
 			continue;
-		if (w->nodes[i] == tier_nid)
+		if (on_tier(w, i))
 			tier++;
 		else
 			dram++;
@@ -81,7 +86,7 @@ static int move_range_alone(struct work *w, const struct mover_job *job, size_t 
 {
 	struct vm *vm = job->vm;
 	bool demote = job->kind == VM_JOB_DEMOTE;
-	int tier_nid = atomic_load(&vm->tier_nid), r;
+	int r;
 	uint16_t dram_before, tier_before, dram, tier;
 	struct move_result result = {};
 	size_t n, wanted = 0;
@@ -91,7 +96,7 @@ static int move_range_alone(struct work *w, const struct mover_job *job, size_t 
 	r = move_where(vm->pid, addr, n, w->nodes);
 	if (r < 0)
 		return r;
-	count_nodes(w, n, tier_nid, &dram_before, &tier_before);
+	count_nodes(w, n, &dram_before, &tier_before);
 	if (demote && w->idle.bitmap >= 0) {
 		bool is_touched;
 
@@ -109,7 +114,7 @@ static int move_range_alone(struct work *w, const struct mover_job *job, size_t 
 		}
 	}
 	for (size_t i = 0; i < n && wanted < most / PAGE_BYTES; i++)
-		if (w->nodes[i] >= 0 && (w->nodes[i] == tier_nid) != demote)
+		if (w->nodes[i] >= 0 && on_tier(w, i) != demote)
 			w->addrs[wanted++] = (void *)(uintptr_t)(addr + i * PAGE_BYTES);
 	vm_move_begins(vm, (demote ? 1 : -1) * (int64_t)(wanted * PAGE_BYTES));
 	r = move_pages_to(vm->pid, w->addrs, wanted, job->nid, &w->pace, &result);
@@ -118,7 +123,7 @@ static int move_range_alone(struct work *w, const struct mover_job *job, size_t 
 	r = move_where(vm->pid, addr, n, w->nodes);
 	if (r < 0)
 		return r;
-	count_nodes(w, n, tier_nid, &dram, &tier);
+	count_nodes(w, n, &dram, &tier);
 	if (demote)
 		moved = tier > tier_before ? (uint64_t)(tier - tier_before) : 0;
 	else

@@ -57,7 +57,9 @@ int relief_publish(struct relief *relief, const struct relief_plan *plan,
 	for (size_t i = 0; i < plan->n_nodes; i++) {
 		relief->nodes.v[i].nid = plan->nodes[i].nid;
 		relief->headroom[i] = plan->nodes[i].headroom;
+		relief->low[i] = plan->nodes[i].low;
 	}
+	relief->cache_permille = plan->cache_permille;
 	relief->rate = plan->rate;
 	relief->published_ms = plan->now_ms;
 	relief->due_ms = plan->due_ms;
@@ -66,9 +68,24 @@ int relief_publish(struct relief *relief, const struct relief_plan *plan,
 	return r;
 }
 
+static uint64_t available(const struct relief *relief, size_t i)
+{
+	const struct node *node = &relief->nodes.v[i];
+
+	return cram_dram_available(
+		&(struct cram_dram_input){
+			.total = node->total,
+			.free = node->free,
+			.low = relief->low[i],
+			.inactive_file = node->inactive_file,
+			.dirty = node->dirty,
+		},
+		relief->cache_permille);
+}
+
 /*
- * Mask of nodes with less free than they should have. None when one of them cannot be read: it has
- * gone offline, and the next round brings a list without it.
+ * Mask of nodes with less to be had than there should be. None when one of them cannot be read: it
+ * has gone offline, and the next round brings a list without it.
  */
 static uint64_t short_nodes(struct relief *relief)
 {
@@ -77,7 +94,7 @@ static uint64_t short_nodes(struct relief *relief)
 	if (nodes_refresh(&relief->host->root, &relief->nodes) < 0)
 		return 0;
 	for (size_t i = 0; i < relief->nodes.n; i++)
-		if (relief->nodes.v[i].free < relief->headroom[i])
+		if (available(relief, i) < relief->headroom[i])
 			mask |= UINT64_C(1) << relief->nodes.v[i].nid;
 	return mask;
 }

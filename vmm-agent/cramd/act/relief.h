@@ -14,7 +14,8 @@
 
 struct relief_node {
 	int nid;
-	uint64_t headroom; /* bytes that should be free there */
+	uint64_t headroom; /* bytes that should be to be had there */
+	uint64_t low;	   /* the kernel's low watermark */
 };
 
 /* Cold memory of a VM that only the rates held back, and so may go as time passes. */
@@ -35,7 +36,9 @@ struct relief {
 
 	pthread_mutex_t lock; /* held for moments only, also by the loop */
 	struct nodes nodes;   /* total and free are the thread's */
-	uint64_t headroom[NODES_MAX];
+	uint64_t headroom[NODES_MAX], low[NODES_MAX];
+	uint32_t cache_permille; /* of its clean inactive page cache that a node can be had to give
+				  */
 	CRAM_ARRAY(struct relief_order) orders;
 	uint64_t rate;	       /* of the whole host, bytes per second */
 	uint64_t published_ms; /* 0: never */
@@ -59,6 +62,7 @@ struct relief_plan {
 	size_t n_nodes;
 	const struct relief_order *orders; /* most urgent first */
 	size_t n_orders;
+	uint32_t cache_permille;
 	uint64_t rate;		 /* of the whole host, bytes per second */
 	uint64_t now_ms, due_ms; /* of the next round */
 };

@@ -10,9 +10,14 @@
 #include <string.h>
 #include <time.h>
 
+#include "util/sort.h"
+
 /* What an ordinary slow node keeps free for the kernel itself. */
 #define TIER_KEEP_PERMILLE 20
 #define TIER_KEEP_MIN	   (16 * MiB)
+
+/* The kernel's watermarks change by hand only, and their file is long. */
+#define WATERMARK_ROUNDS 32
 
 static uint64_t now_us(void)
 {
@@ -34,12 +39,48 @@ static bool is_tier(const struct daemon *d, const struct node *node)
 	return parse_node_list(text, &mask) == 0 && (mask & UINT64_C(1) << node->nid);
 }
 
+static void read_nodes(struct daemon *d)
+{
+	size_t before = d->nodes.n;
+	uint32_t missed;
+	int r;
+
+	r = nodes_read(&d->host.root, &d->nodes);
+	if (r == 0 && (d->nodes.n != before || d->rounds % WATERMARK_ROUNDS == 0))
+		r = nodes_low_watermarks(&d->host.root, d->low);
+	if (r == 0 || !cram_ratelimit_ok(&d->log_limit, monotonic_ms(), &missed))
+		return;
+	d->log_missed += missed;
+	cram_log_warn(&d->host.log,
+		      "NUMA nodes cannot be read: %s; decided by what they were before",
+		      strerror(-r));
+}
+
+static struct cram_dram_input dram_of(const struct daemon *d, const struct node *node)
+{
+	return (struct cram_dram_input){
+		.nid = node->nid,
+		.total = node->total,
+		.free = node->free,
+		.low = d->low[node->nid],
+		.inactive_file = node->inactive_file,
+		.dirty = node->dirty,
+	};
+}
+
+/* An ordinary slow node gives up page cache as DRAM does. */
+static uint64_t available_on(const struct daemon *d, const struct node *node)
+{
+	struct cram_dram_input dram = dram_of(d, node);
+
+	return cram_dram_available(&dram, d->conf.host.policy.cache_permille);
+}
+
 static void sense_nodes(struct daemon *d)
 {
 	uint64_t tier_nodes = 0;
 
-	if (nodes_read(&d->host.root, &d->nodes) < 0)
-		return;
+	read_nodes(d);
 	d->n_tiers = 0;
 	d->n_dram = 0;
 	for (size_t i = 0; i < d->nodes.n; i++) {
@@ -47,6 +88,7 @@ static void sense_nodes(struct daemon *d)
 
 		if (is_tier(d, node)) {
 			uint64_t keep = node->total * TIER_KEEP_PERMILLE / 1000;
+			uint64_t available = available_on(d, node);
 
 			if (d->n_tiers == DAEMON_TIERS_MAX)
 				continue;
@@ -58,16 +100,11 @@ static void sense_nodes(struct daemon *d)
 				.nid = node->nid,
 				.kind = CRAM_TIER_NODE,
 				.budget = node->total > keep ? node->total - keep : 0,
-				.free = node->free > keep ? node->free - keep : 0,
-				.accepting = node->has_memory && node->free > keep,
+				.free = available > keep ? available - keep : 0,
+				.accepting = node->has_memory && available > keep,
 			};
 		} else if (node->has_memory) {
-			d->dram[d->n_dram++] = (struct cram_dram_input){
-				.nid = node->nid,
-				.total = node->total,
-				.free = node->free,
-				.promote_rate = d->promote_rate,
-			};
+			d->dram[d->n_dram++] = dram_of(d, node);
 		}
 	}
 	atomic_store(&d->host.tier_nodes, tier_nodes);
@@ -99,17 +136,32 @@ static int choose_tier(const struct daemon *d, const struct vm *vm, uint64_t hom
 	return best;
 }
 
-/* All of its memory is to be in DRAM. */
-static bool leaves(const struct vm *vm)
+/* What of @vm's memory is on which tier. vm->lock is held. */
+static void count_tiers(struct daemon *d, const struct vm *vm, uint64_t tier_bytes, int tier)
 {
-	return vm->drain || vm->settings.mode != CRAM_MODE_AUTO;
+	uint64_t elsewhere = 0;
+
+	for (size_t i = 0; i < d->n_tiers; i++) {
+		uint64_t bytes = vm->node_bytes[d->tiers[i].nid];
+
+		/* What was moved since the reading came from or went to its own. */
+		if ((int)i == tier)
+			continue;
+		elsewhere += bytes;
+		d->tier_used[i] += bytes;
+		d->tier_vms[i] += bytes != 0;
+	}
+	if (tier >= 0 && tier_bytes > elsewhere) {
+		d->tier_used[tier] += tier_bytes - elsewhere;
+		d->tier_vms[tier]++;
+	}
 }
 
 static void sense_vm(struct daemon *d, struct vm *vm, uint64_t now_ms)
 {
 	const struct cram_host_settings *set = &d->conf.host;
 	struct ranges_summary summary = {};
-	uint64_t tier_nodes = atomic_load(&d->host.tier_nodes), home, allowed, returned;
+	uint64_t tier_nodes = atomic_load(&d->host.tier_nodes), home, allowed;
 	struct cram_vm_input *in = &vm->input;
 	bool eligible, paused, home_for_good;
 
@@ -119,7 +171,6 @@ static void sense_vm(struct daemon *d, struct vm *vm, uint64_t now_ms)
 	home_for_good = vm_settled(vm) && !vm->bound;
 	home = vm->home_nodes;
 	allowed = vm->mems_allowed;
-	returned = vm->counters.returned;
 	*in = (struct cram_vm_input){
 		.uuid = vm->uuid,
 		.name = vm->name,
@@ -137,24 +188,20 @@ static void sense_vm(struct daemon *d, struct vm *vm, uint64_t now_ms)
 		.ratio_q16 = 1U << 16,
 		.hot_bytes = summary.hot,
 		.accessed_bytes = summary.accessed,
-		.ctl = vm->ctl,
+		.returned_total = vm->counters.returned,
+		.memory = vm->policy_memory,
 	};
 	memcpy(in->cold, summary.cold, sizeof(in->cold));
+	in->tier = choose_tier(d, vm, home, allowed);
+	count_tiers(d, vm, in->tier_bytes, in->tier);
 	pthread_mutex_unlock(&vm->lock);
 
 	in->device_bytes = in->tier_bytes;
 	if (in->hot_bytes > in->tier_bytes)
 		in->hot_bytes = in->tier_bytes;
-	in->tier = choose_tier(d, vm, home, allowed);
 	for (size_t i = 0; i < d->n_dram; i++)
 		if (home & UINT64_C(1) << d->dram[i].nid)
 			in->home_mask |= UINT64_C(1) << i;
-	if (vm->returned_ms && now_ms > vm->returned_ms) {
-		in->returned_bytes = returned - vm->returned_seen;
-		in->returned_ms = (uint32_t)(now_ms - vm->returned_ms);
-	}
-	vm->returned_seen = returned;
-	vm->returned_ms = now_ms;
 	paused = vm->paused_by_operator || vm->paused_by_job || atomic_load(&d->host.paused);
 	in->flags = (eligible ? 0 : CRAM_VM_F_INELIGIBLE) | (paused ? CRAM_VM_F_PAUSED : 0) |
 		    (vm->drain ? CRAM_VM_F_DRAIN : 0) | (vm->incoming ? CRAM_VM_F_INCOMING : 0) |
@@ -164,47 +211,21 @@ static void sense_vm(struct daemon *d, struct vm *vm, uint64_t now_ms)
 	in->promote_tokens = cram_bucket_fill(&vm->promote_bucket, now_ms, set->vm_promote_rate,
 					      set->vm_promote_rate * set->burst_ms / 1000);
 
-	if (in->tier >= 0)
-		atomic_store(&vm->tier_nid, d->tiers[in->tier].nid);
+	atomic_store(&vm->tier_nid, in->tier >= 0 ? d->tiers[in->tier].nid : -1);
 	/* Whoever waits for the end of a drain waits for the reading that confirms it. */
 	atomic_store(&vm->recount, vm->drain && !in->tier_bytes && !home_for_good);
-	atomic_store(&vm->look_everywhere, in->tier_bytes && leaves(vm));
 	atomic_store(&vm->watched, eligible && !paused && !vm->incoming &&
 					   (vm->settings.mode != CRAM_MODE_OFF || in->tier_bytes));
-	for (size_t i = 0; i < d->n_tiers; i++) {
-		if (d->tiers[i].nid != atomic_load(&vm->tier_nid))
-			continue;
-		d->tier_used[i] += in->tier_bytes;
-		d->tier_vms[i] += in->tier_bytes != 0;
-	}
-}
-
-/* The home node of @vm with the most room above headroom. -1: it has none. */
-static int roomiest_home(const struct daemon *d, const struct vm *vm)
-{
-	uint64_t most = 0;
-	int nid = -1;
-
-	for (size_t i = 0; i < d->n_dram; i++) {
-		if (!(vm->input.home_mask & UINT64_C(1) << i))
-			continue;
-		if (nid < 0 || d->dram[i].free > most) {
-			nid = d->dram[i].nid;
-			most = d->dram[i].free;
-		}
-	}
-	return nid;
 }
 
 static void hand_out(struct daemon *d, struct vm *vm)
 {
 	const struct cram_vm_action *a = &vm->action;
 	uint64_t back = a->promote_hot_bytes + a->promote_bytes;
-	int home = roomiest_home(d, vm);
 
-	if (back && home >= 0 &&
+	if (back &&
 	    mover_submit(&d->mover, vm, a->promote_bytes ? VM_JOB_PROMOTE : VM_JOB_PROMOTE_HOT,
-			 back, 0, home) == 0) {
+			 back, 0, d->dram[a->home].nid) == 0) {
 		cram_bucket_take(&d->promote_bucket, back);
 		cram_bucket_take(&vm->promote_bucket, back);
 	}
@@ -214,7 +235,7 @@ static void hand_out(struct daemon *d, struct vm *vm)
 		cram_bucket_take(&d->demote_bucket, a->demote_bytes);
 		cram_bucket_take(&vm->demote_bucket, a->demote_bytes);
 	}
-	if (leaves(vm) && !vm->input.tier_bytes && !atomic_load(&vm->busy)) {
+	if (a->goes_home && !vm->input.tier_bytes && !atomic_load(&vm->busy)) {
 		bool bound;
 
 		pthread_mutex_lock(&vm->lock);
@@ -231,10 +252,14 @@ static void leave_orders(struct daemon *d, uint64_t now_ms)
 	struct relief_node nodes[CRAM_MAX_DRAM];
 
 	for (size_t i = 0; i < d->n_dram; i++)
-		nodes[i] = (struct relief_node){ d->dram[i].nid, d->headroom[i] };
+		nodes[i] = (struct relief_node){
+			.nid = d->dram[i].nid,
+			.headroom = d->headroom[i],
+			.low = d->dram[i].low,
+		};
 	d->standing.n = 0;
-	for (size_t k = 0; k < d->order.n; k++) {
-		struct vm *vm = d->vms.v[d->order.v[k]].vm;
+	for (size_t k = 0; k < d->by_priority.n; k++) {
+		struct vm *vm = d->vms.v[d->by_priority.v[k]].vm;
 		struct relief_order *order = &d->standing.v[d->standing.n];
 
 		if (!vm->action.held_back_bytes || vm->input.tier < 0)
@@ -258,6 +283,7 @@ static void leave_orders(struct daemon *d, uint64_t now_ms)
 			       .n_nodes = d->n_dram,
 			       .orders = d->standing.v,
 			       .n_orders = d->standing.n,
+			       .cache_permille = d->conf.host.policy.cache_permille,
 			       .rate = d->conf.host.demote_rate,
 			       .now_ms = now_ms,
 			       .due_ms = now_ms + d->conf.host.round_ms,
@@ -295,18 +321,14 @@ static void announce(struct daemon *d, struct vm *vm)
 	}
 }
 
-static void sort_by_priority(struct daemon *d)
+/* Of two VMs by index, whose work comes first? */
+static bool first(const void *a, const void *b, const void *actions)
 {
-	/* Insertion: the order hardly changes from round to round, and n is small. */
-	for (size_t i = 1; i < d->order.n; i++) {
-		size_t index = d->order.v[i], k = i;
+	size_t i = *(const size_t *)a, k = *(const size_t *)b;
+	const struct cram_vm_action *x = (const struct cram_vm_action *)actions + i;
+	const struct cram_vm_action *y = (const struct cram_vm_action *)actions + k;
 
-		for (; k > 0 &&
-		       d->actions.v[d->order.v[k - 1]].priority < d->actions.v[index].priority;
-		     k--)
-			d->order.v[k] = d->order.v[k - 1];
-		d->order.v[k] = index;
-	}
+	return x->priority != y->priority ? x->priority > y->priority : i < k;
 }
 
 static int reserve(struct daemon *d)
@@ -314,7 +336,7 @@ static int reserve(struct daemon *d)
 	size_t n = d->vms.n;
 
 	if (array_reserve(&d->inputs, n) < 0 || array_reserve(&d->actions, n) < 0 ||
-	    array_reserve(&d->order, n) < 0 || array_reserve(&d->standing, n) < 0)
+	    array_reserve(&d->by_priority, n) < 0 || array_reserve(&d->standing, n) < 0)
 		return -1;
 	return cram_policy_workspace_reserve(&d->workspace, n);
 }
@@ -322,7 +344,7 @@ static int reserve(struct daemon *d)
 void daemon_round(struct daemon *d)
 {
 	const struct cram_host_settings *set = &d->conf.host;
-	uint64_t start = now_us(), now_ms = start / 1000, decide, promoted = d->promoted;
+	uint64_t start = now_us(), now_ms = start / 1000, decide_began_us, promoted = d->promoted;
 	struct cram_decision decision;
 	struct cram_snapshot snap;
 
@@ -331,7 +353,7 @@ void daemon_round(struct daemon *d)
 	memset(d->tier_vms, 0, sizeof(d->tier_vms));
 	if (reserve(d) < 0)
 		return;
-	d->order.n = 0;
+	d->by_priority.n = 0;
 	d->inputs.n = d->vms.n;
 	d->actions.n = d->vms.n;
 	for (size_t i = 0; i < d->vms.n; i++) {
@@ -339,14 +361,14 @@ void daemon_round(struct daemon *d)
 
 		sense_vm(d, vm, now_ms);
 		d->inputs.v[i] = vm->input;
-		d->order.v[d->order.n++] = i;
+		d->by_priority.v[d->by_priority.n++] = i;
 		pthread_mutex_lock(&vm->lock);
 		promoted += vm->counters.promoted;
 		pthread_mutex_unlock(&vm->lock);
 	}
 	for (size_t i = 0; i < d->n_tiers; i++) {
 		const struct node *node = nodes_find(&d->nodes, d->tiers[i].nid);
-		uint64_t used = node ? node->total - node->free : 0;
+		uint64_t used = node ? node->total - available_on(d, node) : 0;
 
 		d->tiers[i].used_other = used > d->tier_used[i] ? used - d->tier_used[i] : 0;
 	}
@@ -368,6 +390,7 @@ void daemon_round(struct daemon *d)
 						  set->demote_rate * set->burst_ms / 1000),
 		.promote_tokens = cram_bucket_fill(&d->promote_bucket, now_ms, set->promote_rate,
 						   set->promote_rate * set->burst_ms / 1000),
+		.promote_rate = d->promote_rate,
 		.dram = d->dram,
 		.n_dram = d->n_dram,
 		.tiers = d->tiers,
@@ -376,19 +399,22 @@ void daemon_round(struct daemon *d)
 		.n_vms = d->vms.n,
 	};
 	decision = (struct cram_decision){ .actions = d->actions.v };
-	decide = now_us();
+	decide_began_us = now_us();
 	if (cram_policy_decide(&set->policy, &snap, d->workspace, &decision) < 0)
 		return;
-	d->decision_us = now_us() - decide;
+	d->decision_us = now_us() - decide_began_us;
 	memcpy(d->headroom, decision.headroom, sizeof(d->headroom));
-	sort_by_priority(d);
-	for (size_t k = 0; k < d->order.n; k++) {
-		size_t i = d->order.v[k];
+	memcpy(d->available, decision.available, sizeof(d->available));
+	cram_sort(d->by_priority.v, d->by_priority.n, sizeof(*d->by_priority.v), first,
+		  d->actions.v);
+	for (size_t k = 0; k < d->by_priority.n; k++) {
+		size_t i = d->by_priority.v[k];
 		struct vm *vm = d->vms.v[i].vm;
 
 		vm->action = d->actions.v[i];
-		vm->ctl = vm->action.ctl;
+		vm->policy_memory = vm->action.memory;
 		vm->has_action = true;
+		atomic_store(&vm->look_everywhere, vm->input.tier_bytes && vm->action.goes_home);
 		atomic_store(&vm->cold_age_s, vm->action.cold_age_s);
 		hand_out(d, vm);
 		announce(d, vm);

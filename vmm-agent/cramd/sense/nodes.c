@@ -3,8 +3,12 @@
 #include "nodes.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+
+#include "pages.h"
+#include "util/cleanup.h"
 
 #define NODE_DIR "/sys/devices/system/node"
 
@@ -24,6 +28,14 @@ static int meminfo_value(const char *text, const char *key, uint64_t *ret_bytes)
 	return 0;
 }
 
+/* A node without page cache of its own kind has no such line. */
+static uint64_t meminfo_if_there(const char *text, const char *key)
+{
+	uint64_t bytes;
+
+	return meminfo_value(text, key, &bytes) < 0 ? 0 : bytes;
+}
+
 static int read_meminfo(const struct sysroot *root, struct node *node)
 {
 	char path[96], buf[8192];
@@ -39,6 +51,8 @@ static int read_meminfo(const struct sysroot *root, struct node *node)
 		return -EBADMSG;
 	node->total = total;
 	node->free = free;
+	node->inactive_file = meminfo_if_there(buf, " Inactive(file):");
+	node->dirty = meminfo_if_there(buf, " Dirty:") + meminfo_if_there(buf, " Writeback:");
 	return 0;
 }
 
@@ -123,6 +137,40 @@ int nodes_refresh(const struct sysroot *root, struct nodes *nodes)
 			result = r;
 	}
 	return result;
+}
+
+/* "Node 0, zone   Normal" begins a zone; "        low      1234" is in pages. */
+int nodes_low_watermarks(const struct sysroot *root, uint64_t ret_low[NODES_MAX])
+{
+	uint64_t low[NODES_MAX] = {}, nid = NODES_MAX, pages;
+	struct line_reader reader;
+	cleanup_close int fd = -1;
+	char *line;
+	int r;
+
+	r = sysroot_open_file(root, "/proc/zoneinfo", O_RDONLY, &fd);
+	if (r < 0)
+		return r;
+	line_reader_init(&reader, fd);
+	while ((r = line_reader_next(&reader, &line)) > 0) {
+		const char *p = line + strspn(line, " ");
+
+		if (strncmp(p, "Node ", 5) == 0) {
+			p += 5;
+			if (parse_u64(&p, 10, &nid) < 0 || *p != ',')
+				return -EBADMSG;
+		} else if (strncmp(p, "low ", 4) == 0 && nid < NODES_MAX) {
+			p += 4;
+			p += strspn(p, " ");
+			if (parse_u64(&p, 10, &pages) < 0 || *p || pages > UINT64_MAX >> 20)
+				return -EBADMSG;
+			low[nid] += pages * PAGE_BYTES;
+		}
+	}
+	if (r < 0)
+		return r;
+	memcpy(ret_low, low, sizeof(low));
+	return 0;
 }
 
 const struct node *nodes_find(const struct nodes *nodes, int nid)

@@ -13,7 +13,9 @@ struct node {
 	int nid;
 	bool has_memory; /* in N_MEMORY: pages may be allocated there */
 	bool has_cpu;
-	uint64_t total, free; /* bytes */
+	uint64_t total, free;	/* bytes */
+	uint64_t inactive_file; /* page cache that reclaim takes first */
+	uint64_t dirty;		/* page cache to be written, or being written */
 	uint8_t distance[NODES_MAX];
 };
 
@@ -25,8 +27,15 @@ struct nodes {
 /* -EBADMSG: a file of sysfs is not in its format; other errors as reading gives them. */
 int nodes_read(const struct sysroot *root, struct nodes *ret_nodes);
 
-/* Only what changes from moment to moment: total and free of the nodes known. */
+/* Only what changes from moment to moment: the bytes of the nodes known. */
 int nodes_refresh(const struct sysroot *root, struct nodes *nodes);
+
+/*
+ * The kernel's low watermark per node, in bytes: below it, reclaim begins. 0 for a node that
+ * /proc/zoneinfo does not have. That file is long on a host with many processors, and the
+ * watermarks change only by hand: not for every round. On an error *ret_low is unchanged.
+ */
+int nodes_low_watermarks(const struct sysroot *root, uint64_t ret_low[NODES_MAX]);
 
 const struct node *nodes_find(const struct nodes *nodes, int nid);
 

@@ -131,6 +131,7 @@ void report_host(struct daemon *d, struct cram_host_report *ret)
 	for (size_t i = 0; i < d->n_dram; i++) {
 		ret->dram_total += d->dram[i].total;
 		ret->dram_free += d->dram[i].free;
+		ret->dram_available += d->available[i];
 		ret->dram_headroom += d->headroom[i];
 	}
 	for (size_t i = 0; i < d->n_tiers; i++)
