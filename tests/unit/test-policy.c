@@ -12,10 +12,11 @@
 #include <string.h>
 
 #include <cmocka.h>
+#include <json-c/json.h>
 
 #include "policy/policy.h"
-#include "policy/record.h"
 #include "policy/waterfill.h"
+#include "protocol/record.h"
 #include "settings/settings.h"
 #include "util/size.h"
 
@@ -945,6 +946,22 @@ static void demotion_starts_late_and_ends_at_the_target(void **state)
 	host_free(&h);
 }
 
+static void a_big_vms_cold_memory_does_not_wait(void **state)
+{
+	struct cram_vm_input *vm;
+	struct host h;
+	(void)state;
+
+	vm = half_out(&h);
+	vm->ram = vm->eligible = 128 * GiB;
+	vm->dram = vm->tier_bytes = vm->device_bytes = 64 * GiB;
+	h.rec.tiers->budget = TiB;
+	vm->cold[CRAM_AGE_BUCKETS - 1] = 64 * MiB; /* a thousandth of what is out */
+	decide(&h);
+	assert_int_equal(h.actions[0].demote_bytes, 64 * MiB);
+	host_free(&h);
+}
+
 /* ------------------------------------------------------------------ the SLO controller */
 
 /* One VM with an automatic cold age and nothing but the SLO in its way; allows 20 MiB a minute. */
@@ -1030,6 +1047,23 @@ static void a_range_or_two_a_minute_stop_nothing(void **state)
 		vm->memory = h.actions[0].memory;
 		h.rec.snap.now_ms += 2000;
 	}
+	host_free(&h);
+}
+
+static void a_little_at_a_time_counts_as_a_lot_does(void **state)
+{
+	struct cram_vm_input *vm;
+	struct host h;
+	(void)state;
+
+	vm = slo_host(&h);
+	step(&h, 120000);
+	/* 30 MiB a minute of the 20 that are allowed, a MiB at a time */
+	for (int round = 0; round < 30; round++) {
+		vm->returned_total += MiB;
+		step(&h, 2000);
+	}
+	assert_int_equal(h.actions[0].cold_age_s, 181);
 	host_free(&h);
 }
 
@@ -1251,36 +1285,58 @@ static void every_age_falls_in_the_bucket_of_its_edge(void **state)
 static void a_printed_snapshot_reads_back_the_same(void **state)
 {
 	uint64_t rng = random_seed("records");
-	char *text = NULL, *again = NULL;
+	struct json_object *first, *second;
 	struct cram_record copy;
 	struct cram_error err;
-	size_t size, size2;
+	const char *text;
 	struct host h;
-	FILE *f;
 	(void)state;
 
 	host_random(&h, &rng, 20);
-	f = open_memstream(&text, &size);
-	assert_int_equal(cram_record_print(f, &h.rec.params, &h.rec.snap), 0);
-	fclose(f);
-	assert_int_equal(cram_record_parse("t", text, size, &h.rec.params, &copy, &err), 0);
-	f = open_memstream(&again, &size2);
-	cram_record_print(f, &copy.params, &copy.snap);
-	fclose(f);
-	assert_string_equal(text, again);
+	for (size_t i = 0; i < 20; i++) {
+		h.rec.vms[i].memory.returned[i % CRAM_SLO_SLOTS] = i * MiB;
+		h.rec.vms[i].memory.giving_back = i % 2;
+		h.rec.vms[i].tier = (int)(i % 3) - 1;
+		h.rec.vms[i].name = "two words, \"and\" a\nline";
+	}
+	first = cram_record_encode(&h.rec.params, &h.rec.snap);
+	text = json_object_to_json_string(first);
+	assert_int_equal(cram_record_parse("t", text, strlen(text), &h.rec.params, &copy, &err), 0);
+	assert_string_equal(copy.vms[3].name, h.rec.vms[3].name);
+	for (size_t i = 0; i < 20; i++) {
+		copy.vms[i].name = h.rec.vms[i].name = NULL;
+		copy.vms[i].uuid = h.rec.vms[i].uuid = NULL;
+		assert_memory_equal(&copy.vms[i], &h.rec.vms[i], sizeof(copy.vms[i]));
+	}
+	second = cram_record_encode(&copy.params, &copy.snap);
+	json_object_put(first);
+	first = cram_record_encode(&h.rec.params, &h.rec.snap);
+	assert_true(json_object_equal(first, second));
+	json_object_put(first);
+	json_object_put(second);
 	cram_record_free(&copy);
-	free(text);
-	free(again);
 	host_free(&h);
 }
 
-static void a_bad_record_is_refused_with_its_line(void **state)
+static void a_bad_record_is_refused_with_its_place(void **state)
 {
-	static const char *const bad[] = {
-		"snapshot now_ms=1\nvm nam=x\n",    "snapshot now_ms=1\nvm name\n",
-		"snapshot now_ms=1\nfoo a=1\n",	    "snapshot now_ms=1\nvm weight=5000000000\n",
-		"snapshot now_ms=1\ntier kind=x\n", "snapshot now_ms=1\nvm cold=5\n",
-		"snapshot now_ms=1\nvm mode=\n",
+	static const struct {
+		const char *text, *object;
+	} bad[] = {
+		{ "{\n\"now_ms\": 1,\n\"vms\": [{]\n}", "r:3" },
+		{ "{} {}", "r:1" },
+		{ "", "r:1" },
+		{ "[]", "r" },
+		{ "{\"foo\": 1}", "r" },
+		{ "{\"params\": {\"backoff_factor\": 0}}", "r: params" },
+		{ "{\"vms\": [{}, {\"nam\": \"x\"}]}", "r: vms[1]" },
+		{ "{\"vms\": [{\"name\": 1}]}", "r: vms[0]" },
+		{ "{\"vms\": [{\"weight\": 5000000000}]}", "r: vms[0]" },
+		{ "{\"vms\": [{\"quota\": -1}]}", "r: vms[0]" },
+		{ "{\"vms\": [{\"cold\": {\"x\": 1}}]}", "r: vms[0]" },
+		{ "{\"vms\": [{\"mode\": \"\"}]}", "r: vms[0]" },
+		{ "{\"vms\": [{\"memory\": {\"returned\": [-1]}}]}", "r: vms[0]" },
+		{ "{\"tiers\": [{\"kind\": \"x\"}]}", "r: tiers[0]" },
 	};
 	struct cram_policy_params p = params_of_table();
 	(void)state;
@@ -1289,9 +1345,10 @@ static void a_bad_record_is_refused_with_its_line(void **state)
 		struct cram_error err = { 0 };
 		struct cram_record r;
 
-		assert_int_equal(cram_record_parse("r", bad[i], strlen(bad[i]), &p, &r, &err),
-				 -EINVAL);
-		assert_string_equal(err.object, "r:2");
+		assert_int_equal(
+			cram_record_parse("r", bad[i].text, strlen(bad[i].text), &p, &r, &err),
+			-EINVAL);
+		assert_string_equal(err.object, bad[i].object);
 	}
 }
 
@@ -1317,6 +1374,8 @@ int main(void)
 		cmocka_unit_test(headroom_holds_the_hosts_promotion_rate_once),
 		cmocka_unit_test(giving_back_starts_late_and_ends_at_the_share),
 		cmocka_unit_test(demotion_starts_late_and_ends_at_the_target),
+		cmocka_unit_test(a_big_vms_cold_memory_does_not_wait),
+		cmocka_unit_test(a_little_at_a_time_counts_as_a_lot_does),
 		cmocka_unit_test(too_much_coming_back_raises_the_cold_age_then_stops_demotion),
 		cmocka_unit_test(a_range_or_two_a_minute_stop_nothing),
 		cmocka_unit_test(an_extra_round_changes_nothing),
@@ -1330,7 +1389,7 @@ int main(void)
 		cmocka_unit_test(overcommit_counts_the_tier_at_ratio_one_unless_expected),
 		cmocka_unit_test(every_age_falls_in_the_bucket_of_its_edge),
 		cmocka_unit_test(a_printed_snapshot_reads_back_the_same),
-		cmocka_unit_test(a_bad_record_is_refused_with_its_line),
+		cmocka_unit_test(a_bad_record_is_refused_with_its_place),
 	};
 
 	return cmocka_run_group_tests_name("policy", tests, NULL, NULL);

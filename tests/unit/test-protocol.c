@@ -284,8 +284,9 @@ static void a_client_that_floods_and_does_not_read_is_not_served_further(void **
 
 static void every_method_is_described(void **state)
 {
-	static const char *const wanted[] = { "GetStatus", "ListVms", "ShowVm",	 "ExplainVm",
-					      "ListNodes", "Check",   "Monitor", "GetMetrics" };
+	static const char *const wanted[] = { "GetStatus", "ListVms",	 "ShowVm",
+					      "ExplainVm", "ListNodes",	 "Check",
+					      "Monitor",   "GetMetrics", "Record" };
 	int r;
 	cleanup_free char *out = exchange(
 		"{\"method\":\"org.varlink.service.GetInterfaceDescription\",\"parameters\":"

@@ -54,7 +54,8 @@ struct daemon {
 	struct nodes nodes;
 	struct cram_tier_input tiers[DAEMON_TIERS_MAX];
 	uint64_t tier_capacity[DAEMON_TIERS_MAX];
-	uint64_t tier_used[DAEMON_TIERS_MAX]; /* by VMs */
+	uint64_t tier_used[DAEMON_TIERS_MAX]; /* by VMs ... */
+	uint64_t tier_own[DAEMON_TIERS_MAX];  /* ... whose tier it is; the rest is to leave */
 	uint32_t tier_vms[DAEMON_TIERS_MAX];
 	size_t n_tiers;
 	struct cram_dram_input dram[CRAM_MAX_DRAM];
@@ -62,7 +63,8 @@ struct daemon {
 	size_t n_dram;
 	uint64_t low[NODES_MAX]; /* the kernel's low watermarks, by node */
 
-	/* The decision's arrays, as long as vms; grown with it, else reused. */
+	/* The last decision's, and its arrays, as long as vms; grown with it, else reused. */
+	struct cram_snapshot snap;
 	CRAM_ARRAY(struct cram_vm_input) inputs;
 	CRAM_ARRAY(struct cram_vm_action) actions;
 	CRAM_ARRAY(size_t) by_priority;
@@ -100,6 +102,8 @@ int daemon_reload(struct daemon *d, struct cram_error *err);
 
 /* One round: sense the host, decide, hand out work. */
 void daemon_round(struct daemon *d);
+/* What the last one decided on, as `cramctl policy simulate` reads it. NULL: out of memory. */
+struct json_object *daemon_record(struct daemon *d);
 
 /* Bytes that @vm would have to give back but that do not fit into DRAM above headroom now. */
 uint64_t daemon_missing(const struct daemon *d, const struct vm *vm, uint64_t give_back);

@@ -36,6 +36,8 @@ const struct command commands[] = {
 	{ NULL, "monitor", "", 0, 0, TAKES_COUNT, run_monitor, "events as they happen" },
 	{ NULL, "validate", "FILE", 1, 1, 0, run_validate,
 	  "check a domain XML, a <tiering> element or a configuration (*.conf)" },
+	{ "policy", "record", "", 0, 0, 0, run_policy_record,
+	  "what the last round decided on, for policy simulate" },
 	{ "policy", "simulate", "FILE", 1, 1, TAKES_ROUNDS | TAKES_INTERVAL | TAKES_CONFIG,
 	  run_policy_simulate, "decide on a recorded snapshot, without the agent" },
 };

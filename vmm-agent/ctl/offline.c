@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "ctl/ctl.h"
-#include "policy/record.h"
+#include "protocol/record.h"
 #include "settings/domain.h"
 #include "util/cleanup.h"
 #include "util/file.h"

@@ -194,7 +194,7 @@ static uint64_t must_give_back(const struct cram_vm_input *vm, struct cram_vm_ac
 		reason(a, CRAM_REASON_FLOOR, vm->dram, a->effective_floor);
 		must = max(must, a->effective_floor - vm->dram);
 	}
-	return min(pages_up(must), vm->tier_bytes);
+	return min(must, vm->tier_bytes);
 }
 
 /* Logical bytes that may go by the VM's own limits; each limit that binds leaves its reason. */

@@ -31,6 +31,7 @@ static const char status_methods[] =
 	"method ExplainVm(vm: string) -> (vm: Vm, reasons: []Reason)\n"
 	"method ListNodes() -> (nodes: []Node)\n"
 	"method Check() -> (findings: []Finding)\n"
+	"method Record() -> (record: object)\n"
 	"method Monitor() -> (event: Event, lost: ?int)\n"
 	"method GetMetrics() -> (host: Host, nodes: []Node, texts: []string, numbers: []string, "
 	"rows: [][]string)\n\n";

@@ -83,6 +83,11 @@ struct json_object *cram_reply_explain(const struct cram_vm_report *vm,
 		    encode_array_of(reason, reasons, n_reasons));
 }
 
+struct json_object *cram_reply_record(struct json_object *record)
+{
+	return pair("record", record, NULL, NULL);
+}
+
 struct json_object *cram_reply_check(const struct cram_check_report *findings, size_t n)
 {
 	return pair("findings", encode_array_of(check, findings, n), NULL, NULL);

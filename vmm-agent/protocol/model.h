@@ -59,7 +59,7 @@ struct cram_host_report {
 	uint64_t dram_total;
 	uint64_t dram_free;
 	uint64_t dram_available; /* free, and what page cache would be given up for it */
-	uint64_t dram_headroom; /* target */
+	uint64_t dram_headroom;	 /* target */
 	uint64_t dram_reserve;
 	uint64_t floors;
 	uint64_t sold;
@@ -224,6 +224,8 @@ struct json_object *cram_reply_vm(const struct cram_vm_report *vm,
 				  const struct cram_setting_report *settings, size_t n_settings);
 struct json_object *cram_reply_explain(const struct cram_vm_report *vm,
 				       const struct cram_reason_report *reasons, size_t n_reasons);
+/* Consumes @record, which cram_record_encode() made. */
+struct json_object *cram_reply_record(struct json_object *record);
 struct json_object *cram_reply_check(const struct cram_check_report *findings, size_t n);
 struct json_object *cram_reply_metrics(const struct cram_host_report *host,
 				       const struct cram_node_report *nodes, size_t n_nodes,

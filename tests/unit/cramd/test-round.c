@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <json-c/json.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +19,7 @@
 #include "cramd/daemon.h"
 #include "cramd/sense/pages.h"
 #include "cramd/server/report.h"
+#include "protocol/record.h"
 #include "recorded.h"
 #include "util/cleanup.h"
 #include "util/size.h"
@@ -466,7 +468,93 @@ static void each_tier_counts_what_is_on_it(void **state)
 	assert_int_equal(atomic_load(&vm->tier_nid), 1);
 	assert_int_equal(d->tier_used[0], 5 * RANGE_BYTES);
 	assert_int_equal(d->tier_used[1], 8 * RANGE_BYTES);
+	/* What is there of a VM that does not use this tier leaves room to nobody. */
+	assert_int_equal(d->tiers[1].used_other, (UINT64_C(16777216) - 16700000) << 10);
 	assert_int_equal(d->tier_vms[1], 1);
+}
+
+static void memory_comes_home_to_the_node_that_was_decided(void **state)
+{
+	struct daemon *d = *state;
+	struct vm *vm = make_vm(d, 0);
+
+	put("/sys/devices/system/node/online", "0-2\n");
+	put("/sys/devices/system/node/has_memory", "0-2\n");
+	put("/sys/devices/system/node/has_cpu", "0,2\n");
+	put("/sys/devices/system/node/node2/meminfo",
+	    "Node 2 MemTotal: 16777216 kB\nNode 2 MemFree: 8388608 kB\n");
+	put("/sys/devices/system/node/node0/distance", "10 20 20\n");
+	put("/sys/devices/system/node/node1/distance", "20 10 20\n");
+	put("/sys/devices/system/node/node2/distance", "20 20 10\n");
+	vm->mems_allowed = 7;
+	vm->home_nodes = 1U << 0 | 1U << 2;
+	put_out(vm, 8, 1, RANGE_HOT);
+	let_come_home(d);
+	assert_int_equal(d->mover.home.n, 1);
+	assert_int_equal(d->dram[vm->action.home].nid, 2);
+	assert_int_equal(d->mover.home.jobs[0].nid, 2);
+}
+
+static void what_is_handed_out_is_paid_for(void **state)
+{
+	struct daemon *d = *state;
+	struct vm *vm = make_vm(d, 0);
+
+	daemon_round(d);
+	pass_time(d);
+	daemon_round(d);
+	assert_int_equal(d->mover.out.n, 1);
+	assert_true(vm->demote_bucket.tokens + d->mover.out.jobs[0].bytes <=
+		    d->conf.host.vm_demote_rate * d->conf.host.burst_ms / 1000);
+	assert_true(d->demote_bucket.tokens + d->mover.out.jobs[0].bytes <=
+		    d->conf.host.demote_rate * d->conf.host.burst_ms / 1000);
+}
+
+static void the_most_urgent_is_handed_out_first(void **state)
+{
+	struct daemon *d = *state;
+	struct vm *less = make_vm(d, 0), *more = make_vm(d, 1);
+
+	put_out(less, 4, 1, RANGE_HOT);
+	put_out(more, 32, 1, RANGE_HOT);
+	let_come_home(d);
+	assert_int_equal(d->mover.home.n, 2);
+	assert_ptr_equal(d->mover.home.jobs[0].vm, more);
+	assert_ptr_equal(d->mover.home.jobs[1].vm, less);
+}
+
+static void what_a_round_decided_on_can_be_decided_on_again(void **state)
+{
+	cleanup_free struct cram_vm_action *actions = calloc(2, sizeof(*actions));
+	struct cram_decision again = { .actions = actions };
+	struct cram_policy_workspace *ws = NULL;
+	struct cram_policy_params other = {};
+	struct daemon *d = *state;
+	struct json_object *o;
+	struct cram_error err;
+	struct cram_record rec;
+	const char *text;
+
+	make_vm(d, 0);
+	put_out(make_vm(d, 1), 8, 1, RANGE_HOT);
+	warm_host();
+	let_come_home(d);
+	/* One that came after the round is not in it. */
+	make_vm(d, 2);
+	o = daemon_record(d);
+	assert_non_null(o);
+	text = json_object_to_json_string(o);
+	assert_int_equal(cram_record_parse("record", text, strlen(text), &other, &rec, &err), 0);
+	json_object_put(o);
+	assert_int_equal(rec.snap.n_vms, 2);
+	assert_string_equal(rec.vms[1].name, "vm1");
+	assert_int_equal(cram_policy_workspace_reserve(&ws, 2), 0);
+	assert_int_equal(cram_policy_decide(&rec.params, &rec.snap, ws, &again), 0);
+	for (size_t i = 0; i < 2; i++)
+		assert_memory_equal(&actions[i], &d->vms.v[i].vm->action, sizeof(actions[i]));
+	assert_true(actions[1].promote_hot_bytes > 0);
+	cram_policy_workspace_free(ws);
+	cram_record_free(&rec);
 }
 
 /* The finding with @code about @subject; fails when there is none. */
@@ -552,6 +640,12 @@ int main(void)
 		cmocka_unit_test_setup_teardown(what_mode_monitor_gives_back_comes_home, make,
 						drop),
 		cmocka_unit_test_setup_teardown(each_tier_counts_what_is_on_it, make, drop),
+		cmocka_unit_test_setup_teardown(memory_comes_home_to_the_node_that_was_decided,
+						make, drop),
+		cmocka_unit_test_setup_teardown(what_is_handed_out_is_paid_for, make, drop),
+		cmocka_unit_test_setup_teardown(the_most_urgent_is_handed_out_first, make, drop),
+		cmocka_unit_test_setup_teardown(what_a_round_decided_on_can_be_decided_on_again,
+						make, drop),
 		cmocka_unit_test_setup_teardown(
 			check_says_what_could_be_gained_and_for_the_rest_why_not, make, drop),
 		cmocka_unit_test_setup_teardown(a_steady_round_allocates_nothing, make, drop),

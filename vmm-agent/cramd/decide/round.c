@@ -10,6 +10,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "protocol/record.h"
 #include "util/sort.h"
 
 /* What an ordinary slow node keeps free for the kernel itself. */
@@ -153,6 +154,7 @@ static void count_tiers(struct daemon *d, const struct vm *vm, uint64_t tier_byt
 	}
 	if (tier >= 0 && tier_bytes > elsewhere) {
 		d->tier_used[tier] += tier_bytes - elsewhere;
+		d->tier_own[tier] += tier_bytes - elsewhere;
 		d->tier_vms[tier]++;
 	}
 }
@@ -346,10 +348,10 @@ void daemon_round(struct daemon *d)
 	const struct cram_host_settings *set = &d->conf.host;
 	uint64_t start = now_us(), now_ms = start / 1000, decide_began_us, promoted = d->promoted;
 	struct cram_decision decision;
-	struct cram_snapshot snap;
 
 	sense_nodes(d);
 	memset(d->tier_used, 0, sizeof(d->tier_used));
+	memset(d->tier_own, 0, sizeof(d->tier_own));
 	memset(d->tier_vms, 0, sizeof(d->tier_vms));
 	if (reserve(d) < 0)
 		return;
@@ -370,7 +372,7 @@ void daemon_round(struct daemon *d)
 		const struct node *node = nodes_find(&d->nodes, d->tiers[i].nid);
 		uint64_t used = node ? node->total - available_on(d, node) : 0;
 
-		d->tiers[i].used_other = used > d->tier_used[i] ? used - d->tier_used[i] : 0;
+		d->tiers[i].used_other = used > d->tier_own[i] ? used - d->tier_own[i] : 0;
 	}
 	/* How fast memory comes home, smoothed over some four rounds. */
 	if (d->last_round_ms && now_ms > d->last_round_ms) {
@@ -384,7 +386,7 @@ void daemon_round(struct daemon *d)
 	d->last_promoted = promoted;
 	d->last_round_ms = now_ms;
 
-	snap = (struct cram_snapshot){
+	d->snap = (struct cram_snapshot){
 		.now_ms = now_ms,
 		.demote_tokens = cram_bucket_fill(&d->demote_bucket, now_ms, set->demote_rate,
 						  set->demote_rate * set->burst_ms / 1000),
@@ -400,7 +402,7 @@ void daemon_round(struct daemon *d)
 	};
 	decision = (struct cram_decision){ .actions = d->actions.v };
 	decide_began_us = now_us();
-	if (cram_policy_decide(&set->policy, &snap, d->workspace, &decision) < 0)
+	if (cram_policy_decide(&set->policy, &d->snap, d->workspace, &decision) < 0)
 		return;
 	d->decision_us = now_us() - decide_began_us;
 	memcpy(d->headroom, decision.headroom, sizeof(d->headroom));
@@ -422,4 +424,21 @@ void daemon_round(struct daemon *d)
 	leave_orders(d, now_ms);
 	d->rounds++;
 	d->round_us = now_us() - start;
+}
+
+struct json_object *daemon_record(struct daemon *d)
+{
+	struct cram_snapshot snap = d->snap;
+
+	/* Of the VMs decided on those that are still there: the others' names have gone with them.
+	 */
+	d->inputs.n = 0;
+	if (array_reserve(&d->inputs, d->vms.n) < 0)
+		return NULL;
+	for (size_t i = 0; i < d->vms.n; i++)
+		if (d->vms.v[i].vm->has_action)
+			d->inputs.v[d->inputs.n++] = d->vms.v[i].vm->input;
+	snap.vms = d->inputs.v;
+	snap.n_vms = d->inputs.n;
+	return cram_record_encode(&d->conf.host.policy, &snap);
 }

@@ -208,6 +208,14 @@ static int check(struct cram_call *call, struct json_object *parameters, void *u
 	return cram_call_reply(call, cram_reply_check(findings, report_check(d, findings, max)));
 }
 
+static int record(struct cram_call *call, struct json_object *parameters, void *userdata,
+		  struct cram_error *err)
+{
+	if (no_parameters(parameters, err) < 0)
+		return bad_parameter(call, err);
+	return cram_call_reply(call, cram_reply_record(daemon_record(userdata)));
+}
+
 static int get_metrics(struct cram_call *call, struct json_object *parameters, void *userdata,
 		       struct cram_error *err)
 {
@@ -495,15 +503,11 @@ static int add_vm(struct cram_call *call, struct json_object *parameters, void *
 }
 
 static const struct cram_method status_methods[] = {
-	{ "GetStatus", false, get_status },
-	{ "ListVms", false, list_vms },
-	{ "ShowVm", false, show_vm },
-	{ "ExplainVm", false, explain_vm },
-	{ "ListNodes", false, list_nodes },
-	{ "Check", false, check },
-	{ "Monitor", true, monitor },
-	{ "GetMetrics", false, get_metrics },
-	{ NULL, false, NULL },
+	{ "GetStatus", false, get_status },   { "ListVms", false, list_vms },
+	{ "ShowVm", false, show_vm },	      { "ExplainVm", false, explain_vm },
+	{ "ListNodes", false, list_nodes },   { "Check", false, check },
+	{ "Record", false, record },	      { "Monitor", true, monitor },
+	{ "GetMetrics", false, get_metrics }, { NULL, false, NULL },
 };
 
 static const struct cram_method control_methods[] = {

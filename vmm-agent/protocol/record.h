@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A snapshot as text, one object per line: what a bug report carries, what golden tests feed, what
- * `cramctl policy simulate` replays. Also the perfect mover that replaying needs. The daemon's
- * decisions do not pass through here.
+ * A snapshot as JSON: what the agent hands out (Record), what a bug report carries, what tests feed
+ * and `cramctl policy simulate` replays. Also the perfect mover that replaying needs.
  */
 #pragma once
 
@@ -10,6 +9,8 @@
 
 #include "policy/policy.h"
 #include "util/error.h"
+
+struct json_object;
 
 #define CRAM_RECORD_MAX (16U << 20) /* bytes of text */
 
@@ -23,16 +24,16 @@ struct cram_record {
 
 /*
  * Parse a record. Parameters that the text does not name are @defaults. -EINVAL with @err naming
- * @name and the line; *ret is not written then.
+ * @name and the place in it; *ret is not written then.
  */
 int cram_record_parse(const char *name, const char *text, size_t size,
 		      const struct cram_policy_params *defaults, struct cram_record *ret,
 		      struct cram_error *err);
 void cram_record_free(struct cram_record *record);
 
-/* Write what cram_record_parse() reads. 0 or -EIO. */
-int cram_record_print(FILE *f, const struct cram_policy_params *params,
-		      const struct cram_snapshot *snap);
+/* What cram_record_parse() reads. NULL: out of memory. Owned by the caller. */
+struct json_object *cram_record_encode(const struct cram_policy_params *params,
+				       const struct cram_snapshot *snap);
 /* The decision on @snap for people and golden tests: one line per VM, its reasons below. */
 int cram_decision_print(FILE *f, const struct cram_snapshot *snap,
 			const struct cram_decision *decision);
