@@ -14,6 +14,7 @@
 
 #include "protocol/model.h"
 #include "protocol/protocol.h"
+#include "protocol/record.h"
 #include "util/cleanup.h"
 
 #include "synthetic.h"
@@ -105,6 +106,35 @@ HANDLER(check)
 	(void)userdata;
 	(void)err;
 	return cram_call_reply(call, cram_reply_check(f, 2));
+}
+
+HANDLER(record)
+{
+	struct cram_vm_input vm = {
+		.name = "vm-0",
+		.mode = CRAM_MODE_OFF,
+		.weight = 100,
+		.tier_bytes = GiB,
+		.quota = CRAM_UNLIMITED,
+		.promote_tokens = CRAM_UNLIMITED,
+	};
+	struct cram_dram_input dram = { .total = 64 * GiB, .free = 32 * GiB };
+	struct cram_snapshot snap = {
+		.now_ms = 1000,
+		.promote_tokens = CRAM_UNLIMITED,
+		.dram = &dram,
+		.n_dram = 1,
+		.vms = &vm,
+		.n_vms = 1,
+	};
+	struct cram_conf conf;
+
+	(void)parameters;
+	(void)userdata;
+	(void)err;
+	cram_conf_init(&conf);
+	return cram_call_reply(call,
+			       cram_reply_record(cram_record_encode(&conf.host.policy, &snap)));
 }
 
 HANDLER(monitor)
@@ -202,15 +232,11 @@ HANDLER(reload)
 }
 
 static const struct cram_method status_methods[] = {
-	{ "GetStatus", false, get_status },
-	{ "ListVms", false, list_vms },
-	{ "ShowVm", false, show_vm },
-	{ "ExplainVm", false, explain_vm },
-	{ "ListNodes", false, list_nodes },
-	{ "Check", false, check },
-	{ "Monitor", true, monitor },
-	{ "GetMetrics", false, get_metrics },
-	{ 0 },
+	{ "GetStatus", false, get_status },   { "ListVms", false, list_vms },
+	{ "ShowVm", false, show_vm },	      { "ExplainVm", false, explain_vm },
+	{ "ListNodes", false, list_nodes },   { "Check", false, check },
+	{ "Record", false, record },	      { "Monitor", true, monitor },
+	{ "GetMetrics", false, get_metrics }, { 0 },
 };
 
 static const struct cram_method control_methods[] = {
