@@ -11,6 +11,7 @@
 #include "discover.h"
 #include "loop.h"
 #include "sense/libvirt.h"
+#include "sense/unfit.h"
 
 #define DAEMON_TIERS_MAX 8
 
@@ -52,6 +53,8 @@ struct daemon {
 	uint64_t started_ms, started_wall_s;
 
 	struct nodes nodes;
+	struct unfit unfit;
+	uint64_t reported_unfit; /* mask: said in the log */
 	struct cram_tier_input tiers[DAEMON_TIERS_MAX];
 	uint64_t tier_capacity[DAEMON_TIERS_MAX];
 	uint64_t tier_used[DAEMON_TIERS_MAX]; /* by VMs ... */

@@ -35,6 +35,7 @@ static void put_range(const struct cram_option *o)
 		if (strcmp(o->unit, "bytes") != 0)
 			fputs(" per second", stdout);
 		break;
+	case CRAM_OPT_NODES:
 	case CRAM_OPT_TEXT:
 	case CRAM_OPT_DETECTOR:
 		break;

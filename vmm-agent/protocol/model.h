@@ -145,7 +145,7 @@ struct cram_vm_report {
 
 struct cram_reason_report {
 	char code[32]; /* cram_reason_name() */
-	char text[160];
+	char text[256];
 	uint64_t bytes;
 	uint64_t limit;
 };

@@ -51,6 +51,35 @@ static int fail(struct parse *p, int code, const char *advice, const char *why, 
 	return 0;
 }
 
+static bool node_number(const char **p, unsigned int *ret)
+{
+	size_t n = strspn(*p, "0123456789");
+
+	if (n < 1 || n > 2)
+		return false;
+	*ret = (unsigned int)strtoul(*p, NULL, 10);
+	*p += n;
+	return *ret < 64;
+}
+
+/* "2-3,5": numbers and ascending ranges. */
+static bool is_nodeset(const char *text)
+{
+	for (const char *p = text;; p++) {
+		unsigned int first, last;
+
+		if (!node_number(&p, &first))
+			return false;
+		if (*p == '-') {
+			p++;
+			if (!node_number(&p, &last) || last < first)
+				return false;
+		}
+		if (*p != ',')
+			return *p == '\0';
+	}
+}
+
 static int set_option(struct cram_host_settings *h, const struct cram_option *o, const char *text,
 		      struct cram_error *err)
 {
@@ -88,6 +117,16 @@ static int set_option(struct cram_host_settings *h, const struct cram_option *o,
 			 "allowed: %s to %s, with a unit of b KB KiB MB MiB GB GiB TB TiB",
 			 cram_size_format(o->min, lo, sizeof(lo)),
 			 cram_size_format(o->max, hi, sizeof(hi)));
+		break;
+	case CRAM_OPT_NODES:
+		if (strlen(text) <= o->max &&
+		    (strcmp(text, "none") == 0 || strcmp(text, o->def) == 0 || is_nodeset(text))) {
+			strcpy(field, text);
+			return 0;
+		}
+		r = -EINVAL;
+		snprintf(allowed, sizeof(allowed), "allowed: %s%s, or nodes 0 to 63 such as 2-3,5",
+			 o->def, strcmp(o->def, "none") == 0 ? "" : ", none");
 		break;
 	case CRAM_OPT_TEXT:
 		if (text[0] != '\0' && strlen(text) <= o->max) {

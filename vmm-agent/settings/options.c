@@ -14,6 +14,10 @@
 	{                                                                              \
 		sec, k, CRAM_OPT_TEXT, OFF(m), SIZE(m), "text", d, 0, SIZE(m) - 1, why \
 	}
+#define NODES(sec, k, m, d, why)                                                           \
+	{                                                                                  \
+		sec, k, CRAM_OPT_NODES, OFF(m), SIZE(m), "nodeset", d, 0, SIZE(m) - 1, why \
+	}
 #define U32(sec, k, m, u, d, lo, hi, why)                          \
 	{                                                          \
 		sec, k, CRAM_OPT_U32, OFF(m), 4, u, d, lo, hi, why \
@@ -27,9 +31,13 @@
 const struct cram_option cram_options[] = {
 	TEXT("host", "libvirt_uri", libvirt_uri, "qemu:///system",
 	     "Where libvirt is asked for VMs, read-only. \"none\": no libvirt."),
-	TEXT("host", "tier_nodes", tier_nodes, "auto",
-	     "NUMA nodes used by the tier \"node\": a nodeset such as \"2-3\", \"auto\" for nodes with "
-	     "memory and no CPU, or \"none\"."),
+	NODES("host", "tier_nodes", tier_nodes, "auto",
+	      "NUMA nodes used by the tier \"node\": a nodeset such as \"2-3\", \"auto\" for nodes with "
+	      "memory and no CPU, or \"none\"."),
+	NODES("host", "compressing_nodes", compressing_nodes, "none",
+	      "NUMA nodes that are memory of a card that compresses and must never be used as the tier "
+	      "\"node\", as a nodeset. Such cards are recognised by themselves where the kernel's CXL drivers "
+	      "manage them; name here what firmware hides from them."),
 	TEXT("host", "state_dir", state_dir, CRAM_STATE_DIR,
 	     "Where settings made with --persist are kept. Nothing else is."),
 	U32("host", "round", round_ms, "ms", "2000", 100, 60000,

@@ -104,6 +104,7 @@ const char *cram_detector_name(enum cram_detector d);
 struct cram_host_settings {
 	char libvirt_uri[128];
 	char tier_nodes[64]; /* nodeset "2-3", "auto": CPU-less nodes with memory, "none" */
+	char compressing_nodes[64]; /* nodeset, "none": found by asking the cards alone */
 	char state_dir[256];
 	uint32_t round_ms;	/* one sense-classify-decide-act round */
 	uint32_t pressure_ms;	/* free DRAM is looked at this often between rounds */
@@ -132,6 +133,7 @@ enum cram_option_type {
 	CRAM_OPT_U32,
 	CRAM_OPT_BYTES,
 	CRAM_OPT_TEXT,
+	CRAM_OPT_NODES, /* text: the default, "none" or a nodeset */
 	CRAM_OPT_DETECTOR,
 };
 

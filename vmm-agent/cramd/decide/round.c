@@ -77,17 +77,40 @@ static uint64_t available_on(const struct daemon *d, const struct node *node)
 	return cram_dram_available(&dram, d->conf.host.policy.cache_permille);
 }
 
+/* Says so once, until it is none any more. */
+static bool is_unfit(struct daemon *d, const struct node *node)
+{
+	uint64_t bit = UINT64_C(1) << node->nid;
+	char why[256];
+
+	if (!unfit_node(&d->unfit, node, why, sizeof(why))) {
+		d->reported_unfit &= ~bit;
+		return false;
+	}
+	if (!(d->reported_unfit & bit)) {
+		d->reported_unfit |= bit;
+		cram_log_err(&d->host.log, "not used: %s", why);
+		daemon_event(d, "node-refused", NULL, node->total, "%s", why);
+	}
+	return true;
+}
+
 static void sense_nodes(struct daemon *d)
 {
 	uint64_t tier_nodes = 0;
 
 	read_nodes(d);
+	unfit_refresh(&d->unfit, &d->host.root, cxl_ask_kernel, &d->nodes,
+		      d->conf.host.compressing_nodes);
 	d->n_tiers = 0;
 	d->n_dram = 0;
 	for (size_t i = 0; i < d->nodes.n; i++) {
 		const struct node *node = &d->nodes.v[i];
 
-		if (is_tier(d, node)) {
+		if (node->has_memory && is_unfit(d, node)) {
+			/* Neither tier nor home: what lies there comes home, and nothing goes. */
+			tier_nodes |= UINT64_C(1) << node->nid;
+		} else if (is_tier(d, node)) {
 			uint64_t keep = node->total * TIER_KEEP_PERMILLE / 1000;
 			uint64_t available = available_on(d, node);
 

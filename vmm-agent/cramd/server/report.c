@@ -252,6 +252,32 @@ static bool has_tier(const struct daemon *d, const struct vm *vm)
 	return false;
 }
 
+void report_no_tier(const struct daemon *d, const struct vm *vm, char *buf, size_t size)
+{
+	char tiers[64];
+
+	if (d->n_tiers && !has_tier(d, vm)) {
+		snprintf(buf, size, "its setting tiers is %s, and this host has none of them",
+			 cram_settings_text(&vm->settings, CRAM_SET_TIERS, tiers, sizeof(tiers)));
+		return;
+	}
+	for (size_t i = 0; i < d->n_tiers; i++) {
+		if (!(vm->settings.tiers & 1U << d->tiers[i].kind) || d->tiers[i].accepting)
+			continue;
+		snprintf(buf, size, "node %d is full: the kernel keeps the rest of it free",
+			 d->tiers[i].nid);
+		return;
+	}
+	for (size_t i = 0; !d->n_tiers && i < d->nodes.n; i++)
+		if (d->nodes.v[i].has_memory && unfit_node(&d->unfit, &d->nodes.v[i], buf, size))
+			return;
+	if (d->n_tiers)
+		snprintf(buf, size, "its cpuset allows none of the tiers");
+	else
+		snprintf(buf, size, "no slow memory: tier_nodes is %s, and no such node has memory",
+			 d->conf.host.tier_nodes);
+}
+
 /* Returns the bytes that could leave DRAM if they were cold. */
 static uint64_t check_vm(struct daemon *d, struct vm *vm, struct findings *f)
 {
@@ -306,9 +332,14 @@ static void check_kernel(const struct daemon *d, struct findings *f)
 size_t report_check(struct daemon *d, struct cram_check_report *findings, size_t max)
 {
 	struct findings f = { .v = findings, .max = max };
-	char detector[32], note[160];
+	char detector[32], note[160], why[256];
 	uint64_t gain = 0;
 
+	for (size_t i = 0; i < d->nodes.n; i++)
+		if (d->nodes.v[i].has_memory &&
+		    unfit_node(&d->unfit, &d->nodes.v[i], why, sizeof(why)))
+			add(&f, "error", "host", "compressing-node", d->nodes.v[i].total, "%s",
+			    why);
 	if (d->n_tiers == 0)
 		add(&f, "error", "host", "no-tier", 0,
 		    "no slow memory: no node with memory and without CPUs (tier_nodes = %s)",

@@ -8,5 +8,8 @@ void report_host(struct daemon *d, struct cram_host_report *ret);
 void report_node(const struct daemon *d, size_t tier, struct cram_node_report *ret);
 void report_vm(struct daemon *d, struct vm *vm, struct cram_vm_report *ret);
 
+/* Why no tier takes memory of @vm now. */
+void report_no_tier(const struct daemon *d, const struct vm *vm, char *buf, size_t size);
+
 /* What could be gained, and what stands in the way; at most @max findings. */
 size_t report_check(struct daemon *d, struct cram_check_report *findings, size_t max);

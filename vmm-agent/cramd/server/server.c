@@ -151,7 +151,8 @@ static int list_vms(struct cram_call *call, struct json_object *parameters, void
 	return cram_call_reply(call, cram_reply_vms(vms, d->vms.n));
 }
 
-typedef struct json_object *vm_reply(const struct vm *vm, const struct cram_vm_report *report);
+typedef struct json_object *vm_reply(const struct daemon *d, const struct vm *vm,
+				     const struct cram_vm_report *report);
 
 static int answer_vm(struct cram_call *call, struct json_object *parameters, struct daemon *d,
 		     struct cram_error *err, vm_reply *reply)
@@ -163,13 +164,15 @@ static int answer_vm(struct cram_call *call, struct json_object *parameters, str
 	if (r)
 		return r < 0 ? r : 0;
 	report_vm(d, vm, &report);
-	return cram_call_reply(call, reply(vm, &report));
+	return cram_call_reply(call, reply(d, vm, &report));
 }
 
-static struct json_object *with_settings(const struct vm *vm, const struct cram_vm_report *report)
+static struct json_object *with_settings(const struct daemon *d, const struct vm *vm,
+					 const struct cram_vm_report *report)
 {
 	struct cram_setting_report settings[CRAM_N_SETTINGS];
 
+	(void)d;
 	cram_setting_reports(&vm->settings, settings);
 	return cram_reply_vm(report, settings, CRAM_N_SETTINGS);
 }
@@ -180,11 +183,16 @@ static int show_vm(struct cram_call *call, struct json_object *parameters, void 
 	return answer_vm(call, parameters, userdata, err, with_settings);
 }
 
-static struct json_object *with_reasons(const struct vm *vm, const struct cram_vm_report *report)
+static struct json_object *with_reasons(const struct daemon *d, const struct vm *vm,
+					const struct cram_vm_report *report)
 {
 	struct cram_reason_report reasons[CRAM_MAX_REASON_REPORTS];
+	size_t n = cram_reason_reports(&vm->action, reasons);
 
-	return cram_reply_explain(report, reasons, cram_reason_reports(&vm->action, reasons));
+	for (size_t i = 0; i < n; i++)
+		if (strcmp(reasons[i].code, cram_reason_name(CRAM_REASON_NO_TIER)) == 0)
+			report_no_tier(d, vm, reasons[i].text, sizeof(reasons[i].text));
+	return cram_reply_explain(report, reasons, n);
 }
 
 static int explain_vm(struct cram_call *call, struct json_object *parameters, void *userdata,
@@ -198,7 +206,7 @@ static int check(struct cram_call *call, struct json_object *parameters, void *u
 {
 	cleanup_free struct cram_check_report *findings = NULL;
 	struct daemon *d = userdata;
-	size_t max = d->vms.n * 2 + DAEMON_TIERS_MAX + 16;
+	size_t max = d->vms.n * 2 + DAEMON_TIERS_MAX + NODES_MAX + 16;
 
 	if (no_parameters(parameters, err) < 0)
 		return bad_parameter(call, err);

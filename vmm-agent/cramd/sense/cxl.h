@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Which NUMA nodes are memory of a CXL card that compresses: such a card has less room than it
+ * shows, so none of its memory may be used as if it were ordinary. Nothing about its fill; that
+ * is for whoever drives it.
+ */
+#pragma once
+
+#include "sysroot.h"
+
+#define CXL_MEMDEV_NAME 16 /* "mem12" */
+
+/* What Get Supported Logs answers at most here: 8 bytes and 20 for each of 31 logs. */
+#define CXL_LOGS_MAX 628
+
+/* Is the log of a compressing card (docs/cxl-compressed-card.md) in the answer? */
+bool cxl_logs_compress(const uint8_t *answer, size_t size);
+
+/*
+ * The answer of @memdev to Get Supported Logs into @buf: how many bytes, or a negative errno.
+ * Waits for the card's mailbox: microseconds, two seconds with a card that is stuck.
+ */
+typedef int cxl_ask(const struct sysroot *root, const char *memdev, uint8_t *buf, size_t size);
+cxl_ask cxl_ask_kernel;
+
+enum cxl_verdict {
+	CXL_PLAIN,
+	CXL_COMPRESSES,
+	CXL_UNKNOWN, /* a card that could not be asked */
+};
+
+struct cxl_node {
+	enum cxl_verdict verdict;
+	char memdev[CXL_MEMDEV_NAME]; /* the card that decided; empty: none did */
+	int error;		      /* of a card that could not be asked, negative errno */
+};
+
+/*
+ * Fills @ret_nodes, indexed by node, from the CXL regions of this host, asking every card behind
+ * them once. Nodes without a region are plain. A region that cannot be understood is passed over
+ * only if it has no node. 0, or a negative errno: nothing is known.
+ */
+int cxl_nodes(const struct sysroot *root, cxl_ask *ask, struct cxl_node *ret_nodes, size_t n);
