@@ -15,6 +15,7 @@
 #include "settings/domain.h"
 #include "settings/settings.h"
 #include "util/cleanup.h"
+#include "util/duration.h"
 #include "util/file.h"
 #include "util/log.h"
 
@@ -65,6 +66,72 @@ static void sizes_take_libvirts_units(void **state)
 		assert_int_equal(cram_size_parse(bad[i].text, 1, &v), bad[i].r);
 		assert_int_equal(v, 42);
 	}
+}
+
+static void a_bare_size_is_refused_where_a_unit_is_needed(void **state)
+{
+	uint64_t v = 42;
+	(void)state;
+
+	assert_int_equal(cram_size_parse("5", 0, &v), -EINVAL);
+	assert_int_equal(cram_size_parse(" 1024 ", 0, &v), -EINVAL);
+	assert_int_equal(v, 42);
+	assert_int_equal(cram_size_parse("5 KiB", 0, &v), 0);
+	assert_int_equal(v, 5 * KiB);
+	assert_int_equal(cram_size_parse("0", 0, &v), 0);
+	assert_int_equal(v, 0);
+}
+
+static void times_take_units(void **state)
+{
+	static const struct {
+		const char *text;
+		uint64_t step, steps;
+		int r;
+	} cases[] = {
+		{ "12", DURATION_MS, 12, 0 },
+		{ "1s", DURATION_MS, 1000, 0 },
+		{ "1000 ms", DURATION_S, 1, 0 },
+		{ " 2 min ", DURATION_S, 120, 0 },
+		{ "1 h", DURATION_US, 3600000000, 0 },
+		{ "0", DURATION_S, 0, 0 },
+		{ "1500 ms", DURATION_S, 0, -EDOM },
+		{ "", DURATION_S, 0, -EINVAL },
+		{ "s", DURATION_S, 0, -EINVAL },
+		{ "-1 s", DURATION_S, 0, -EINVAL },
+		{ "1 S", DURATION_S, 0, -EINVAL },
+		{ "1 s s", DURATION_S, 0, -EINVAL },
+		{ "1.5 s", DURATION_MS, 0, -EINVAL },
+		{ "1 KiB", DURATION_S, 0, -EINVAL },
+		{ "99999999999999999999", DURATION_US, 0, -ERANGE },
+		{ "9999999999999999 h", DURATION_S, 0, -ERANGE },
+	};
+	(void)state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		uint64_t v = 42;
+
+		assert_int_equal(cram_duration_parse(cases[i].text, cases[i].step, &v), cases[i].r);
+		assert_int_equal(v, cases[i].r ? 42 : cases[i].steps);
+	}
+}
+
+static void one_time_is_one_setting_however_it_is_written(void **state)
+{
+	static const char *const texts[] = { "[host]\nround = 3000\n", "[host]\nround = 3 s\n",
+					     "[host]\nround = 3000ms\n",
+					     "[host]\nround = 3000000 us\n" };
+	struct cram_vm_layer l = { 0 };
+	struct cram_conf conf;
+	(void)state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+		assert_int_equal(cram_conf_parse("c", texts[i], strlen(texts[i]), &conf, NULL), 0);
+		assert_int_equal(conf.host.round_ms, 3000);
+		cram_conf_free(&conf);
+	}
+	assert_int_equal(cram_layer_set(&l, CRAM_SET_COLD_AGE, "2 min", 0, NULL), 0);
+	assert_int_equal(l.cold_age_s, 120);
 }
 
 static void sizes_print_for_people(void **state)
@@ -128,6 +195,8 @@ static void every_setting_refuses_what_it_does_not_allow(void **state)
 		{ CRAM_SET_MODE, "on", "off, monitor or auto" },
 		{ CRAM_SET_QUOTA, "-1", "integer" },
 		{ CRAM_SET_QUOTA, "lots", "unlimited" },
+		{ CRAM_SET_QUOTA, "5", "with a unit" },
+		{ CRAM_SET_FLOOR, "4096", "with a unit" },
 		{ CRAM_SET_HARD_LIMIT, "1 QiB", "TiB" },
 		{ CRAM_SET_FLOOR, "101%", "0% to 100%" },
 		{ CRAM_SET_FLOOR, "unlimited", "integer" },
@@ -136,9 +205,14 @@ static void every_setting_refuses_what_it_does_not_allow(void **state)
 		{ CRAM_SET_WEIGHT, "1 KiB", "1 to 10000" },
 		{ CRAM_SET_COLD_AGE, "0", "1 to 86400" },
 		{ CRAM_SET_COLD_AGE, "86401", "auto" },
-		{ CRAM_SET_TIERS, "", "cram, node, zswap" },
-		{ CRAM_SET_TIERS, "cram,disk", "cram, node, zswap" },
-		{ CRAM_SET_TIERS, "cramcramcramcramcram", "cram, node, zswap" },
+		{ CRAM_SET_COLD_AGE, "1500 ms", "whole seconds" },
+		{ CRAM_SET_COLD_AGE, "25 h", "86400" },
+		{ CRAM_SET_COLD_AGE, "1 sec", "min" },
+		{ CRAM_SET_TIERS, "", "node" },
+		{ CRAM_SET_TIERS, "node,disk", "node" },
+		{ CRAM_SET_TIERS, "cram", "node" },
+		{ CRAM_SET_TIERS, "zswap", "node" },
+		{ CRAM_SET_TIERS, "nodenodenodenodenode", "node" },
 	};
 	(void)state;
 
@@ -146,7 +220,7 @@ static void every_setting_refuses_what_it_does_not_allow(void **state)
 		struct cram_vm_layer l = { 0 }, zero = { 0 };
 		struct cram_error err = { 0 };
 
-		assert_true(cram_layer_set(&l, bad[i].s, bad[i].text, 1, &err) < 0);
+		assert_true(cram_layer_set(&l, bad[i].s, bad[i].text, 0, &err) < 0);
 		assert_memory_equal(&l, &zero, sizeof(l));
 		assert_string_equal(err.object, cram_setting_name(bad[i].s));
 		assert_non_null(strstr(err.advice, bad[i].allowed));
@@ -186,7 +260,7 @@ static void the_strongest_source_wins_setting_by_setting(void **state)
 	assert_int_equal(set.origin[CRAM_SET_HARD_LIMIT], CRAM_ORIGIN_PERSIST);
 	assert_int_equal(set.quota, 7 * GiB);
 	assert_int_equal(set.origin[CRAM_SET_QUOTA], CRAM_ORIGIN_CLI);
-	assert_int_equal(set.tiers, 1U << CRAM_TIER_CRAM);
+	assert_int_equal(set.tiers, 1U << CRAM_TIER_NODE);
 	assert_int_equal(set.origin[CRAM_SET_TIERS], CRAM_ORIGIN_DEFAULT);
 
 	id = (struct cram_vm_identity){ .name = "db", .flavour = "m1.large" };
@@ -235,7 +309,8 @@ static void printed_values_are_values_that_can_be_set(void **state)
 		.hard_limit = CRAM_UNLIMITED,
 		.floor = 4 * MiB,
 		.weight = 7,
-		.tiers = 5,
+		.tiers = 1U << CRAM_TIER_NODE,
+		.cold_age_s = 90,
 	};
 	(void)state;
 
@@ -244,7 +319,7 @@ static void printed_values_are_values_that_can_be_set(void **state)
 		char text[64];
 
 		cram_settings_text(&set, (enum cram_setting)s, text, sizeof(text));
-		assert_int_equal(cram_layer_set(&l, (enum cram_setting)s, text, 1, NULL), 0);
+		assert_int_equal(cram_layer_set(&l, (enum cram_setting)s, text, 0, NULL), 0);
 		if (s == CRAM_SET_QUOTA)
 			assert_int_equal(l.quota, set.quota);
 		if (s == CRAM_SET_TIERS)
@@ -294,6 +369,15 @@ static void a_bad_configuration_is_refused_with_file_and_line(void **state)
 		{ "[vm]\nquota = x\n", "f:2: quota", "\"x\"" },
 		{ "[vm]\n\n# c\nweight = 0\n", "f:4: weight", "\"0\"" },
 		{ "[host]\nround = 50\n", "f:2: round", "\"50\"" },
+		{ "[host]\nround = 2 us\n", "f:2: round", "\"2 us\"" },
+		{ "[host]\nreserve = 1024\n", "f:2: reserve", "\"1024\"" },
+		{ "[vm]\nquota = 4096\n", "f:2: quota", "\"4096\"" },
+		{ "[vm]\ntiers = cram\n", "f:2: tiers", "drives no compressing card yet" },
+		{ "[host]\ntier_nodes = 2;3\n", "f:2: tier_nodes", "2;3" },
+		{ "[host]\ntier_nodes = 3-2\n", "f:2: tier_nodes", "3-2" },
+		{ "[host]\ncompressing_nodes = auto\n", "f:2: compressing_nodes", "auto" },
+		{ "[host]\ncompressing_nodes = 64\n", "f:2: compressing_nodes", "64" },
+		{ "[policy]\nslo = 1 s\n", "f:2: slo", "1 s" },
 		{ "[host]\nround\n", "f:2", "" },
 		{ "[host]\nround = 100\n 200\n", "f:3", "200" },
 		{ "[vm\nquota = 1\n", "f:1", "[vm" },
@@ -470,7 +554,7 @@ static void bad_settings_name_element_value_and_range_and_keep_the_vm(void **sta
 		{ "><cram:floor>200%</cram:floor></cram:tiering>", "<floor>", "\"200%\"", "100%" },
 		{ "><cram:quota>1</cram:quota><cram:quota>2</cram:quota></cram:tiering>", "<quota>",
 		  "twice", "one" },
-		{ "tiers='tape'/>", "<tiering tiers>", "\"tape\"", "zswap" },
+		{ "tiers='tape'/>", "<tiering tiers>", "\"tape\"", "node" },
 	};
 	(void)state;
 
@@ -668,6 +752,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(sizes_take_libvirts_units),
+		cmocka_unit_test(a_bare_size_is_refused_where_a_unit_is_needed),
+		cmocka_unit_test(times_take_units),
+		cmocka_unit_test(one_time_is_one_setting_however_it_is_written),
 		cmocka_unit_test(sizes_print_for_people),
 		cmocka_unit_test(an_error_says_object_attempt_cause_and_remedy),
 		cmocka_unit_test(log_lines_cannot_be_forged_and_are_rate_limited),

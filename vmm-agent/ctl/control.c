@@ -61,15 +61,15 @@ static int wait_until(const struct options *o, const char *name,
 				print_json(reply, false);
 			return EXIT_OK;
 		}
-		if (waited >= (uint64_t)o->wait_s * 1000) {
+		if (waited >= o->wait_ms) {
 			char left[32];
 
 			if (o->json)
 				print_json(reply, false);
 			fprintf(stderr,
 				"cramctl: vm \"%s\": not done after %" PRIu32
-				" s, it is %s with %s on the tier; see cramctl vm explain\n",
-				name, o->wait_s, vm.state,
+				" ms, it is %s with %s on the tier; see cramctl vm explain\n",
+				name, o->wait_ms, vm.state,
 				cram_size_format(vm.tier_bytes, left, sizeof(left)));
 			return EXIT_PARTIAL;
 		}
@@ -130,8 +130,7 @@ static int add_setting(struct json_object *parameters, char *arg)
 		json_object_object_add(parameters, name, NULL);
 		return EXIT_OK;
 	}
-	/* A bare size here is in KiB, as everywhere in libvirt; the protocol counts bytes. */
-	if (cram_layer_set(&scratch, s, value, KiB, &err) < 0) {
+	if (cram_layer_set(&scratch, s, value, 0, &err) < 0) {
 		complain(&err);
 		return EXIT_INVALID;
 	}

@@ -27,7 +27,7 @@ struct options {
 	int timeout_ms;
 	bool persist;
 	bool wait;
-	uint32_t wait_s;
+	uint32_t wait_ms;
 	uint32_t interval_ms;
 	uint32_t count; /* 0: until interrupted */
 	uint32_t rounds;

@@ -12,6 +12,7 @@
 #include "ctl/ctl.h"
 #include "settings/settings.h"
 #include "util/cleanup.h"
+#include "util/duration.h"
 
 const struct command commands[] = {
 	{ NULL, "check", "", 0, 0, 0, run_check,
@@ -59,7 +60,7 @@ static const struct option long_options[] = {
 	{ "socket-dir", required_argument, NULL, OPT_SOCKET_DIR },
 	{ "timeout", required_argument, NULL, OPT_TIMEOUT },
 	{ "persist", no_argument, NULL, OPT_PERSIST },
-	{ "wait", optional_argument, NULL, OPT_WAIT },
+	{ "wait", required_argument, NULL, OPT_WAIT },
 	{ "interval", required_argument, NULL, OPT_INTERVAL },
 	{ "count", required_argument, NULL, OPT_COUNT },
 	{ "rounds", required_argument, NULL, OPT_ROUNDS },
@@ -85,7 +86,7 @@ static void usage(FILE *f)
 	      "      --socket-dir DIR     where the agent's sockets are (default /run/cramd)\n"
 	      "      --timeout SECONDS    how long to wait for an answer (default 10)\n"
 	      "      --persist            quota set: keep after the VM stops\n"
-	      "      --wait[=SECONDS]     quota set, drain: until it is done (default 600)\n"
+	      "      --wait SECONDS       quota set, drain: wait so long until it is done\n"
 	      "      --interval SECONDS   top, policy simulate: step (default 2)\n"
 	      "      --count N            top, monitor: stop after N\n"
 	      "      --rounds N           policy simulate: rounds (default 1)\n"
@@ -114,6 +115,22 @@ static bool number(const char *text, uint32_t min, uint32_t max, uint32_t *ret)
 	return true;
 }
 
+/* A span of 1 s to a day: bare seconds, or with a unit as in cramd.conf. */
+static bool span(const char *text, uint32_t *ret_ms)
+{
+	uint64_t ms;
+	bool bare = text[0] != '\0' && text[strspn(text, "0123456789")] == '\0';
+
+	if (cram_duration_parse(text, bare ? DURATION_S : DURATION_MS, &ms) < 0)
+		return false;
+	if (bare && __builtin_mul_overflow(ms, 1000, &ms))
+		return false;
+	if (ms < 1000 || ms > 86400000)
+		return false;
+	*ret_ms = (uint32_t)ms;
+	return true;
+}
+
 static int parse_option(int c, struct options *o, unsigned int *given)
 {
 	uint32_t v;
@@ -126,9 +143,9 @@ static int parse_option(int c, struct options *o, unsigned int *given)
 		o->socket_dir = optarg;
 		return EXIT_OK;
 	case OPT_TIMEOUT:
-		if (!number(optarg, 1, 86400, &v))
+		if (!span(optarg, &v))
 			return usage_error("--timeout takes 1 to 86400 seconds, not", optarg);
-		o->timeout_ms = (int)v * 1000;
+		o->timeout_ms = (int)v;
 		return EXIT_OK;
 	case OPT_PERSIST:
 		*given |= TAKES_PERSIST;
@@ -137,14 +154,13 @@ static int parse_option(int c, struct options *o, unsigned int *given)
 	case OPT_WAIT:
 		*given |= TAKES_WAIT;
 		o->wait = true;
-		if (optarg && !number(optarg, 1, 86400, &o->wait_s))
+		if (!span(optarg, &o->wait_ms))
 			return usage_error("--wait takes 1 to 86400 seconds, not", optarg);
 		return EXIT_OK;
 	case OPT_INTERVAL:
 		*given |= TAKES_INTERVAL;
-		if (!number(optarg, 1, 86400, &v))
+		if (!span(optarg, &o->interval_ms))
 			return usage_error("--interval takes 1 to 86400 seconds, not", optarg);
-		o->interval_ms = v * 1000;
 		return EXIT_OK;
 	case OPT_COUNT:
 		*given |= TAKES_COUNT;
@@ -184,7 +200,6 @@ int main(int argc, char **argv)
 	struct options o = {
 		.socket_dir = "/run/cramd",
 		.timeout_ms = 10000,
-		.wait_s = 600,
 		.interval_ms = 2000,
 		.rounds = 1,
 	};

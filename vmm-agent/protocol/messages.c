@@ -178,6 +178,7 @@ int cram_decode_set(struct json_object *parameters, struct cram_set_request *ret
 		return r;
 	for (unsigned int s = 0; s < CRAM_N_SETTINGS; s++) {
 		const char *name = cram_setting_name((enum cram_setting)s), *text;
+		uint64_t unit = 0;
 		char number[24];
 
 		if (!json_object_object_get_ex(parameters, name, &o))
@@ -194,6 +195,7 @@ int cram_decode_set(struct json_object *parameters, struct cram_set_request *ret
 				return r;
 			snprintf(number, sizeof(number), "%" PRIu64, v);
 			text = number;
+			unit = 1; /* integers are bytes */
 			break;
 		}
 		default:
@@ -201,7 +203,7 @@ int cram_decode_set(struct json_object *parameters, struct cram_set_request *ret
 			if (r < 0)
 				return r;
 		}
-		r = cram_layer_set(&req.layer, (enum cram_setting)s, text, 1, err);
+		r = cram_layer_set(&req.layer, (enum cram_setting)s, text, unit, err);
 		if (r < 0)
 			return r;
 	}

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "util/cleanup.h"
+#include "util/duration.h"
 #include "util/file.h"
 
 #define CONF_MAX (1U << 20) /* bytes per file */
@@ -85,12 +86,14 @@ static int set_option(struct cram_host_settings *h, const struct cram_option *o,
 {
 	char *field = (char *)h + o->offset;
 	char allowed[160], lo[32], hi[32];
-	uint64_t v;
+	uint64_t v, step;
 	int r = 0;
 
 	switch (o->type) {
 	case CRAM_OPT_U32:
-		if (text[strspn(text, "0123456789")] != '\0')
+		if (cram_duration_unit(o->unit, &step) == 0)
+			r = cram_duration_parse(text, step, &v);
+		else if (text[strspn(text, "0123456789")] != '\0')
 			r = -EINVAL;
 		else
 			r = cram_size_parse(text, 1, &v);
@@ -102,11 +105,14 @@ static int set_option(struct cram_host_settings *h, const struct cram_option *o,
 			memcpy(field, &u32, sizeof(u32));
 			return 0;
 		}
-		snprintf(allowed, sizeof(allowed), "allowed: %" PRIu64 " to %" PRIu64 " %s", o->min,
-			 o->max, o->unit);
+		snprintf(allowed, sizeof(allowed), "allowed: %" PRIu64 " to %" PRIu64 " %s%s",
+			 o->min, o->max, o->unit,
+			 cram_duration_unit(o->unit, &step) == 0
+				 ? ", whole ones, also as us ms s min h"
+				 : "");
 		break;
 	case CRAM_OPT_BYTES:
-		r = cram_size_parse(text, 1, &v);
+		r = cram_size_parse(text, 0, &v);
 		if (r == 0 && (v < o->min || v > o->max))
 			r = -ERANGE;
 		if (r == 0) {
@@ -259,7 +265,7 @@ static int handle(void *user, const char *section, const char *key, const char *
 		}
 	}
 	if (r == -ENOENT && layer && cram_setting_parse(key, &s) == 0)
-		r = cram_layer_set(layer, s, value, 1, &inner);
+		r = cram_layer_set(layer, s, value, 0, &inner);
 	if (r == -ENOENT)
 		return fail(p, -EINVAL, "see cramd.conf(5)",
 			    "no such option in this section:", key);

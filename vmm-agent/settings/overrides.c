@@ -44,7 +44,7 @@ static int parse_layer(struct json_object *o, struct cram_vm_layer *ret, struct 
 		if (cram_setting_parse(key, &s) < 0 ||
 		    !json_object_is_type(value, json_type_string))
 			return bad(err, key, "not a setting");
-		r = cram_layer_set(ret, s, json_object_get_string(value), 1, err);
+		r = cram_layer_set(ret, s, json_object_get_string(value), 0, err);
 		if (r < 0)
 			return -EBADMSG;
 	}

@@ -78,7 +78,8 @@ struct cram_vm_settings {
 
 /*
  * Set one setting of @layer from @text ("3 GiB" | "50%" | "unlimited" | "auto" ...), the only
- * place that knows the allowed values. @default_unit: bytes per unit of a bare number.
+ * place that knows the allowed values. @default_unit: bytes per unit of a bare number, 0: none, a
+ * size needs its unit.
  * -EINVAL or -ERANGE with @err naming the setting, the value and what is allowed; @layer is
  * unchanged then.
  */

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "util/cleanup.h"
+#include "util/duration.h"
 
 #define WEIGHT_MAX   10000 /* range of cgroup v2 weights */
 #define COLD_AGE_MAX 86400
@@ -44,7 +45,13 @@ static const struct cram_vm_layer built_in = {
 	.floor_is_percent = true,
 	.weight = 100,
 	.cold_age_s = 0,
-	.tiers = 1U << CRAM_TIER_CRAM,
+	.tiers = 1U << CRAM_TIER_NODE,
+};
+
+/* Why nothing would ever go to a tier; NULL: it is served. */
+static const char *const unserved[CRAM_N_TIERS] = {
+	[CRAM_TIER_CRAM] = "this release drives no compressing card yet",
+	[CRAM_TIER_ZSWAP] = "this release does not reclaim to zswap yet",
 };
 
 const char *cram_setting_name(enum cram_setting s)
@@ -164,12 +171,15 @@ static int set_tiers(struct cram_vm_layer *l, const char *text, struct cram_erro
 			mask = 0;
 			break;
 		}
+		if (unserved[tier])
+			return cram_error_set(err, -EINVAL, setting_names[CRAM_SET_TIERS], NULL,
+					      "allowed: node", "tier %s cannot be used: %s", name,
+					      unserved[tier]);
 		mask |= 1U << tier;
 		p += n;
 	}
 	if (mask == 0)
-		return refuse(err, -EINVAL, CRAM_SET_TIERS, text,
-			      "a list of cram, node, zswap separated by commas or spaces");
+		return refuse(err, -EINVAL, CRAM_SET_TIERS, text, "node");
 	l->tiers = mask;
 	return 0;
 }
@@ -178,6 +188,7 @@ int cram_layer_set(struct cram_vm_layer *layer, enum cram_setting s, const char 
 		   uint64_t default_unit, struct cram_error *err)
 {
 	struct cram_vm_layer l = *layer;
+	uint64_t seconds;
 	int r = 0;
 
 	switch (s) {
@@ -205,9 +216,14 @@ int cram_layer_set(struct cram_vm_layer *layer, enum cram_setting s, const char 
 			l.cold_age_s = 0;
 			break;
 		}
-		r = parse_u32(text, 1, COLD_AGE_MAX, &l.cold_age_s);
+		r = cram_duration_parse(text, DURATION_S, &seconds);
+		if (r == 0 && (seconds < 1 || seconds > COLD_AGE_MAX))
+			r = -ERANGE;
 		if (r < 0)
-			return refuse(err, r, s, text, "seconds from 1 to 86400, or \"auto\"");
+			return refuse(
+				err, r, s, text,
+				"1 to 86400 s, in whole seconds (us ms s min h), or \"auto\"");
+		l.cold_age_s = (uint32_t)seconds;
 		break;
 	case CRAM_SET_TIERS:
 		r = set_tiers(&l, text, err);

@@ -62,6 +62,8 @@ int cram_size_parse(const char *text, uint64_t default_unit, uint64_t *ret_bytes
 		if (cram_size_unit(name, &unit) < 0)
 			return -EINVAL;
 	}
+	if (unit == 0 && value != 0)
+		return -EINVAL;
 	if (__builtin_mul_overflow(value, unit, &value) || value > INT64_MAX)
 		return -ERANGE;
 	*ret_bytes = value;

@@ -23,7 +23,8 @@
 int cram_size_unit(const char *unit, uint64_t *ret_bytes);
 
 /*
- * "12", "12 GiB", "12GiB"; a number without a unit is in @default_unit (bytes per unit, > 0).
+ * "12", "12 GiB", "12GiB"; a number without a unit is in @default_unit (bytes per unit); 0: only
+ * zero needs none, since a size a factor 1024 off is worse than an error.
  * Decimal integers only, as in libvirt. -EINVAL: not a size, -ERANGE: does not fit 63 bits.
  */
 int cram_size_parse(const char *text, uint64_t default_unit, uint64_t *ret_bytes);
