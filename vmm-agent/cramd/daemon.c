@@ -267,10 +267,48 @@ void daemon_resolve(struct daemon *d, struct vm *vm)
 		daemon_event(d, "settings", vm, 0, "mode %s", cram_mode_name(vm->settings.mode));
 }
 
+/* What is wrong with the settings in @domain is said once, and counted. */
+static void take_note(struct daemon *d, struct vm *vm, const struct libvirt_domain *domain)
+{
+	bool bad = domain->has_domain && domain->domain.bad_tiering;
+
+	if (strcmp(vm->note, domain->note) != 0 && domain->note[0]) {
+		cram_log_warn(&d->host.log, "vm \"%s\": %s%s", vm->name, domain->note,
+			      !bad	       ? ""
+			      : vm->has_domain ? "; what was in force stays"
+					       : "; it is only monitored until that is corrected");
+		if (bad) {
+			d->bad_domain_settings++;
+			daemon_event(d, "settings-refused", vm, 0, "%s", domain->note);
+		}
+	}
+	memcpy(vm->note, domain->note, sizeof(vm->note));
+}
+
+/*
+ * The settings in the XML. Bad ones change nothing that is in force, as a bad reload does not: a
+ * typo must not strand memory on the tier, nor lift a quota. Where nothing was in force yet they
+ * are safe ones, whatever the host's default is: the VM is measured, and not touched.
+ */
+static void take_xml(struct vm *vm, const struct libvirt_domain *domain)
+{
+	if (!domain->has_domain)
+		return;
+	if (!domain->domain.bad_tiering) {
+		vm->has_xml = domain->domain.has_tiering;
+		vm->xml_layer = domain->domain.tiering;
+	} else if (!vm->has_domain) {
+		vm->has_xml = true;
+		vm->xml_layer = (struct cram_vm_layer){
+			.set = 1U << CRAM_SET_MODE,
+			.mode = CRAM_MODE_MONITOR,
+		};
+	}
+}
+
 void daemon_domain(struct daemon *d, const struct libvirt_domain *domain)
 {
 	struct vm *vm;
-	bool layer_changed;
 
 	if (!domain->running || domain->pid <= 0)
 		return; /* a VM's end is told by its pidfd, not by libvirt */
@@ -292,15 +330,10 @@ void daemon_domain(struct daemon *d, const struct libvirt_domain *domain)
 		atomic_fetch_add(&vm->epoch, 1);
 	}
 	vm->incoming = domain->incoming;
-	layer_changed = strcmp(vm->note, domain->note) != 0;
-	if (layer_changed && domain->note[0])
-		cram_log_warn(&d->host.log, "vm \"%s\": %s", vm->name, domain->note);
-	memcpy(vm->note, domain->note, sizeof(vm->note));
+	take_note(d, vm, domain);
+	take_xml(vm, domain);
 	vm->has_domain = domain->has_domain;
 	vm->domain = domain->domain;
-	vm->has_xml = domain->has_domain && domain->domain.has_tiering;
-	if (vm->has_xml)
-		vm->xml_layer = domain->domain.tiering;
 	pthread_mutex_lock(&vm->lock);
 	vm->realtime = domain->has_domain && domain->domain.realtime;
 	pthread_mutex_unlock(&vm->lock);

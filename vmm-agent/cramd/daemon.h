@@ -45,6 +45,7 @@ struct daemon {
 	struct cram_conf conf;
 	char config_error[512];
 	uint64_t config_generation, reload_failures;
+	uint64_t bad_domain_settings; /* times a domain's XML was not taken */
 	struct cram_overrides overrides;
 	char overrides_path[320];
 

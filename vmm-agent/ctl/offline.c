@@ -65,7 +65,7 @@ int run_validate(const struct options *o, int argc, char **argv)
 	struct cram_domain domain = { 0 };
 	struct cram_vm_layer layer = { 0 };
 	struct cram_error err = { 0 };
-	char warning[256] = "";
+	char warning[256] = "", unknown[256] = "";
 	const char *file = argv[0];
 	size_t size, n = strlen(file);
 	int r;
@@ -84,14 +84,19 @@ int run_validate(const struct options *o, int argc, char **argv)
 		if (r == 0)
 			cram_conf_free(&conf);
 	} else if (is_tiering(text)) {
-		r = cram_tiering_parse(text, size, &layer, warning, sizeof(warning), &err);
+		r = cram_tiering_parse(text, size, &layer, unknown, sizeof(unknown), &err);
 	} else {
 		r = cram_domain_parse(text, size, &domain, &err);
-		snprintf(warning, sizeof(warning), "%s", domain.warning);
+		snprintf(unknown, sizeof(unknown), "%s", domain.warning);
 		if (r == 0 && !domain.has_tiering)
 			snprintf(warning, sizeof(warning),
 				 "there is no <tiering> of " CRAM_XML_NAMESPACE " in its metadata");
 	}
+	/* The agent goes on without what it does not know; whoever validates wants to hear of a
+	 * typo. */
+	if (r == 0 && unknown[0])
+		r = cram_error_set(&err, -EINVAL, NULL, NULL, "correct or remove it", "%s",
+				   unknown);
 	return verdict(o, file, r, warning, &err);
 }
 

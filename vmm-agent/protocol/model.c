@@ -39,6 +39,8 @@ const struct cram_field cram_host_fields[] = {
 	  "Configurations taken since the start."),
 	H(reload_failures, U64, COUNTER, "cram_config_reload_failures_total", 0,
 	  "Reloads refused since the start; the old configuration stayed in force."),
+	H(bad_domain_settings, U64, COUNTER, "cram_domain_settings_refused_total", 0,
+	  "Domain XMLs with a bad setting seen since the start; what was in force stayed."),
 	H(vms, U64, GAUGE, "cram_vms", 0, "VMs the agent knows."),
 	H(vms_auto, U64, GAUGE, "cram_vms_auto", 0, "VMs in mode auto."),
 	H(vms_ineligible, U64, GAUGE, "cram_vms_ineligible", 0,

@@ -53,6 +53,7 @@ struct cram_host_report {
 	char config_error[512]; /* why the last reload was refused; empty: it was taken */
 	uint64_t config_generation;
 	uint64_t reload_failures;
+	uint64_t bad_domain_settings;
 	uint64_t vms;
 	uint64_t vms_auto;
 	uint64_t vms_ineligible;

@@ -455,6 +455,7 @@ int cram_domain_parse(const char *xml, size_t size, struct cram_domain *ret_doma
 	if (tiering) {
 		r = parse_tiering(tiering, &d.tiering, d.warning, sizeof(d.warning), err);
 		d.has_tiering = r == 0;
+		d.bad_tiering = r < 0;
 	}
 	/* Bad settings do not hide the VM: it runs untiered and the reason is shown. */
 	*ret_domain = d;

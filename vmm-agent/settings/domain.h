@@ -50,6 +50,7 @@ struct cram_domain {
 	char numatune_nodeset[128];
 
 	bool has_tiering;
+	bool bad_tiering; /* there is one, and a value in it is bad */
 	struct cram_vm_layer tiering;
 	char warning[256]; /* unknown elements or attributes of ours, ignored; empty: none */
 };

@@ -208,6 +208,78 @@ static void what_libvirt_said_last_is_in_force_when_the_vm_is_taken_in(void **st
 	assert_int_equal(vm->settings.mode, CRAM_MODE_OFF);
 }
 
+/* As libvirt would hand it out, with @tiering in its metadata. */
+static void say(struct fixture *f, const char *tiering)
+{
+	struct libvirt_domain *domain = calloc(1, sizeof(*domain));
+	char xml[1024];
+	struct cram_error err = {};
+	int r;
+
+	assert_non_null(domain);
+	strcpy(domain->uuid, UUID);
+	strcpy(domain->name, "db");
+	domain->running = true;
+	domain->pid = f->pid;
+	snprintf(xml, sizeof(xml), "<domain><name>db</name><metadata>%s</metadata></domain>",
+		 tiering);
+	r = cram_domain_parse(xml, strlen(xml), &domain->domain, &err);
+	assert_true(r == 0 || r == -EDOM);
+	domain->has_domain = true;
+	if (r < 0)
+		snprintf(domain->note, sizeof(domain->note), "%.100s", err.why);
+	daemon_domain(&f->d, domain);
+	free(domain);
+}
+
+#define TIERING(rest) "<c:tiering xmlns:c='" CRAM_XML_NAMESPACE "' " rest "</c:tiering>"
+
+static struct vm *taken_in(struct fixture *f)
+{
+	unlock(f, maps);
+	take_discovered(f);
+	assert_int_equal(f->d.vms.n, 1);
+	return f->d.vms.v[0].vm;
+}
+
+static void a_typo_in_the_live_xml_changes_nothing(void **state)
+{
+	struct fixture *f = *state;
+	struct vm *vm;
+
+	say(f, TIERING("mode='auto'><c:quota unit='MiB'>3</c:quota>"));
+	vm = taken_in(f);
+	assert_int_equal(vm->settings.mode, CRAM_MODE_AUTO);
+	for (int i = 0; i < 3; i++)
+		say(f, TIERING("mode='atuo'>"));
+	assert_int_equal(vm->settings.mode, CRAM_MODE_AUTO);
+	assert_int_equal(vm->settings.quota, 3 * MiB);
+	assert_non_null(strstr(vm->note, "atuo"));
+	assert_int_equal(f->d.bad_domain_settings, 1);
+	/* Corrected, and then taken out. */
+	say(f, TIERING("mode='monitor'>"));
+	assert_int_equal(vm->settings.mode, CRAM_MODE_MONITOR);
+	assert_int_equal(vm->settings.quota, CRAM_UNLIMITED);
+	assert_string_equal(vm->note, "");
+	say(f, "");
+	assert_int_equal(vm->settings.origin[CRAM_SET_MODE], CRAM_ORIGIN_DEFAULT);
+}
+
+static void a_vm_that_starts_with_a_bad_setting_is_only_monitored(void **state)
+{
+	struct fixture *f = *state;
+	struct vm *vm;
+
+	/* Whatever the host's default is. */
+	assert_int_equal(cram_layer_set(&f->d.conf.vm, CRAM_SET_MODE, "auto", 0, NULL), 0);
+	say(f, TIERING("mode='sometimes'>"));
+	vm = taken_in(f);
+	assert_int_equal(vm->settings.mode, CRAM_MODE_MONITOR);
+	assert_int_equal(f->d.bad_domain_settings, 1);
+	say(f, TIERING("weight='7'>"));
+	assert_int_equal(vm->settings.mode, CRAM_MODE_AUTO);
+}
+
 static void what_cannot_be_a_vm_is_forgotten(void **state)
 {
 	struct fixture *f = *state;
@@ -252,6 +324,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_stuck_qemu_keeps_nobody_waiting, make, drop),
 		cmocka_unit_test_setup_teardown(
 			what_libvirt_said_last_is_in_force_when_the_vm_is_taken_in, make, drop),
+		cmocka_unit_test_setup_teardown(a_typo_in_the_live_xml_changes_nothing, make, drop),
+		cmocka_unit_test_setup_teardown(
+			a_vm_that_starts_with_a_bad_setting_is_only_monitored, make, drop),
 		cmocka_unit_test_setup_teardown(what_cannot_be_a_vm_is_forgotten, make, drop),
 		cmocka_unit_test_setup_teardown(memory_that_is_pinned_is_left_alone, make, drop),
 	};

@@ -107,6 +107,7 @@ void report_host(struct daemon *d, struct cram_host_report *ret)
 		.libvirt_connected = d->libvirt && libvirt_connected(d->libvirt),
 		.config_generation = d->config_generation,
 		.reload_failures = d->reload_failures,
+		.bad_domain_settings = d->bad_domain_settings,
 		.vms = d->vms.n,
 		.dram_reserve = d->conf.host.reserve_bytes,
 		.rounds = d->rounds,
