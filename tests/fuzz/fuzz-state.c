@@ -15,7 +15,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (cram_overrides_parse((const char *)data, size, &o, &err) == 0) {
 		for (size_t i = 0; i < o.v.n; i++)
-			assert(cram_overrides_find(&o, o.v.v[i].uuid) && o.v.v[i].layer.set);
+			assert(cram_overrides_find(&o, o.v.v[i].uuid) &&
+			       (o.v.v[i].layer.set || o.v.v[i].paused || o.v.v[i].drained));
 		cram_overrides_free(&o);
 	} else {
 		assert(o.v.n == 0);

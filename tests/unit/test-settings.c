@@ -690,7 +690,8 @@ static void overrides_survive_a_restart(void **state)
 	char path[] = "/tmp/cram-overrides-XXXXXX";
 	struct cram_overrides o = { 0 }, again;
 	struct cram_vm_layer l = { 0 };
-	const struct cram_vm_layer *found;
+	const struct cram_override *found;
+	struct cram_override put = { .uuid = "01234567-89AB-CDEF-0123-456789ABCDEF" };
 	struct cram_error err = { 0 };
 	int fd = mkstemp(path);
 	(void)state;
@@ -700,16 +701,25 @@ static void overrides_survive_a_restart(void **state)
 	cram_layer_set(&l, CRAM_SET_QUOTA, "3 GiB", 1, NULL);
 	cram_layer_set(&l, CRAM_SET_FLOOR, "25%", 1, NULL);
 	cram_layer_set(&l, CRAM_SET_COLD_AGE, "auto", 1, NULL);
-	assert_int_equal(cram_overrides_put(&o, uuid, &l), 0);
+	put.layer = l;
+	put.drained = true;
+	put.started = UINT64_C(1) << 40;
+	o.paused = true;
+	assert_int_equal(cram_overrides_put(&o, &put), 0);
 	assert_int_equal(cram_overrides_save(path, &o, &err), 0);
 	assert_int_equal(cram_overrides_load(path, &again, &err), 0);
 	found = cram_overrides_find(&again, uuid);
 	assert_non_null(found);
-	assert_int_equal(found->set, l.set);
-	assert_int_equal(found->quota, 3 * GiB);
-	assert_true(found->floor_is_percent && found->floor_percent == 25);
-	l = (struct cram_vm_layer){ 0 };
-	assert_int_equal(cram_overrides_put(&again, uuid, &l), 0);
+	assert_int_equal(found->layer.set, l.set);
+	assert_int_equal(found->layer.quota, 3 * GiB);
+	assert_true(found->layer.floor_is_percent && found->layer.floor_percent == 25);
+	assert_true(again.paused && !again.drained && found->drained && !found->paused);
+	assert_true(found->started == UINT64_C(1) << 40);
+	put.layer = (struct cram_vm_layer){ 0 };
+	assert_int_equal(cram_overrides_put(&again, &put), 0);
+	assert_non_null(cram_overrides_find(&again, uuid));
+	put.drained = false;
+	assert_int_equal(cram_overrides_put(&again, &put), 0);
 	assert_null(cram_overrides_find(&again, uuid));
 	cram_overrides_free(&again);
 	cram_overrides_free(&o);
@@ -727,7 +737,10 @@ static void a_damaged_state_file_is_refused_whole(void **state)
 		"{",
 		"[]",
 		"{}",
-		"{\"version\":2,\"vms\":{}}",
+		"{\"version\":3,\"vms\":{}}",
+		"{\"version\":2,\"paused\":1,\"vms\":{}}",
+		"{\"version\":2,\"vms\":{\"01234567-89ab-cdef-0123-456789abcdef\":{\"paused\":false}}}",
+		"{\"version\":2,\"vms\":{\"01234567-89ab-cdef-0123-456789abcdef\":{\"quota\":true}}}",
 		"{\"version\":1}",
 		"{\"version\":1,\"vms\":{}} x",
 		"{\"version\":1,\"vms\":{\"x\":{\"quota\":\"1\"}}}",

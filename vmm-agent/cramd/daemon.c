@@ -29,13 +29,23 @@ int daemon_load(struct daemon *d, struct cram_error *err)
 	cram_file_sweep(d->overrides_path);
 	r = cram_overrides_load(d->overrides_path, &d->overrides, err);
 	if (r == -EBADMSG) {
-		/* A damaged file must not keep the host untiered; it stays there for a person. */
-		char text[CRAM_ERROR_TEXT];
+		/* A damaged file must not keep the host untiered; it is put aside for a person. */
+		char text[CRAM_ERROR_TEXT], aside[sizeof(d->overrides_path) + 16];
 
+		snprintf(aside, sizeof(aside), "%s.damaged", d->overrides_path);
 		cram_log_err(&d->host.log, "%s", cram_error_format(err, text, sizeof(text)));
+		if (rename(d->overrides_path, aside) == 0)
+			cram_log_err(&d->host.log, "it is kept as %s", aside);
+		else
+			cram_log_err(&d->host.log, "it cannot be kept as %s: %s", aside,
+				     strerror(errno));
 		d->overrides = (struct cram_overrides){};
 		r = 0;
 	}
+	atomic_store(&d->host.paused, d->overrides.paused);
+	if (d->overrides.paused || d->overrides.drained)
+		cram_log_info(&d->host.log, "the host is still %s, as was asked before",
+			      d->overrides.drained ? "to be drained" : "paused");
 	return r;
 }
 
@@ -75,6 +85,7 @@ static int on_exit_of_vm(struct loop *loop, int fd, uint32_t events, void *userd
 		if (vm->pidfd != fd)
 			continue;
 		cram_log_info(&d->host.log, "vm \"%s\": gone (pid %d)", vm->name, (int)vm->pid);
+		daemon_forget(d, vm);
 		daemon_remove_vm(d, vm);
 		break;
 	}
@@ -193,6 +204,7 @@ static int take_in(struct daemon *d, struct vm *vm, bool from_libvirt, struct cr
 		goto fail;
 	}
 	vm->reported_state = CRAM_N_VM_STATES;
+	daemon_restore(d, vm);
 	daemon_resolve(d, vm);
 	cram_log_info(&d->host.log, "vm \"%s\": found (pid %d, %zu MiB, %zu RAM blocks)", vm->name,
 		      (int)vm->pid, (size_t)(vm->ram / MiB), vm->blocks.n);
@@ -247,6 +259,7 @@ void daemon_remove_vm(struct daemon *d, struct vm *vm)
 void daemon_resolve(struct daemon *d, struct vm *vm)
 {
 	struct cram_vm_identity id = { .name = vm->name, .uuid = vm->uuid };
+	const struct cram_override *remembered = cram_overrides_find(&d->overrides, vm->uuid);
 	struct cram_vm_settings before = vm->settings;
 
 	if (vm->has_domain) {
@@ -254,8 +267,8 @@ void daemon_resolve(struct daemon *d, struct vm *vm)
 		id.flavour = vm->domain.flavour;
 	}
 	cram_settings_resolve(&d->conf, &id, vm->ram, vm->has_xml ? &vm->xml_layer : NULL,
-			      vm->has_cli ? &vm->cli_layer : NULL,
-			      cram_overrides_find(&d->overrides, vm->uuid), &vm->settings);
+			      &vm->cli_layer, remembered ? &remembered->layer : NULL,
+			      &vm->settings);
 	if (before.mode == vm->settings.mode && before.quota == vm->settings.quota &&
 	    before.hard_limit == vm->settings.hard_limit && before.floor == vm->settings.floor &&
 	    before.weight == vm->settings.weight && before.cold_age_s == vm->settings.cold_age_s &&

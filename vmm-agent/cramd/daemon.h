@@ -104,6 +104,27 @@ void daemon_resolve(struct daemon *d, struct vm *vm);
 void daemon_domain(struct daemon *d, const struct libvirt_domain *domain);
 int daemon_reload(struct daemon *d, struct cram_error *err);
 
+/*
+ * What operators ask for (control.c). @vm NULL: the whole host, with VMs that come later. Outlives
+ * the agent, and ends with the VM. In force whatever is returned; negative: @err says why it will
+ * not outlive the agent.
+ */
+int daemon_pause(struct daemon *d, struct vm *vm, struct cram_error *err);
+int daemon_drain(struct daemon *d, struct vm *vm, struct cram_error *err);
+/* Undoes both. @vm NULL: not those that were asked for one VM. */
+int daemon_resume(struct daemon *d, struct vm *vm, struct cram_error *err);
+/* Of a VM just taken in: as was asked of this process before the agent was started. */
+void daemon_restore(struct daemon *d, struct vm *vm);
+/* @vm has ended. */
+void daemon_forget(struct daemon *d, struct vm *vm);
+/* Overrides settings. Negative: refused with @err, and nothing has changed. */
+int daemon_set(struct daemon *d, struct vm *vm, const struct cram_set_request *set,
+	       struct cram_error *err);
+/* What @vm has above its limits now, and has to give back. */
+uint64_t daemon_give_back(const struct vm *vm);
+/* At the end: what nobody will bring home. */
+void daemon_say_left(struct daemon *d);
+
 /* One round: sense the host, decide, hand out work. */
 void daemon_round(struct daemon *d);
 /* What the last one decided on, as `cramctl policy simulate` reads it. NULL: out of memory. */

@@ -304,6 +304,7 @@ static int run(struct daemon *d, const struct options *o)
 	cram_log_info(&d->host.log, "cramd " CRAM_VERSION " started, %zu tier nodes", d->n_tiers);
 	r = loop_run(&d->loop);
 	sd_notify(0, "STOPPING=1");
+	daemon_say_left(d);
 	return r;
 }
 

@@ -108,12 +108,13 @@ struct vm {
 
 	/* loop only */
 	struct cram_vm_layer xml_layer, cli_layer;
-	bool has_xml, has_cli;
+	bool has_xml;
 	struct cram_domain domain; /* valid when has_domain */
 	bool has_domain;
 	char note[256];
 	struct cram_vm_settings settings;
-	bool paused_by_operator, paused_by_job, incoming, drain;
+	bool paused_by_operator, paused_by_job, incoming;
+	bool drain_asked, drain; /* of this VM; of it or of the whole host */
 	struct cram_policy_memory policy_memory;
 	struct cram_vm_action action;
 	struct cram_vm_input input;

@@ -44,6 +44,33 @@ static int show_vm(const struct options *o, const char *name, struct cram_vm_rep
 	return EXIT_OK;
 }
 
+/* The first VM of all that is not done; @ret as it is when there is none. */
+static int show_first(const struct options *o, bool (*done)(const struct cram_vm_report *vm),
+		      struct cram_vm_report *ret, struct json_object **ret_reply)
+{
+	struct json_object *list = NULL;
+	struct cram_error err = { 0 };
+	int r = call(o, CRAM_IFACE_STATUS, "ListVms", NULL, ret_reply);
+
+	if (r != EXIT_OK)
+		return r;
+	if (!json_object_object_get_ex(*ret_reply, "vms", &list) ||
+	    !json_object_is_type(list, json_type_array))
+		return EXIT_FAILED;
+	for (size_t i = 0; i < json_object_array_length(list); i++) {
+		struct json_object *vm = json_object_array_get_idx(list, i);
+
+		if (cram_decode_as(vm, vm, ret, &err) < 0) {
+			complain(&err);
+			return EXIT_FAILED;
+		}
+		if (!done(ret))
+			return EXIT_OK;
+	}
+	return EXIT_OK;
+}
+
+/* @name NULL: all VMs. */
 static int wait_until(const struct options *o, const char *name,
 		      bool (*done)(const struct cram_vm_report *vm))
 {
@@ -51,12 +78,13 @@ static int wait_until(const struct options *o, const char *name,
 
 	for (uint64_t waited = 0;; waited += POLL_MS) {
 		cleanup_json struct json_object *reply = NULL;
-		struct cram_vm_report vm;
-		int r = show_vm(o, name, &vm, &reply);
+		struct cram_vm_report vm = { 0 };
+		int r = name ? show_vm(o, name, &vm, &reply) : show_first(o, done, &vm, &reply);
 
 		if (r != EXIT_OK)
 			return r;
-		if (done(&vm)) {
+		/* Without a name: there is no VM at all. */
+		if (!vm.name[0] || done(&vm)) {
 			if (o->json)
 				print_json(reply, false);
 			return EXIT_OK;
@@ -69,7 +97,7 @@ static int wait_until(const struct options *o, const char *name,
 			fprintf(stderr,
 				"cramctl: vm \"%s\": not done after %" PRIu32
 				" ms, it is %s with %s on the tier; see cramctl vm explain\n",
-				name, o->wait_ms, vm.state,
+				vm.name, o->wait_ms, vm.state,
 				cram_size_format(vm.tier_bytes, left, sizeof(left)));
 			return EXIT_PARTIAL;
 		}
@@ -89,9 +117,9 @@ static int finish(const struct options *o, const char *name, struct json_object 
 		missing = json_object_get_uint64(v);
 	if (missing > 0)
 		fprintf(stderr,
-			"cramctl: vm \"%s\": DRAM lacks %s for it above the headroom; free memory or move a VM "
+			"cramctl: %s: DRAM lacks %s for it above the headroom; free memory or move a VM "
 			"away\n",
-			name, cram_size_format(missing, size, sizeof(size)));
+			name ? name : "all VMs", cram_size_format(missing, size, sizeof(size)));
 	if (o->wait)
 		return wait_until(o, name, done);
 	if (o->json) {
@@ -170,18 +198,33 @@ int run_quota_set(const struct options *o, int argc, char **argv)
 int run_drain(const struct options *o, int argc, char **argv)
 {
 	cleanup_json struct json_object *reply = NULL;
-	int r = call(o, CRAM_IFACE_CONTROL, "Drain", vm_parameters(argv[0]), &reply);
+	const char *name = argc > 0 ? argv[0] : NULL;
+	int r;
 
-	(void)argc;
-	return r == EXIT_OK ? finish(o, argv[0], reply, drained) : r;
+	if (o->all == (name != NULL)) {
+		fprintf(stderr, "cramctl: drain takes a VM or --all, one of them\n");
+		return EXIT_USAGE;
+	}
+	r = call(o, CRAM_IFACE_CONTROL, "Drain", vm_parameters(name), &reply);
+	return r == EXIT_OK ? finish(o, name, reply, drained) : r;
 }
 
 static int simple(const struct options *o, const char *method, const char *vm)
 {
 	cleanup_json struct json_object *reply = NULL;
+	struct json_object *v;
 	int r = call(o, CRAM_IFACE_CONTROL, method, vm_parameters(vm), &reply);
 
-	return r == EXIT_OK && o->json ? print_json(reply, false) : r;
+	if (r != EXIT_OK)
+		return r;
+	if (o->json)
+		return print_json(reply, false);
+	if (json_object_object_get_ex(reply, "message", &v) && json_object_get_string_len(v) > 0) {
+		fputs("cramctl: ", stderr);
+		fprintf(stderr, "%s\n", json_object_get_string(v));
+		return EXIT_PARTIAL;
+	}
+	return EXIT_OK;
 }
 
 int run_pause(const struct options *o, int argc, char **argv)

@@ -27,6 +27,7 @@ struct options {
 	int timeout_ms;
 	bool persist;
 	bool wait;
+	bool all;
 	uint32_t wait_ms;
 	uint32_t interval_ms;
 	uint32_t count; /* 0: until interrupted */
@@ -41,6 +42,7 @@ struct options {
 #define TAKES_COUNT    (1U << 3)
 #define TAKES_ROUNDS   (1U << 4)
 #define TAKES_CONFIG   (1U << 5)
+#define TAKES_ALL      (1U << 6)
 
 struct command {
 	const char *group; /* "vm" of "vm list", NULL for one word */

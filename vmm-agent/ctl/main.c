@@ -31,7 +31,8 @@ const struct command commands[] = {
 	  run_quota_set, "override settings; SETTING= drops an override" },
 	{ NULL, "pause", "[VM]", 0, 1, 0, run_pause, "stop demotion of a VM or of the host" },
 	{ NULL, "resume", "[VM]", 0, 1, 0, run_resume, "undo pause or drain" },
-	{ NULL, "drain", "VM", 1, 1, TAKES_WAIT, run_drain, "bring a VM's memory home" },
+	{ NULL, "drain", "VM | --all", 0, 1, TAKES_WAIT | TAKES_ALL, run_drain,
+	  "bring a VM's memory home, or everything" },
 	{ NULL, "reload", "", 0, 0, 0, run_reload, "read the configuration again" },
 	{ "node", "list", "", 0, 0, 0, run_node_list, "tier nodes" },
 	{ NULL, "monitor", "", 0, 0, TAKES_COUNT, run_monitor, "events as they happen" },
@@ -49,6 +50,7 @@ enum {
 	OPT_TIMEOUT,
 	OPT_PERSIST,
 	OPT_WAIT,
+	OPT_ALL,
 	OPT_INTERVAL,
 	OPT_COUNT,
 	OPT_ROUNDS,
@@ -61,6 +63,7 @@ static const struct option long_options[] = {
 	{ "timeout", required_argument, NULL, OPT_TIMEOUT },
 	{ "persist", no_argument, NULL, OPT_PERSIST },
 	{ "wait", required_argument, NULL, OPT_WAIT },
+	{ "all", no_argument, NULL, OPT_ALL },
 	{ "interval", required_argument, NULL, OPT_INTERVAL },
 	{ "count", required_argument, NULL, OPT_COUNT },
 	{ "rounds", required_argument, NULL, OPT_ROUNDS },
@@ -87,6 +90,7 @@ static void usage(FILE *f)
 	      "      --timeout SECONDS    how long to wait for an answer (default 10)\n"
 	      "      --persist            quota set: keep after the VM stops\n"
 	      "      --wait SECONDS       quota set, drain: wait so long until it is done\n"
+	      "      --all                drain: all VMs, and those to come, until resume\n"
 	      "      --interval SECONDS   top, policy simulate: step (default 2)\n"
 	      "      --count N            top, monitor: stop after N\n"
 	      "      --rounds N           policy simulate: rounds (default 1)\n"
@@ -156,6 +160,10 @@ static int parse_option(int c, struct options *o, unsigned int *given)
 		o->wait = true;
 		if (!span(optarg, &o->wait_ms))
 			return usage_error("--wait takes 1 to 86400 seconds, not", optarg);
+		return EXIT_OK;
+	case OPT_ALL:
+		*given |= TAKES_ALL;
+		o->all = true;
 		return EXIT_OK;
 	case OPT_INTERVAL:
 		*given |= TAKES_INTERVAL;

@@ -291,7 +291,7 @@ int run_vm_show(const struct options *o, int argc, char **argv)
 int run_quota_get(const struct options *o, int argc, char **argv)
 {
 	(void)argc;
-	return show(o, CRAM_IFACE_CONTROL, "GetQuota", vm_parameters(argv[0]), print_settings);
+	return show(o, CRAM_IFACE_STATUS, "ShowVm", vm_parameters(argv[0]), print_settings);
 }
 
 /* The two numbers of a reason in the unit its code gives them (policy.h, enum cram_reason). */

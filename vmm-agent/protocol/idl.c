@@ -41,10 +41,9 @@ static const char control_methods[] =
 	"method SetQuota(vm: string, mode: ?string, quota: object, hard_limit: object, "
 	"floor: object, weight: ?int, cold_age: object, tiers: ?string, persist: ?bool) "
 	"-> (accepted: bool, vm: Vm, missing: int, message: string)\n"
-	"method GetQuota(vm: string) -> (vm: Vm, settings: []Setting)\n"
-	"method Pause(vm: ?string) -> ()\n"
-	"method Resume(vm: ?string) -> ()\n"
-	"method Drain(vm: string) -> (accepted: bool, vm: Vm, missing: int, message: string)\n"
+	"method Pause(vm: ?string) -> (message: string)\n"
+	"method Resume(vm: ?string) -> (message: string)\n"
+	"method Drain(vm: ?string) -> (accepted: bool, vm: ?Vm, missing: int, message: string)\n"
 	"method Reload() -> (generation: int)\n"
 	"method AddVm(pid: int) -> (accepted: bool, vm: Vm, missing: int, message: string)\n\n";
 

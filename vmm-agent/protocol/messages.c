@@ -218,11 +218,13 @@ int cram_decode_set(struct json_object *parameters, struct cram_set_request *ret
 struct json_object *cram_reply_accepted(const struct cram_vm_report *vm, uint64_t missing_bytes,
 					const char *message)
 {
-	struct json_object *o =
-		pair("accepted", json_object_new_boolean(true), "vm", cram_encode_as(vm, vm));
+	struct json_object *o = json_object_new_object();
 
 	if (!o)
 		return NULL;
+	json_object_object_add(o, "accepted", json_object_new_boolean(true));
+	if (vm)
+		json_object_object_add(o, "vm", cram_encode_as(vm, vm));
 	json_object_object_add(o, "missing", json_object_new_uint64(missing_bytes));
 	json_object_object_add(o, "message", json_object_new_string(message ? message : ""));
 	return o;

@@ -30,6 +30,8 @@ const struct cram_field cram_host_fields[] = {
 	  "Wall clock time the agent started, in seconds since 1970."),
 	H(paused, BOOL, GAUGE, "cram_paused", 0,
 	  "1 while the whole host is paused by the operator."),
+	H(draining, BOOL, GAUGE, "cram_draining", 0,
+	  "1 while the whole host is drained by the operator."),
 	H(libvirt_connected, BOOL, GAUGE, "cram_libvirt_connected", 0,
 	  "1 while the connection to libvirt works."),
 	H(detector, TEXT, INFO, NULL, 0, "Cold-memory detectors in use."),

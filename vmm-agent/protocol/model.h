@@ -47,7 +47,9 @@ struct cram_host_report {
 	char version[32];
 	uint64_t uptime_ms;
 	uint64_t start_time_s; /* wall clock */
-	bool paused;	       /* host-wide pause in force */
+	bool paused;
+	bool draining;
+       /* host-wide pause in force */
 	bool libvirt_connected;
 	char detector[32];	/* in use: "damon+page_idle", "damon", ... */
 	char config_error[512]; /* why the last reload was refused; empty: it was taken */
@@ -252,10 +254,10 @@ struct cram_set_request {
 int cram_decode_set(struct json_object *parameters, struct cram_set_request *ret,
 		    struct cram_error *err);
 
-/* ShowVm, ExplainVm, GetQuota, Drain: {"vm"}; Pause, Resume: "vm" optional (*ret_vm NULL: host). */
+/* ShowVm, ExplainVm: {"vm"}; Pause, Resume, Drain: "vm" optional (*ret_vm NULL: host). */
 int cram_decode_vm(struct json_object *parameters, bool optional, const char **ret_vm,
 		   struct cram_error *err);
 
-/* Reply of SetQuota and Drain. */
+/* Reply of SetQuota and Drain; @vm NULL: of all VMs. */
 struct json_object *cram_reply_accepted(const struct cram_vm_report *vm, uint64_t missing_bytes,
 					const char *message);

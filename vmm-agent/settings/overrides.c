@@ -1,18 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The state file: settings an operator made with --persist, by UUID. JSON, replaced atomically.
- * Nothing measured is ever kept here.
+ * The state file: settings an operator made with --persist, by UUID, and what is paused or drained.
+ * JSON, replaced atomically. Nothing measured is ever kept here.
  */
 #include "settings/settings.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <json-c/json.h>
 #include <string.h>
+#include <strings.h>
 
 #include "util/cleanup.h"
 #include "util/file.h"
 
 #define OVERRIDES_MAX (16U << 20)
+#define VERSION	      2 /* 1: settings alone */
 
 static int bad(struct cram_error *err, const char *uuid, const char *why)
 {
@@ -34,21 +37,51 @@ static bool is_uuid(const char *s)
 	return true;
 }
 
-static int parse_layer(struct json_object *o, struct cram_vm_layer *ret, struct cram_error *err)
+static bool is_empty(const struct cram_override *o)
+{
+	return !o->layer.set && !o->paused && !o->drained;
+}
+
+static int parse_vm(struct json_object *o, struct cram_override *ret, struct cram_error *err)
 {
 	json_object_object_foreach(o, key, value)
 	{
 		enum cram_setting s;
 		int r;
 
+		if (strcmp(key, "started") == 0 && json_object_is_type(value, json_type_int)) {
+			ret->started = json_object_get_uint64(value);
+			continue;
+		}
+		if (json_object_is_type(value, json_type_boolean)) {
+			if (strcmp(key, "paused") == 0)
+				ret->paused = json_object_get_boolean(value);
+			else if (strcmp(key, "drained") == 0)
+				ret->drained = json_object_get_boolean(value);
+			else
+				return bad(err, key, "nothing that is true or false");
+			continue;
+		}
 		if (cram_setting_parse(key, &s) < 0 ||
 		    !json_object_is_type(value, json_type_string))
 			return bad(err, key, "not a setting");
-		r = cram_layer_set(ret, s, json_object_get_string(value), 0, err);
+		r = cram_layer_set(&ret->layer, s, json_object_get_string(value), 0, err);
 		if (r < 0)
 			return -EBADMSG;
 	}
-	return ret->set ? 0 : bad(err, NULL, "no setting given");
+	return is_empty(ret) ? bad(err, NULL, "no setting given") : 0;
+}
+
+static int parse_flag(struct json_object *root, const char *key, bool *ret, struct cram_error *err)
+{
+	struct json_object *o;
+
+	if (!json_object_object_get_ex(root, key, &o))
+		return 0;
+	if (!json_object_is_type(o, json_type_boolean))
+		return bad(err, key, "must be true or false");
+	*ret = json_object_get_boolean(o);
+	return 0;
 }
 
 static void put_object(struct json_object **o)
@@ -84,8 +117,12 @@ int cram_overrides_parse(const char *text, size_t size, struct cram_overrides *r
 		if (!strchr(" \t\r\n", text[i]) || text[i] == '\0')
 			return bad(err, NULL, "the file goes on after its end");
 	if (!json_object_object_get_ex(root, "version", &version) ||
-	    !json_object_is_type(version, json_type_int) || json_object_get_int(version) != 1)
-		return bad(err, NULL, "the file is not of version 1");
+	    !json_object_is_type(version, json_type_int) || json_object_get_int(version) < 1 ||
+	    json_object_get_int(version) > VERSION)
+		return bad(err, NULL, "the file is not of version 1 or 2");
+	if (parse_flag(root, "paused", &list.paused, err) < 0 ||
+	    parse_flag(root, "drained", &list.drained, err) < 0)
+		return -EBADMSG;
 	if (!json_object_object_get_ex(root, "vms", &vms) ||
 	    !json_object_is_type(vms, json_type_object))
 		return bad(err, NULL, "the file has no \"vms\"");
@@ -97,7 +134,7 @@ int cram_overrides_parse(const char *text, size_t size, struct cram_overrides *r
 		if (!is_uuid(uuid) || !json_object_is_type(settings, json_type_object))
 			r = bad(err, uuid, "not a VM's settings");
 		if (r == 0)
-			r = parse_layer(settings, &o.layer, err);
+			r = parse_vm(settings, &o, err);
 		if (r == 0) {
 			memcpy(o.uuid, uuid, sizeof(o.uuid));
 			r = array_push(&list.v, o);
@@ -151,12 +188,38 @@ static const char *layer_text(const struct cram_vm_layer *l, enum cram_setting s
 	return cram_settings_text(&set, s, buf, size);
 }
 
+static void add_flag(struct json_object *o, const char *key, bool value)
+{
+	if (value)
+		json_object_object_add(o, key, json_object_new_boolean(true));
+}
+
+static struct json_object *vm_json(const struct cram_override *o)
+{
+	struct json_object *vm = json_object_new_object();
+	char value[64];
+
+	for (unsigned int i = 0; vm && i < CRAM_N_SETTINGS; i++) {
+		enum cram_setting s = (enum cram_setting)i;
+
+		if (o->layer.set & (1U << i))
+			json_object_object_add(vm, cram_setting_name(s),
+					       json_object_new_string(layer_text(
+						       &o->layer, s, value, sizeof(value))));
+	}
+	if (vm && (o->paused || o->drained)) {
+		add_flag(vm, "paused", o->paused);
+		add_flag(vm, "drained", o->drained);
+		json_object_object_add(vm, "started", json_object_new_uint64(o->started));
+	}
+	return vm;
+}
+
 int cram_overrides_save(const char *path, const struct cram_overrides *o, struct cram_error *err)
 {
 	__attribute__((cleanup(put_object))) struct json_object *root = json_object_new_object();
 	struct json_object *vms = json_object_new_object();
 	const char *text;
-	char value[64];
 	size_t size;
 	int r;
 
@@ -164,18 +227,13 @@ int cram_overrides_save(const char *path, const struct cram_overrides *o, struct
 		json_object_put(vms);
 		return -ENOMEM;
 	}
-	json_object_object_add(root, "version", json_object_new_int(1));
+	json_object_object_add(root, "version", json_object_new_int(VERSION));
+	add_flag(root, "paused", o->paused);
+	add_flag(root, "drained", o->drained);
 	json_object_object_add(root, "vms", vms);
 	for (size_t i = 0; i < o->v.n; i++) {
-		const struct cram_vm_layer *l = &o->v.v[i].layer;
-		struct json_object *vm = json_object_new_object();
+		struct json_object *vm = vm_json(&o->v.v[i]);
 
-		for (unsigned int s = 0; vm && s < CRAM_N_SETTINGS; s++)
-			if (l->set & (1U << s))
-				json_object_object_add(
-					vm, cram_setting_name((enum cram_setting)s),
-					json_object_new_string(layer_text(l, (enum cram_setting)s,
-									  value, sizeof(value))));
 		if (!vm || json_object_object_add(vms, o->v.v[i].uuid, vm) < 0) {
 			json_object_put(vm);
 			return -ENOMEM;
@@ -192,34 +250,33 @@ int cram_overrides_save(const char *path, const struct cram_overrides *o, struct
 	return 0;
 }
 
-const struct cram_vm_layer *cram_overrides_find(const struct cram_overrides *o, const char *uuid)
+const struct cram_override *cram_overrides_find(const struct cram_overrides *o, const char *uuid)
 {
 	for (size_t i = 0; i < o->v.n; i++)
-		if (strcmp(o->v.v[i].uuid, uuid) == 0)
-			return &o->v.v[i].layer;
+		if (strcasecmp(o->v.v[i].uuid, uuid) == 0)
+			return &o->v.v[i];
 	return NULL;
 }
 
-int cram_overrides_put(struct cram_overrides *o, const char *uuid,
-		       const struct cram_vm_layer *layer)
+int cram_overrides_put(struct cram_overrides *o, const struct cram_override *override)
 {
-	struct cram_override n = { .layer = *layer };
+	struct cram_override n = *override;
 	size_t i = 0;
 
-	while (i < o->v.n && strcmp(o->v.v[i].uuid, uuid) != 0)
+	/* QEMU takes a UUID in either case, and what is written must be what is read. */
+	for (char *c = n.uuid; *c; c++)
+		*c = (char)tolower((unsigned char)*c);
+	if (!is_uuid(n.uuid))
+		return -EINVAL;
+	while (i < o->v.n && strcmp(o->v.v[i].uuid, n.uuid) != 0)
 		i++;
-	if (i < o->v.n && layer->set == 0) {
+	if (i == o->v.n)
+		return is_empty(&n) ? 0 : array_push(&o->v, n);
+	if (is_empty(&n))
 		o->v.v[i] = o->v.v[--o->v.n];
-		return 0;
-	}
-	if (i < o->v.n) {
-		o->v.v[i].layer = *layer;
-		return 0;
-	}
-	if (layer->set == 0)
-		return 0;
-	snprintf(n.uuid, sizeof(n.uuid), "%s", uuid);
-	return array_push(&o->v, n);
+	else
+		o->v.v[i] = n;
+	return 0;
 }
 
 void cram_overrides_free(struct cram_overrides *o)

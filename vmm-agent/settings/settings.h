@@ -104,7 +104,7 @@ const char *cram_detector_name(enum cram_detector d);
 /* [host], [policy], [rates], [detect] and [move] of cramd.conf. The table is in options.c. */
 struct cram_host_settings {
 	char libvirt_uri[128];
-	char tier_nodes[64]; /* nodeset "2-3", "auto": CPU-less nodes with memory, "none" */
+	char tier_nodes[64];	    /* nodeset "2-3", "auto": CPU-less nodes with memory, "none" */
 	char compressing_nodes[64]; /* nodeset, "none": found by asking the cards alone */
 	char state_dir[256];
 	uint32_t round_ms;	/* one sense-classify-decide-act round */
@@ -205,15 +205,20 @@ void cram_settings_resolve(const struct cram_conf *conf, const struct cram_vm_id
 			   const struct cram_vm_layer *cli, const struct cram_vm_layer *persist,
 			   struct cram_vm_settings *ret);
 
-/* ------------------------------------------------------------------ persisted overrides */
+/* ------------------------------------------------------------------ what outlives the agent */
 
 struct cram_override {
-	char uuid[37];
+	char uuid[37]; /* in lower case */
 	struct cram_vm_layer layer;
+	/* Asked of the process that was started at that time (clock ticks after boot), not of the
+	 * next. */
+	bool paused, drained;
+	uint64_t started;
 };
 
 struct cram_overrides {
 	CRAM_ARRAY(struct cram_override) v;
+	bool paused, drained; /* the whole host */
 };
 
 /* @path missing: empty. -EBADMSG with @err: malformed, nothing taken from it. */
@@ -222,8 +227,11 @@ int cram_overrides_parse(const char *text, size_t size, struct cram_overrides *r
 			 struct cram_error *err);
 /* Atomic replacement of the file. */
 int cram_overrides_save(const char *path, const struct cram_overrides *o, struct cram_error *err);
-const struct cram_vm_layer *cram_overrides_find(const struct cram_overrides *o, const char *uuid);
-/* Replace, or remove when layer->set is 0. 0 or -ENOMEM. */
-int cram_overrides_put(struct cram_overrides *o, const char *uuid,
-		       const struct cram_vm_layer *layer);
+/* NULL: there is none. */
+const struct cram_override *cram_overrides_find(const struct cram_overrides *o, const char *uuid);
+/*
+ * Replace that of the same UUID, or remove it when nothing is left in it. 0, -ENOMEM, or -EINVAL:
+ * it has no UUID, so nothing can be remembered of it.
+ */
+int cram_overrides_put(struct cram_overrides *o, const struct cram_override *override);
 void cram_overrides_free(struct cram_overrides *o);

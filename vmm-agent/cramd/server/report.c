@@ -104,6 +104,7 @@ void report_host(struct daemon *d, struct cram_host_report *ret)
 		.uptime_ms = monotonic_ms() - d->started_ms,
 		.start_time_s = d->started_wall_s,
 		.paused = atomic_load(&d->host.paused),
+		.draining = d->overrides.drained,
 		.libvirt_connected = d->libvirt && libvirt_connected(d->libvirt),
 		.config_generation = d->config_generation,
 		.reload_failures = d->reload_failures,
@@ -171,6 +172,7 @@ void report_vm(struct daemon *d, struct vm *vm, struct cram_vm_report *ret)
 {
 	const struct cram_vm_input *in = &vm->input;
 	const struct cram_vm_action *a = &vm->action;
+	const struct cram_override *remembered = cram_overrides_find(&d->overrides, vm->uuid);
 
 	*ret = (struct cram_vm_report){
 		.pid = vm->pid,
@@ -197,7 +199,7 @@ void report_vm(struct daemon *d, struct vm *vm, struct cram_vm_report *ret)
 		.promote_pending = a->promote_hot_bytes + a->promote_bytes,
 		.paused = vm->paused_by_operator || vm->paused_by_job,
 		.draining = vm->drain,
-		.persist = cram_overrides_find(&d->overrides, vm->uuid) != NULL,
+		.persist = remembered && remembered->layer.set,
 	};
 	TEXT(ret->uuid, "%s", vm->uuid);
 	TEXT(ret->name, "%s", vm->name);

@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * What operators ask for: in force at once, and again after the agent was restarted; a change that
+ * is refused leaves everything as it was, in memory and on disk.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+
+#include "cramd/daemon.h"
+#include "recorded.h"
+
+#define UUID "0F3C2E54-0000-4000-8000-00000000000A" /* as QEMU may have been told */
+
+struct fixture {
+	char dir[64];
+	struct daemon d;
+	struct vm *vm;
+};
+
+/* The VM as the agent finds it when it starts; @started tells its process from another one's. */
+static void find_vm(struct fixture *f, const char *uuid, uint64_t started)
+{
+	struct vm *vm = calloc(1, sizeof(*vm));
+	struct daemon_vm entry = { .vm = vm };
+
+	assert_non_null(vm);
+	vm->refs = 1;
+	vm->pidfd = -1;
+	vm->ram = GiB;
+	vm->start_time = started;
+	strcpy(vm->name, "db");
+	strcpy(vm->uuid, uuid);
+	pthread_mutex_init(&vm->lock, NULL);
+	pthread_mutex_init(&vm->placing, NULL);
+	pthread_mutex_init(&vm->placing_next, NULL);
+	assert_int_equal(array_push(&f->d.vms, entry), 0);
+	f->vm = vm;
+	daemon_restore(&f->d, vm);
+	daemon_resolve(&f->d, vm);
+}
+
+static void start(struct fixture *f)
+{
+	char conf[128], text[128];
+	struct cram_error err = {};
+
+	snprintf(text, sizeof(text), "[host]\nstate_dir = %s/state\n", f->dir);
+	recorded_put(f->dir, "/cramd.conf", text);
+	snprintf(conf, sizeof(conf), "%s/cramd.conf", f->dir);
+	memset(&f->d, 0, sizeof(f->d));
+	assert_int_equal(host_init(&f->d.host, f->dir, "/run/cramd"), 0);
+	f->d.host.log.level = LOG_EMERG;
+	f->d.conf_path = conf;
+	assert_int_equal(daemon_load(&f->d, &err), 0);
+	f->d.n_dram = 1;
+	f->d.dram[0].total = 4 * GiB;
+}
+
+static void stop(struct fixture *f)
+{
+	for (size_t i = 0; i < f->d.vms.n; i++)
+		vm_unref(f->d.vms.v[i].vm);
+	array_free(&f->d.vms);
+	cram_overrides_free(&f->d.overrides);
+	cram_conf_free(&f->d.conf);
+	host_fini(&f->d.host);
+}
+
+static void restart(struct fixture *f, const char *uuid, uint64_t started)
+{
+	stop(f);
+	start(f);
+	find_vm(f, uuid, started);
+}
+
+static int make(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+
+	assert_non_null(f);
+	recorded_make(f->dir, sizeof(f->dir));
+	recorded_put(f->dir, "/state/", NULL);
+	start(f);
+	find_vm(f, UUID, 7);
+	*state = f;
+	return 0;
+}
+
+static int drop(void **state)
+{
+	struct fixture *f = *state;
+	int r;
+
+	stop(f);
+	r = recorded_drop(f->dir);
+	free(f);
+	return r;
+}
+
+static void pause_and_drain_outlive_the_agent_not_the_vm(void **state)
+{
+	struct fixture *f = *state;
+	struct cram_error err = {};
+
+	assert_int_equal(daemon_pause(&f->d, f->vm, &err), 0);
+	restart(f, UUID, 7);
+	assert_true(f->vm->paused_by_operator);
+	assert_false(f->vm->drain);
+	assert_int_equal(daemon_drain(&f->d, f->vm, &err), 0);
+	restart(f, UUID, 7);
+	assert_true(f->vm->paused_by_operator && f->vm->drain);
+	/* Another process of the same VM: it was stopped and started without an agent. */
+	restart(f, UUID, 8);
+	assert_false(f->vm->paused_by_operator || f->vm->drain);
+
+	assert_int_equal(daemon_drain(&f->d, f->vm, &err), 0);
+	assert_int_equal(daemon_resume(&f->d, f->vm, &err), 0);
+	restart(f, UUID, 8);
+	assert_false(f->vm->paused_by_operator || f->vm->drain);
+
+	/* It stops while the agent looks, and so does what was asked. */
+	assert_int_equal(daemon_drain(&f->d, f->vm, &err), 0);
+	daemon_forget(&f->d, f->vm);
+	assert_null(cram_overrides_find(&f->d.overrides, UUID));
+}
+
+static void so_do_those_of_the_host_and_hold_for_vms_to_come(void **state)
+{
+	struct fixture *f = *state;
+	struct cram_error err = {};
+
+	assert_int_equal(daemon_pause(&f->d, NULL, &err), 0);
+	assert_true(atomic_load(&f->d.host.paused));
+	restart(f, UUID, 7);
+	assert_true(atomic_load(&f->d.host.paused));
+	assert_int_equal(daemon_drain(&f->d, NULL, &err), 0);
+	assert_true(f->vm->drain);
+	restart(f, "0f3c2e54-0000-4000-8000-00000000000b", 9);
+	assert_true(f->vm->drain);
+	/* What was asked for one VM stays when the host goes on. */
+	assert_int_equal(daemon_drain(&f->d, f->vm, &err), 0);
+	assert_int_equal(daemon_resume(&f->d, NULL, &err), 0);
+	assert_true(f->vm->drain);
+	assert_false(atomic_load(&f->d.host.paused));
+	restart(f, UUID, 7);
+	assert_false(f->vm->drain);
+}
+
+static void a_decision_made_before_is_not_carried_out(void **state)
+{
+	struct fixture *f = *state;
+	uint32_t epoch = atomic_load(&f->vm->epoch);
+
+	daemon_pause(&f->d, f->vm, NULL);
+	assert_true(atomic_load(&f->vm->epoch) != epoch);
+	epoch = atomic_load(&f->vm->epoch);
+	daemon_drain(&f->d, NULL, NULL);
+	assert_true(atomic_load(&f->vm->epoch) != epoch);
+}
+
+static void what_cannot_be_kept_is_in_force_and_said(void **state)
+{
+	struct fixture *f = *state;
+	struct cram_error err = {};
+
+	strcpy(f->d.overrides_path, "/nonexistent/overrides.json");
+	assert_int_equal(daemon_pause(&f->d, NULL, &err), -ENOENT);
+	assert_true(atomic_load(&f->d.host.paused));
+	assert_non_null(strstr(err.object, "pause is in force"));
+	err = (struct cram_error){};
+	assert_int_equal(daemon_drain(&f->d, f->vm, &err), -ENOENT);
+	assert_true(f->vm->drain);
+}
+
+static struct cram_set_request request(enum cram_setting s, const char *value, bool persist)
+{
+	struct cram_set_request set = { .vm = "db", .persist = persist };
+
+	assert_int_equal(cram_layer_set(&set.layer, s, value, 0, NULL), 0);
+	return set;
+}
+
+static void settings_outlive_the_agent_when_asked_to(void **state)
+{
+	struct fixture *f = *state;
+	struct cram_set_request keep = request(CRAM_SET_QUOTA, "3 MiB", true);
+	struct cram_set_request now = request(CRAM_SET_WEIGHT, "7", false);
+	struct cram_error err = {};
+
+	assert_int_equal(daemon_set(&f->d, f->vm, &keep, &err), 0);
+	assert_int_equal(daemon_set(&f->d, f->vm, &now, &err), 0);
+	assert_int_equal(daemon_pause(&f->d, f->vm, &err), 0);
+	assert_int_equal(f->vm->settings.weight, 7);
+	restart(f, UUID, 7);
+	assert_int_equal(f->vm->settings.quota, 3 * MiB);
+	assert_int_equal(f->vm->settings.origin[CRAM_SET_QUOTA], CRAM_ORIGIN_PERSIST);
+	assert_int_equal(f->vm->settings.weight, 100);
+	/* One is dropped, the other stays. */
+	assert_int_equal(daemon_resume(&f->d, f->vm, &err), 0);
+	restart(f, UUID, 7);
+	assert_int_equal(f->vm->settings.quota, 3 * MiB);
+	assert_false(f->vm->paused_by_operator);
+}
+
+static void a_refused_setting_changes_nothing(void **state)
+{
+	struct fixture *f = *state;
+	struct cram_set_request mode = request(CRAM_SET_MODE, "auto", true);
+	struct cram_set_request floor = request(CRAM_SET_FLOOR, "1 GiB", true);
+	struct cram_error err = {};
+
+	assert_int_equal(daemon_set(&f->d, f->vm, &mode, &err), 0);
+	f->d.dram[0].total = GiB + 600 * MiB; /* a reserve of 1 GiB leaves less than that floor */
+	assert_int_equal(daemon_set(&f->d, f->vm, &floor, &err), -ERANGE);
+	assert_non_null(strstr(err.why, "exceed"));
+	assert_int_equal(f->vm->settings.floor, 512 * MiB);
+	restart(f, UUID, 7);
+	assert_int_equal(f->vm->settings.mode, CRAM_MODE_AUTO);
+	assert_int_equal(f->vm->settings.floor, 512 * MiB);
+	/* Not on disk is not in force. */
+	err = (struct cram_error){};
+	strcpy(f->d.overrides_path, "/nonexistent/overrides.json");
+	floor = request(CRAM_SET_QUOTA, "1 MiB", true);
+	assert_int_equal(daemon_set(&f->d, f->vm, &floor, &err), -ENOENT);
+	assert_true(f->vm->settings.quota == CRAM_UNLIMITED);
+}
+
+static void a_vm_without_a_uuid_cannot_be_remembered(void **state)
+{
+	struct fixture *f = *state;
+	struct cram_set_request set = request(CRAM_SET_QUOTA, "3 MiB", true);
+	struct cram_error err = {};
+
+	strcpy(f->vm->uuid, "pid-42");
+	assert_int_equal(daemon_set(&f->d, f->vm, &set, &err), -EINVAL);
+	assert_non_null(strstr(err.why, "without a UUID"));
+	assert_true(f->vm->settings.quota == CRAM_UNLIMITED);
+	err = (struct cram_error){};
+	assert_int_equal(daemon_drain(&f->d, f->vm, &err), 0);
+	assert_true(f->vm->drain);
+	assert_int_equal(f->d.overrides.v.n, 0);
+}
+
+static void a_damaged_state_file_is_put_aside(void **state)
+{
+	struct fixture *f = *state;
+	char path[128], text[16] = "";
+	FILE *file;
+
+	recorded_put(f->dir, "/state/overrides.json", "{ broken");
+	restart(f, UUID, 7);
+	assert_int_equal(daemon_pause(&f->d, f->vm, NULL), 0);
+	snprintf(path, sizeof(path), "%s/state/overrides.json.damaged", f->dir);
+	file = fopen(path, "r");
+	assert_non_null(file);
+	assert_non_null(fgets(text, sizeof(text), file));
+	fclose(file);
+	assert_string_equal(text, "{ broken");
+}
+
+int main(void)
+{
+#define TEST(f) cmocka_unit_test_setup_teardown(f, make, drop)
+	const struct CMUnitTest tests[] = {
+		TEST(pause_and_drain_outlive_the_agent_not_the_vm),
+		TEST(so_do_those_of_the_host_and_hold_for_vms_to_come),
+		TEST(a_decision_made_before_is_not_carried_out),
+		TEST(what_cannot_be_kept_is_in_force_and_said),
+		TEST(settings_outlive_the_agent_when_asked_to),
+		TEST(a_refused_setting_changes_nothing),
+		TEST(a_vm_without_a_uuid_cannot_be_remembered),
+		TEST(a_damaged_state_file_is_put_aside),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

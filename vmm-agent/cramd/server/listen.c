@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The two sockets, and who is connected; see server.h. */
+#include "server.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+#include "methods.h"
+#include "report.h"
+#include "util/cleanup.h"
+
+struct listener {
+	struct server *server;
+	const char *name, *group;
+	struct cram_service service;
+	char path[108];
+	int fd;
+	struct loop_source *source;
+	size_t n_clients;
+};
+
+struct server {
+	struct daemon *d;
+	struct listener control, status;
+	struct client *clients;
+};
+
+static void drop_client(struct client *client)
+{
+	loop_remove(&client->listener->server->d->loop, client->source);
+	close(client->fd);
+	cram_peer_free(client->peer);
+	*client->prev = client->next;
+	if (client->next)
+		client->next->prev = client->prev;
+	client->listener->n_clients--;
+	free(client);
+}
+
+static uint32_t to_epoll(short events)
+{
+	return (events & POLLIN ? EPOLLIN : 0) | (events & POLLOUT ? EPOLLOUT : 0);
+}
+
+static int on_client(struct loop *loop, int fd, uint32_t events, void *userdata)
+{
+	struct client *client = userdata;
+	short revents = 0, wanted = POLLIN;
+
+	if (events & (EPOLLIN | EPOLLHUP | EPOLLERR))
+		revents |= POLLIN;
+	if (events & EPOLLOUT)
+		revents |= POLLOUT;
+	if (cram_peer_io(client->peer, fd, revents, &wanted) < 0) {
+		drop_client(client);
+		return 0;
+	}
+	loop_change(loop, client->source, to_epoll(wanted));
+	return 0;
+}
+
+static int on_listener(struct loop *loop, int fd, uint32_t events, void *userdata)
+{
+	struct listener *listener = userdata;
+	struct server *server = listener->server;
+	socklen_t len = sizeof(struct ucred);
+	struct client *client;
+	int r;
+
+	(void)events;
+	client = calloc(1, sizeof(*client));
+	if (!client)
+		return 0;
+	client->listener = listener;
+	client->fd = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	if (client->fd < 0) {
+		free(client);
+		return 0;
+	}
+	if (listener->n_clients >= SERVER_CLIENTS_MAX ||
+	    getsockopt(client->fd, SOL_SOCKET, SO_PEERCRED, &client->cred, &len) < 0 ||
+	    cram_peer_new(&listener->service, &client->peer) < 0)
+		goto refuse;
+	cram_peer_set_userdata(client->peer, client);
+	r = loop_add(loop, client->fd, EPOLLIN, on_client, client, &client->source);
+	if (r < 0) {
+		cram_peer_free(client->peer);
+		goto refuse;
+	}
+	client->next = server->clients;
+	client->prev = &server->clients;
+	if (client->next)
+		client->next->prev = &client->next;
+	server->clients = client;
+	listener->n_clients++;
+	return 0;
+refuse:
+	close(client->fd);
+	free(client);
+	return 0;
+}
+
+/* Is somebody listening at @addr? */
+static bool answers(const struct sockaddr_un *addr)
+{
+	cleanup_close int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	return fd >= 0 && connect(fd, (const struct sockaddr *)addr, sizeof(*addr)) == 0;
+}
+
+static int listen_at(struct listener *listener, struct cram_error *err)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	struct daemon *d = listener->server->d;
+	struct group *group;
+	int r;
+
+	snprintf(listener->path, sizeof(listener->path), "%s/%s", d->host.run_dir, listener->name);
+	memcpy(addr.sun_path, listener->path, sizeof(addr.sun_path));
+	if (answers(&addr))
+		return cram_error_set(err, -EADDRINUSE, listener->path, "listen",
+				      "stop the other agent first", "another agent answers there");
+	unlink(listener->path);
+	listener->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (listener->fd < 0)
+		return cram_error_set(err, -errno, listener->path, "make a socket", NULL, "%s",
+				      strerror(errno));
+	/* Born closed to everyone: opened up only when its group is right. */
+	if (fchmod(listener->fd, 0600) < 0 ||
+	    bind(listener->fd, (struct sockaddr *)&addr, sizeof(addr)) < 0)
+		goto fail;
+	group = getgrnam(listener->group);
+	if (group) {
+		if (chown(listener->path, (uid_t)-1, group->gr_gid) < 0)
+			goto fail;
+	} else {
+		cram_log_info(&d->host.log, "no group \"%s\": only root can use %s",
+			      listener->group, listener->path);
+	}
+	if (chmod(listener->path, 0660) < 0 || listen(listener->fd, 64) < 0)
+		goto fail;
+	r = loop_add(&d->loop, listener->fd, EPOLLIN, on_listener, listener, &listener->source);
+	if (r < 0)
+		return cram_error_set(err, r, listener->path, "watch it", NULL, "%s", strerror(-r));
+	return 0;
+fail:
+	return cram_error_set(err, -errno, listener->path, "listen", NULL, "%s", strerror(errno));
+}
+
+int server_start(struct daemon *d, struct cram_error *err, struct server **ret_server)
+{
+	struct server *server = calloc(1, sizeof(*server));
+	int r;
+
+	if (!server)
+		return -ENOMEM;
+	server->d = d;
+	server->control = (struct listener){
+		.server = server,
+		.name = "control",
+		.group = "cramd",
+		.service = { CRAM_IFACE_CONTROL, control_methods, d },
+		.fd = -1,
+	};
+	server->status = (struct listener){
+		.server = server,
+		.name = "status",
+		.group = "cramd-read",
+		.service = { CRAM_IFACE_STATUS, status_methods, d },
+		.fd = -1,
+	};
+	r = listen_at(&server->control, err);
+	if (r == 0)
+		r = listen_at(&server->status, err);
+	if (r < 0) {
+		server_stop(server);
+		return r;
+	}
+	*ret_server = server;
+	return 0;
+}
+
+static void stop_listener(struct listener *listener)
+{
+	if (listener->fd < 0)
+		return;
+	loop_remove(&listener->server->d->loop, listener->source);
+	close(listener->fd);
+	/* Only when it got as far as being ours. */
+	if (listener->source)
+		unlink(listener->path);
+}
+
+void server_stop(struct server *server)
+{
+	while (server->clients)
+		drop_client(server->clients);
+	stop_listener(&server->control);
+	stop_listener(&server->status);
+	free(server);
+}
+
+/* On its next turn output is written, and requests that waited behind a kept call are read. */
+static void wake(struct client *client)
+{
+	loop_change(&client->listener->server->d->loop, client->source, EPOLLIN | EPOLLOUT);
+}
+
+void server_examined(struct server *server, pid_t pid, struct vm *vm, const struct cram_error *err)
+{
+	struct cram_vm_report report;
+	struct daemon *d = server->d;
+
+	if (vm) {
+		daemon_round(d);
+		report_vm(d, vm, &report);
+	}
+	for (struct client *client = server->clients; client; client = client->next) {
+		struct cram_call *call = client->adding;
+
+		if (!call || client->adding_pid != pid)
+			continue;
+		client->adding = NULL;
+		if (vm)
+			cram_call_reply(call, cram_reply_accepted(&report, 0, ""));
+		else
+			cram_call_fail(call, CRAM_ERR_REFUSED, err);
+		wake(client);
+	}
+}
+
+void server_event(struct server *server, const struct cram_event_report *event)
+{
+	for (struct client *client = server->clients; client; client = client->next) {
+		struct json_object *o;
+
+		if (!client->monitor)
+			continue;
+		o = json_object_new_object();
+		if (!o)
+			continue;
+		json_object_object_add(o, "event", cram_encode_as(event, event));
+		cram_call_notify(client->monitor, o);
+		wake(client);
+	}
+}

@@ -1,0 +1,417 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The methods of docs/protocol.md: parameters in, a report or a change through daemon.h, a reply.
+ * Nothing is decided here.
+ */
+#include "methods.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "report.h"
+#include "util/cleanup.h"
+
+static int no_parameters(struct json_object *parameters, struct cram_error *err)
+{
+	static const char *const none[] = { NULL };
+
+	return cram_params_only(parameters, none, err);
+}
+
+static int bad_parameter(struct cram_call *call, const struct cram_error *err)
+{
+	return cram_call_fail(call, CRAM_ERR_PARAMETER, err);
+}
+
+/* Names who asked: what changes things is on record with the peer's identity. */
+static void log_control(struct daemon *d, struct cram_call *call, const char *what)
+{
+	const struct client *client = cram_peer_userdata(cram_call_peer(call));
+
+	cram_log_info(&d->host.log, "%s%s%s by pid %d uid %d", cram_call_method(call),
+		      what[0] ? " " : "", what, (int)client->cred.pid, (int)client->cred.uid);
+}
+
+/* The VM that the call names. 0; 1: answered with an error; negative: the peer failed. */
+static int call_vm(struct daemon *d, struct cram_call *call, const char *name, struct vm **ret_vm)
+{
+	int r = daemon_find_vm(d, name, ret_vm);
+	struct json_object *o;
+
+	if (r == 0)
+		return 0;
+	o = json_object_new_object();
+	if (!o)
+		return -ENOMEM;
+	json_object_object_add(o, "vm", json_object_new_string(name));
+	r = cram_call_error(call, r == -ENOTUNIQ ? CRAM_ERR_VM_AMBIGUOUS : CRAM_ERR_VM_NOT_FOUND,
+			    o);
+	return r < 0 ? r : 1;
+}
+
+/* The VM that the parameters name and nothing else; as call_vm(). */
+static int only_vm(struct daemon *d, struct cram_call *call, struct json_object *parameters,
+		   struct cram_error *err, struct vm **ret_vm)
+{
+	const char *name;
+	int r;
+
+	if (cram_decode_vm(parameters, false, &name, err) < 0) {
+		r = bad_parameter(call, err);
+		return r < 0 ? r : 1;
+	}
+	return call_vm(d, call, name, ret_vm);
+}
+
+static size_t collect_nodes(struct daemon *d, struct cram_node_report *nodes)
+{
+	for (size_t i = 0; i < d->n_tiers; i++)
+		report_node(d, i, &nodes[i]);
+	return d->n_tiers;
+}
+
+static struct cram_vm_report *collect_vms(struct daemon *d)
+{
+	struct cram_vm_report *vms = calloc(d->vms.n ? d->vms.n : 1, sizeof(*vms));
+
+	for (size_t i = 0; vms && i < d->vms.n; i++)
+		report_vm(d, d->vms.v[i].vm, &vms[i]);
+	return vms;
+}
+
+static int get_status(struct cram_call *call, struct json_object *parameters, void *userdata,
+		      struct cram_error *err)
+{
+	struct cram_node_report nodes[DAEMON_TIERS_MAX];
+	struct cram_host_report host;
+	struct daemon *d = userdata;
+
+	if (no_parameters(parameters, err) < 0)
+		return bad_parameter(call, err);
+	report_host(d, &host);
+	return cram_call_reply(call, cram_reply_status(&host, nodes, collect_nodes(d, nodes)));
+}
+
+static int list_nodes(struct cram_call *call, struct json_object *parameters, void *userdata,
+		      struct cram_error *err)
+{
+	struct cram_node_report nodes[DAEMON_TIERS_MAX];
+
+	if (no_parameters(parameters, err) < 0)
+		return bad_parameter(call, err);
+	return cram_call_reply(call, cram_reply_nodes(nodes, collect_nodes(userdata, nodes)));
+}
+
+static int list_vms(struct cram_call *call, struct json_object *parameters, void *userdata,
+		    struct cram_error *err)
+{
+	cleanup_free struct cram_vm_report *vms = NULL;
+	struct daemon *d = userdata;
+
+	if (no_parameters(parameters, err) < 0)
+		return bad_parameter(call, err);
+	vms = collect_vms(d);
+	if (!vms)
+		return -ENOMEM;
+	return cram_call_reply(call, cram_reply_vms(vms, d->vms.n));
+}
+
+typedef struct json_object *vm_reply(const struct daemon *d, const struct vm *vm,
+				     const struct cram_vm_report *report);
+
+static int answer_vm(struct cram_call *call, struct json_object *parameters, struct daemon *d,
+		     struct cram_error *err, vm_reply *reply)
+{
+	struct cram_vm_report report;
+	struct vm *vm;
+	int r = only_vm(d, call, parameters, err, &vm);
+
+	if (r)
+		return r < 0 ? r : 0;
+	report_vm(d, vm, &report);
+	return cram_call_reply(call, reply(d, vm, &report));
+}
+
+static struct json_object *with_settings(const struct daemon *d, const struct vm *vm,
+					 const struct cram_vm_report *report)
+{
+	struct cram_setting_report settings[CRAM_N_SETTINGS];
+
+	(void)d;
+	cram_setting_reports(&vm->settings, settings);
+	return cram_reply_vm(report, settings, CRAM_N_SETTINGS);
+}
+
+static int show_vm(struct cram_call *call, struct json_object *parameters, void *userdata,
+		   struct cram_error *err)
+{
+	return answer_vm(call, parameters, userdata, err, with_settings);
+}
+
+static struct json_object *with_reasons(const struct daemon *d, const struct vm *vm,
+					const struct cram_vm_report *report)
+{
+	struct cram_reason_report reasons[CRAM_MAX_REASON_REPORTS];
+	size_t n = cram_reason_reports(&vm->action, reasons);
+
+	for (size_t i = 0; i < n; i++)
+		if (strcmp(reasons[i].code, cram_reason_name(CRAM_REASON_NO_TIER)) == 0)
+			report_no_tier(d, vm, reasons[i].text, sizeof(reasons[i].text));
+	return cram_reply_explain(report, reasons, n);
+}
+
+static int explain_vm(struct cram_call *call, struct json_object *parameters, void *userdata,
+		      struct cram_error *err)
+{
+	return answer_vm(call, parameters, userdata, err, with_reasons);
+}
+
+static int check(struct cram_call *call, struct json_object *parameters, void *userdata,
+		 struct cram_error *err)
+{
+	cleanup_free struct cram_check_report *findings = NULL;
+	struct daemon *d = userdata;
+	size_t max = d->vms.n * 2 + DAEMON_TIERS_MAX + NODES_MAX + 16;
+
+	if (no_parameters(parameters, err) < 0)
+		return bad_parameter(call, err);
+	findings = calloc(max, sizeof(*findings));
+	if (!findings)
+		return -ENOMEM;
+	return cram_call_reply(call, cram_reply_check(findings, report_check(d, findings, max)));
+}
+
+static int record(struct cram_call *call, struct json_object *parameters, void *userdata,
+		  struct cram_error *err)
+{
+	if (no_parameters(parameters, err) < 0)
+		return bad_parameter(call, err);
+	return cram_call_reply(call, cram_reply_record(daemon_record(userdata)));
+}
+
+static int get_metrics(struct cram_call *call, struct json_object *parameters, void *userdata,
+		       struct cram_error *err)
+{
+	cleanup_free struct cram_vm_report *vms = NULL;
+	struct cram_node_report nodes[DAEMON_TIERS_MAX];
+	struct cram_host_report host;
+	struct daemon *d = userdata;
+
+	if (no_parameters(parameters, err) < 0)
+		return bad_parameter(call, err);
+	vms = collect_vms(d);
+	if (!vms)
+		return -ENOMEM;
+	report_host(d, &host);
+	return cram_call_reply(
+		call, cram_reply_metrics(&host, nodes, collect_nodes(d, nodes), vms, d->vms.n));
+}
+
+static int monitor(struct cram_call *call, struct json_object *parameters, void *userdata,
+		   struct cram_error *err)
+{
+	struct client *client = cram_peer_userdata(cram_call_peer(call));
+
+	(void)userdata;
+	if (no_parameters(parameters, err) < 0)
+		return bad_parameter(call, err);
+	cram_call_keep(call);
+	client->monitor = call;
+	return 0;
+}
+
+/* In force, with what the operator should know of it. */
+static int answer_message(struct cram_call *call, int r, const struct cram_error *err)
+{
+	char text[CRAM_ERROR_TEXT] = "";
+	struct json_object *o = json_object_new_object();
+
+	if (!o)
+		return -ENOMEM;
+	if (r < 0)
+		cram_error_format(err, text, sizeof(text));
+	json_object_object_add(o, "message", json_object_new_string(text));
+	return cram_call_reply(call, o);
+}
+
+typedef int host_or_vm(struct daemon *d, struct vm *vm, struct cram_error *err);
+
+/* A command for the VM that is named, or for the host. As call_vm(); *@ret_r is the command's. */
+static int command(struct daemon *d, struct cram_call *call, struct json_object *parameters,
+		   host_or_vm *run, struct cram_error *err, struct vm **ret_vm, int *ret_r)
+{
+	const char *name;
+	int r;
+
+	*ret_vm = NULL;
+	if (cram_decode_vm(parameters, true, &name, err) < 0) {
+		r = bad_parameter(call, err);
+		return r < 0 ? r : 1;
+	}
+	if (name) {
+		r = call_vm(d, call, name, ret_vm);
+		if (r)
+			return r;
+	}
+	log_control(d, call, name ? name : "the host");
+	*ret_r = run(d, *ret_vm, err);
+	return 0;
+}
+
+static int pause_or_resume(struct daemon *d, struct cram_call *call, struct json_object *parameters,
+			   host_or_vm *run, struct cram_error *err)
+{
+	struct vm *vm;
+	int result, r = command(d, call, parameters, run, err, &vm, &result);
+
+	if (r)
+		return r < 0 ? r : 0;
+	daemon_round(d);
+	return answer_message(call, result, err);
+}
+
+static int pause_method(struct cram_call *call, struct json_object *parameters, void *userdata,
+			struct cram_error *err)
+{
+	return pause_or_resume(userdata, call, parameters, daemon_pause, err);
+}
+
+static int resume_method(struct cram_call *call, struct json_object *parameters, void *userdata,
+			 struct cram_error *err)
+{
+	return pause_or_resume(userdata, call, parameters, daemon_resume, err);
+}
+
+/* What the VM, or all of them, will have to bring home. */
+static int accepted(struct daemon *d, struct cram_call *call, struct vm *vm,
+		    const struct cram_error *err)
+{
+	uint64_t back = 0, missing = 0;
+	struct cram_vm_report report;
+	char message[CRAM_ERROR_TEXT] = "";
+
+	for (size_t i = 0; i < d->vms.n; i++) {
+		struct vm *one = d->vms.v[i].vm;
+
+		if (vm && one != vm)
+			continue;
+		back += daemon_give_back(one);
+		missing += daemon_missing(d, one, daemon_give_back(one));
+	}
+	if (err && err->code)
+		cram_error_format(err, message, sizeof(message));
+	else if (missing)
+		snprintf(message, sizeof(message),
+			 "%" PRIu64 " MiB to give back, of them %" PRIu64
+			 " MiB do not fit into DRAM above its headroom now",
+			 back / MiB, missing / MiB);
+	else if (back)
+		snprintf(message, sizeof(message), "%" PRIu64 " MiB to give back", back / MiB);
+	/* The work begins now, not at the next round. */
+	daemon_round(d);
+	if (vm)
+		report_vm(d, vm, &report);
+	return cram_call_reply(call, cram_reply_accepted(vm ? &report : NULL, missing, message));
+}
+
+static int drain(struct cram_call *call, struct json_object *parameters, void *userdata,
+		 struct cram_error *err)
+{
+	struct vm *vm;
+	int result, r = command(userdata, call, parameters, daemon_drain, err, &vm, &result);
+
+	if (r)
+		return r < 0 ? r : 0;
+	return accepted(userdata, call, vm, result < 0 ? err : NULL);
+}
+
+static int set_quota(struct cram_call *call, struct json_object *parameters, void *userdata,
+		     struct cram_error *err)
+{
+	struct daemon *d = userdata;
+	struct cram_set_request set;
+	struct vm *vm;
+	int r;
+
+	r = cram_decode_set(parameters, &set, err);
+	if (r < 0)
+		return cram_call_fail(call, CRAM_ERR_INVALID_SETTING, err);
+	r = call_vm(d, call, set.vm, &vm);
+	if (r)
+		return r < 0 ? r : 0;
+	log_control(d, call, vm->name);
+	if (daemon_set(d, vm, &set, err) < 0)
+		return cram_call_fail(call, CRAM_ERR_REFUSED, err);
+	return accepted(d, call, vm, NULL);
+}
+
+static int reload(struct cram_call *call, struct json_object *parameters, void *userdata,
+		  struct cram_error *err)
+{
+	struct daemon *d = userdata;
+	struct json_object *o;
+
+	if (no_parameters(parameters, err) < 0)
+		return bad_parameter(call, err);
+	log_control(d, call, "");
+	if (daemon_reload(d, err) < 0)
+		return cram_call_fail(call, CRAM_ERR_CONFIG_INVALID, err);
+	o = json_object_new_object();
+	if (!o)
+		return -ENOMEM;
+	json_object_object_add(o, "generation",
+			       json_object_new_int64((int64_t)d->config_generation));
+	return cram_call_reply(call, o);
+}
+
+static int add_vm(struct cram_call *call, struct json_object *parameters, void *userdata,
+		  struct cram_error *err)
+{
+	static const char *const allowed[] = { "pid", NULL };
+	struct client *client = cram_peer_userdata(cram_call_peer(call));
+	struct daemon *d = userdata;
+	uint64_t pid;
+	char text[32];
+
+	if (cram_params_only(parameters, allowed, err) < 0 ||
+	    cram_param_u64(parameters, "pid", &pid, err) < 0)
+		return bad_parameter(call, err);
+	if (pid == 0 || pid > INT32_MAX) {
+		cram_error_set(err, -EINVAL, NULL, NULL, NULL, "pid %" PRIu64 " is no pid", pid);
+		return bad_parameter(call, err);
+	}
+	snprintf(text, sizeof(text), "%" PRIu64, pid);
+	log_control(d, call, text);
+	if (daemon_want_vm(d, (pid_t)pid, NULL, err) < 0)
+		return cram_call_fail(call, CRAM_ERR_REFUSED, err);
+	/* Answered when it has been examined: server_examined(). */
+	cram_call_keep(call);
+	client->adding = call;
+	client->adding_pid = (pid_t)pid;
+	return 0;
+}
+
+const struct cram_method status_methods[] = {
+	{ "GetStatus", false, get_status },
+	{ "ListVms", false, list_vms },
+	{ "ShowVm", false, show_vm },
+	{ "ExplainVm", false, explain_vm },
+	{ "ListNodes", false, list_nodes },
+	{ "Check", false, check },
+	{ "Record", false, record },
+	{ "Monitor", true, monitor },
+	{ "GetMetrics", false, get_metrics },
+	{ NULL, false, NULL },
+};
+
+const struct cram_method control_methods[] = {
+	{ "SetQuota", false, set_quota },
+	{ "Pause", false, pause_method },
+	{ "Resume", false, resume_method },
+	{ "Drain", false, drain },
+	{ "Reload", false, reload },
+	{ "AddVm", false, add_vm },
+	{ NULL, false, NULL },
+};
