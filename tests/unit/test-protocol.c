@@ -74,12 +74,22 @@ static int silent(struct cram_call *call, struct json_object *parameters, void *
 	return 0;
 }
 
+/* Two VMs; the name of the first is no UTF-8, that of the second is cut inside a character. */
+static int odd(struct cram_call *call, struct json_object *parameters, void *userdata,
+	       struct cram_error *err)
+{
+	struct cram_vm_report vms[2] = { { .name = "a\xff\xc3z", .ram = 1 },
+					 { .name = "b\xc3\xa9\xe2\x82", .ram = 2 } };
+
+	(void)parameters;
+	(void)userdata;
+	(void)err;
+	return cram_call_reply(call, cram_reply_vms(vms, 2));
+}
+
 static const struct cram_method methods[] = {
-	{ "Get", false, get },
-	{ "Watch", true, stream },
-	{ "Broken", false, broken },
-	{ "Silent", false, silent },
-	{ 0 },
+	{ "Odd", false, odd },	     { "Get", false, get },	  { "Watch", true, stream },
+	{ "Broken", false, broken }, { "Silent", false, silent }, { 0 },
 };
 
 static const struct cram_service service = { CRAM_IFACE_STATUS, methods, NULL };
@@ -131,6 +141,26 @@ static void requests_are_answered_in_order_however_they_arrive(void **state)
 	assert_answer("{\"method\":\"org.cramd.Status.Get\",\"oneway\":true}|", "", 0);
 	assert_answer("{\"method\":\"org.cramd.Status.Hello\",\"parameters\":{\"version\":1}}|",
 		      "{\"parameters\":{\"version\":1,\"agent\":\"cramd\"}}|", 0);
+}
+
+static void text_of_one_vm_never_makes_an_answer_invalid(void **state)
+{
+	struct json_object *reply, *parameters, *list, *name;
+	int r;
+	cleanup_free char *out = exchange("{\"method\":\"org.cramd.Status.Odd\"}|", 100, &r);
+	(void)state;
+
+	assert_int_equal(r, 0);
+	out[strlen(out) - 1] = '\0';
+	assert_int_equal(cram_json_parse(out, strlen(out), &reply), 0);
+	assert_true(json_object_object_get_ex(reply, "parameters", &parameters));
+	assert_true(json_object_object_get_ex(parameters, "vms", &list));
+	assert_int_equal(json_object_array_length(list), 2);
+	json_object_object_get_ex(json_object_array_get_idx(list, 0), "name", &name);
+	assert_string_equal(json_object_get_string(name), "a??z");
+	json_object_object_get_ex(json_object_array_get_idx(list, 1), "name", &name);
+	assert_string_equal(json_object_get_string(name), "b\xc3\xa9??");
+	json_object_put(reply);
 }
 
 static void calls_that_cannot_be_served_get_a_named_error(void **state)
@@ -490,6 +520,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(requests_are_answered_in_order_however_they_arrive),
+		cmocka_unit_test(text_of_one_vm_never_makes_an_answer_invalid),
 		cmocka_unit_test(calls_that_cannot_be_served_get_a_named_error),
 		cmocka_unit_test(malformed_input_is_an_error_a_closed_connection_and_nothing_else),
 		cmocka_unit_test(a_reader_too_slow_loses_events_and_is_told_how_many),

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/stat.h>
 
 #include "server/server.h"
 #include "util/file.h"
@@ -26,6 +27,11 @@ int daemon_load(struct daemon *d, struct cram_error *err)
 	host_set_settings(&d->host, &d->conf.host);
 	snprintf(d->overrides_path, sizeof(d->overrides_path), "%s/" CRAM_OVERRIDES,
 		 d->conf.host.state_dir);
+	if (mkdir(d->conf.host.state_dir, 0700) < 0 && errno != EEXIST)
+		cram_log_warn(&d->host.log,
+			      "%s: cannot be made: %s; what is paused, drained or set with "
+			      "--persist will not outlive the agent",
+			      d->conf.host.state_dir, strerror(errno));
 	cram_file_sweep(d->overrides_path);
 	r = cram_overrides_load(d->overrides_path, &d->overrides, err);
 	if (r == -EBADMSG) {

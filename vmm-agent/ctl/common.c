@@ -10,11 +10,25 @@
 #include "ctl/ctl.h"
 #include "util/size.h"
 
+/* VM names come from tenants: no terminal codes. */
+static char printable(char c)
+{
+	return (unsigned char)c < 0x20 || c == 0x7f ? '?' : c;
+}
+
+char *without_controls(char *text)
+{
+	for (char *c = text; *c; c++)
+		*c = printable(*c);
+	return text;
+}
+
 void complain(const struct cram_error *err)
 {
 	char text[CRAM_ERROR_TEXT];
 
-	fprintf(stderr, "cramctl: %s\n", cram_error_format(err, text, sizeof(text)));
+	cram_error_format(err, text, sizeof(text));
+	fprintf(stderr, "cramctl: %s\n", without_controls(text));
 }
 
 int failed(int r, const char *remote_error, const struct cram_error *err)
@@ -87,9 +101,8 @@ void print_text(const char *text, int width)
 	if (width < 0)
 		for (int i = (int)strlen(text); i < -width; i++)
 			putchar(' ');
-	/* VM names come from tenants: no terminal codes. */
 	for (const char *c = text; *c; c++, n++)
-		putchar((unsigned char)*c < 0x20 || *c == 0x7f ? '?' : *c);
+		putchar(printable(*c));
 	for (; n < width; n++)
 		putchar(' ');
 }

@@ -97,7 +97,7 @@ static int wait_until(const struct options *o, const char *name,
 			fprintf(stderr,
 				"cramctl: vm \"%s\": not done after %" PRIu32
 				" ms, it is %s with %s on the tier; see cramctl vm explain\n",
-				vm.name, o->wait_ms, vm.state,
+				without_controls(vm.name), o->wait_ms, vm.state,
 				cram_size_format(vm.tier_bytes, left, sizeof(left)));
 			return EXIT_PARTIAL;
 		}
@@ -220,8 +220,10 @@ static int simple(const struct options *o, const char *method, const char *vm)
 	if (o->json)
 		return print_json(reply, false);
 	if (json_object_object_get_ex(reply, "message", &v) && json_object_get_string_len(v) > 0) {
-		fputs("cramctl: ", stderr);
-		fprintf(stderr, "%s\n", json_object_get_string(v));
+		struct cram_error err = { 0 };
+
+		cram_error_set(&err, 0, NULL, NULL, NULL, "%s", json_object_get_string(v));
+		complain(&err);
 		return EXIT_PARTIAL;
 	}
 	return EXIT_OK;

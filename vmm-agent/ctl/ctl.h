@@ -91,6 +91,8 @@ int failed(int r, const char *remote_error, const struct cram_error *err);
 struct json_object *vm_parameters(const char *name);
 /* One JSON value and a newline. */
 int print_json(struct json_object *o, bool lines);
+/* Takes control characters out of foreign text, in place; returns it. */
+char *without_controls(char *text);
 /* Foreign text without control characters, padded to @width (negative: to the left). */
 void print_text(const char *text, int width);
 /* "1.50 GiB" right-aligned. */

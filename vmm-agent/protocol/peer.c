@@ -13,6 +13,7 @@
 
 #include "protocol/idl.h"
 #include "util/cleanup.h"
+#include "util/utf8.h"
 
 struct cram_call {
 	struct cram_peer *peer;
@@ -95,6 +96,22 @@ void cram_peer_consume(struct cram_peer *peer, size_t n)
 		cram_bytes_free(&peer->out);
 }
 
+/*
+ * Text is made valid where it enters. Should some ever not be, it must not make the whole message
+ * one that every reader refuses: a byte that is no UTF-8 is replaced by one that is.
+ */
+static void repair(char *text, size_t n)
+{
+	for (size_t i = 0; i < n;) {
+		size_t length = (unsigned char)text[i] < 0x80 ? 1 : utf8_length(text + i, n - i);
+
+		if (length == 0)
+			text[i++] = '?';
+		else
+			i += length;
+	}
+}
+
 /* Consumes @parameters. 1: the message would overflow @limit and was not queued. */
 static int send_message(struct cram_peer *peer, const char *error, struct json_object *parameters,
 			bool continues, size_t limit)
@@ -123,6 +140,8 @@ static int send_message(struct cram_peer *peer, const char *error, struct json_o
 		r = 1;
 	else
 		r = cram_bytes_add(&peer->out, text, n + 1);
+	if (r == 0)
+		repair(peer->out.buf + peer->out.start + peer->out.used - n - 1, n);
 	json_object_put(m);
 	return r;
 }
