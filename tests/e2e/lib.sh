@@ -60,16 +60,16 @@ agent_stop()
 # wait_for SECONDS COMMAND…: until COMMAND succeeds.
 wait_for()
 {
-	local until=$((SECONDS + $1))
+	local deadline=$((SECONDS + $1))
 	shift
 	until "$@" >/dev/null 2>&1; do
-		((SECONDS < until)) || return 1
+		((SECONDS < deadline)) || return 1
 		sleep 1
 	done
 }
 
-# field VM NAME: one value of `cramctl vm show`.
-field()
+# vm_field VM NAME: one value of `cramctl vm show`.
+vm_field()
 {
 	ctl --json vm show "$1" | jq -r ".vm.$2"
 }
@@ -80,9 +80,20 @@ origin()
 	ctl --json vm show "$1" | jq -r ".settings[] | select(.name == \"$2\") | .value + \" \" + .origin"
 }
 
+# host_field NAME: one value of `cramctl status`.
+host_field()
+{
+	ctl --json status | jq -r ".host.$1"
+}
+
+libvirt_connected()
+{
+	[ "$(host_field libvirt_connected)" = true ]
+}
+
 field_is()
 {
-	[ "$(field "$1" "$2")" = "$3" ]
+	[ "$(vm_field "$1" "$2")" = "$3" ]
 }
 
 # tiering MODE CHILD…: metadata for a domain, in a file whose name is printed.
@@ -96,8 +107,8 @@ tiering()
 	echo "$file"
 }
 
-# load GUEST OPTION…: starts accessmap in a guest and waits until its map is there.
-load()
+# start_workload GUEST OPTION…: starts accessmap in a guest and waits until its map is there.
+start_workload()
 {
 	local name=$1
 	shift
