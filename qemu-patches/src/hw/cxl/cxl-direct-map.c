@@ -11,6 +11,7 @@
 #include "qemu/queue.h"
 #include "qemu/units.h"
 #include "exec/memory.h"
+#include "exec/target_page.h"
 #include "hw/cxl/cxl.h"
 #include "hw/cxl/cxl_direct_map.h"
 #include "hw/cxl/cxl_host.h"
@@ -18,13 +19,19 @@
 /* Every decoder's base and size is a multiple of this */
 #define CXL_DECODER_GRANULE (256 * MiB)
 
-typedef struct CXLDirectMapping {
-    MemoryRegion alias;
-    MemoryRegion *window;
+/* A part of a window and the RAM that is seen there */
+typedef struct CXLDirectPiece {
+    CXLType3Dev *ct3d;
     MemoryRegion *ram;
     hwaddr window_offset;
     hwaddr ram_offset;
     hwaddr size;
+} CXLDirectPiece;
+
+typedef struct CXLDirectMapping {
+    MemoryRegion alias;
+    MemoryRegion *window;
+    CXLDirectPiece piece;
     bool wanted;
     QLIST_ENTRY(CXLDirectMapping) next;
 } CXLDirectMapping;
@@ -33,15 +40,18 @@ static QLIST_HEAD(, CXLDirectMapping) mappings =
     QLIST_HEAD_INITIALIZER(mappings);
 static CXLState *machine_windows;
 
-static void cxl_direct_map_want(CXLFixedWindow *fw, hwaddr window_offset,
-                                CXLType3Dev *ct3d, MemoryRegion *ram,
-                                hwaddr ram_offset, hwaddr size)
+static void cxl_direct_map_want(CXLFixedWindow *fw, const CXLDirectPiece *p)
 {
     CXLDirectMapping *m;
 
+    if (!p->size) {
+        return;
+    }
     QLIST_FOREACH(m, &mappings, next) {
-        if (m->window == &fw->mr && m->window_offset == window_offset &&
-            m->ram == ram && m->ram_offset == ram_offset && m->size == size) {
+        if (m->window == &fw->mr && m->piece.ram == p->ram &&
+            m->piece.window_offset == p->window_offset &&
+            m->piece.ram_offset == p->ram_offset &&
+            m->piece.size == p->size) {
             m->wanted = true;
             return;
         }
@@ -49,34 +59,53 @@ static void cxl_direct_map_want(CXLFixedWindow *fw, hwaddr window_offset,
 
     m = g_new0(CXLDirectMapping, 1);
     m->window = &fw->mr;
-    m->window_offset = window_offset;
-    m->ram = ram;
-    m->ram_offset = ram_offset;
-    m->size = size;
+    m->piece = *p;
     m->wanted = true;
-    memory_region_init_alias(&m->alias, OBJECT(ct3d), "cxl-direct-mapping[*]",
-                             ram, ram_offset, size);
+    memory_region_init_alias(&m->alias, OBJECT(p->ct3d),
+                             "cxl-direct-mapping[*]", p->ram, p->ram_offset,
+                             p->size);
     QLIST_INSERT_HEAD(&mappings, m, next);
 }
 
+/*
+ * A granule goes one way as a whole. Neighbours that continue each other are
+ * seen as one piece.
+ */
 static void cxl_direct_map_window(CXLFixedWindow *fw)
 {
-    hwaddr addr = 0;
+    CXLDirectPiece piece = { 0 };
+    hwaddr addr;
 
-    while (addr < fw->size) {
-        hwaddr step = CXL_DECODER_GRANULE - addr % CXL_DECODER_GRANULE;
-        hwaddr route_len, ram_offset, ram_len;
+    for (addr = 0; addr < fw->size; addr += CXL_DECODER_GRANULE) {
+        PCIDevice *d = cxl_fmw_find_direct(fw, addr);
+        hwaddr ram_offset, len;
         MemoryRegion *ram;
-        PCIDevice *d;
 
-        d = cxl_fmw_find_direct(fw, addr, &route_len);
-        if (d && cxl_type3_find_direct(CXL_TYPE3(d), addr + fw->base, &ram,
-                                       &ram_offset, &ram_len)) {
-            step = MIN(MIN(route_len, ram_len), fw->size - addr);
-            cxl_direct_map_want(fw, addr, CXL_TYPE3(d), ram, ram_offset, step);
+        /*
+         * What a decoder of three ways leaves over need not begin on a page,
+         * and cannot be mapped then.
+         */
+        if (!d || !cxl_type3_find_direct(CXL_TYPE3(d), fw->base + addr, &ram,
+                                         &ram_offset, &len) ||
+            !QEMU_IS_ALIGNED(ram_offset, qemu_target_page_size())) {
+            continue;
         }
-        addr += step;
+        len = MIN(len, CXL_DECODER_GRANULE);
+        if (piece.ram == ram && piece.ram_offset + piece.size == ram_offset &&
+            piece.window_offset + piece.size == addr) {
+            piece.size += len;
+            continue;
+        }
+        cxl_direct_map_want(fw, &piece);
+        piece = (CXLDirectPiece) {
+            .ct3d = CXL_TYPE3(d),
+            .ram = ram,
+            .window_offset = addr,
+            .ram_offset = ram_offset,
+            .size = len,
+        };
     }
+    cxl_direct_map_want(fw, &piece);
 }
 
 void cxl_direct_map_update(void)
@@ -109,7 +138,7 @@ void cxl_direct_map_update(void)
     }
     QLIST_FOREACH(m, &mappings, next) {
         if (!memory_region_is_mapped(&m->alias)) {
-            memory_region_add_subregion(m->window, m->window_offset,
+            memory_region_add_subregion(m->window, m->piece.window_offset,
                                         &m->alias);
         }
     }
