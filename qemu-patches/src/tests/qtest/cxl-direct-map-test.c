@@ -637,7 +637,7 @@ static void test_any_order(void)
     Decoder dec[3][MODEL_DECODERS] = { };
     unsigned step, seen = 0;
 
-    for (step = 0; step < 3000; step++) {
+    for (step = 0; step < 500; step++) {
         unsigned who = g_rand_int_range(rand, 0, 3);
         unsigned n = g_rand_int_range(rand, 0, MODEL_DECODERS);
         Decoder *d = &dec[who][n];
@@ -661,7 +661,7 @@ static void test_any_order(void)
         expect(qts, want);
     }
     /* It is not that nothing ever fitted together */
-    g_assert_cmpuint(seen, >, 300);
+    g_assert_cmpuint(seen, >, 50);
     qtest_quit(qts);
 }
 
