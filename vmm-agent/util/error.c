@@ -8,14 +8,17 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "util/utf8.h"
+
 static void copy_text(char *dst, size_t size, const char *src)
 {
-	snprintf(dst, size, "%s", src ? src : "");
+	utf8_copy(dst, size, src ? src : "", src ? strlen(src) : 0);
 }
 
 int cram_error_set(struct cram_error *err, int code, const char *object, const char *attempt,
 		   const char *advice, const char *why, ...)
 {
+	char text[CRAM_ERROR_TEXT];
 	va_list ap;
 
 	if (!err)
@@ -25,8 +28,9 @@ int cram_error_set(struct cram_error *err, int code, const char *object, const c
 	copy_text(err->attempt, sizeof(err->attempt), attempt);
 	copy_text(err->advice, sizeof(err->advice), advice);
 	va_start(ap, why);
-	vsnprintf(err->why, sizeof(err->why), why, ap);
+	vsnprintf(text, sizeof(text), why, ap);
 	va_end(ap);
+	copy_text(err->why, sizeof(err->why), text);
 	return code;
 }
 
@@ -41,7 +45,7 @@ int cram_error_prefix(struct cram_error *err, const char *object, ...)
 	vsnprintf(outer, sizeof(outer), object, ap);
 	va_end(ap);
 	snprintf(both, sizeof(both), "%s%s%s", outer, err->object[0] ? ": " : "", err->object);
-	memcpy(err->object, both, sizeof(err->object) - 1);
+	copy_text(err->object, sizeof(err->object), both);
 	return err->code;
 }
 
@@ -50,5 +54,6 @@ const char *cram_error_format(const struct cram_error *err, char *buf, size_t si
 	snprintf(buf, size, "%s%s%s%s%s%s%s%s", err->object, err->object[0] ? ": " : "",
 		 err->attempt[0] ? "cannot " : "", err->attempt, err->attempt[0] ? ": " : "",
 		 err->why, err->advice[0] ? "; " : "", err->advice);
+	utf8_trim(buf);
 	return buf;
 }

@@ -20,7 +20,8 @@ struct cram_error {
 /*
  * Record an error and return @code (a negative errno), so that callers write
  * `return cram_error_set(err, -ERANGE, ...)`. @err may be NULL. Text too long for its field is
- * cut, never an error. @object, @attempt and @advice may be NULL.
+ * cut between two characters, what is no UTF-8 is escaped: never an error. @object, @attempt and
+ * @advice may be NULL.
  */
 int cram_error_set(struct cram_error *err, int code, const char *object, const char *attempt,
 		   const char *advice, const char *why, ...) __attribute__((format(printf, 6, 7)));

@@ -7,7 +7,10 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
+
+#include "util/utf8.h"
 
 void cram_log_init(struct cram_log *log)
 {
@@ -18,7 +21,7 @@ void cram_log_init(struct cram_log *log)
 
 void cram_log(const struct cram_log *log, int level, const char *fmt, ...)
 {
-	char line[1024];
+	char text[1024], line[1024];
 	size_t n = 0, start;
 	va_list ap;
 	int r;
@@ -29,13 +32,11 @@ void cram_log(const struct cram_log *log, int level, const char *fmt, ...)
 		n = (size_t)snprintf(line, sizeof(line), "<%d>", level);
 	start = n;
 	va_start(ap, fmt);
-	r = vsnprintf(line + n, sizeof(line) - n - 1, fmt, ap);
+	r = vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
 	if (r < 0)
 		return;
-	n += (size_t)r;
-	if (n > sizeof(line) - 2)
-		n = sizeof(line) - 2;
+	n += utf8_copy(line + n, sizeof(line) - n - 1, text, strlen(text));
 	/* Domain names and XML text reach the log; they must not forge lines or terminal codes. */
 	for (size_t i = start; i < n; i++)
 		if ((unsigned char)line[i] < 0x20 || line[i] == 0x7f)
