@@ -130,7 +130,6 @@ int main(int argc, char **argv)
 	uint64_t mib = argc == 3 ? strtoul(argv[1], NULL, 10) : 0, size = mib * MIB;
 	struct damon_target target = { .n_ranges = 1 };
 	struct damon_attrs attrs;
-	struct batch batch;
 	struct cram_conf conf;
 	struct sysroot root;
 	struct damon damon;
@@ -176,8 +175,7 @@ int main(int argc, char **argv)
 
 	r = sysroot_open("/", &root);
 	if (r == 0) {
-		batch_open(&batch); /* without a ring it reads one by one */
-		damon_init(&damon, &root, &batch, "/run/bench-kdamond");
+		damon_init(&damon, &root, "/run/bench-kdamond");
 		r = damon_acquire(&damon);
 	}
 	if (r == 0) {

@@ -66,7 +66,7 @@ int confine_system_calls(void)
 		SCMP_SYS(setdomainname),
 		SCMP_SYS(migrate_pages),
 		SCMP_SYS(userfaultfd),
-		/* What a ring is told to do passes no filter; the one there is only reads files. */
+		/* What a ring is told to do passes no filter. */
 		SCMP_SYS(io_uring_setup),
 		SCMP_SYS(io_uring_register),
 	};

@@ -16,6 +16,15 @@
 /* That a process has been examined for longer than this is said. */
 #define EXAMINED_LONG_MS 10000
 
+/* A process of libvirt's that cannot be examined is tried again after this, doubling ... */
+#define REFUSED_MS 5000
+/* ... to this. */
+#define REFUSED_MAX_MS 300000
+#define REFUSALS_MAX   1024
+
+/* A QEMU's address space changes with every thread it starts; its RAM is looked for this often. */
+#define RELAYOUT_MS 10000
+
 int daemon_load(struct daemon *d, struct cram_error *err)
 {
 	int r;
@@ -183,10 +192,54 @@ static int not_examined(const struct discovery *found, struct cram_error *err)
 	if (found->r == -ENOEXEC)
 		return cram_error_set(err, found->r, object, "add it as a VM",
 				      "name the pid of a qemu-system process", "it is no QEMU");
-	if (found->r == -EAGAIN)
-		return cram_error_set(err, found->r, object, "add it as a VM",
-				      "try again when it runs", "its guest RAM is not mapped");
 	return cram_error_set(err, found->r, object, "examine it", NULL, "%s", strerror(-found->r));
+}
+
+/* Says, once, that a VM of libvirt's is not in, and when it is asked about again. */
+static void refuse(struct daemon *d, pid_t pid, const struct cram_error *err)
+{
+	struct daemon_refusal *refusal = NULL;
+	char text[CRAM_ERROR_TEXT];
+
+	for (size_t i = 0; i < d->refusals.n && !refusal; i++)
+		if (d->refusals.v[i].pid == pid)
+			refusal = &d->refusals.v[i];
+	if (!refusal) {
+		cram_log_warn(&d->host.log,
+			      "%s; libvirt has it as a domain, asked again from time to time",
+			      cram_error_format(err, text, sizeof(text)));
+		/* Those of processes long gone make room. */
+		if (d->refusals.n == REFUSALS_MAX)
+			d->refusals.n = 0;
+		if (array_push(&d->refusals, (struct daemon_refusal){ .pid = pid }) < 0)
+			return;
+		refusal = &d->refusals.v[d->refusals.n - 1];
+	}
+	refusal->wait_ms = refusal->wait_ms ? refusal->wait_ms * 2 : REFUSED_MS;
+	if (refusal->wait_ms > REFUSED_MAX_MS)
+		refusal->wait_ms = REFUSED_MAX_MS;
+	refusal->again_ms = monotonic_ms() + refusal->wait_ms;
+}
+
+static bool is_refused(const struct daemon *d, pid_t pid)
+{
+	for (size_t i = 0; i < d->refusals.n; i++)
+		if (d->refusals.v[i].pid == pid)
+			return monotonic_ms() < d->refusals.v[i].again_ms;
+	return false;
+}
+
+/* Names in answers and metrics are unique, whatever QEMU was told. */
+static void name_vm(const struct daemon *d, struct vm *vm)
+{
+	bool taken = !vm->uuid[0];
+
+	for (size_t i = 0; i < d->vms.n && !taken; i++)
+		taken = !strcasecmp(d->vms.v[i].vm->uuid, vm->uuid);
+	if (taken)
+		snprintf(vm->uuid, sizeof(vm->uuid), "pid-%d", (int)vm->pid);
+	if (!vm->name[0])
+		snprintf(vm->name, sizeof(vm->name), "pid-%d", (int)vm->pid);
 }
 
 /* Owns @vm, also when it fails. */
@@ -196,8 +249,7 @@ static int take_in(struct daemon *d, struct vm *vm, bool from_libvirt, struct cr
 	int r;
 
 	vm->from_libvirt = from_libvirt;
-	if (!vm->name[0])
-		snprintf(vm->name, sizeof(vm->name), "pid-%d", (int)vm->pid);
+	name_vm(d, vm);
 	r = loop_add(&d->loop, vm->pidfd, EPOLLIN, on_exit_of_vm, d, &entry.exit);
 	if (r < 0)
 		goto fail;
@@ -223,23 +275,61 @@ fail:
 	return r;
 }
 
+/* The RAM of a VM was looked for again. */
+static void take_layout(struct daemon *d, struct discovery *found)
+{
+	struct vm *vm = found->vm;
+	uint64_t before = vm->ram;
+	size_t blocks = vm->blocks.n;
+
+	if (found->layout && !vm_gone(vm) && vm_relayout(vm, found->layout) == 0 &&
+	    (vm->ram != before || vm->blocks.n != blocks)) {
+		cram_log_info(&d->host.log, "vm \"%s\": has %zu MiB now, %zu RAM blocks", vm->name,
+			      (size_t)(vm->ram / MiB), vm->blocks.n);
+		/* Its default floor is a part of its RAM. */
+		daemon_resolve(d, vm);
+	}
+	free(found->layout);
+	vm_unref(vm);
+}
+
+void daemon_relayout(struct daemon *d)
+{
+	uint64_t now = monotonic_ms();
+
+	for (size_t i = 0; i < d->vms.n; i++) {
+		struct vm *vm = d->vms.v[i].vm;
+
+		if (now < vm->relayout_ms || !atomic_exchange(&vm->relayout, false))
+			continue;
+		vm->relayout_ms = now + (vm->blocks.n ? RELAYOUT_MS : RELAYOUT_MS / 10);
+		discover_want_layout(&d->discover, vm);
+	}
+}
+
 void daemon_discovered(struct daemon *d)
 {
 	struct discovery found;
 
 	while (discover_next(&d->discover, &found)) {
-		struct daemon_candidate *entry = find_candidate(d, found.pid), candidate = *entry;
+		struct daemon_candidate *entry = find_candidate(d, found.pid), candidate;
 		struct cram_error err = {};
 		int r;
 
+		if (!entry || found.layout || (found.r < 0 && found.vm)) {
+			take_layout(d, &found);
+			continue;
+		}
+		candidate = *entry;
 		*entry = d->candidates.v[--d->candidates.n];
 		r = found.r < 0 ? not_examined(&found, &err)
 				: take_in(d, found.vm, candidate.from_libvirt, &err);
 		if (d->server)
 			server_examined(d->server, found.pid, r < 0 ? NULL : found.vm, &err);
-		/* Else libvirt is asked again soon. */
 		if (r == 0 && candidate.from_libvirt)
 			daemon_domain(d, &candidate.domain);
+		else if (r < 0 && r != -ESRCH && candidate.from_libvirt)
+			refuse(d, found.pid, &err);
 	}
 }
 
@@ -334,7 +424,8 @@ void daemon_domain(struct daemon *d, const struct libvirt_domain *domain)
 	vm = daemon_find_pid(d, domain->pid);
 	if (!vm) {
 		/* Comes back here with @domain, or with what libvirt has said by then. */
-		daemon_want_vm(d, domain->pid, domain, NULL);
+		if (!is_refused(d, domain->pid))
+			daemon_want_vm(d, domain->pid, domain, NULL);
 		return;
 	}
 	if (strcasecmp(vm->uuid, domain->uuid) != 0) {

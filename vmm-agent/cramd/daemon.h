@@ -7,7 +7,8 @@
 
 #include "act/mover.h"
 #include "act/relief.h"
-#include "classify/scan.h"
+#include "classify/looker.h"
+#include "classify/nominator.h"
 #include "discover.h"
 #include "loop.h"
 #include "sense/libvirt.h"
@@ -31,11 +32,19 @@ struct daemon_candidate {
 	struct libvirt_domain domain; /* the last one, when from_libvirt */
 };
 
+/* A process of libvirt's that could not be examined: asked again less and less often. */
+struct daemon_refusal {
+	pid_t pid;
+	uint64_t again_ms;
+	uint32_t wait_ms;
+};
+
 struct daemon {
 	struct host host;
 	struct loop loop;
 	struct discover discover;
-	struct scan scan;
+	struct looker looker;
+	struct nominator nominator;
 	struct mover mover;
 	struct relief relief;
 	struct libvirt *libvirt; /* NULL: configured away */
@@ -50,6 +59,7 @@ struct daemon {
 	char overrides_path[320];
 
 	CRAM_ARRAY(struct daemon_candidate) candidates;
+	CRAM_ARRAY(struct daemon_refusal) refusals;
 	CRAM_ARRAY(struct daemon_vm) vms;
 	uint64_t started_ms, started_wall_s;
 
@@ -91,6 +101,8 @@ int daemon_load(struct daemon *d, struct cram_error *err);
  */
 int daemon_want_vm(struct daemon *d, pid_t pid, const struct libvirt_domain *domain,
 		   struct cram_error *err);
+/* Has RAM looked for again where an address space has changed. */
+void daemon_relayout(struct daemon *d);
 /* Takes in what has been examined, and tells those who wait for it. */
 void daemon_discovered(struct daemon *d);
 void daemon_remove_vm(struct daemon *d, struct vm *vm);

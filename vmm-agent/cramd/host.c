@@ -5,12 +5,12 @@
 #include <errno.h>
 #include <time.h>
 
-uint64_t monotonic_ms(void)
+uint64_t monotonic_us(void)
 {
 	struct timespec ts;
 
 	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
 }
 
 int host_init(struct host *host, const char *root, const char *run_dir)
@@ -18,7 +18,7 @@ int host_init(struct host *host, const char *root, const char *run_dir)
 	pthread_condattr_t attr;
 	int r;
 
-	*host = (struct host){ .run_dir = run_dir };
+	*host = (struct host){ .kernel = &kernel_linux, .run_dir = run_dir };
 	r = sysroot_open(root, &host->root);
 	if (r < 0)
 		return r;

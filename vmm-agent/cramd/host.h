@@ -8,11 +8,13 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "kernel.h"
 #include "settings/settings.h"
 #include "util/log.h"
 #include "vm.h"
 
 struct host {
+	const struct kernel *kernel; /* tests have another */
 	struct sysroot root;
 	struct cram_log log;
 	const char *run_dir; /* "/run/cramd" */
@@ -40,7 +42,11 @@ struct roster {
 	struct cram_host_settings settings;
 };
 
-uint64_t monotonic_ms(void);
+uint64_t monotonic_us(void);
+static inline uint64_t monotonic_ms(void)
+{
+	return monotonic_us() / 1000;
+}
 static inline uint32_t monotonic_s(void)
 {
 	return (uint32_t)(monotonic_ms() / 1000) + 1;

@@ -258,12 +258,6 @@ static int run(struct daemon *d, const struct options *o)
 		cram_log_err(&d->host.log, "%s", cram_error_format(&err, text, sizeof(text)));
 		return r;
 	}
-	r = batch_open(&d->scan.looker_batch);
-	if (r == 0)
-		r = batch_open(&d->scan.nominator_batch);
-	if (r < 0)
-		cram_log_info(&d->host.log, "small files are read one by one: io_uring: %s",
-			      strerror(-r));
 	if (o->confine) {
 		r = confine_capabilities();
 		if (r < 0)
@@ -272,7 +266,9 @@ static int run(struct daemon *d, const struct options *o)
 		if (r < 0)
 			return fail(d, "restrict system calls", r);
 	}
-	r = scan_start(&d->scan, &d->host);
+	r = looker_start(&d->looker, &d->host);
+	if (r == 0)
+		r = nominator_start(&d->nominator, &d->host);
 	if (r < 0)
 		return fail(d, "start the scanning threads", r);
 	r = discover_start(&d->discover);
@@ -313,7 +309,8 @@ static void stop(struct daemon *d)
 {
 	host_stop(&d->host);
 	discover_stop(&d->discover);
-	scan_join(&d->scan);
+	looker_join(&d->looker);
+	nominator_join(&d->nominator);
 	relief_join(&d->relief);
 	if (d->mover.host)
 		mover_stop(&d->mover);
@@ -326,6 +323,7 @@ static void stop(struct daemon *d)
 		daemon_remove_vm(d, d->vms.v[0].vm);
 	array_free(&d->vms);
 	array_free(&d->candidates);
+	array_free(&d->refusals);
 	array_free(&d->inputs);
 	array_free(&d->actions);
 	array_free(&d->by_priority);

@@ -170,6 +170,8 @@ const struct cram_field cram_vm_fields[] = {
 	V(batches, U64, COUNTER, "cram_vm_batches_total", 0, "Batches moved."),
 	V(worst_batch_us, U64, GAUGE, "cram_vm_worst_batch_seconds", 6,
 	  "Longest batch so far, in seconds."),
+	V(worst_look_us, U64, GAUGE, "cram_vm_worst_look_seconds", 6,
+	  "Longest look at a range of the VM's memory, seconds: it waits for, and holds, locks of the VM."),
 	V(scan_age_ms, U64, GAUGE, "cram_vm_scan_age_seconds", 3,
 	  "Time since its memory was last classified, in seconds."),
 	V(paused, BOOL, GAUGE, "cram_vm_paused", 0, "1 while its demotion is paused."),

@@ -13,12 +13,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "cramd/sense/cgroup.h"
 #include "cramd/sense/nodes.h"
 #include "cramd/sense/pages.h"
 #include "cramd/sense/proc.h"
 #include "cramd/sense/qemu.h"
 #include "cramd/sense/ramblock.h"
-#include "cramd/sense/vmfiles.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -69,39 +69,27 @@ static void put(const char *path, const void *data, size_t size)
 	close(fd);
 }
 
-static void small_files(struct proc_status *status, struct memcg *memcg)
-{
-	static struct batch_read reads[VM_FILES];
-	static struct vm_files files;
-	size_t n = vm_files_want(&files, 7, "/g", reads);
-
-	for (size_t i = 0; i < n; i++)
-		reads[i].r = sysroot_read(&root, reads[i].path, reads[i].buf, reads[i].size,
-					  &reads[i].len);
-	vm_files_status(reads, status);
-	vm_files_memcg(reads, n, memcg);
-}
-
 static void whole_files(const uint8_t *data, size_t size)
 {
 	static const char *const node = "sys/devices/system/node/";
 	static const char *const lists[] = { "online", "has_memory", "has_cpu" };
-	struct qemu_cmdline cmdline = { .ram_size = 4096 };
+	struct qemu_cmdline cmdline = { .n_backends = 1, .backends[0].size = 4096 };
+	struct cgroup group;
 	struct proc_status status;
-	struct ramblocks blocks;
+	struct ram_layout layout;
 	struct pressure pressure;
-	struct memcg memcg;
 	struct nodes nodes;
 	char cgroup[64];
-	uint64_t ticks;
+	uint64_t number;
 
 	put("proc/7/maps", data, size);
 	put("proc/7/status", data, size);
 	put("proc/7/stat", data, size);
 	put("proc/7/cgroup", data, size);
 	put("proc/7/pressure", data, size);
-	put("sys/fs/cgroup/g/memory.stat", data, size);
 	put("sys/fs/cgroup/g/memory.current", data, size);
+	put("sys/fs/cgroup/g/memory.swap.current", data, size);
+	put("sys/fs/cgroup/g/cpuset.mems.effective", data, size);
 	for (size_t i = 0; i < 3; i++) {
 		char path[64];
 
@@ -113,10 +101,16 @@ static void whole_files(const uint8_t *data, size_t size)
 	}
 	put("sys/devices/system/node/node0/meminfo", data, size);
 	put("sys/devices/system/node/node0/distance", data, size);
-	if (ramblocks_find(&root, 7, &cmdline, &blocks) == 0 && blocks.n != 1)
+	if (ram_layout_read(&root, 7, &cmdline, &layout) == 0 &&
+	    (layout.blocks.n > RAMBLOCKS_MAX || (layout.reason && layout.blocks.n)))
 		abort();
-	small_files(&status, &memcg);
-	proc_read_start_time(&root, 7, &ticks);
+	proc_read_status(&root, 7, &status);
+	proc_read_guest_time(&root, 7, &number);
+	cgroup_open(&root, "/g", &group);
+	cgroup_read_swapped(&group, &number);
+	if (cgroup_read_mems(&group, &number) == 0 && !number)
+		abort();
+	cgroup_close(&group);
 	if (proc_read_cgroup(&root, 7, cgroup, sizeof(cgroup)) == 0 && cgroup[0] != '/')
 		abort();
 	pressure_read(&root, "/proc/7/pressure", &pressure);

@@ -20,7 +20,6 @@
 
 static char dir[64];
 static struct sysroot root = { .fd = -1 };
-static struct batch batch; /* one by one */
 
 static void put(const char *path, const char *text)
 {
@@ -48,7 +47,7 @@ static int acquire(void)
 {
 	struct damon damon;
 
-	damon_init(&damon, &root, &batch, "/run/cramd/damon");
+	damon_init(&damon, &root, "/run/cramd/damon");
 	return damon_acquire(&damon);
 }
 
@@ -130,7 +129,7 @@ static void every_region_of_a_snapshot_is_read(void **state)
 		put_region(i, "end", 4096 * (i + 1));
 		put_region(i, "nr_accesses", i % 2);
 	}
-	damon_init(&damon, &root, &batch, "/run/cramd/damon");
+	damon_init(&damon, &root, "/run/cramd/damon");
 	damon.running = true;
 	damon.n_targets = 1;
 	assert_int_equal(damon_snapshot(&damon, add_up, &seen), 0);

@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "cramd/daemon.h"
+#include "cramd/examine.h"
 #include "recorded.h"
 
 #define UUID "0f3c2e54-0000-4000-8000-000000000001"
@@ -51,7 +52,7 @@ static void put(const struct fixture *f, const char *name, const char *text, siz
 /* A command line; its arguments are separated by zero bytes. */
 static void put_cmdline(const struct fixture *f, const char *args)
 {
-	char text[256];
+	char text[512];
 	size_t n = strlen(args) + 1;
 
 	memcpy(text, args, n);
@@ -84,8 +85,10 @@ static int make(void **state)
 		 (int)f->pid);
 	put(f, "stat", stat, strlen(stat));
 	put(f, "cgroup", "0::/\n", 5);
-	put_cmdline(f, "/usr/bin/qemu-system-x86_64 -name db -uuid " UUID
-		       " -object memory-backend-memfd,id=ram,size=64M -m 64M");
+	put_cmdline(
+		f,
+		"/usr/bin/qemu-system-x86_64 -name db -uuid " UUID
+		" -object memory-backend-memfd,id=ram,size=64M -m 64M -machine memory-backend=ram");
 	path_of_maps(f, path, sizeof(path));
 	assert_int_equal(mkfifo(path, 0600), 0);
 
@@ -285,13 +288,6 @@ static void what_cannot_be_a_vm_is_forgotten(void **state)
 	struct fixture *f = *state;
 	struct cram_error err = {};
 
-	/* Its RAM is not mapped yet. */
-	assert_int_equal(daemon_want_vm(&f->d, f->pid, NULL, &err), 0);
-	unlock(f, "7f1000000000-7f1000021000 rw-p 00000000 00:00 0 \n");
-	take_discovered(f);
-	assert_int_equal(f->d.vms.n, 0);
-	assert_int_equal(f->d.candidates.n, 0);
-	/* No QEMU. */
 	put_cmdline(f, "/bin/sleep 1");
 	assert_int_equal(daemon_want_vm(&f->d, f->pid, NULL, &err), 0);
 	take_discovered(f);
@@ -299,23 +295,207 @@ static void what_cannot_be_a_vm_is_forgotten(void **state)
 	assert_int_equal(f->d.candidates.n, 0);
 }
 
+static void link_fd(const struct fixture *f, int fd, const char *target)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "/proc/%d/fd/", (int)f->pid);
+	recorded_put(f->dir, path, NULL);
+	snprintf(path, sizeof(path), "%s/proc/%d/fd/%d", f->dir, (int)f->pid, fd);
+	unlink(path);
+	if (target)
+		assert_int_equal(symlink(target, path), 0);
+}
+
+static struct vm *take_in(struct fixture *f, const char *mappings)
+{
+	assert_int_equal(daemon_want_vm(&f->d, f->pid, NULL, NULL), 0);
+	unlock(f, mappings);
+	take_discovered(f);
+	assert_int_equal(f->d.vms.n, 1);
+	put(f, "numa_maps", "", 0);
+	link_fd(f, 3, "/dev/null");
+	return f->d.vms.v[0].vm;
+}
+
+static void examine(struct fixture *f, struct vm *vm, const struct proc_status *status,
+		    uint64_t now_ms)
+{
+	const struct examination e = { .kernel = f->d.host.kernel,
+				       .root = &f->d.host.root,
+				       .now_ms = now_ms,
+				       .placement = true };
+
+	vm_examine(vm, &e, status);
+}
+
+/* Whatever we understand of it: it runs, and its memory has been sold. */
+static void a_vm_whose_ram_is_not_there_yet_is_listed_and_looked_at_again(void **state)
+{
+	struct fixture *f = *state;
+	struct proc_status status = { .state = 'S', .mems_allowed = 1, .size = 1 };
+	struct vm *vm = take_in(f, "7f1000000000-7f1000021000 rw-p 00000000 00:00 0 \n");
+
+	assert_int_equal(vm->reason, VM_NOT_MAPPED);
+	assert_int_equal(vm->ram, 64 << 20);
+	assert_int_equal(vm->blocks.n, 0);
+	examine(f, vm, &status, 1);
+	daemon_relayout(&f->d);
+	unlock(f, maps);
+	take_discovered(f);
+	assert_int_equal(vm->blocks.n, 1);
+	assert_int_equal(vm->ranges.n, 32);
+	examine(f, vm, &status, 2);
+	assert_int_equal(vm->reason, VM_ELIGIBLE);
+}
+
+static void memory_plugged_in_is_taken_in_and_unplugged_is_let_go(void **state)
+{
+	static const char more[] =
+		"7e0000000000-7e0004000000 rw-s 00000000 00:01 1028 /memfd:memory-backend-memfd (deleted)\n"
+		"7f0000000000-7f0004000000 rw-s 00000000 00:01 1027 /memfd:memory-backend-memfd (deleted)\n";
+	struct fixture *f = *state;
+	struct proc_status status = { .state = 'S', .mems_allowed = 1, .size = 1 };
+	struct vm *vm = take_in(f, maps);
+
+	assert_int_equal(vm->ram, 64 << 20);
+	examine(f, vm, &status, 1);
+	assert_true(atomic_load(&vm->relayout));
+	daemon_relayout(&f->d);
+	unlock(f, more);
+	take_discovered(f);
+	assert_int_equal(vm->ram, 128 << 20);
+	assert_int_equal(vm->blocks.n, 2);
+	assert_int_equal(vm->ranges.n, 64);
+	/* What was there stays what it was. */
+	assert_int_equal(vm->blocks.v[0].inode, 1027);
+	assert_int_equal(vm->first[1], 32);
+
+	/* The address space has not changed: nothing is read again. */
+	examine(f, vm, &status, 2);
+	assert_false(atomic_load(&vm->relayout));
+	status.size = 2;
+	examine(f, vm, &status, 3);
+	vm->relayout_ms = 0;
+	daemon_relayout(&f->d);
+	unlock(f, maps);
+	take_discovered(f);
+	assert_int_equal(vm->ram, 64 << 20);
+	assert_true(vm_has_block(vm, 0));
+	assert_false(vm_has_block(vm, 1));
+}
+
+static void each_block_keeps_its_own_policy_and_homes(void **state)
+{
+	static const char two[] =
+		"7e0000000000-7e0002000000 rw-s 00000000 00:01 1028 /memfd:memory-backend-memfd (deleted)\n"
+		"7f0000000000-7f0002000000 rw-s 00000000 00:01 1027 /memfd:memory-backend-memfd (deleted)\n";
+	static const char numa[] = "7e0000000000 prefer:1 N1=8 kernelpagesize_kB=4\n"
+				   "7f0000000000 bind=static:0 N0=8 kernelpagesize_kB=4\n";
+	struct fixture *f = *state;
+	struct proc_status status = { .state = 'S', .mems_allowed = 7 };
+	struct vm *vm;
+
+	put_cmdline(f, "/usr/bin/qemu-system-x86_64 -m 64M -object "
+		       "memory-backend-memfd,id=a,size=32M,policy=bind,host-nodes=0 -object "
+		       "memory-backend-memfd,id=b,size=32M,policy=preferred,host-nodes=1 -numa "
+		       "node,memdev=a -numa node,memdev=b");
+	vm = take_in(f, two);
+	put(f, "numa_maps", numa, strlen(numa));
+	examine(f, vm, &status, 1);
+	assert_int_equal(vm->old_known, 3);
+	assert_int_equal(vm->old_policy[0].mode, PROC_MPOL_BIND);
+	assert_int_equal(vm->old_policy[0].flags, 1 << 15);
+	assert_int_equal(vm->old_policy[0].nodes, 1);
+	assert_int_equal(vm->old_policy[1].mode, PROC_MPOL_PREFERRED);
+	assert_int_equal(vm->block_homes[0], 1);
+	assert_int_equal(vm->block_homes[1], 2);
+	assert_int_equal(vm->home_nodes, 3);
+	/* It was given no name and no UUID; what is made up is unique. */
+	assert_int_equal(strncmp(vm->uuid, "pid-", 4), 0);
+	assert_string_equal(vm->uuid, vm->name);
+}
+
 static void memory_that_is_pinned_is_left_alone(void **state)
+{
+	struct fixture *f = *state;
+	struct proc_status status = { .state = 'S', .mems_allowed = 1 };
+	struct vm *vm = take_in(f, maps);
+
+	status.pinned = vm->ram;
+	examine(f, vm, &status, 1);
+	assert_int_equal(vm->reason, VM_PINNED);
+	status.locked = vm->ram;
+	examine(f, vm, &status, 2);
+	assert_int_equal(vm->reason, VM_LOCKED);
+}
+
+static void devices_and_userfaultfds_are_seen_when_they_come(void **state)
 {
 	struct fixture *f = *state;
 	struct proc_status status = { .state = 'S', .mems_allowed = 1 };
 	struct vm *vm;
 
+	vm = take_in(f, maps);
+	examine(f, vm, &status, 1);
+	assert_int_equal(vm->reason, VM_ELIGIBLE);
+	link_fd(f, 4, "anon_inode:[userfaultfd]");
+	/* A recorded directory does not say how many entries it has: read again after a while. */
+	examine(f, vm, &status, 100000);
+	assert_int_equal(vm->reason, VM_USERFAULTFD);
+	link_fd(f, 4, NULL);
+	link_fd(f, 5, "/dev/vfio/12");
+	/* What a device pins shows at once. */
+	status.locked = 4096;
+	examine(f, vm, &status, 100001);
+	assert_int_equal(vm->reason, VM_PINNED);
+}
+
+static void a_guest_migrating_in_is_left_alone_until_it_runs(void **state)
+{
+	struct fixture *f = *state;
+	struct proc_status status = { .state = 'S', .mems_allowed = 1 };
+	struct vm *vm;
+	char stat[256];
+
+	put_cmdline(f, "/usr/bin/qemu-system-x86_64 -m 64M -incoming defer -machine "
+		       "memory-backend=ram -object memory-backend-memfd,id=ram,size=64M");
+	vm = take_in(f, maps);
+	for (int ticks = 0; ticks < 2; ticks++) {
+		snprintf(
+			stat, sizeof(stat),
+			"7 (qemu) S 1 7 7 0 -1 0 0 0 0 0 0 0 0 0 20 0 4 0 4711 0 0 0 0 0 0 0 0 0 0 "
+			"0 0 0 0 0 0 0 0 0 0 %d 0\n",
+			ticks * 5);
+		put(f, "stat", stat, strlen(stat));
+		examine(f, vm, &status, (uint64_t)ticks + 1);
+		assert_int_equal(vm->reason, ticks ? VM_ELIGIBLE : VM_INCOMING);
+	}
+}
+
+/* Nor do others wait for it: to be examined themselves. */
+static void a_stuck_qemu_delays_no_other(void **state)
+{
+	struct fixture *f = *state;
+	struct fixture other = *f;
+	uint64_t n;
+	struct pollfd p = { .fd = f->d.discover.wake, .events = POLLIN };
+
 	assert_int_equal(daemon_want_vm(&f->d, f->pid, NULL, NULL), 0);
+	other.pid = getpid();
+	put(&other, "cgroup", "0::/\n", 5);
+	put(&other, "stat", "1 (q) S 0 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 4 0 4711 0", 53);
+	put_cmdline(&other, "/usr/bin/qemu-system-x86_64 -name other -m 64M");
+	put(&other, "maps", "7f1000000000-7f1004000000 rw-p 00000000 00:00 0 \n", 49);
+	assert_int_equal(daemon_want_vm(&f->d, other.pid, NULL, NULL), 0);
+	assert_int_equal(poll(&p, 1, 10000), 1);
+	assert_int_equal(read(p.fd, &n, sizeof(n)), sizeof(n));
+	daemon_discovered(&f->d);
+	assert_int_equal(f->d.vms.n, 1);
+	assert_string_equal(f->d.vms.v[0].vm->name, "other");
 	unlock(f, maps);
 	take_discovered(f);
-	vm = f->d.vms.v[0].vm;
-	put(f, "numa_maps", "", 0);
-	status.pinned = vm->ram;
-	vm_examine(vm, &f->d.host.root, &status, NULL, 0, 1, 0);
-	assert_int_equal(vm->reason, VM_PINNED);
-	status.locked = vm->ram;
-	vm_examine(vm, &f->d.host.root, &status, NULL, 0, 2, 0);
-	assert_int_equal(vm->reason, VM_LOCKED);
+	assert_int_equal(f->d.vms.n, 2);
 }
 
 int main(void)
@@ -328,7 +508,18 @@ int main(void)
 		cmocka_unit_test_setup_teardown(
 			a_vm_that_starts_with_a_bad_setting_is_only_monitored, make, drop),
 		cmocka_unit_test_setup_teardown(what_cannot_be_a_vm_is_forgotten, make, drop),
+		cmocka_unit_test_setup_teardown(
+			a_vm_whose_ram_is_not_there_yet_is_listed_and_looked_at_again, make, drop),
+		cmocka_unit_test_setup_teardown(
+			memory_plugged_in_is_taken_in_and_unplugged_is_let_go, make, drop),
+		cmocka_unit_test_setup_teardown(each_block_keeps_its_own_policy_and_homes, make,
+						drop),
 		cmocka_unit_test_setup_teardown(memory_that_is_pinned_is_left_alone, make, drop),
+		cmocka_unit_test_setup_teardown(devices_and_userfaultfds_are_seen_when_they_come,
+						make, drop),
+		cmocka_unit_test_setup_teardown(a_guest_migrating_in_is_left_alone_until_it_runs,
+						make, drop),
+		cmocka_unit_test_setup_teardown(a_stuck_qemu_delays_no_other, make, drop),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

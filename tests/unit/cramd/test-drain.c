@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "cramd/daemon.h"
+#include "cramd/examine.h"
 #include "cramd/sense/pages.h"
 #include "random.h"
 #include "recorded.h"
@@ -133,7 +134,15 @@ static void *examine_all_the_time(void *arg)
 	struct fixture *f = arg;
 
 	while (!atomic_load(&f->enough))
-		vm_examine(f->vm, &f->d.host.root, &status, NULL, 2, monotonic_ms(), 0);
+		vm_examine(f->vm,
+			   &(struct examination){
+				   .kernel = f->d.host.kernel,
+				   .root = &f->d.host.root,
+				   .tier_nodes = 2,
+				   .now_ms = monotonic_ms(),
+				   .placement = true,
+			   },
+			   &status);
 	return NULL;
 }
 
@@ -146,6 +155,7 @@ static void make_vm(struct fixture *f)
 	vm->refs = 1;
 	vm->pid = 42;
 	vm->pidfd = -1;
+	vm->cgroup = (struct cgroup){ -1, -1 };
 	vm->tier_nid = 1;
 	vm->ram = (uint64_t)PAGES * PAGE_BYTES;
 	strcpy(vm->name, "vm");

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "cramd/act/mapping.h"
+#include "recorded.h"
 
 #define SIZE (4U << 20)
 
@@ -71,6 +72,7 @@ struct policy {
 	bool seen;
 	enum proc_mpol mode;
 	uint64_t nodes;
+	unsigned int flags;
 };
 
 static int find(const struct proc_numa *numa, void *arg)
@@ -79,8 +81,9 @@ static int find(const struct proc_numa *numa, void *arg)
 
 	if (numa->start == policy->start) {
 		policy->seen = true;
-		policy->mode = numa->mode;
-		policy->nodes = numa->nodes;
+		policy->mode = numa->policy.mode;
+		policy->nodes = numa->policy.nodes;
+		policy->flags = numa->policy.flags;
 	}
 	return 0;
 }
@@ -97,7 +100,9 @@ static void assert_policy(const struct fixture *f, enum proc_mpol mode, uint64_t
 
 static int set(const struct fixture *f, enum proc_mpol mode, uint64_t nodes)
 {
-	return mapping_set(&f->root, getpid(), &f->block, mode, nodes);
+	const struct proc_policy policy = { .mode = mode, .nodes = nodes };
+
+	return mapping_set(&f->root, getpid(), &f->block, &policy);
 }
 
 static void every_policy_arrives(void **state)
@@ -117,6 +122,18 @@ static void every_policy_arrives(void **state)
 		assert_int_equal(set(f, policies[i].mode, policies[i].nodes), 0);
 		assert_policy(f, policies[i].mode, policies[i].nodes);
 	}
+}
+
+static void a_policys_flags_arrive_with_it(void **state)
+{
+	const struct fixture *f = *state;
+	const struct proc_policy want = { .mode = PROC_MPOL_BIND, .flags = 1 << 15, .nodes = 1 };
+	struct policy found = { .start = f->block.start };
+
+	assert_int_equal(mapping_set(&f->root, getpid(), &f->block, &want), 0);
+	assert_int_equal(proc_for_each_numa(&f->root, getpid(), find, &found), 0);
+	assert_int_equal(found.flags, want.flags); /* MPOL_F_STATIC_NODES */
+	assert_int_equal(found.nodes, 1);
 }
 
 static void a_refused_policy_changes_nothing(void **state)
@@ -139,12 +156,69 @@ static void another_file_is_not_mistaken_for_it(void **state)
 	assert_int_equal(set(f, PROC_MPOL_BIND, 1), -EOPNOTSUPP);
 }
 
+/*
+ * A QEMU that means harm shows a memfd, and has put a FIFO in its place when that is opened: here
+ * the FIFO has the name of a memfd. Who opens one for reading waits for a writer that never comes.
+ */
+static void a_fifo_in_place_of_a_memfd_keeps_nobody_waiting(void **state)
+{
+	static const char name[] = "/memfd:cramd-test-fifo";
+	struct fixture *f = *state;
+	int fifo;
+
+	unlink(name);
+	if (mkfifo(name, 0600) < 0)
+		skip();
+	fifo = open(name, O_PATH | O_CLOEXEC);
+	assert_true(fifo >= 0);
+	f->block.inode += 1000000;
+	alarm(10);
+	assert_int_equal(set(f, PROC_MPOL_BIND, 1), -ESTALE);
+	alarm(0);
+	close(fifo);
+	unlink(name);
+}
+
+/* As above, with a descriptor whose file even says that it is the memfd looked for. */
+static void only_memfds_are_opened(void **state)
+{
+	struct fixture *f = *state;
+	const struct proc_policy bind = { .mode = PROC_MPOL_BIND, .nodes = 1 };
+	char dir[] = "/tmp/cramd-test.XXXXXX", path[64];
+	struct sysroot root;
+	struct stat st;
+
+	assert_non_null(mkdtemp(dir));
+	snprintf(path, sizeof(path), "%s/proc", dir);
+	assert_int_equal(mkdir(path, 0755), 0);
+	snprintf(path, sizeof(path), "%s/proc/42", dir);
+	assert_int_equal(mkdir(path, 0755), 0);
+	snprintf(path, sizeof(path), "%s/proc/42/fd", dir);
+	assert_int_equal(mkdir(path, 0755), 0);
+	snprintf(path, sizeof(path), "%s/proc/42/fd/7", dir);
+	assert_int_equal(mkfifo(path, 0600), 0);
+	assert_int_equal(stat(path, &st), 0);
+	f->block.inode = st.st_ino;
+	f->block.dev_major = major(st.st_dev);
+	f->block.dev_minor = minor(st.st_dev);
+	assert_int_equal(sysroot_open(dir, &root), 0);
+	alarm(10);
+	assert_int_equal(mapping_set(&root, 42, &f->block, &bind), -ESTALE);
+	alarm(0);
+	sysroot_close(&root);
+	assert_int_equal(recorded_drop(dir), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(every_policy_arrives, make, drop),
+		cmocka_unit_test_setup_teardown(a_policys_flags_arrive_with_it, make, drop),
 		cmocka_unit_test_setup_teardown(a_refused_policy_changes_nothing, make, drop),
 		cmocka_unit_test_setup_teardown(another_file_is_not_mistaken_for_it, make, drop),
+		cmocka_unit_test_setup_teardown(a_fifo_in_place_of_a_memfd_keeps_nobody_waiting,
+						make, drop),
+		cmocka_unit_test_setup_teardown(only_memfds_are_opened, make, drop),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -18,10 +18,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "cramd/examine.h"
+#include "cramd/moves.h"
 #include "cramd/sense/pages.h"
 #include "cramd/sense/proc.h"
 #include "cramd/sense/sysroot.h"
-#include "cramd/vm.h"
 #include "recorded.h"
 
 #define TIER   (UINT64_C(1) << 1)
@@ -46,6 +47,7 @@ static int make(void **state)
 	snprintf(path, sizeof(path), "%s/proc/42/numa_maps", f->dir);
 	assert_int_equal(mkfifo(path, 0600), 0);
 
+	f->vm.cgroup = (struct cgroup){ -1, -1 };
 	f->vm.pid = 42;
 	f->vm.tier_nid = 1;
 	f->vm.ram = (uint64_t)RANGES * RANGE_BYTES;
@@ -74,7 +76,15 @@ static void *examine(void *arg)
 	static const struct proc_status status = { .state = 'S', .mems_allowed = 1 | TIER };
 	struct fixture *f = arg;
 
-	vm_examine(&f->vm, &f->root, &status, NULL, TIER, f->vm.placed_ms + 1000, 0);
+	vm_examine(&f->vm,
+		   &(struct examination){
+			   .kernel = &kernel_linux,
+			   .root = &f->root,
+			   .tier_nodes = TIER,
+			   .now_ms = f->vm.placed_ms + 1000,
+			   .placement = true,
+		   },
+		   &status);
 	return NULL;
 }
 

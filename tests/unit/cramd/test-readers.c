@@ -18,12 +18,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "cramd/sense/cgroup.h"
 #include "cramd/sense/nodes.h"
 #include "cramd/sense/pages.h"
 #include "cramd/sense/proc.h"
 #include "cramd/sense/qemu.h"
 #include "cramd/sense/ramblock.h"
-#include "cramd/sense/vmfiles.h"
 
 static void numbers_are_read_strictly(void **state)
 {
@@ -147,30 +147,30 @@ static void numa_maps_lines_are_read(void **state)
 				&numa),
 		0);
 	assert_int_equal(numa.start, 0x7fc273fff000);
-	assert_int_equal(numa.mode, PROC_MPOL_DEFAULT);
+	assert_int_equal(numa.policy.mode, PROC_MPOL_DEFAULT);
 	assert_int_equal(numa.pages[0], 12300);
 	assert_int_equal(numa.pages[1], 16);
 	assert_int_equal(numa.page_size, 4096);
 
 	assert_int_equal(
 		proc_parse_numa("1000 bind:0-1 anon=3 dirty=3 N1=3 kernelpagesize_kB=4", &numa), 0);
-	assert_int_equal(numa.mode, PROC_MPOL_BIND);
-	assert_int_equal(numa.nodes, 3);
+	assert_int_equal(numa.policy.mode, PROC_MPOL_BIND);
+	assert_int_equal(numa.policy.nodes, 3);
 
 	assert_int_equal(
 		proc_parse_numa("1000 bind=static:2 huge N2=4 kernelpagesize_kB=2048", &numa), 0);
-	assert_int_equal(numa.mode_flags, 1 << 15); /* MPOL_F_STATIC_NODES */
-	assert_int_equal(numa.nodes, 4);
+	assert_int_equal(numa.policy.flags, 1 << 15); /* MPOL_F_STATIC_NODES */
+	assert_int_equal(numa.policy.nodes, 4);
 	assert_true(numa.huge);
 	assert_int_equal(numa.page_size, 2U << 20);
 
 	assert_int_equal(proc_parse_numa("1000 prefer (many):0,2 N0=1", &numa), 0);
-	assert_int_equal(numa.mode, PROC_MPOL_PREFERRED_MANY);
-	assert_int_equal(numa.nodes, 5);
+	assert_int_equal(numa.policy.mode, PROC_MPOL_PREFERRED_MANY);
+	assert_int_equal(numa.policy.nodes, 5);
 	assert_int_equal(proc_parse_numa("1000 weighted interleave:0-3", &numa), 0);
-	assert_int_equal(numa.mode, PROC_MPOL_WEIGHTED_INTERLEAVE);
+	assert_int_equal(numa.policy.mode, PROC_MPOL_WEIGHTED_INTERLEAVE);
 	assert_int_equal(proc_parse_numa("1000 local", &numa), 0);
-	assert_int_equal(numa.mode, PROC_MPOL_LOCAL);
+	assert_int_equal(numa.policy.mode, PROC_MPOL_LOCAL);
 }
 
 static void damaged_numa_maps_lines_are_refused(void **state)
@@ -198,6 +198,7 @@ static void damaged_numa_maps_lines_are_refused(void **state)
 
 static const char json_cmdline[] =
 	"/usr/bin/qemu-system-x86_64\0-name\0guest=db,,1,debug-threads=on\0-m\0size=131072k\0"
+	"-machine\0pc-q35-7.2,usb=off,memory-backend=pc.ram\0"
 	"-object\0{\"qom-type\":\"memory-backend-memfd\",\"id\":\"pc.ram\",\"share\":true,"
 	"\"size\":134217728,\"host-nodes\":[0],\"policy\":\"bind\"}\0"
 	"-overcommit\0mem-lock=off\0-uuid\0C7A5FDBD-edaf-9455-926A-d65c16db1809\0"
@@ -245,29 +246,95 @@ static void what_forbids_tiering_is_found_on_the_command_line(void **state)
 	assert_int_equal(qemu_cmdline_parse(vhost, sizeof(vhost), &c), 0);
 	assert_true(c.vhost_user);
 	assert_int_equal(qemu_cmdline_parse(huge, sizeof(huge), &c), 0);
-	assert_true(c.n_backends == 1 && c.backends[0].hugetlb);
+	assert_true(c.backends[0].hugetlb);
+	assert_true(c.backends[0].share);
 }
 
-static void damaged_command_lines_are_refused(void **state)
+static void sizes_are_read_as_qemu_reads_them(void **state)
 {
-	static const char no_size[] = "qemu\0-object\0{\"qom-type\":\"memory-backend-ram\","
-				      "\"id\":\"a\"}";
-	static const char negative[] = "qemu\0-object\0{\"qom-type\":\"memory-backend-ram\","
-				       "\"id\":\"a\",\"size\":-1}";
-	static const char no_json[] = "qemu\0-object\0{\"qom-type\":";
-	static const char bad_uuid[] = "qemu\0-uuid\0not-a-uuid";
-	static const char bad_node[] = "qemu\0-object\0{\"qom-type\":\"memory-backend-ram\","
-				       "\"id\":\"a\",\"size\":4096,\"host-nodes\":[64]}";
+	static const struct {
+		const char *text;
+		uint64_t bytes; /* 0: no size */
+	} cases[] = {
+		{ "512", 512U << 20 },
+		{ "0.5G", 512U << 20 },
+		{ "1.5g", 1536U << 20 },
+		{ "0x80M", 128U << 20 },
+		{ "0X10", 16U << 20 },
+		{ "131072k", 128U << 20 },
+		{ "2T", UINT64_C(2) << 40 },
+		{ "4096B", 4096 },
+		{ "5Q", 0 },
+		{ "G", 0 },
+		{ "", 0 },
+		{ "-1", 0 },
+		{ "1GB", 0 },
+		{ "99999999999T", 0 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		uint64_t bytes = 0;
+
+		assert_int_equal(qemu_parse_size(cases[i].text, 1 << 20, &bytes),
+				 cases[i].bytes ? 0 : -EBADMSG);
+		assert_int_equal(bytes, cases[i].bytes);
+	}
+}
+
+static void what_is_not_understood_is_named(void **state)
+{
+	static const struct {
+		const char *args; /* separated by blanks */
+		const char *unknown;
+	} cases[] = {
+		{ "qemu -m 5Q", "-m 5Q" },
+		{ "qemu -object {\"qom-type\":\"memory-backend-ram\",\"id\":\"a\"}",
+		  "-object {\"qom-type\":\"memory-backend-ram\",\"id\":\"a\"}" },
+		{ "qemu -object {\"qom-type\":\"memory-backend-ram\",\"id\":\"a\",\"size\":-1}",
+		  "-object {\"qom-type\":\"memory-backend-ram\",\"id\":\"a\",\"size\":-1}" },
+		{ "qemu -object {\"qom-type\":", "-object {\"qom-type\":" },
+		{ "qemu -uuid not-a-uuid", "-uuid not-a-uuid" },
+		{ "qemu -object memory-backend-ram,id=a,size=4096,host-nodes=64",
+		  "-object memory-backend-ram,id=a,size=4096,host-nodes=64" },
+		{ "qemu -machine q35,memory-backend=ram0", "-object ram0" },
+		{ "qemu -object rng-random,id=r,filename=/dev/urandom", "" },
+		{ "qemu -m slots=2,maxmem=8G", "" },
+	};
+	struct qemu_cmdline c;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		char text[512];
+		size_t n = strlen(cases[i].args) + 1;
+
+		memcpy(text, cases[i].args, n);
+		for (size_t k = 0; k < n; k++)
+			if (text[k] == ' ')
+				text[k] = '\0';
+		assert_int_equal(qemu_cmdline_parse(text, n, &c), 0);
+		assert_string_equal(c.unknown, cases[i].unknown);
+	}
+}
+
+static void a_cut_command_line_is_said_so(void **state)
+{
 	static const char cut[] = { 'q', 'e', 'm', 'u', 0, '-', 'm', 0, '1', '2' };
 	struct qemu_cmdline c;
 
 	(void)state;
-	assert_int_equal(qemu_cmdline_parse(no_size, sizeof(no_size), &c), -EBADMSG);
-	assert_int_equal(qemu_cmdline_parse(negative, sizeof(negative), &c), -EBADMSG);
-	assert_int_equal(qemu_cmdline_parse(no_json, sizeof(no_json), &c), -EBADMSG);
-	assert_int_equal(qemu_cmdline_parse(bad_uuid, sizeof(bad_uuid), &c), -EBADMSG);
-	assert_int_equal(qemu_cmdline_parse(bad_node, sizeof(bad_node), &c), -EBADMSG);
-	assert_int_equal(qemu_cmdline_parse(cut, sizeof(cut), &c), -EBADMSG);
+	assert_int_equal(qemu_cmdline_parse(cut, sizeof(cut), &c), 0);
+	assert_string_not_equal(c.unknown, "");
+}
+
+static void a_name_that_is_no_utf8_is_escaped(void **state)
+{
+	static const char name[] = "qemu\0-name\0a\xff,debug-threads=on";
+	struct qemu_cmdline c;
+
+	(void)state;
+	assert_int_equal(qemu_cmdline_parse(name, sizeof(name), &c), 0);
+	assert_string_equal(c.name, "a\\xff");
 }
 
 /* ------------------------------------------------------------------ a recorded host */
@@ -324,7 +391,9 @@ static int make_host(void **state)
 		 "Name:\tqemu\nState:\tS (sleeping)\nVmLck:\t       0 kB\n"
 		 "VmPin:\t       0 kB\nVmRSS:\t  123456 kB\n"
 		 "Mems_allowed:\t3\nMems_allowed_list:\t0-1\n");
-	put_text(f, "/proc/7/stat", "7 (qemu) x) S 1 7 7 0 -1 0 0 0 0 0 0 0 0 0 20 0 4 0 4711 0\n");
+	put_text(
+		f, "/proc/7/stat",
+		"7 (qemu) x) S 1 7 7 0 -1 0 0 0 0 0 0 0 0 0 20 0 4 0 4711 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 815 0\n");
 	put_text(f, "/proc/7/cgroup", "0::/machine/qemu-1-db.libvirt-qemu\n");
 	put(f, "/proc/7/cmdline", json_cmdline, sizeof(json_cmdline));
 	assert_int_equal(sysroot_open(f->dir, &f->root), 0);
@@ -374,74 +443,72 @@ static void damaged_node_files_are_refused(void **state)
 	assert_int_equal(nodes.n, 42);
 }
 
-/* What the small files of process @pid say; the rest of the world sees them one by one. */
-static int read_status(const struct fixture *f, pid_t pid, const char *cgroup,
-		       struct proc_status *status, struct memcg *memcg, int *ret_memcg)
-{
-	static struct batch_read reads[VM_FILES];
-	static struct vm_files files;
-	struct batch batch = {};
-	size_t n = vm_files_want(&files, pid, cgroup, reads);
-
-	batch_read(&batch, &f->root, reads, n);
-	*ret_memcg = vm_files_memcg(reads, n, memcg);
-	return vm_files_status(reads, status);
-}
-
 static void a_recorded_process_is_read(void **state)
 {
 	const struct fixture *f = *state;
 	struct proc_status status;
-	struct memcg memcg;
-	int in_group;
 	char cgroup[64], tiny[8];
-	uint64_t start;
+	uint64_t ticks;
 
-	assert_int_equal(read_status(f, 7, "", &status, &memcg, &in_group), 0);
-	assert_int_equal(in_group, -ENOENT);
+	assert_int_equal(proc_read_status(&f->root, 7, &status), 0);
 	assert_int_equal(status.state, 'S');
 	assert_int_equal(status.mems_allowed, 3);
 	assert_int_equal(status.rss, 123456U * 1024);
 	/* The command's name holds a blank and a parenthesis. */
-	assert_int_equal(proc_read_start_time(&f->root, 7, &start), 0);
-	assert_int_equal(start, 4711);
+	assert_int_equal(proc_read_start_time(&f->root, 7, &ticks), 0);
+	assert_int_equal(ticks, 4711);
+	assert_int_equal(proc_read_guest_time(&f->root, 7, &ticks), 0);
+	assert_int_equal(ticks, 815);
 	assert_int_equal(proc_read_cgroup(&f->root, 7, cgroup, sizeof(cgroup)), 0);
 	assert_string_equal(cgroup, "/machine/qemu-1-db.libvirt-qemu");
 	assert_int_equal(proc_read_cgroup(&f->root, 7, tiny, sizeof(tiny)), -EBADMSG);
-	assert_int_equal(read_status(f, 8, "", &status, &memcg, &in_group), -ESRCH);
+	assert_int_equal(proc_read_status(&f->root, 8, &status), -ESRCH);
 	put_text(f, "/proc/7/status", "State:\tS\n");
-	assert_int_equal(read_status(f, 7, "", &status, &memcg, &in_group), -EBADMSG);
+	assert_int_equal(proc_read_status(&f->root, 7, &status), -EBADMSG);
 	put_text(f, "/proc/7/stat", "7 (qemu) S 1 7\n");
-	assert_int_equal(proc_read_start_time(&f->root, 7, &start), -EBADMSG);
+	assert_int_equal(proc_read_guest_time(&f->root, 7, &ticks), -EBADMSG);
 }
 
-static void a_recorded_groups_counters_are_read(void **state)
+/* libvirt's "emulator" is a threaded group: its counters are two levels up, its cpuset its own. */
+static void the_nearest_group_with_counters_counts(void **state)
 {
-	const struct fixture *f = *state;
-	struct proc_status status;
-	struct memcg memcg = { .anon = 42 };
-	int in_group;
+	static const char group[] = "/machine.slice/vm.scope/libvirt/emulator";
+	struct fixture *f = *state;
+	struct cgroup cgroup;
+	uint64_t value = 42;
 
-	put_text(f, "/sys/fs/cgroup/g/memory.stat",
-		 "anon 4096\nfile 1\nshmem 8192\nanon_thp 77\nworkingset_refault_anon 3\n");
-	put_text(f, "/sys/fs/cgroup/g/memory.current", "max\n");
-	put_text(f, "/sys/fs/cgroup/g/memory.swap.current", "12288\n");
-	assert_int_equal(read_status(f, 7, "/g", &status, &memcg, &in_group), 0);
-	assert_int_equal(in_group, 0);
-	assert_int_equal(memcg.anon, 4096);
-	assert_int_equal(memcg.shmem, 8192);
-	assert_int_equal(memcg.refaults, 3);
-	assert_true(memcg.current == UINT64_MAX);
-	assert_int_equal(memcg.swap, 12288);
-	/* A kernel without zswap has no such file. */
-	assert_int_equal(memcg.zswap, 0);
-	memcg.anon = 42;
-	put_text(f, "/sys/fs/cgroup/g/memory.swap.current", "1x\n");
-	read_status(f, 7, "/g", &status, &memcg, &in_group);
-	assert_int_equal(in_group, -EBADMSG);
-	read_status(f, 7, "/gone", &status, &memcg, &in_group);
-	assert_int_equal(in_group, -ENOENT);
-	assert_int_equal(memcg.anon, 42);
+	put_text(f, "/sys/fs/cgroup/machine.slice/memory.current", "1\n");
+	put_text(f, "/sys/fs/cgroup/machine.slice/memory.swap.current", "1\n");
+	put_text(f, "/sys/fs/cgroup/machine.slice/vm.scope/memory.current", "8192\n");
+	put_text(f, "/sys/fs/cgroup/machine.slice/vm.scope/memory.swap.current", "4096\n");
+	put_text(f, "/sys/fs/cgroup/machine.slice/vm.scope/libvirt/emulator/cpuset.mems.effective",
+		 "0,2\n");
+	cgroup_open(&f->root, group, &cgroup);
+	assert_int_equal(cgroup_read_swapped(&cgroup, &value), 0);
+	assert_int_equal(value, 4096);
+	assert_int_equal(cgroup_read_mems(&cgroup, &value), 0);
+	assert_int_equal(value, 5);
+	/* The group is known by its directory, not by its name. */
+	assert_int_equal(renameat(f->root.fd, "sys/fs/cgroup/machine.slice/vm.scope", f->root.fd,
+				  "sys/fs/cgroup/machine.slice/old.scope"),
+			 0);
+	put_text(f, "/sys/fs/cgroup/machine.slice/vm.scope/memory.swap.current", "777\n");
+	assert_int_equal(cgroup_read_swapped(&cgroup, &value), 0);
+	assert_int_equal(value, 4096);
+	cgroup_close(&cgroup);
+
+	/* The root group is the host's; no group, no counters. */
+	put_text(f, "/sys/fs/cgroup/memory.current", "1\n");
+	cgroup_open(&f->root, "/", &cgroup);
+	assert_int_equal(cgroup_read_swapped(&cgroup, &value), -ENOENT);
+	assert_int_equal(cgroup_read_mems(&cgroup, &value), -ENOENT);
+	cgroup_close(&cgroup);
+	/* A kernel without swap has no such file. */
+	put_text(f, "/sys/fs/cgroup/g/memory.current", "1\n");
+	cgroup_open(&f->root, "/g", &cgroup);
+	assert_int_equal(cgroup_read_swapped(&cgroup, &value), 0);
+	assert_int_equal(value, 0);
+	cgroup_close(&cgroup);
 }
 
 static int count_entry(int dirfd, const char *name, void *arg)
@@ -480,55 +547,228 @@ static void a_directory_larger_than_the_buffer_is_walked_whole(void **state)
 	close(fd);
 }
 
-static int find_blocks(const struct fixture *f, struct ramblocks *blocks)
+/* A command line, its arguments separated by blanks, and what is made of it and the maps. */
+static int read_layout(const struct fixture *f, const char *args, struct ram_layout *layout)
 {
 	struct qemu_cmdline c;
+	char text[1024];
+	size_t n = strlen(args) + 1;
 
-	assert_int_equal(qemu_cmdline_parse(json_cmdline, sizeof(json_cmdline), &c), 0);
-	return ramblocks_find(&f->root, 7, &c, blocks);
+	memcpy(text, args, n);
+	for (size_t i = 0; i < n; i++)
+		if (text[i] == ' ')
+			text[i] = '\0';
+	assert_int_equal(qemu_cmdline_parse(text, n, &c), 0);
+	return ram_layout_read(&f->root, 7, &c, layout);
+}
+
+static void assert_layout(const struct fixture *f, const char *args, enum vm_ineligible reason,
+			  unsigned int mib, size_t blocks)
+{
+	struct ram_layout layout;
+
+	assert_int_equal(read_layout(f, args, &layout), 0);
+	assert_int_equal(layout.reason, reason);
+	assert_int_equal(layout.ram >> 20, mib);
+	assert_int_equal(layout.blocks.n, blocks);
 }
 
 static void a_memfd_guests_ram_is_found(void **state)
 {
-	struct ramblocks blocks;
+	const struct fixture *f = *state;
+	struct ram_layout layout;
+	struct qemu_cmdline c;
 
-	assert_int_equal(find_blocks(*state, &blocks), 0);
-	assert_int_equal(blocks.n, 1);
-	assert_true(blocks.v[0].memfd);
-	assert_int_equal(blocks.v[0].start, 0x7f0000000000);
-	assert_int_equal(blocks.v[0].inode, 1027);
-	assert_int_equal(blocks.v[0].policy, PROC_MPOL_BIND);
-	assert_int_equal(blocks.v[0].policy_nodes, 1);
+	put_text(f, "/proc/7/numa_maps", "");
+	assert_int_equal(qemu_cmdline_parse(json_cmdline, sizeof(json_cmdline), &c), 0);
+	assert_int_equal(ram_layout_read(&f->root, 7, &c, &layout), 0);
+	assert_int_equal(layout.reason, VM_ELIGIBLE);
+	assert_int_equal(layout.ram, 128 << 20);
+	assert_int_equal(layout.blocks.n, 1);
+	assert_true(layout.blocks.v[0].memfd);
+	assert_int_equal(layout.blocks.v[0].start, 0x7f0000000000);
+	assert_int_equal(layout.blocks.v[0].inode, 1027);
+	assert_int_equal(layout.blocks.v[0].policy.mode, PROC_MPOL_BIND);
+	assert_int_equal(layout.blocks.v[0].policy.nodes, 1);
+}
+
+#define MEMFD(id, size) "-object memory-backend-memfd,id=" id ",size=" size
+
+static void ram_that_cannot_be_tiered_is_counted_and_said_why(void **state)
+{
+	const struct fixture *f = *state;
+	struct ram_layout layout;
+
+	assert_layout(f, "q -m 64M -machine memory-backend=a " MEMFD("a", "64M") ",share=off",
+		      VM_PRIVATE_MEMFD, 64, 0);
+	assert_layout(f,
+		      "q -m 64M -machine memory-backend=a -object memory-backend-shm,id=a,size=64M",
+		      VM_SHM, 64, 0);
+	assert_layout(f, "q -m 64M -mem-path /var/ram", VM_FILE, 64, 0);
+	assert_layout(f,
+		      "q -m 64M -machine memory-backend=a -object "
+		      "memory-backend-file,id=a,size=64M,mem-path=/dev/shm/x,share=on",
+		      VM_FILE, 64, 0);
+	assert_int_equal(read_layout(f, "q -m 64M -mem-path /var/ram", &layout), 0);
+	assert_non_null(strstr(layout.why, "/var/ram"));
+	assert_layout(f,
+		      "q -m 64M -machine memory-backend=a -object "
+		      "memory-backend-file,id=a,size=64M,mem-path=/dev/hugepages/x",
+		      VM_HUGETLB, 64, 0);
+	assert_layout(f, "q -m 64M -machine memory-backend=a " MEMFD("a", "64M") ",hugetlb=on",
+		      VM_HUGETLB, 64, 0);
+	assert_layout(f,
+		      "q -m 64M -machine memory-backend=a -object memory-backend-new,id=a,size=64M",
+		      VM_LAYOUT_UNKNOWN, 64, 0);
+	/* QEMU 7.2 makes this from /dev/zero. */
+	put_text(f, "/proc/7/maps",
+		 "7f0000000000-7f0004000000 rw-s 00000000 00:01 99 /dev/zero (deleted)\n");
+	assert_layout(f,
+		      "q -m 64M -machine memory-backend=a -object "
+		      "memory-backend-ram,id=a,size=64M,share=on",
+		      VM_SHM, 64, 0);
+	assert_int_equal(read_layout(f, "q -m 5Q", &layout), 0);
+	assert_int_equal(layout.reason, VM_LAYOUT_UNKNOWN);
+	assert_non_null(strstr(layout.why, "-m 5Q"));
+}
+
+static void side_backends_are_left_alone(void **state)
+{
+	const struct fixture *f = *state;
+	static const char ram[] = "-m 128M -machine memory-backend=r " MEMFD("r", "128M");
+	char args[1024];
+	static const char *const sides[] = {
+		"-object memory-backend-file,id=s,size=32M,mem-path=/dev/shm/lg,share=on -device "
+		"ivshmem-plain,memdev=s",
+		"-object memory-backend-file,id=s,size=32M,mem-path=/dev/dax0.0,pmem=on -device "
+		"nvdimm,memdev=s",
+		"-object memory-backend-file,id=s,size=32M,mem-path=/x -device "
+		"virtio-pmem-pci,memdev=s",
+		MEMFD("s", "128M") " -device ivshmem-plain,memdev=s",
+		"-object memory-backend-file,id=s,size=32M,mem-path=/x",
+	};
+
+	/* One of them is a memfd as large as the RAM, made after it and mapped below it. */
+	put_text(f, "/proc/7/numa_maps", "");
+	for (size_t i = 0; i < sizeof(sides) / sizeof(sides[0]); i++) {
+		struct ram_layout layout;
+
+		snprintf(args, sizeof(args), "q %s %s", ram, sides[i]);
+		if (i != 3)
+			put_text(f, "/proc/7/maps",
+				 "7f0000000000-7f0008000000 rw-s 00000000 00:01 1027 "
+				 "/memfd:memory-backend-memfd (deleted)\n");
+		else
+			put_text(f, "/proc/7/maps",
+				 "7e0000000000-7e0008000000 rw-s 00000000 00:01 1028 "
+				 "/memfd:memory-backend-memfd (deleted)\n"
+				 "7f0000000000-7f0008000000 rw-s 00000000 00:01 1027 "
+				 "/memfd:memory-backend-memfd (deleted)\n");
+		assert_int_equal(read_layout(f, args, &layout), 0);
+		assert_int_equal(layout.reason, VM_ELIGIBLE);
+		assert_int_equal(layout.ram >> 20, 128);
+		assert_int_equal(layout.blocks.n, 1);
+		assert_int_equal(layout.blocks.v[0].inode, 1027);
+	}
+}
+
+static void plugged_memory_counts(void **state)
+{
+	const struct fixture *f = *state;
+	struct ram_layout layout;
+
+	put_text(f, "/proc/7/numa_maps", "");
+	/* RAM that QEMU makes up itself, beside a DIMM. */
+	put_text(
+		f, "/proc/7/maps",
+		"7e0000000000-7e0000600000 rw-s 00000000 00:01 1027 /memfd:memory-backend-memfd (deleted)\n"
+		"7f0000000000-7f0008000000 rw-p 00000000 00:00 0 \n");
+	assert_layout(f,
+		      "q -m 128,slots=2,maxmem=512M " MEMFD("d", "6M") " -device pc-dimm,memdev=d",
+		      VM_ELIGIBLE, 134, 2);
+	/* virtio-mem counts with what it was to plug, not with its maximum. */
+	assert_int_equal(read_layout(f,
+				     "q -m 128M " MEMFD(
+					     "d", "6M") " -device "
+							"virtio-mem-pci,memdev=d,requested-size=2M",
+				     &layout),
+			 0);
+	assert_int_equal(layout.ram >> 20, 130);
+	assert_int_equal(layout.blocks.n, 2);
+	assert_true(layout.blocks.v[0].virtio_mem);
+	/* Plugged in while it runs: on no command line. */
+	assert_layout(f, "q -m 128M", VM_ELIGIBLE, 134, 2);
+	/* Unplugged while it runs. */
+	put_text(f, "/proc/7/maps", "7f0000000000-7f0008000000 rw-p 00000000 00:00 0 \n");
+	assert_layout(f, "q -m 128M " MEMFD("d", "6M") " -device pc-dimm,memdev=d", VM_ELIGIBLE,
+		      128, 1);
+}
+
+/* QEMU maps equal cells downwards: the first is the upper one. Its inode or policy tells. */
+static void equal_cells_are_not_told_apart_by_address(void **state)
+{
+	static const char memfds[] =
+		"q -m 128M " MEMFD("c0", "64M") ",policy=bind,host-nodes=0 " MEMFD(
+			"c1", "64M") ",policy=preferred,host-nodes=1 "
+				     "-numa node,memdev=c0 -numa node,memdev=c1";
+	static const char anonymous[] =
+		"q -m 128M -object memory-backend-ram,id=c0,size=64M,policy=bind,host-nodes=0 "
+		"-object memory-backend-ram,id=c1,size=64M,policy=preferred,host-nodes=1 "
+		"-numa node,memdev=c0 -numa node,memdev=c1";
+	const struct fixture *f = *state;
+	struct ram_layout layout;
+
+	put_text(f, "/proc/7/numa_maps", "7e0000000000 prefer:1\n7f0000000000 bind:0\n");
+	put_text(
+		f, "/proc/7/maps",
+		"7e0000000000-7e0004000000 rw-s 00000000 00:01 1028 /memfd:memory-backend-memfd (deleted)\n"
+		"7f0000000000-7f0004000000 rw-s 00000000 00:01 1027 /memfd:memory-backend-memfd (deleted)\n");
+	assert_int_equal(read_layout(f, memfds, &layout), 0);
+	assert_int_equal(layout.reason, VM_ELIGIBLE);
+	assert_int_equal(layout.blocks.n, 2);
+	assert_string_equal(layout.blocks.v[0].id, "c0");
+	assert_int_equal(layout.blocks.v[0].start, 0x7f0000000000);
+	assert_int_equal(layout.blocks.v[0].policy.mode, PROC_MPOL_BIND);
+	assert_int_equal(layout.blocks.v[1].start, 0x7e0000000000);
+	assert_int_equal(layout.blocks.v[1].policy.nodes, 2);
+
+	put_text(f, "/proc/7/maps",
+		 "7e0000000000-7e0004000000 rw-p 00000000 00:00 0 \n"
+		 "7f0000000000-7f0004000000 rw-p 00000000 00:00 0 \n");
+	assert_int_equal(read_layout(f, anonymous, &layout), 0);
+	assert_int_equal(layout.reason, VM_ELIGIBLE);
+	assert_int_equal(layout.blocks.v[0].start, 0x7f0000000000);
+	assert_int_equal(layout.blocks.v[1].start, 0x7e0000000000);
+	/* Where nothing tells, nothing is guessed. */
+	put_text(f, "/proc/7/numa_maps", "7e0000000000 default\n7f0000000000 default\n");
+	assert_layout(f, anonymous, VM_LAYOUT_UNKNOWN, 128, 0);
 }
 
 static void ram_that_is_not_mapped_yet_is_said_so(void **state)
 {
 	struct fixture *f = *state;
-	struct ramblocks blocks;
 
 	put_text(f, "/proc/7/maps", "7f1000000000-7f1000021000 rw-p 00000000 00:00 0 \n");
-	assert_int_equal(find_blocks(f, &blocks), -ENOENT);
+	assert_layout(f, "q -m 64M", VM_NOT_MAPPED, 64, 0);
 }
 
 static void two_mappings_that_could_be_ram_are_not_guessed_at(void **state)
 {
 	struct fixture *f = *state;
-	struct qemu_cmdline c = { .ram_size = 64 << 10 };
-	struct ramblocks blocks;
 
+	put_text(f, "/proc/7/numa_maps", "");
 	put_text(f, "/proc/7/maps",
-		 "1000000-1010000 rw-p 00000000 00:00 0 \n"
-		 "2000000-2010000 rw-p 00000000 00:00 0 \n");
-	assert_int_equal(ramblocks_find(&f->root, 7, &c, &blocks), -ENOTUNIQ);
-	put_text(f, "/proc/7/maps", "1000000-1010000 rw-p 00000000 00:00 0 \n");
-	assert_int_equal(ramblocks_find(&f->root, 7, &c, &blocks), 0);
-	assert_false(blocks.v[0].memfd);
+		 "10000000-14000000 rw-p 00000000 00:00 0 \n"
+		 "20000000-24000000 rw-p 00000000 00:00 0 \n");
+	assert_layout(f, "q -m 64M", VM_LAYOUT_UNKNOWN, 64, 0);
+	put_text(f, "/proc/7/maps", "10000000-14000000 rw-p 00000000 00:00 0 \n");
+	assert_layout(f, "q -m 64M", VM_ELIGIBLE, 64, 1);
 }
 
 static void a_line_longer_than_any_reader_takes_is_an_error(void **state)
 {
 	struct fixture *f = *state;
-	struct ramblocks blocks;
+	struct ram_layout layout;
 	char *line = malloc(10000);
 
 	memset(line, 'x', 9998);
@@ -536,7 +776,7 @@ static void a_line_longer_than_any_reader_takes_is_an_error(void **state)
 	line[9999] = '\0';
 	put_text(f, "/proc/7/maps", line);
 	free(line);
-	assert_int_equal(find_blocks(f, &blocks), -E2BIG);
+	assert_int_equal(read_layout(f, "q -m 64M", &layout), -E2BIG);
 }
 
 static void idle_flags_follow_the_folios_first_frame(void **state)
@@ -600,7 +840,10 @@ int main(void)
 		cmocka_unit_test(damaged_numa_maps_lines_are_refused),
 		cmocka_unit_test(libvirts_command_line_is_read),
 		cmocka_unit_test(what_forbids_tiering_is_found_on_the_command_line),
-		cmocka_unit_test(damaged_command_lines_are_refused),
+		cmocka_unit_test(sizes_are_read_as_qemu_reads_them),
+		cmocka_unit_test(what_is_not_understood_is_named),
+		cmocka_unit_test(a_cut_command_line_is_said_so),
+		cmocka_unit_test(a_name_that_is_no_utf8_is_escaped),
 		cmocka_unit_test_setup_teardown(a_recorded_hosts_nodes_are_read, make_host,
 						drop_host),
 		cmocka_unit_test_setup_teardown(damaged_node_files_are_refused, make_host,
@@ -608,9 +851,15 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_recorded_process_is_read, make_host, drop_host),
 		cmocka_unit_test_setup_teardown(a_directory_larger_than_the_buffer_is_walked_whole,
 						make_host, drop_host),
-		cmocka_unit_test_setup_teardown(a_recorded_groups_counters_are_read, make_host,
+		cmocka_unit_test_setup_teardown(the_nearest_group_with_counters_counts, make_host,
 						drop_host),
 		cmocka_unit_test_setup_teardown(a_memfd_guests_ram_is_found, make_host, drop_host),
+		cmocka_unit_test_setup_teardown(ram_that_cannot_be_tiered_is_counted_and_said_why,
+						make_host, drop_host),
+		cmocka_unit_test_setup_teardown(side_backends_are_left_alone, make_host, drop_host),
+		cmocka_unit_test_setup_teardown(plugged_memory_counts, make_host, drop_host),
+		cmocka_unit_test_setup_teardown(equal_cells_are_not_told_apart_by_address,
+						make_host, drop_host),
 		cmocka_unit_test_setup_teardown(ram_that_is_not_mapped_yet_is_said_so, make_host,
 						drop_host),
 		cmocka_unit_test_setup_teardown(two_mappings_that_could_be_ram_are_not_guessed_at,

@@ -61,6 +61,7 @@ static int make(void **state)
 	assert_non_null(f->vm);
 	f->vm->refs = 1;
 	f->vm->pidfd = -1;
+	f->vm->cgroup = (struct cgroup){ -1, -1 };
 	f->vm->tier_nid = 1;
 	pthread_mutex_init(&f->vm->lock, NULL);
 	*state = f;

@@ -78,6 +78,7 @@ static struct vm *make_vm(struct daemon *d, size_t i)
 	vm->refs = 1;
 	vm->pid = (pid_t)(1000 + i);
 	vm->pidfd = -1;
+	vm->cgroup = (struct cgroup){ -1, -1 };
 	vm->tier_nid = -1;
 	vm->ram = VM_RAM;
 	snprintf(vm->name, sizeof(vm->name), "vm%zu", i);

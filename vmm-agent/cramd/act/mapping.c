@@ -3,13 +3,8 @@
 #include "mapping.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <numaif.h>
-#include <stdio.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
-#include <sys/sysmacros.h>
-#include <unistd.h>
 
 #include "util/cleanup.h"
 
@@ -44,50 +39,40 @@ static int mode_number(enum proc_mpol mode)
  * of the mapping itself, and that of a new one is the default already; the file's, which is the one
  * that matters, would stay. So the default comes by way of "local", which means the same to shmem.
  */
-static int set_policy(void *map, size_t size, enum proc_mpol mode, uint64_t nodes)
+static int set_policy(void *map, size_t size, const struct proc_policy *policy)
 {
-	unsigned long mask = nodes;
+	unsigned long mask = policy->nodes;
+	int mode = mode_number(policy->mode);
 
-	if (mode == PROC_MPOL_DEFAULT && mbind(map, size, MODE_LOCAL, NULL, 0, 0) < 0)
+	if (mode == MPOL_DEFAULT && mbind(map, size, MODE_LOCAL, NULL, 0, 0) < 0)
 		return -errno;
-	if (mode == PROC_MPOL_DEFAULT || mode == PROC_MPOL_LOCAL)
-		return mbind(map, size, mode_number(mode), NULL, 0, 0) < 0 ? -errno : 0;
+	if (mode == MPOL_DEFAULT || mode == MODE_LOCAL)
+		return mbind(map, size, mode, NULL, 0, 0) < 0 ? -errno : 0;
 	/* The kernel takes maxnode as the number of bits plus one and ignores the last. */
-	if (mbind(map, size, mode_number(mode), &mask, sizeof(mask) * 8 + 1, 0) < 0)
+	if (mbind(map, size, mode | (int)policy->flags, &mask, sizeof(mask) * 8 + 1, 0) < 0)
 		return -errno;
 	return 0;
 }
 
 int mapping_set(const struct sysroot *root, pid_t pid, const struct ramblock *block,
-		enum proc_mpol mode, uint64_t nodes)
+		const struct proc_policy *policy)
 {
 	size_t size = block->end - block->start;
 	cleanup_close int fd = -1;
-	struct stat st;
-	char path[64];
-	int fdnum, r;
 	void *map;
+	int r;
 
 	if (!block->memfd)
 		return -EOPNOTSUPP;
-	r = proc_find_fd(root, pid, block->dev_major, block->dev_minor, block->inode, &fdnum);
+	r = proc_open_memfd(root, pid, block->dev_major, block->dev_minor, block->inode, &fd);
 	if (r < 0)
 		return r == -ENOENT ? -ESTALE : r;
-	snprintf(path, sizeof(path), "/proc/%d/fd/%d", (int)pid, fdnum);
-	r = sysroot_open_file(root, path, O_RDONLY, &fd);
-	if (r < 0)
-		return r;
-	/* The number may have been closed and reused since it was looked up. */
-	if (fstat(fd, &st) < 0)
-		return -errno;
-	if (st.st_ino != block->inode || st.st_dev != makedev(block->dev_major, block->dev_minor))
-		return -ESTALE;
 	/* PROT_NONE: not even by mistake can this process touch, and so populate, guest memory. */
 	map = mmap(NULL, size, PROT_NONE, MAP_SHARED, fd, (off_t)block->offset);
 	if (map == MAP_FAILED)
 		return -errno;
 	/* shmem keeps the policy in the file, where every later fault finds it. */
-	r = set_policy(map, size, mode, nodes);
+	r = set_policy(map, size, policy);
 	munmap(map, size);
 	return r;
 }

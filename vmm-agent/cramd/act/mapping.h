@@ -8,10 +8,10 @@
 #include "../sense/ramblock.h"
 
 /*
- * Gives the whole of @block's memfd the policy @mode over @nodes (a mask), by a mapping of our own
+ * Gives the whole of @block's memfd @policy, by a mapping of our own
  * that is never touched and gone before this returns: a kept descriptor would keep a dead guest's
  * memory. -EOPNOTSUPP: anonymous RAM, whose policy only its own process can set; -ESTALE: the
- * descriptor is no longer the block's; -EINVAL: none of @nodes has memory.
+ * descriptor is no longer the block's; -EINVAL: none of its nodes has memory.
  */
 int mapping_set(const struct sysroot *root, pid_t pid, const struct ramblock *block,
-		enum proc_mpol mode, uint64_t nodes);
+		const struct proc_policy *policy);

@@ -6,21 +6,6 @@
 #include <numaif.h>
 #include <time.h>
 
-#include "../sense/pages.h"
-
-int move_where(pid_t pid, uint64_t addr, size_t n, int *ret_nodes)
-{
-	void *addrs[MOVE_BATCH_MAX];
-
-	if (n > MOVE_BATCH_MAX)
-		return -EINVAL;
-	for (size_t i = 0; i < n; i++)
-		addrs[i] = (void *)(uintptr_t)(addr + i * PAGE_BYTES);
-	if (move_pages(pid, n, addrs, NULL, ret_nodes, 0) < 0)
-		return -errno;
-	return 0;
-}
-
 static uint64_t now_us(void)
 {
 	struct timespec ts;

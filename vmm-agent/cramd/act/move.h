@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * move_pages(2) on another process, and looking where its pages are. Which pages, and whether they
- * may, is decided elsewhere.
+ * move_pages(2) on another process. Which pages, and whether they may, is decided elsewhere.
  */
 #pragma once
 
@@ -12,12 +11,6 @@
 /* Smallest call: below this its fixed cost (a drain of all CPUs' page lists) dominates. */
 #define MOVE_BATCH_MIN 16
 #define MOVE_BATCH_MAX 512
-
-/*
- * Node of each of @n pages (at most MOVE_BATCH_MAX) from @addr on, or a negative errno: -ENOENT
- * not present, -EFAULT zero page or no mapping. -ESRCH: the process is gone.
- */
-int move_where(pid_t pid, uint64_t addr, size_t n, int *ret_nodes);
 
 /* What one call was asked, and what the kernel says came of it; effects are measured apart. */
 struct move_result {

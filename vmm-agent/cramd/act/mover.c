@@ -6,8 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "../sense/pages.h"
-#include "mapping.h"
+#include "../moves.h"
+#include "../sense/where.h"
 #include "move.h"
 
 /* Ranges picked at a time: the ages of those further down are stale by the time it is their turn.
@@ -93,7 +93,7 @@ static int move_range_alone(struct work *w, const struct mover_job *job, size_t 
 	uint64_t addr, moved, refused;
 
 	vm_range(vm, index, &addr, &n);
-	r = move_where(vm->pid, addr, n, w->nodes);
+	r = pages_where(w->host->kernel, vm->pid, addr, n, w->nodes);
 	if (r < 0)
 		return r;
 	count_nodes(w, n, &dram_before, &tier_before);
@@ -120,7 +120,7 @@ static int move_range_alone(struct work *w, const struct mover_job *job, size_t 
 	r = move_pages_to(vm->pid, w->addrs, wanted, job->nid, &w->pace, &result);
 	if (r < 0)
 		return r;
-	r = move_where(vm->pid, addr, n, w->nodes);
+	r = pages_where(w->host->kernel, vm->pid, addr, n, w->nodes);
 	if (r < 0)
 		return r;
 	count_nodes(w, n, &dram, &tier);
@@ -167,58 +167,70 @@ static int move_range(struct work *w, const struct mover_job *job, size_t index,
 	return r;
 }
 
-/* Our policy, once per RAM block: home nodes first, the tier where cold pages may go. */
+/* Gives RAM block @i of @vm a policy. */
+static int set_policy(struct work *w, struct vm *vm, size_t i, const struct proc_policy *policy)
+{
+	return w->host->kernel->mapping_set(&w->host->root, vm->pid, &vm->blocks.v[i], policy);
+}
+
+static bool takes_policy(const struct vm *vm, size_t i)
+{
+	return vm->blocks.v[i].memfd && vm_has_block(vm, i);
+}
+
+/* Our policy, once per RAM block: its own home nodes first, the tier where cold pages may go. */
 static int bind_blocks(struct work *w, struct vm *vm, int tier_nid)
 {
-	uint64_t nodes;
-	bool bound, known;
+	uint64_t homes[RAMBLOCKS_MAX], bound, known;
+	size_t n;
 
 	pthread_mutex_lock(&vm->lock);
-	nodes = vm->home_nodes | UINT64_C(1) << tier_nid;
+	memcpy(homes, vm->block_homes, sizeof(homes));
+	n = vm->blocks.n;
 	bound = vm->bound;
 	known = vm->old_known;
 	pthread_mutex_unlock(&vm->lock);
-	if (bound)
-		return 0;
-	/* Without the policy to go back to, none is replaced. */
-	if (!known)
-		return -EAGAIN;
-	for (size_t i = 0; i < vm->blocks.n; i++) {
+	for (size_t i = 0; i < n; i++) {
+		struct proc_policy policy = { .mode = PROC_MPOL_BIND,
+					      .nodes = homes[i] | UINT64_C(1) << tier_nid };
+		uint64_t bit = UINT64_C(1) << i;
 		int r;
 
-		if (!vm->blocks.v[i].memfd)
+		if (!takes_policy(vm, i) || (bound & bit))
 			continue;
-		r = mapping_set(&w->host->root, vm->pid, &vm->blocks.v[i], PROC_MPOL_BIND, nodes);
+		/* Without the policy to go back to, none is replaced. */
+		r = known & bit ? set_policy(w, vm, i, &policy) : -EAGAIN;
 		if (r < 0)
 			return r;
+		pthread_mutex_lock(&vm->lock);
+		vm->bound |= bit;
+		pthread_mutex_unlock(&vm->lock);
 	}
-	pthread_mutex_lock(&vm->lock);
-	vm->bound = true;
-	pthread_mutex_unlock(&vm->lock);
 	return 0;
 }
 
 static int unbind_blocks(struct work *w, struct vm *vm)
 {
-	enum proc_mpol mode[RAMBLOCKS_MAX];
-	uint64_t nodes[RAMBLOCKS_MAX];
+	struct proc_policy old[RAMBLOCKS_MAX];
+	uint64_t bound;
 
 	pthread_mutex_lock(&vm->lock);
-	memcpy(mode, vm->old_mode, sizeof(mode));
-	memcpy(nodes, vm->old_nodes, sizeof(nodes));
+	memcpy(old, vm->old_policy, sizeof(old));
+	bound = vm->bound;
 	pthread_mutex_unlock(&vm->lock);
-	for (size_t i = 0; i < vm->blocks.n; i++) {
+	for (size_t i = 0; i < RAMBLOCKS_MAX; i++) {
+		uint64_t bit = UINT64_C(1) << i;
 		int r;
 
-		if (!vm->blocks.v[i].memfd)
+		if (!(bound & bit))
 			continue;
-		r = mapping_set(&w->host->root, vm->pid, &vm->blocks.v[i], mode[i], nodes[i]);
+		r = takes_policy(vm, i) ? set_policy(w, vm, i, &old[i]) : 0;
 		if (r < 0)
 			return r;
+		pthread_mutex_lock(&vm->lock);
+		vm->bound &= ~bit;
+		pthread_mutex_unlock(&vm->lock);
 	}
-	pthread_mutex_lock(&vm->lock);
-	vm->bound = false;
-	pthread_mutex_unlock(&vm->lock);
 	return 0;
 }
 

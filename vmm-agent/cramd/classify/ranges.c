@@ -21,6 +21,21 @@ int ranges_init(struct ranges *ranges, size_t n)
 	return 0;
 }
 
+int ranges_grow(struct ranges *ranges, size_t n)
+{
+	struct range *v;
+
+	if (n <= ranges->n)
+		return 0;
+	v = reallocarray(ranges->v, n, sizeof(*v));
+	if (!v)
+		return -ENOMEM;
+	memset(v + ranges->n, 0, (n - ranges->n) * sizeof(*v));
+	ranges->v = v;
+	ranges->n = n;
+	return 0;
+}
+
 void ranges_free(struct ranges *ranges)
 {
 	free(ranges->v);
@@ -95,6 +110,9 @@ unsigned int range_looked(struct range *range, const struct range_look *look, ui
 	range->flags &= (uint8_t)~RANGE_MOVED;
 	range->dram_pages = look->dram_pages;
 	range->tier_pages = look->tier_pages;
+	/* Wants home, though nobody needs it: not counted as returned. */
+	if (look->stray_pages)
+		range->flags |= RANGE_HOT;
 	if (!look->tier_pages)
 		range->flags &= (uint8_t)~RANGE_HOT;
 	range->checked_s = now_s;

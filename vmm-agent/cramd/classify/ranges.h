@@ -45,6 +45,8 @@ struct ranges {
 /* 0 or -ENOMEM. */
 int ranges_init(struct ranges *ranges, size_t n);
 void ranges_free(struct ranges *ranges);
+/* Adds ranges never looked at, to @n in all. 0 or -ENOMEM. */
+int ranges_grow(struct ranges *ranges, size_t n);
 
 /* Confirmed age in seconds, divided by its backoff. */
 uint32_t range_age(const struct ranges *ranges, const struct range *range);
@@ -60,6 +62,7 @@ bool range_wants_look(const struct ranges *ranges, const struct range *range, ui
 /* What a look at a range found. */
 struct range_look {
 	uint16_t dram_pages, tier_pages;
+	uint16_t stray_pages; /* of tier_pages: on a tier that is not the VM's now */
 	uint16_t accessed_dram, accessed_tier; /* of them no longer idle; 0 when not armed */
 	bool armed;			       /* idle flags were set (again) by this look */
 };

@@ -4,6 +4,7 @@
  * work. The deciding itself is in policy/.
  */
 #include "../daemon.h"
+#include "../moves.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -209,7 +210,7 @@ static void sense_vm(struct daemon *d, struct vm *vm, uint64_t now_ms)
 		.eligible = eligible ? vm->ram : 0,
 		.dram = vm_dram_bytes(vm, tier_nodes),
 		.tier_bytes = vm_tier_bytes(vm, tier_nodes),
-		.swapped = vm->memcg.swap,
+		.swapped = vm->swapped,
 		.ratio_q16 = 1U << 16,
 		.hot_bytes = summary.hot,
 		.accessed_bytes = summary.accessed,
@@ -372,6 +373,7 @@ void daemon_round(struct daemon *d)
 	uint64_t start = now_us(), now_ms = start / 1000, decide_began_us, promoted = d->promoted;
 	struct cram_decision decision;
 
+	daemon_relayout(d);
 	sense_nodes(d);
 	memset(d->tier_used, 0, sizeof(d->tier_used));
 	memset(d->tier_own, 0, sizeof(d->tier_own));

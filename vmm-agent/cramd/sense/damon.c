@@ -22,10 +22,9 @@
 #define BUSY_TRIES   200
 #define BUSY_WAIT_MS 10
 
-void damon_init(struct damon *damon, const struct sysroot *root, struct batch *batch,
-		const char *marker)
+void damon_init(struct damon *damon, const struct sysroot *root, const char *marker)
 {
-	*damon = (struct damon){ .root = root, .batch = batch, .marker = marker };
+	*damon = (struct damon){ .root = root, .marker = marker };
 }
 
 static void wait_ms(long ms)
@@ -282,104 +281,67 @@ int damon_watch(struct damon *damon, const struct damon_attrs *attrs,
 	return damon->running ? 0 : -ESRCH;
 }
 
-/* What sysfs shows of a region, a number in each file. */
-static const char *const region_files[] = { "start", "end", "nr_accesses" };
-
-#define REGION_FILES ARRAY_SIZE(region_files)
-/* Regions whose files are read together. */
-#define REGIONS_TOGETHER (BATCH_MAX / REGION_FILES)
-
 struct scheme_visit {
-	const struct damon *damon;
-	const char *base; /* directory of the regions */
 	size_t target;
 	int (*visit)(size_t target, const struct damon_region *region, void *arg);
 	void *arg;
-	size_t n; /* regions waiting to be read */
-	struct batch_read reads[REGIONS_TOGETHER * REGION_FILES];
-	char texts[REGIONS_TOGETHER * REGION_FILES][32];
 };
 
-static int parse_region(const struct batch_read *reads, struct damon_region *ret_region)
+/* One number of the region whose directory is @name in @dirfd. */
+static int read_number(int dirfd, const char *name, const char *file, uint64_t *ret_value)
 {
-	uint64_t value[REGION_FILES];
+	const struct sysroot dir = { .fd = dirfd };
+	char path[128];
+	int r;
 
-	for (size_t i = 0; i < REGION_FILES; i++) {
-		int r = reads[i].r < 0 ? reads[i].r : parse_counter(reads[i].buf, &value[i]);
-
-		if (r < 0)
-			return r;
+	snprintf(path, sizeof(path), "%s/%s", name, file);
+	for (int i = 0; i < BUSY_TRIES; i++) {
+		r = sysroot_read_u64(&dir, path, ret_value);
+		if (r != -EBUSY)
+			break;
+		wait_ms(BUSY_WAIT_MS);
 	}
-	if (value[0] >= value[1] || value[2] > UINT32_MAX)
-		return -EBADMSG;
-	*ret_region = (struct damon_region){ value[0], value[1], (uint32_t)value[2] };
-	return 0;
+	return r;
 }
 
-/* A file that was busy is asked for again alone. */
-static void read_again(const struct damon *damon, struct batch_read *read)
-{
-	if (read->r == -EBUSY)
-		read->r = get(damon, read->path, read->buf, read->size);
-}
-
-static int read_regions(struct scheme_visit *v)
-{
-	size_t n = v->n;
-
-	v->n = 0;
-	batch_read(v->damon->batch, v->damon->root, v->reads, n * REGION_FILES);
-	for (size_t i = 0; i < n; i++) {
-		struct batch_read *reads = &v->reads[i * REGION_FILES];
-		struct damon_region region;
-		int r;
-
-		for (size_t k = 0; k < REGION_FILES; k++)
-			read_again(v->damon, &reads[k]);
-		r = parse_region(reads, &region);
-		if (r == 0)
-			r = v->visit(v->target, &region, v->arg);
-		if (r)
-			return r;
-	}
-	return 0;
-}
-
-static int want_region(int dirfd, const char *name, void *arg)
+static int read_region(int dirfd, const char *name, void *arg)
 {
 	struct scheme_visit *v = arg;
+	struct damon_region region;
+	uint64_t accesses;
+	int r;
 
-	(void)dirfd;
 	/* Regions are numbered; there is also a file with their sum. */
 	if (name[0] < '0' || name[0] > '9')
 		return 0;
-	for (size_t k = 0; k < REGION_FILES; k++) {
-		size_t i = v->n * REGION_FILES + k;
-
-		snprintf(v->reads[i].path, sizeof(v->reads[i].path), "%s/%s/%s", v->base, name,
-			 region_files[k]);
-		v->reads[i].buf = v->texts[i];
-		v->reads[i].size = sizeof(v->texts[i]);
-	}
-	return ++v->n < REGIONS_TOGETHER ? 0 : read_regions(v);
+	r = read_number(dirfd, name, "start", &region.start);
+	if (r == 0)
+		r = read_number(dirfd, name, "end", &region.end);
+	if (r == 0)
+		r = read_number(dirfd, name, "nr_accesses", &accesses);
+	if (r < 0)
+		return r;
+	if (region.start >= region.end || accesses > UINT32_MAX)
+		return -EBADMSG;
+	region.accesses = (uint32_t)accesses;
+	return v->visit(v->target, &region, v->arg);
 }
 
 static int read_scheme(const struct damon *damon, size_t target,
 		       int (*visit)(size_t target, const struct damon_region *region, void *arg),
 		       void *arg)
 {
-	struct scheme_visit v = { .damon = damon, .target = target, .visit = visit, .arg = arg };
+	struct scheme_visit v = { .target = target, .visit = visit, .arg = arg };
 	char base[192];
 	int fd, r;
 
 	snprintf(base, sizeof(base), CONTEXT "/schemes/%zu/tried_regions", target);
-	v.base = base;
 	r = sysroot_open_file(damon->root, base, O_RDONLY | O_DIRECTORY, &fd);
 	if (r < 0)
 		return r;
-	r = for_each_entry(fd, want_region, &v);
+	r = for_each_entry(fd, read_region, &v);
 	close(fd);
-	return r ? r : read_regions(&v);
+	return r;
 }
 
 int damon_snapshot(struct damon *damon,

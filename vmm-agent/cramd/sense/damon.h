@@ -6,7 +6,7 @@
  */
 #pragma once
 
-#include "batch.h"
+#include "sysroot.h"
 
 #include <sys/types.h>
 
@@ -29,16 +29,14 @@ struct damon_target {
 
 struct damon {
 	const struct sysroot *root;
-	struct batch *batch; /* regions come by the thousand, three files each */
-	const char *marker;  /* file that says the tree is ours, below the root */
+	const char *marker; /* file that says the tree is ours, below the root */
 	bool running;
 	size_t n_targets;
 	uint32_t aggr_us;
 };
 
 /* All are borrowed. */
-void damon_init(struct damon *damon, const struct sysroot *root, struct batch *batch,
-		const char *marker);
+void damon_init(struct damon *damon, const struct sysroot *root, const char *marker);
 
 /*
  * Takes the tree if nobody has it: untouched since boot, or left by an agent that died (the marker

@@ -2,7 +2,8 @@
 /*
  * libvirt's threads; see libvirt.h.
  *
- * Every known domain has an entry. An event, or the loop's refresh, marks it wanted; a worker takes
+ * Every known domain has an entry. An event, or what has changed since the loop's last refresh
+ * (one call for all), marks it wanted; a worker takes
  * a wanted entry that no other worker holds, asks, and queues the answer. So there is one call in
  * flight per domain, however many events arrive meanwhile, and a domain that hangs holds one
  * worker.
@@ -23,6 +24,7 @@
 #include "util/array.h"
 #include "util/cleanup.h"
 #include "util/file.h"
+#include "util/utf8.h"
 
 /* libvirtd is declared dead after this many unanswered probes this far apart, seconds. */
 #define KEEPALIVE_INTERVAL 5
@@ -31,13 +33,18 @@
 #define RECONNECT_MIN_MS 500
 #define RECONNECT_MAX_MS 10000
 
+/* Where nothing has changed a domain is asked this often. */
+#define ASK_MS 60000
+
 /* The event loop wakes up at least this often to see whether it should end. */
 #define TICK_MS 500
 
 struct entry {
 	char uuid[VIR_UUID_STRING_BUFLEN];
 	bool wanted, in_flight;
-	uint64_t asked_ms;
+	bool busy, listed;
+	int state, reason; /* as the last refresh found them */
+	uint64_t asked_ms; /* 0: never */
 };
 
 struct libvirt {
@@ -50,10 +57,10 @@ struct libvirt {
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
 	virConnectPtr conn; /* NULL: not connected */
-	bool list_wanted, closed;
+	bool refresh_wanted, refreshing, refresh_failed, closed;
 	CRAM_ARRAY(struct entry) entries;
 	CRAM_ARRAY(struct libvirt_domain *) answers; /* oldest first */
-	int idle_threads, n_threads;
+	int n_ended, n_threads;
 	pthread_t events, workers[LIBVIRT_WORKERS];
 	size_t n_workers;
 };
@@ -66,24 +73,31 @@ static uint64_t now_ms(void)
 	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
 }
 
-/* Marks @uuid wanted; makes an entry when there is none. Lock held. */
-static void want(struct libvirt *l, const char *uuid)
+/* Lock held. */
+static struct entry *find(struct libvirt *l, const char *uuid)
 {
-	struct entry *entry = NULL;
-
-	for (size_t i = 0; i < l->entries.n && !entry; i++)
+	for (size_t i = 0; i < l->entries.n; i++)
 		if (!strcmp(l->entries.v[i].uuid, uuid))
-			entry = &l->entries.v[i];
+			return &l->entries.v[i];
+	return NULL;
+}
+
+/* Marks @uuid wanted; makes an entry when there is none. NULL: no memory. Lock held. */
+static struct entry *want(struct libvirt *l, const char *uuid)
+{
+	struct entry *entry = find(l, uuid);
+
 	if (!entry) {
 		struct entry fresh = {};
 
 		snprintf(fresh.uuid, sizeof(fresh.uuid), "%s", uuid);
 		if (array_push(&l->entries, fresh) < 0)
-			return;
+			return NULL;
 		entry = &l->entries.v[l->entries.n - 1];
 	}
 	entry->wanted = true;
 	pthread_cond_signal(&l->wake);
+	return entry;
 }
 
 static void want_domain(struct libvirt *l, virDomainPtr domain)
@@ -214,7 +228,7 @@ static int connect_once(struct libvirt *l)
 	pthread_mutex_lock(&l->lock);
 	l->conn = conn;
 	l->closed = false;
-	l->list_wanted = true;
+	l->refresh_wanted = true;
 	pthread_cond_broadcast(&l->wake);
 	pthread_mutex_unlock(&l->lock);
 	atomic_store(&l->connected, true);
@@ -275,7 +289,7 @@ static void *event_thread(void *arg)
 	}
 	disconnect(l);
 	pthread_mutex_lock(&l->lock);
-	l->idle_threads++;
+	l->n_ended++;
 	pthread_cond_broadcast(&l->wake);
 	pthread_mutex_unlock(&l->lock);
 	return NULL;
@@ -283,16 +297,101 @@ static void *event_thread(void *arg)
 
 /* ------------------------------------------------------------------ calls */
 
-static void list_domains(struct libvirt *l, virConnectPtr conn)
+/* A domain as the one call for all of them says it is. Lock held. */
+static void refresh_entry(struct libvirt *l, const char *uuid, int state, int reason)
+{
+	struct entry *entry = find(l, uuid);
+
+	/* Jobs are not all announced: a domain with one is asked until it ends, others now and
+	 * then. */
+	if (!entry || !entry->asked_ms || entry->state != state || entry->reason != reason ||
+	    entry->busy || now_ms() - entry->asked_ms >= ASK_MS)
+		entry = want(l, uuid);
+	if (!entry)
+		return;
+	entry->listed = true;
+	entry->state = state;
+	entry->reason = reason;
+}
+
+static int refresh_by_stats(struct libvirt *l, virConnectPtr conn)
+{
+	virDomainStatsRecordPtr *records = NULL;
+	int n = virConnectGetAllDomainStats(conn, VIR_DOMAIN_STATS_STATE, &records,
+					    VIR_CONNECT_GET_ALL_DOMAINS_STATS_ACTIVE |
+						    VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT);
+
+	if (n < 0)
+		return -EIO;
+	pthread_mutex_lock(&l->lock);
+	for (int i = 0; i < n; i++) {
+		char uuid[VIR_UUID_STRING_BUFLEN];
+		int state = -1, reason = -1;
+
+		virTypedParamsGetInt(records[i]->params, records[i]->nparams, "state.state",
+				     &state);
+		virTypedParamsGetInt(records[i]->params, records[i]->nparams, "state.reason",
+				     &reason);
+		if (virDomainGetUUIDString(records[i]->dom, uuid) == 0)
+			refresh_entry(l, uuid, state, reason);
+	}
+	pthread_mutex_unlock(&l->lock);
+	virDomainStatsRecordListFree(records);
+	return 0;
+}
+
+/* Drivers that have no such call. */
+static int refresh_by_list(struct libvirt *l, virConnectPtr conn)
 {
 	virDomainPtr *domains = NULL;
 	int n = virConnectListAllDomains(conn, &domains, VIR_CONNECT_LIST_DOMAINS_ACTIVE);
 
+	if (n < 0)
+		return -EIO;
 	for (int i = 0; i < n; i++) {
-		want_domain(l, domains[i]);
+		char uuid[VIR_UUID_STRING_BUFLEN];
+		struct entry *entry;
+
+		pthread_mutex_lock(&l->lock);
+		if (virDomainGetUUIDString(domains[i], uuid) == 0) {
+			entry = want(l, uuid);
+			if (entry)
+				entry->listed = true;
+		}
+		pthread_mutex_unlock(&l->lock);
 		virDomainFree(domains[i]);
 	}
 	free(domains);
+	return 0;
+}
+
+/* One call for all domains: which there are, and what has changed about them. */
+static void refresh(struct libvirt *l, virConnectPtr conn)
+{
+	int r;
+
+	pthread_mutex_lock(&l->lock);
+	for (size_t i = 0; i < l->entries.n; i++)
+		l->entries.v[i].listed = false;
+	pthread_mutex_unlock(&l->lock);
+	r = refresh_by_stats(l, conn);
+	if (r < 0) {
+		const virError *error = virGetLastError();
+
+		if (error && error->code == VIR_ERR_NO_SUPPORT)
+			r = refresh_by_list(l, conn);
+	}
+	pthread_mutex_lock(&l->lock);
+	l->refreshing = false;
+	/* What is not listed has ended, most likely: asked once, and forgotten when that says so.
+	 */
+	for (size_t i = 0; r == 0 && i < l->entries.n; i++)
+		l->entries.v[i].wanted |= !l->entries.v[i].listed;
+	if (r < 0 && !l->refresh_failed)
+		cram_log_warn(l->log, "libvirt does not list its domains; asked again");
+	l->refresh_failed = r < 0;
+	pthread_cond_broadcast(&l->wake);
+	pthread_mutex_unlock(&l->lock);
 }
 
 static pid_t read_pid(const struct libvirt *l, const char *name)
@@ -357,7 +456,8 @@ static int ask(struct libvirt *l, virConnectPtr conn, const char *uuid,
 
 		return error && error->code == VIR_ERR_NO_DOMAIN ? -ENOENT : -EIO;
 	}
-	snprintf(answer->name, sizeof(answer->name), "%s", virDomainGetName(domain));
+	utf8_copy(answer->name, sizeof(answer->name), virDomainGetName(domain),
+		  strlen(virDomainGetName(domain)));
 	if (virDomainGetState(domain, &state, &reason, 0) < 0) {
 		virDomainFree(domain);
 		return -EIO;
@@ -386,23 +486,24 @@ static void drop_entry(struct libvirt *l, const char *uuid)
 	}
 }
 
+/* @answer NULL: there was no memory for one; the domain is asked with the next refresh. */
 static void finish(struct libvirt *l, const char *uuid, int r, struct libvirt_domain *answer)
 {
+	struct entry *entry;
 	uint64_t one = 1;
 
-	answer->answered_ms = now_ms();
 	pthread_mutex_lock(&l->lock);
-	for (size_t i = 0; i < l->entries.n; i++) {
-		struct entry *entry = &l->entries.v[i];
-
-		if (strcmp(entry->uuid, uuid) != 0)
-			continue;
+	entry = find(l, uuid);
+	if (entry) {
 		entry->in_flight = false;
+		if (r == 0) {
+			entry->busy = answer->busy;
+			entry->asked_ms = answer->asked_ms;
+		}
 		if (r == -ENOENT && !entry->wanted)
 			drop_entry(l, uuid);
-		break;
 	}
-	if (r == -EIO || array_push(&l->answers, answer) < 0) {
+	if (!answer || r == -EIO || array_push(&l->answers, answer) < 0) {
 		free(answer);
 	} else if (write(l->eventfd, &one, sizeof(one)) < 0) {
 		/* Only when the counter is full, and then the loop is awake already. */
@@ -438,16 +539,17 @@ static void *worker(void *arg)
 		struct libvirt_domain *answer;
 		virConnectPtr conn = l->conn;
 		uint64_t asked_ms;
-		bool list = false;
+		bool all = false;
 		int r;
 
 		if (!conn) {
 			pthread_cond_wait(&l->wake, &l->lock);
 			continue;
 		}
-		if (l->list_wanted) {
-			l->list_wanted = false;
-			list = true;
+		if (l->refresh_wanted && !l->refreshing) {
+			l->refresh_wanted = false;
+			l->refreshing = true;
+			all = true;
 		} else if (!take(l, uuid, &asked_ms)) {
 			pthread_cond_wait(&l->wake, &l->lock);
 			continue;
@@ -455,20 +557,21 @@ static void *worker(void *arg)
 		virConnectRef(conn);
 		pthread_mutex_unlock(&l->lock);
 
-		if (list) {
-			list_domains(l, conn);
+		if (all) {
+			refresh(l, conn);
 		} else {
 			answer = calloc(1, sizeof(*answer));
+			r = -ENOMEM;
 			if (answer) {
 				answer->asked_ms = asked_ms;
 				r = ask(l, conn, uuid, answer);
-				finish(l, uuid, r, answer);
 			}
+			finish(l, uuid, r, answer);
 		}
 		virConnectClose(conn);
 		pthread_mutex_lock(&l->lock);
 	}
-	l->idle_threads++;
+	l->n_ended++;
 	pthread_cond_broadcast(&l->wake);
 	pthread_mutex_unlock(&l->lock);
 	return NULL;
@@ -476,11 +579,24 @@ static void *worker(void *arg)
 
 /* ------------------------------------------------------------------ the loop's side */
 
+static void destroy(struct libvirt *l)
+{
+	for (size_t i = 0; i < l->answers.n; i++)
+		free(l->answers.v[i]);
+	array_free(&l->answers);
+	array_free(&l->entries);
+	if (l->eventfd >= 0)
+		close(l->eventfd);
+	pthread_cond_destroy(&l->wake);
+	pthread_mutex_destroy(&l->lock);
+	free(l);
+}
+
 int libvirt_start(const char *uri, const char *pid_dir, const struct cram_log *log,
 		  struct libvirt **ret_libvirt)
 {
 	struct libvirt *l = calloc(1, sizeof(*l));
-	int r = 0;
+	int r;
 
 	if (!l)
 		return -ENOMEM;
@@ -492,27 +608,28 @@ int libvirt_start(const char *uri, const char *pid_dir, const struct cram_log *l
 	l->eventfd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (l->eventfd < 0) {
 		r = -errno;
-		free(l);
+	} else if (virInitialize() < 0 || virEventRegisterDefaultImpl() < 0 ||
+		   virEventAddTimeout(TICK_MS, on_tick, NULL, NULL) < 0) {
+		r = -EIO;
+	} else {
+		r = -pthread_create(&l->events, NULL, event_thread, l);
+		l->n_threads = r == 0;
+	}
+	if (r < 0) {
+		destroy(l);
 		return r;
 	}
-	if (virInitialize() < 0 || virEventRegisterDefaultImpl() < 0 ||
-	    virEventAddTimeout(TICK_MS, on_tick, NULL, NULL) < 0) {
-		close(l->eventfd);
-		free(l);
-		return -EIO;
-	}
-	r = pthread_create(&l->events, NULL, event_thread, l);
-	if (r) {
-		close(l->eventfd);
-		free(l);
-		return -r;
-	}
-	l->n_threads = 1;
 	while (l->n_workers < LIBVIRT_WORKERS) {
-		if (pthread_create(&l->workers[l->n_workers], NULL, worker, l))
+		r = -pthread_create(&l->workers[l->n_workers], NULL, worker, l);
+		if (r < 0)
 			break;
 		l->n_workers++;
 		l->n_threads++;
+	}
+	/* Fewer do; with none nobody would ever ask. */
+	if (!l->n_workers) {
+		libvirt_stop(l);
+		return r;
 	}
 	*ret_libvirt = l;
 	return 0;
@@ -528,10 +645,9 @@ void libvirt_stop(struct libvirt *l)
 	until.tv_sec += 2;
 	pthread_mutex_lock(&l->lock);
 	pthread_cond_broadcast(&l->wake);
-	while (l->idle_threads < l->n_threads &&
-	       pthread_cond_timedwait(&l->wake, &l->lock, &until) == 0)
+	while (l->n_ended < l->n_threads && pthread_cond_timedwait(&l->wake, &l->lock, &until) == 0)
 		;
-	all = l->idle_threads == l->n_threads;
+	all = l->n_ended == l->n_threads;
 	pthread_mutex_unlock(&l->lock);
 	/* A thread stuck in a call of a stopped libvirtd keeps what it uses; the process ends. */
 	if (!all)
@@ -539,14 +655,7 @@ void libvirt_stop(struct libvirt *l)
 	pthread_join(l->events, NULL);
 	for (size_t i = 0; i < l->n_workers; i++)
 		pthread_join(l->workers[i], NULL);
-	for (size_t i = 0; i < l->answers.n; i++)
-		free(l->answers.v[i]);
-	array_free(&l->answers);
-	array_free(&l->entries);
-	close(l->eventfd);
-	pthread_cond_destroy(&l->wake);
-	pthread_mutex_destroy(&l->lock);
-	free(l);
+	destroy(l);
 }
 
 int libvirt_fd(const struct libvirt *l)
@@ -593,8 +702,7 @@ int libvirt_next(struct libvirt *l, struct libvirt_domain *ret_domain)
 void libvirt_refresh(struct libvirt *l)
 {
 	pthread_mutex_lock(&l->lock);
-	for (size_t i = 0; i < l->entries.n; i++)
-		l->entries.v[i].wanted = true;
+	l->refresh_wanted = true;
 	pthread_cond_broadcast(&l->wake);
 	pthread_mutex_unlock(&l->lock);
 }

@@ -30,11 +30,11 @@ struct libvirt_domain {
 	bool has_domain;
 	struct cram_domain domain;
 	char note[256]; /* settings error; empty: none */
-	uint64_t asked_ms, answered_ms;
+	uint64_t asked_ms;
 };
 
 /*
- * Starts the threads; connecting, and connecting again, happens in them. @run_dir is where libvirt
+ * Starts the threads; connecting, and connecting again, happens in them. @pid_dir is where libvirt
  * keeps pid files ("/run/libvirt/qemu").
  */
 int libvirt_start(const char *uri, const char *pid_dir, const struct cram_log *log,
@@ -50,5 +50,6 @@ uint64_t libvirt_stale(const struct libvirt *libvirt);
 /* Next answer, oldest first. 1, or 0 when there is none. Stale ones are counted and left out. */
 int libvirt_next(struct libvirt *libvirt, struct libvirt_domain *ret_domain);
 
-/* Ask about every known running domain again (their jobs are not announced by events). */
+/* Ask which domains there are and what has changed: one call for all (not all jobs are announced).
+ */
 void libvirt_refresh(struct libvirt *libvirt);

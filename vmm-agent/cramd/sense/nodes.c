@@ -222,29 +222,3 @@ int pressure_read(const struct sysroot *root, const char *path, struct pressure 
 	*ret_pressure = pressure;
 	return 0;
 }
-
-/* Value of "key N" in a flat keyed cgroup file. Absent keys read as 0. */
-static uint64_t keyed(const char *text, const char *key)
-{
-	size_t len = strlen(key);
-
-	for (const char *p = text; p; p = strchr(p, '\n'), p = p ? p + 1 : NULL) {
-		uint64_t value;
-
-		if (strncmp(p, key, len) != 0 || p[len] != ' ')
-			continue;
-		p += len + 1;
-		return parse_u64(&p, 10, &value) < 0 ? 0 : value;
-	}
-	return 0;
-}
-
-void memcg_parse_stat(const char *text, struct memcg *ret_memcg)
-{
-	*ret_memcg = (struct memcg){
-		.anon = keyed(text, "anon"),
-		.shmem = keyed(text, "shmem"),
-		.file = keyed(text, "file"),
-		.refaults = keyed(text, "workingset_refault_anon"),
-	};
-}

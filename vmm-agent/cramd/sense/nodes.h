@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The host's NUMA nodes as sysfs shows them, and pressure-stall and cgroup counters: everything
- * the host says about memory that is not about one process.
+ * The host's NUMA nodes as sysfs shows them, and pressure-stall counters: everything the host
+ * says about memory that is not about one process.
  */
 #pragma once
 
@@ -47,12 +47,3 @@ struct pressure {
 
 /* Reads /proc/pressure/memory or a cgroup's memory.pressure. -EOPNOTSUPP: switched off. */
 int pressure_read(const struct sysroot *root, const char *path, struct pressure *ret_pressure);
-
-struct memcg {
-	uint64_t current, swap, zswap; /* bytes; 0 where the kernel has no such counter */
-	uint64_t anon, shmem, file;
-	uint64_t refaults; /* pages that came back from swap */
-};
-
-/* What memory.stat says; the other counters have files of their own and become 0. */
-void memcg_parse_stat(const char *text, struct memcg *ret_memcg);

@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #ifndef MPOL_F_STATIC_NODES
@@ -132,19 +131,19 @@ static int parse_policy(char *text, struct proc_numa *numa)
 	if (flags) {
 		*flags++ = '\0';
 		if (!strncmp(flags, "static", 6))
-			numa->mode_flags |= MPOL_F_STATIC_NODES;
+			numa->policy.flags |= MPOL_F_STATIC_NODES;
 		else if (!strncmp(flags, "relative", 8))
-			numa->mode_flags |= MPOL_F_RELATIVE_NODES;
+			numa->policy.flags |= MPOL_F_RELATIVE_NODES;
 	}
 	for (i = 0; i < sizeof(modes) / sizeof(modes[0]); i++)
 		if (!strcmp(text, modes[i].name))
 			break;
 	if (i == sizeof(modes) / sizeof(modes[0]))
 		return -EBADMSG;
-	numa->mode = modes[i].mode;
+	numa->policy.mode = modes[i].mode;
 	if (!nodes)
 		return 0;
-	r = parse_node_list(nodes, &numa->nodes);
+	r = parse_node_list(nodes, &numa->policy.nodes);
 	return r < 0 ? r : 0;
 }
 
@@ -263,6 +262,8 @@ static int status_line(char *line, struct status_fill *f)
 	} else if (!strcmp(line, "Mems_allowed_list")) {
 		r = parse_node_list(value + strspn(value, " \t"), &f->status.mems_allowed);
 		f->has_mems = true;
+	} else if (!strcmp(line, "VmSize")) {
+		r = parse_kib(value, &f->status.size);
 	} else if (!strcmp(line, "VmRSS")) {
 		r = parse_kib(value, &f->status.rss);
 	} else if (!strcmp(line, "VmLck")) {
@@ -290,7 +291,32 @@ int proc_parse_status(char *text, struct proc_status *ret_status)
 	return 0;
 }
 
-int proc_read_start_time(const struct sysroot *root, pid_t pid, uint64_t *ret_ticks)
+int proc_read_status(const struct sysroot *root, pid_t pid, struct proc_status *ret_status)
+{
+	char path[64], text[16384]; /* masks of thousands of processors are printed in it */
+	int r;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+	r = sysroot_read(root, path, text, sizeof(text), NULL);
+	if (r < 0)
+		return r == -ENOENT ? -ESRCH : r;
+	return proc_parse_status(text, ret_status);
+}
+
+int proc_count_fds(const struct sysroot *root, pid_t pid, uint64_t *ret_n)
+{
+	struct stat st;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
+	if (fstatat(root->fd, sysroot_below(path), &st, 0) < 0)
+		return errno == ENOENT ? -ESRCH : -errno;
+	*ret_n = (uint64_t)st.st_size;
+	return 0;
+}
+
+/* A number of /proc/PID/stat, whose fields are counted from 1 as proc(5) does. */
+static int read_stat(const struct sysroot *root, pid_t pid, int wanted, uint64_t *ret_value)
 {
 	char path[64], buf[1024];
 	const char *p;
@@ -304,14 +330,24 @@ int proc_read_start_time(const struct sysroot *root, pid_t pid, uint64_t *ret_ti
 	p = strrchr(buf, ')');
 	if (!p)
 		return -EBADMSG;
-	/* The start time is field 22 and the parenthesis closed field 2. */
-	for (int field = 2; field < 22; field++) {
+	/* The parenthesis closed field 2. */
+	for (int field = 2; field < wanted; field++) {
 		p = strchr(p, ' ');
 		if (!p)
 			return -EBADMSG;
 		p++;
 	}
-	return parse_u64(&p, 10, ret_ticks);
+	return parse_u64(&p, 10, ret_value);
+}
+
+int proc_read_start_time(const struct sysroot *root, pid_t pid, uint64_t *ret_ticks)
+{
+	return read_stat(root, pid, 22, ret_ticks);
+}
+
+int proc_read_guest_time(const struct sysroot *root, pid_t pid, uint64_t *ret_ticks)
+{
+	return read_stat(root, pid, 43, ret_ticks);
 }
 
 struct cgroup_fill {
@@ -369,9 +405,15 @@ static int for_each_fd(const struct sysroot *root, pid_t pid,
 	return r;
 }
 
-static int fd_matches_prefix(int dirfd, const char *name, void *arg)
+struct fd_prefixes {
+	const char *const *prefixes;
+	size_t n;
+	uint64_t found;
+};
+
+static int match_prefixes(int dirfd, const char *name, void *arg)
 {
-	const char *const *prefixes = arg;
+	struct fd_prefixes *f = arg;
 	char target[256];
 	ssize_t n = readlinkat(dirfd, name, target, sizeof(target) - 1);
 
@@ -379,55 +421,120 @@ static int fd_matches_prefix(int dirfd, const char *name, void *arg)
 	if (n < 0)
 		return errno == ENOENT ? 0 : -errno;
 	target[n] = '\0';
-	for (; *prefixes; prefixes++)
-		if (!strncmp(target, *prefixes, strlen(*prefixes)))
-			return 1;
+	for (size_t i = 0; i < f->n; i++)
+		if (!strncmp(target, f->prefixes[i], strlen(f->prefixes[i])))
+			f->found |= UINT64_C(1) << i;
 	return 0;
 }
 
-int proc_has_fd(const struct sysroot *root, pid_t pid, const char *const *prefixes, bool *ret_found)
+int proc_find_fds(const struct sysroot *root, pid_t pid, const char *const *prefixes, size_t n,
+		  uint64_t *ret_found)
 {
-	int r = for_each_fd(root, pid, fd_matches_prefix, (void *)prefixes);
+	struct fd_prefixes f = { .prefixes = prefixes, .n = n };
+	int r = for_each_fd(root, pid, match_prefixes, &f);
 
 	if (r < 0)
 		return r;
-	*ret_found = r == 1;
+	*ret_found = f.found;
 	return 0;
 }
 
-struct fd_search {
-	dev_t dev;
+/*
+ * Whoever owns a descriptor can put another file in its place at any time, a FIFO say, or one whose
+ * server hangs. O_PATH opens none of them, and what is known of it already is enough to tell.
+ * @name in @dirfd is a memfd: *ret_fd (O_PATH) and what it is. -ENOENT: it is none.
+ */
+static int look_at_memfd(int dirfd, const char *name, int *ret_fd, struct statx *ret_st)
+{
+	char target[32];
+	ssize_t n = readlinkat(dirfd, name, target, sizeof(target));
+	int fd;
+
+	if (n < 7 || memcmp(target, "/memfd:", 7) != 0)
+		return -ENOENT;
+	fd = openat(dirfd, name, O_PATH | O_CLOEXEC);
+	if (fd < 0)
+		return -ENOENT;
+	if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_INO, ret_st) < 0) {
+		close(fd);
+		return -ENOENT;
+	}
+	*ret_fd = fd;
+	return 0;
+}
+
+struct memfd_search {
+	unsigned int major, minor;
 	uint64_t inode;
-	int fdnum;
+	int fd; /* O_PATH */
 };
 
-static int fd_matches_inode(int dirfd, const char *name, void *arg)
+static int is_memfd(int dirfd, const char *name, void *arg)
 {
-	struct fd_search *s = arg;
-	const char *p = name;
-	struct stat st;
-	uint64_t num;
+	struct memfd_search *s = arg;
+	struct statx st;
+	int fd;
 
-	if (fstatat(dirfd, name, &st, 0) < 0)
+	if (look_at_memfd(dirfd, name, &fd, &st) < 0)
 		return 0;
-	if (st.st_ino != s->inode || st.st_dev != s->dev)
+	if (st.stx_ino != s->inode || st.stx_dev_major != s->major ||
+	    st.stx_dev_minor != s->minor) {
+		close(fd);
 		return 0;
-	if (parse_u64(&p, 10, &num) < 0 || *p || num > INT32_MAX)
-		return -EBADMSG;
-	s->fdnum = (int)num;
+	}
+	s->fd = fd;
 	return 1;
 }
 
-int proc_find_fd(const struct sysroot *root, pid_t pid, unsigned int major, unsigned int minor,
-		 uint64_t inode, int *ret_fdnum)
+int proc_open_memfd(const struct sysroot *root, pid_t pid, unsigned int major, unsigned int minor,
+		    uint64_t inode, int *ret_fd)
 {
-	struct fd_search s = { .dev = makedev(major, minor), .inode = inode, .fdnum = -1 };
-	int r = for_each_fd(root, pid, fd_matches_inode, &s);
+	struct memfd_search s = { .major = major, .minor = minor, .inode = inode, .fd = -1 };
+	char path[32];
+	int fd, r = for_each_fd(root, pid, is_memfd, &s);
 
 	if (r < 0)
 		return r;
 	if (r == 0)
 		return -ENOENT;
-	*ret_fdnum = s.fdnum;
+	/* The file itself, by our own descriptor: no longer whatever the other process makes of it.
+	 */
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", s.fd);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	r = fd < 0 ? -errno : 0;
+	close(s.fd);
+	if (r == 0)
+		*ret_fd = fd;
+	return r;
+}
+
+struct memfd_visit {
+	void (*visit)(int fd, unsigned int major, unsigned int minor, uint64_t inode, void *arg);
+	void *arg;
+};
+
+static int visit_memfd(int dirfd, const char *name, void *arg)
+{
+	const struct memfd_visit *v = arg;
+	const char *p = name;
+	struct statx st;
+	uint64_t num;
+	int fd;
+
+	if (parse_u64(&p, 10, &num) < 0 || *p || num > INT32_MAX ||
+	    look_at_memfd(dirfd, name, &fd, &st) < 0)
+		return 0;
+	close(fd);
+	v->visit((int)num, st.stx_dev_major, st.stx_dev_minor, st.stx_ino, v->arg);
 	return 0;
+}
+
+int proc_for_each_memfd(const struct sysroot *root, pid_t pid,
+			void (*visit)(int fd, unsigned int major, unsigned int minor,
+				      uint64_t inode, void *arg),
+			void *arg)
+{
+	struct memfd_visit v = { .visit = visit, .arg = arg };
+
+	return for_each_fd(root, pid, visit_memfd, &v);
 }

@@ -39,13 +39,16 @@ enum proc_mpol {
 	PROC_MPOL_LOCAL,
 };
 
+struct proc_policy {
+	enum proc_mpol mode;
+	unsigned int flags; /* MPOL_F_STATIC_NODES and friends, as mbind(2) takes them */
+	uint64_t nodes;	    /* mask */
+};
+
 /* One line of /proc/PID/numa_maps. */
 struct proc_numa {
 	uint64_t start;
-	enum proc_mpol mode;
-	unsigned int
-		mode_flags; /* MPOL_F_STATIC_NODES and friends, as set_mempolicy(2) takes them */
-	uint64_t nodes;	    /* of the policy */
+	struct proc_policy policy;
 	bool huge;	    /* hugetlb */
 	uint64_t page_size; /* bytes, of the counts below */
 	uint64_t pages[PROC_NODES_MAX];
@@ -57,16 +60,27 @@ int proc_for_each_numa(const struct sysroot *root, pid_t pid,
 
 /* What /proc/PID/status says, of that what decides eligibility and placement. */
 struct proc_status {
-	char state;		      /* R, S, D, T, Z … */
-	uint64_t mems_allowed;	      /* nodes the task's cpuset lets it use */
-	uint64_t rss, locked, pinned; /* bytes */
+	char state;			    /* R, S, D, T, Z … */
+	uint64_t mems_allowed;		    /* nodes the task's cpuset lets it use */
+	uint64_t size, rss, locked, pinned; /* bytes; @size of the address space */
 };
 
 /* Cuts @text into lines. -EBADMSG: not that file. */
 int proc_parse_status(char *text, struct proc_status *ret_status);
+/* -ESRCH: the process is gone. */
+int proc_read_status(const struct sysroot *root, pid_t pid, struct proc_status *ret_status);
+
+/*
+ * How many descriptors the process has open; 0: this kernel does not say (before 6.2). Opens and
+ * lists nothing.
+ */
+int proc_count_fds(const struct sysroot *root, pid_t pid, uint64_t *ret_n);
 
 /* Start time in clock ticks after boot: with the pid it names one process for good. */
 int proc_read_start_time(const struct sysroot *root, pid_t pid, uint64_t *ret_ticks);
+
+/* Time its guest has run, clock ticks; stays 0 without KVM. */
+int proc_read_guest_time(const struct sysroot *root, pid_t pid, uint64_t *ret_ticks);
 
 /* Path of the cgroup-v2 group, as "/machine/…". -ENOENT: the process is in no v2 group. */
 int proc_read_cgroup(const struct sysroot *root, pid_t pid, char *buf, size_t size);
@@ -78,10 +92,22 @@ int proc_read_cgroup(const struct sysroot *root, pid_t pid, char *buf, size_t si
 int proc_read_cmdline(const struct sysroot *root, pid_t pid, char *buf, size_t size,
 		      size_t *ret_len);
 
-/* Does the process hold a descriptor whose link target starts with one of @prefixes (NULL ends)? */
-int proc_has_fd(const struct sysroot *root, pid_t pid, const char *const *prefixes,
-		bool *ret_found);
+/*
+ * Which of @prefixes (at most 64) the link targets of the process's descriptors start with: bit i
+ * of *ret_found for prefixes[i].
+ */
+int proc_find_fds(const struct sysroot *root, pid_t pid, const char *const *prefixes, size_t n,
+		  uint64_t *ret_found);
 
-/* Finds a descriptor of @pid that is open on the file (@major:@minor, @inode). -ENOENT: none. */
-int proc_find_fd(const struct sysroot *root, pid_t pid, unsigned int major, unsigned int minor,
-		 uint64_t inode, int *ret_fdnum);
+/* Tells @visit of every memfd the process holds: descriptor, device, inode. */
+int proc_for_each_memfd(const struct sysroot *root, pid_t pid,
+			void (*visit)(int fd, unsigned int major, unsigned int minor,
+				      uint64_t inode, void *arg),
+			void *arg);
+
+/*
+ * Opens the memfd (@major:@minor, @inode) that @pid holds, for reading. What else it has open is
+ * not touched: its disks may be on a file server that hangs. -ENOENT: it holds no such memfd.
+ */
+int proc_open_memfd(const struct sysroot *root, pid_t pid, unsigned int major, unsigned int minor,
+		    uint64_t inode, int *ret_fd);

@@ -5,15 +5,20 @@
 #include <ctype.h>
 #include <errno.h>
 #include <json-c/json.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 #include "sysroot.h"
 #include "util/cleanup.h"
+#include "util/utf8.h"
 
 /* Longest option argument that is looked into; longer ones are not ours. */
 #define OPTION_MAX 4096
+
+/* What most machines get without -m. */
+#define RAM_DEFAULT (UINT64_C(128) << 20)
 
 bool qemu_is_emulator(const char *argv0)
 {
@@ -71,66 +76,77 @@ static bool option_is(const char *option, const char *key, const char *want)
 	return option_get(option, key, buf, sizeof(buf)) && !strcmp(buf, want);
 }
 
-/* QEMU's own sizes: a number with an optional b, k, M, G or T (powers of 1024); bare is @unit. */
-static int parse_size(const char *text, uint64_t unit, uint64_t *ret_bytes)
+static int unit_of(char suffix, uint64_t *unit)
 {
-	const char *p = text;
-	uint64_t value;
-	int r;
+	static const char suffixes[] = "bkmgtpe";
+	const char *at = strchr(suffixes, tolower((unsigned char)suffix));
 
-	r = parse_u64(&p, 10, &value);
-	if (r < 0)
+	if (!suffix || !at)
 		return -EBADMSG;
-	switch (tolower((unsigned char)*p)) {
-	case '\0':
-		break;
-	case 'b':
-		unit = 1;
-		p++;
-		break;
-	case 'k':
-		unit = UINT64_C(1) << 10;
-		p++;
-		break;
-	case 'm':
-		unit = UINT64_C(1) << 20;
-		p++;
-		break;
-	case 'g':
-		unit = UINT64_C(1) << 30;
-		p++;
-		break;
-	case 't':
-		unit = UINT64_C(1) << 40;
-		p++;
-		break;
-	default:
+	*unit = UINT64_C(1) << 10 * (at - suffixes);
+	return 0;
+}
+
+int qemu_parse_size(const char *text, uint64_t unit, uint64_t *ret_bytes)
+{
+	uint64_t value, fraction = 0, scale = 1, part;
+	const char *p = text;
+	bool hex = p[0] == '0' && (p[1] == 'x' || p[1] == 'X');
+
+	if (hex)
+		p += 2;
+	if (parse_u64(&p, hex ? 16 : 10, &value) < 0)
 		return -EBADMSG;
+	if (*p == '.' && !hex) {
+		/* Digits beyond the ninth are less than a byte of a GiB. */
+		for (p++; *p >= '0' && *p <= '9'; p++)
+			if (scale < 1000000000) {
+				fraction = fraction * 10 + (uint64_t)(*p - '0');
+				scale *= 10;
+			}
 	}
-	if (*p || __builtin_mul_overflow(value, unit, ret_bytes))
+	if (*p && (unit_of(*p++, &unit) < 0 || *p))
+		return -EBADMSG;
+	if (__builtin_mul_overflow(value, unit, &value))
+		return -EBADMSG;
+	part = (uint64_t)((__uint128_t)fraction * unit / scale);
+	if (__builtin_add_overflow(value, part, ret_bytes))
 		return -EBADMSG;
 	return 0;
 }
 
 static void copy_text(char *to, size_t size, const char *from)
 {
-	size_t len = strnlen(from, size - 1);
-
-	memcpy(to, from, len);
-	to[len] = '\0';
+	utf8_copy(to, size, from, strlen(from));
 }
 
-static int backend_type(const char *qom_type, enum qemu_backend_type *ret_type)
+/* Remembers that the option "-@name @arg" is beyond us. */
+static void not_understood(struct qemu_cmdline *c, const char *name, const char *arg)
+{
+	char text[2 * QEMU_PATH_MAX];
+
+	if (c->unknown[0])
+		return;
+	snprintf(text, sizeof(text), "-%.32s %s", name, arg);
+	copy_text(c->unknown, sizeof(c->unknown), text);
+}
+
+static enum qemu_backend_type backend_type(const char *qom_type)
 {
 	if (!strcmp(qom_type, "memory-backend-ram"))
-		*ret_type = QEMU_BACKEND_RAM;
-	else if (!strcmp(qom_type, "memory-backend-memfd"))
-		*ret_type = QEMU_BACKEND_MEMFD;
-	else if (!strcmp(qom_type, "memory-backend-file"))
-		*ret_type = QEMU_BACKEND_FILE;
-	else
-		return -ENOENT;
-	return 0;
+		return QEMU_BACKEND_RAM;
+	if (!strcmp(qom_type, "memory-backend-memfd"))
+		return QEMU_BACKEND_MEMFD;
+	if (!strcmp(qom_type, "memory-backend-file"))
+		return QEMU_BACKEND_FILE;
+	if (!strcmp(qom_type, "memory-backend-shm"))
+		return QEMU_BACKEND_SHM;
+	return QEMU_BACKEND_UNKNOWN;
+}
+
+static bool is_backend(const char *qom_type)
+{
+	return !strncmp(qom_type, "memory-backend-", 15);
 }
 
 static bool is_confidential(const char *qom_type)
@@ -143,7 +159,7 @@ static bool is_confidential(const char *qom_type)
 static int add_backend(struct qemu_cmdline *c, const struct qemu_backend *backend)
 {
 	if (c->n_backends == QEMU_BACKENDS_MAX)
-		return -E2BIG;
+		return -EBADMSG;
 	c->backends[c->n_backends++] = *backend;
 	return 0;
 }
@@ -158,18 +174,43 @@ static const char *json_text(json_object *object, const char *key)
 	return json_object_get_string(value);
 }
 
-static bool json_true(json_object *object, const char *key)
+static bool json_true(json_object *object, const char *key, bool otherwise)
 {
 	json_object *value;
 
-	return json_object_object_get_ex(object, key, &value) &&
-	       json_object_is_type(value, json_type_boolean) && json_object_get_boolean(value);
+	if (!json_object_object_get_ex(object, key, &value) ||
+	    !json_object_is_type(value, json_type_boolean))
+		return otherwise;
+	return json_object_get_boolean(value);
+}
+
+/* Backends whose pages other processes see, unless told otherwise. */
+static bool shared_by_default(enum qemu_backend_type type)
+{
+	return type == QEMU_BACKEND_MEMFD || type == QEMU_BACKEND_SHM;
+}
+
+static int json_nodes(json_object *array, uint64_t *ret_nodes)
+{
+	uint64_t nodes = 0;
+
+	if (!json_object_is_type(array, json_type_array))
+		return -EBADMSG;
+	for (size_t i = 0; i < json_object_array_length(array); i++) {
+		int64_t nid = json_object_get_int64(json_object_array_get_idx(array, i));
+
+		if (nid < 0 || nid >= 64)
+			return -EBADMSG;
+		nodes |= UINT64_C(1) << nid;
+	}
+	*ret_nodes = nodes;
+	return 0;
 }
 
 static int json_backend(struct qemu_cmdline *c, json_object *object)
 {
-	struct qemu_backend b = {};
 	const char *type = json_text(object, "qom-type");
+	struct qemu_backend b = { .use = QEMU_USE_OTHER };
 	json_object *value;
 	int64_t size;
 
@@ -177,9 +218,11 @@ static int json_backend(struct qemu_cmdline *c, json_object *object)
 		c->confidential = true;
 		return 0;
 	}
-	if (backend_type(type, &b.type) < 0)
+	if (!is_backend(type))
 		return 0;
+	b.type = backend_type(type);
 	copy_text(b.id, sizeof(b.id), json_text(object, "id"));
+	copy_text(b.path, sizeof(b.path), json_text(object, "mem-path"));
 	copy_text(b.policy, sizeof(b.policy), json_text(object, "policy"));
 	if (!json_object_object_get_ex(object, "size", &value) ||
 	    !json_object_is_type(value, json_type_int))
@@ -188,96 +231,136 @@ static int json_backend(struct qemu_cmdline *c, json_object *object)
 	if (size <= 0)
 		return -EBADMSG;
 	b.size = (uint64_t)size;
-	b.hugetlb = json_true(object, "hugetlb");
-	b.share = json_true(object, "share");
-	if (json_object_object_get_ex(object, "host-nodes", &value)) {
-		size_t n;
-
-		if (!json_object_is_type(value, json_type_array))
-			return -EBADMSG;
-		n = json_object_array_length(value);
-		for (size_t i = 0; i < n; i++) {
-			int64_t nid = json_object_get_int64(json_object_array_get_idx(value, i));
-
-			if (nid < 0 || nid >= 64)
-				return -EBADMSG;
-			b.host_nodes |= UINT64_C(1) << nid;
-		}
-	}
+	b.hugetlb = json_true(object, "hugetlb", false);
+	b.share = json_true(object, "share", shared_by_default(b.type));
+	if (json_object_object_get_ex(object, "host-nodes", &value) &&
+	    json_nodes(value, &b.host_nodes) < 0)
+		return -EBADMSG;
 	return add_backend(c, &b);
+}
+
+/* All of a repeated "host-nodes": they add up. */
+static int option_nodes(const char *option, uint64_t *ret_nodes)
+{
+	const char *at = option;
+	uint64_t nodes = 0;
+
+	while ((at = strstr(at, "host-nodes"))) {
+		const char *value = at + strcspn(at, "=,");
+		char text[128];
+		uint64_t more;
+		size_t len;
+
+		if (*value == '=') {
+			value++;
+			len = strcspn(value, ",");
+			if (len >= sizeof(text))
+				return -EBADMSG;
+			memcpy(text, value, len);
+			text[len] = '\0';
+			if (parse_node_list(text, &more) < 0)
+				return -EBADMSG;
+			nodes |= more;
+		}
+		at = value;
+	}
+	*ret_nodes = nodes;
+	return 0;
 }
 
 static int option_backend(struct qemu_cmdline *c, const char *option)
 {
-	struct qemu_backend b = {};
+	struct qemu_backend b = { .use = QEMU_USE_OTHER };
 	char type[64], text[128];
-	int r;
 
 	if (!option_get(option, NULL, type, sizeof(type)) &&
 	    !option_get(option, "qom-type", type, sizeof(type)))
-		return -EBADMSG;
+		return 0;
 	if (is_confidential(type)) {
 		c->confidential = true;
 		return 0;
 	}
-	if (backend_type(type, &b.type) < 0)
+	if (!is_backend(type))
 		return 0;
+	b.type = backend_type(type);
 	if (!option_get(option, "id", b.id, sizeof(b.id)) ||
-	    !option_get(option, "size", text, sizeof(text)))
+	    !option_get(option, "size", text, sizeof(text)) ||
+	    qemu_parse_size(text, 1, &b.size) < 0 || b.size == 0)
 		return -EBADMSG;
-	r = parse_size(text, 1, &b.size);
-	if (r < 0 || b.size == 0)
+	if (option_get(option, "policy", text, sizeof(text)))
+		copy_text(b.policy, sizeof(b.policy), text);
+	if (option_nodes(option, &b.host_nodes) < 0)
 		return -EBADMSG;
-	if (!option_get(option, "policy", b.policy, sizeof(b.policy)))
-		b.policy[0] = '\0';
-	/* A repeated host-nodes adds up in QEMU; the first is what libvirt and people write. */
-	if (option_get(option, "host-nodes", text, sizeof(text)) &&
-	    parse_node_list(text, &b.host_nodes) < 0)
-		return -EBADMSG;
+	if (option_get(option, "mem-path", text, sizeof(text)))
+		copy_text(b.path, sizeof(b.path), text);
 	b.hugetlb = option_is(option, "hugetlb", "on");
-	/* A memfd backend is shared unless told otherwise. */
-	b.share = b.type == QEMU_BACKEND_MEMFD ? !option_is(option, "share", "off")
-					       : option_is(option, "share", "on");
+	b.share = shared_by_default(b.type) ? !option_is(option, "share", "off")
+					    : option_is(option, "share", "on");
 	return add_backend(c, &b);
 }
 
-/* Memory backends with no option that matters here are still counted: their size must be known. */
-static int parse_object(struct qemu_cmdline *c, const char *arg)
+/* "key=value" or JSON: what both have of it. */
+static bool get(const char *arg, json_object *json, const char *key, char *buf, size_t size)
 {
-	json_object *object;
-	int r;
+	json_object *value;
 
-	if (arg[0] != '{')
-		return option_backend(c, arg);
-	object = json_tokener_parse(arg);
-	if (!object || !json_object_is_type(object, json_type_object))
-		r = -EBADMSG;
-	else
-		r = json_backend(c, object);
-	json_object_put(object);
-	return r;
+	if (!json)
+		return option_get(arg, key, buf, size);
+	if (!json_object_object_get_ex(json, key, &value) ||
+	    strlen(json_object_get_string(value)) >= size)
+		return false;
+	strcpy(buf, json_object_get_string(value));
+	return true;
 }
 
-static void parse_device(struct qemu_cmdline *c, const char *arg)
+/* Which backend is used for what; they may be named before they are made. */
+struct uses {
+	size_t n;
+	struct {
+		char id[QEMU_ID_MAX];
+		enum qemu_use use;
+		uint64_t requested;
+	} v[2 * QEMU_BACKENDS_MAX];
+};
+
+static int add_use(struct uses *uses, const char *id, enum qemu_use use, uint64_t requested)
 {
-	char driver[64] = "";
+	if (uses->n == ARRAY_SIZE(uses->v))
+		return -EBADMSG;
+	copy_text(uses->v[uses->n].id, QEMU_ID_MAX, id);
+	uses->v[uses->n].use = use;
+	uses->v[uses->n].requested = requested;
+	uses->n++;
+	return 0;
+}
 
-	if (arg[0] == '{') {
-		json_object *object = json_tokener_parse(arg);
+static int parse_device(struct qemu_cmdline *c, struct uses *uses, const char *arg,
+			json_object *json)
+{
+	char driver[64] = "", memdev[QEMU_ID_MAX], text[64];
+	uint64_t requested = 0;
 
-		if (object && json_object_is_type(object, json_type_object))
-			copy_text(driver, sizeof(driver), json_text(object, "driver"));
-		json_object_put(object);
-	} else if (!option_get(arg, NULL, driver, sizeof(driver)) &&
-		   !option_get(arg, "driver", driver, sizeof(driver))) {
-		return;
-	}
+	if (!(json ? get(arg, json, "driver", driver, sizeof(driver))
+		   : option_get(arg, NULL, driver, sizeof(driver)) ||
+			      option_get(arg, "driver", driver, sizeof(driver))))
+		return 0;
 	if (!strncmp(driver, "vfio-", 5))
 		c->vfio = true;
 	else if (!strncmp(driver, "vhost-vdpa", 10))
 		c->vdpa = true;
 	else if (!strncmp(driver, "vhost-user", 10))
 		c->vhost_user = true;
+	if (!get(arg, json, "memdev", memdev, sizeof(memdev)))
+		return 0;
+	if (!strcmp(driver, "pc-dimm"))
+		return add_use(uses, memdev, QEMU_USE_DIMM, 0);
+	if (!strncmp(driver, "virtio-mem", 10)) {
+		if (get(arg, json, "requested-size", text, sizeof(text)) &&
+		    qemu_parse_size(text, 1, &requested) < 0)
+			return -EBADMSG;
+		return add_use(uses, memdev, QEMU_USE_VIRTIO_MEM, requested);
+	}
+	return 0;
 }
 
 static void parse_netdev(struct qemu_cmdline *c, const char *arg)
@@ -303,9 +386,37 @@ static int parse_uuid(const char *arg, char *uuid)
 	return 0;
 }
 
-static int parse_option(struct qemu_cmdline *c, const char *name, const char *arg)
+static int parse_memory(struct qemu_cmdline *c, const char *arg)
 {
-	char text[QEMU_NAME_MAX];
+	char text[64];
+
+	if (!option_get(arg, "size", text, sizeof(text)) &&
+	    !option_get(arg, NULL, text, sizeof(text)))
+		return strstr(arg, "size=") ? -EBADMSG : 0; /* "-m slots=2,maxmem=8G" */
+	return qemu_parse_size(text, UINT64_C(1) << 20, &c->ram_size);
+}
+
+static int parse_machine(struct qemu_cmdline *c, struct uses *uses, const char *arg)
+{
+	char text[QEMU_ID_MAX];
+
+	c->kvm |= option_is(arg, "accel", "kvm");
+	if (option_get(arg, "memory-backend", text, sizeof(text)))
+		return add_use(uses, text, QEMU_USE_RAM, 0);
+	if (option_get(arg, "memory.size", text, sizeof(text)))
+		return qemu_parse_size(text, UINT64_C(1) << 20, &c->ram_size);
+	return 0;
+}
+
+/* What -mem-path makes of the RAM that QEMU makes up itself. */
+struct made_up {
+	char path[QEMU_PATH_MAX];
+};
+
+static int parse_option(struct qemu_cmdline *c, struct uses *uses, struct made_up *made_up,
+			const char *name, const char *arg, json_object *json)
+{
+	char text[OPTION_MAX];
 
 	if (!strcmp(name, "name")) {
 		if (option_get(arg, "guest", text, sizeof(text)) ||
@@ -314,14 +425,16 @@ static int parse_option(struct qemu_cmdline *c, const char *name, const char *ar
 	} else if (!strcmp(name, "uuid")) {
 		return parse_uuid(arg, c->uuid);
 	} else if (!strcmp(name, "m")) {
-		if (!option_get(arg, "size", text, sizeof(text)) &&
-		    !option_get(arg, NULL, text, sizeof(text)))
-			return -EBADMSG;
-		return parse_size(text, UINT64_C(1) << 20, &c->ram_size);
+		return parse_memory(c, arg);
 	} else if (!strcmp(name, "object")) {
-		return parse_object(c, arg);
+		return json ? json_backend(c, json) : option_backend(c, arg);
+	} else if (!strcmp(name, "numa")) {
+		if (get(arg, json, "memdev", text, sizeof(text)))
+			return add_use(uses, text, QEMU_USE_RAM, 0);
 	} else if (!strcmp(name, "device")) {
-		parse_device(c, arg);
+		return parse_device(c, uses, arg, json);
+	} else if (!strcmp(name, "mem-path")) {
+		copy_text(made_up->path, sizeof(made_up->path), arg);
 	} else if (!strcmp(name, "netdev")) {
 		parse_netdev(c, arg);
 	} else if (!strcmp(name, "overcommit")) {
@@ -331,27 +444,75 @@ static int parse_option(struct qemu_cmdline *c, const char *name, const char *ar
 	} else if (!strcmp(name, "accel")) {
 		c->kvm |= !strncmp(arg, "kvm", 3);
 	} else if (!strcmp(name, "machine") || !strcmp(name, "M")) {
-		c->kvm |= option_is(arg, "accel", "kvm");
+		return parse_machine(c, uses, arg);
 	}
 	return 0;
+}
+
+/* One option and its value. */
+static void take_option(struct qemu_cmdline *c, struct uses *uses, struct made_up *made_up,
+			const char *name, const char *arg)
+{
+	json_object *json = arg[0] == '{' ? json_tokener_parse(arg) : NULL;
+
+	/* What looks like JSON and is none is nothing that QEMU would have started with. */
+	if ((arg[0] == '{' && !json_object_is_type(json, json_type_object)) ||
+	    parse_option(c, uses, made_up, name, arg, json) < 0)
+		not_understood(c, name, arg);
+	json_object_put(json);
+}
+
+/* Says of every backend what it is for. */
+static void connect_backends(struct qemu_cmdline *c, const struct uses *uses,
+			     const struct made_up *made_up)
+{
+	struct qemu_backend b = { .size = c->ram_size };
+	bool ram_named = false;
+
+	for (size_t u = 0; u < uses->n; u++) {
+		bool found = false;
+
+		for (size_t i = 0; i < c->n_backends && !found; i++) {
+			if (strcmp(c->backends[i].id, uses->v[u].id) != 0)
+				continue;
+			c->backends[i].use = uses->v[u].use;
+			c->backends[i].requested = uses->v[u].requested;
+			found = true;
+		}
+		if (!found)
+			not_understood(c, "object", uses->v[u].id);
+		ram_named |= uses->v[u].use == QEMU_USE_RAM;
+	}
+	if (ram_named)
+		return;
+	if (made_up->path[0]) {
+		b.type = QEMU_BACKEND_FILE;
+		memcpy(b.path, made_up->path, sizeof(b.path));
+	}
+	if (add_backend(c, &b) < 0)
+		not_understood(c, "object", "…: more memory backends than are tracked");
 }
 
 int qemu_cmdline_parse(const char *cmdline, size_t len, struct qemu_cmdline *ret_cmdline)
 {
 	cleanup_free struct qemu_cmdline *c = calloc(1, sizeof(*c));
 	const char *p = cmdline, *end = cmdline + len;
+	struct made_up made_up = {};
+	struct uses uses = {};
 
 	if (!c)
 		return -ENOMEM;
+	c->ram_size = RAM_DEFAULT;
 	while (p < end) {
 		size_t arg_len = strnlen(p, (size_t)(end - p));
 		const char *value = p + arg_len + 1;
 		const char *name = p;
 		size_t value_len;
-		int r;
 
-		if (p + arg_len == end) /* the last argument lost its zero byte: cut off */
-			return -EBADMSG;
+		if (p + arg_len == end) { /* the last argument lost its zero byte: cut off */
+			not_understood(c, "…", "its command line is cut off");
+			break;
+		}
 		if (*name != '-') {
 			p = value;
 			continue;
@@ -361,17 +522,21 @@ int qemu_cmdline_parse(const char *cmdline, size_t len, struct qemu_cmdline *ret
 		if (value >= end)
 			break;
 		value_len = strnlen(value, (size_t)(end - value));
-		if (value + value_len == end)
-			return -EBADMSG;
-		if (value_len < OPTION_MAX && *value != '-') {
-			r = parse_option(c, name, value);
-			if (r < 0)
-				return r;
-			p = value + value_len + 1;
-		} else {
-			p = value;
+		if (value + value_len == end) {
+			not_understood(c, name, "…: its command line is cut off");
+			break;
 		}
+		if (*value == '-') {
+			p = value;
+			continue;
+		}
+		if (value_len < OPTION_MAX)
+			take_option(c, &uses, &made_up, name, value);
+		else if (!strcmp(name, "object") || !strcmp(name, "numa"))
+			not_understood(c, name, "…: it is too long");
+		p = value + value_len + 1;
 	}
+	connect_backends(c, &uses, &made_up);
 	*ret_cmdline = *c;
 	return 0;
 }

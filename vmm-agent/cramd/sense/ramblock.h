@@ -1,25 +1,26 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Where a guest's RAM lies in its QEMU's address space, found from outside: memory backends of the
- * command line matched against the mappings. Not about pages or their placement.
+ * Where a guest's RAM lies in its QEMU's address space, found from outside: the memory backends
+ * that the command line gives the guest as RAM, matched against the mappings, and memory plugged in
+ * later. Not about pages or their placement.
  */
 #pragma once
 
+#include "../eligible.h"
 #include "proc.h"
 #include "qemu.h"
 
 #define RAMBLOCKS_MAX QEMU_BACKENDS_MAX
 
 struct ramblock {
-	char id[64];	     /* backend id; empty when QEMU was given none */
-	uint64_t start, end; /* in QEMU's address space */
-	bool memfd;	     /* else anonymous */
-	uint64_t offset;     /* into the memfd, of @start */
+	char id[QEMU_ID_MAX]; /* backend id; empty: made up by QEMU, or plugged in later */
+	uint64_t start, end;  /* in QEMU's address space */
+	bool memfd;	      /* else anonymous */
+	bool virtio_mem;      /* plugged in parts: the rest is holes */
+	uint64_t offset;      /* into the memfd, of @start */
 	unsigned int dev_major, dev_minor;
 	uint64_t inode;
-	/* The policy to go back to: what QEMU was told on its command line. */
-	enum proc_mpol policy;
-	uint64_t policy_nodes;
+	struct proc_policy policy; /* what QEMU was told on its command line: to go back to */
 };
 
 struct ramblocks {
@@ -27,10 +28,19 @@ struct ramblocks {
 	struct ramblock v[RAMBLOCKS_MAX];
 };
 
+/* What is known of a guest's RAM. */
+struct ram_layout {
+	uint64_t ram;	     /* bytes the guest was given: what has been sold */
+	uint64_t virtio_mem; /* of that, what virtio-mem was to plug at the start */
+	/* VM_ELIGIBLE: @blocks is all of it. */
+	enum vm_ineligible reason;
+	char why[160]; /* the option and what to change; empty: see vm_ineligible_text() */
+	struct ramblocks blocks;
+};
+
 /*
- * -ENOENT: some backend's mapping is not there (QEMU still starting, or an unknown layout);
- * -ENOTUNIQ: more than one mapping fits, so none may be touched; -EOPNOTSUPP: RAM that cannot be
- * moved this way (hugetlb, files).
+ * 0: *ret_layout says what is known, which may be that nothing can be done; -ESRCH: the process is
+ * gone; other negative errors as reading gives them. Waits for the process's mmap lock.
  */
-int ramblocks_find(const struct sysroot *root, pid_t pid, const struct qemu_cmdline *cmdline,
-		   struct ramblocks *ret_blocks);
+int ram_layout_read(const struct sysroot *root, pid_t pid, const struct qemu_cmdline *cmdline,
+		    struct ram_layout *ret_layout);

@@ -210,6 +210,9 @@ void report_vm(struct daemon *d, struct vm *vm, struct cram_vm_report *ret)
 		TEXT(ret->tier, "%s", cram_tier_name(d->tiers[in->tier].kind));
 	pthread_mutex_lock(&vm->lock);
 	TEXT(ret->ineligible, "%s", vm_ineligible_name(vm->reason));
+	if (!ret->note[0])
+		TEXT(ret->note, "%s", vm->why);
+	ret->worst_look_us = vm->counters.worst_look_us;
 	ret->demoted = vm->counters.demoted;
 	ret->promoted = vm->counters.promoted;
 	ret->refused = vm->counters.refused;
@@ -284,19 +287,19 @@ void report_no_tier(const struct daemon *d, const struct vm *vm, char *buf, size
 /* Returns the bytes that could leave DRAM if they were cold. */
 static uint64_t check_vm(struct daemon *d, struct vm *vm, struct findings *f)
 {
-	char subject[280], tiers[64];
+	char subject[280], tiers[64], why[160];
 	enum vm_ineligible reason;
 	uint64_t room;
 
 	TEXT(subject, "vm \"%s\"", vm->name);
 	pthread_mutex_lock(&vm->lock);
 	reason = vm->reason;
+	TEXT(why, "%s", vm->why[0] ? vm->why : vm_ineligible_text(reason));
 	pthread_mutex_unlock(&vm->lock);
 	if (vm->note[0])
 		add(f, "warning", subject, "settings", 0, "%s", vm->note);
 	if (reason != VM_ELIGIBLE) {
-		add(f, "warning", subject, vm_ineligible_name(reason), vm->ram, "%s",
-		    vm_ineligible_text(reason));
+		add(f, "warning", subject, vm_ineligible_name(reason), vm->ram, "%s", why);
 		return 0;
 	}
 	if (d->n_tiers && !has_tier(d, vm)) {

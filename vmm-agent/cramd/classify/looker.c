@@ -1,0 +1,359 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Looking at pages; see looker.h. */
+#include "looker.h"
+
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "../examine.h"
+#include "../moves.h"
+#include "../sense/where.h"
+
+/* Looks at one range are this fraction of the cold age apart ... */
+#define LOOKS_PER_COLD_AGE 4
+/* ... within these bounds, seconds. */
+#define LOOK_MIN_S 1
+#define LOOK_MAX_S 60
+
+/* Readings of placement may cost one part in this many of a core's time, all VMs together. */
+#define PLACEMENT_SHARE 250
+
+/* Ranges searched in one go, with the VM locked. */
+#define SEARCH_RANGES 4096
+
+/* A VM whose process holds its mmap lock for longer is left to a thread of its own. */
+#define PATIENCE_MS 200
+/* A range that is being moved is looked at another time after that. */
+#define PLACING_MS 20
+
+static uint32_t look_interval(const struct vm *vm)
+{
+	uint32_t interval = atomic_load(&vm->cold_age_s) / LOOKS_PER_COLD_AGE;
+
+	return interval < LOOK_MIN_S ? LOOK_MIN_S : interval > LOOK_MAX_S ? LOOK_MAX_S : interval;
+}
+
+/* As look_at_range(), with vm->placing held. */
+static int look_alone(const struct host *host, struct vm *vm, size_t index,
+		      const struct page_idle *idle, int pagemap, struct look_buffers *b)
+{
+	const struct kernel *kernel = host->kernel;
+	uint64_t tier_nodes = atomic_load(&host->tier_nodes);
+	int tier_nid = atomic_load(&vm->tier_nid);
+	struct range_look found = {};
+	bool armed;
+	uint64_t addr;
+	size_t n;
+	int r;
+
+	vm_range(vm, index, &addr, &n);
+	pthread_mutex_lock(&vm->lock);
+	armed = vm->ranges.v[index].flags & RANGE_ARMED;
+	pthread_mutex_unlock(&vm->lock);
+
+	r = pages_where(kernel, vm->pid, addr, n, b->nodes);
+	if (r < 0)
+		return r;
+	if (idle) {
+		r = kernel->pagemap(pagemap, addr, n, b->entries);
+		if (r < 0)
+			return r;
+		r = kernel->idle_heads(idle, b->entries, n, b->heads);
+		if (r < 0)
+			return r;
+		memset(b->idle, 0, sizeof(b->idle));
+		if (armed) {
+			r = kernel->idle_check(idle, b->heads, n, b->idle);
+			if (r < 0)
+				return r;
+		}
+	}
+	for (size_t i = 0; i < n; i++) {
+		bool on_tier;
+
+		if (b->nodes[i] < 0)
+			continue;
+		on_tier = tier_nodes & UINT64_C(1) << b->nodes[i];
+		if (on_tier)
+			found.tier_pages++;
+		else
+			found.dram_pages++;
+		/* On a tier that is the VM's no longer: it goes home whatever its age. */
+		if (on_tier && b->nodes[i] != tier_nid)
+			found.stray_pages++;
+		if (!idle)
+			continue;
+		if (b->idle[i])
+			b->heads[i] = 0; /* its flag is still set: nothing to do */
+		else if (armed && b->heads[i] && on_tier)
+			found.accessed_tier++;
+		else if (armed && b->heads[i])
+			found.accessed_dram++;
+	}
+	if (idle) {
+		r = kernel->idle_mark(idle, b->heads, n);
+		if (r < 0)
+			return r;
+		found.armed = true;
+	}
+
+	pthread_mutex_lock(&vm->lock);
+	vm->counters.returned +=
+		(uint64_t)range_looked(&vm->ranges.v[index], &found, monotonic_s()) * PAGE_BYTES;
+	pthread_mutex_unlock(&vm->lock);
+	return 0;
+}
+
+int look_at_range(const struct host *host, struct vm *vm, size_t index,
+		  const struct page_idle *idle, int pagemap, struct look_buffers *b)
+{
+	uint64_t start, took;
+	int r;
+
+	r = vm_placing_tries(vm, PLACING_MS);
+	if (r < 0)
+		return r;
+	start = monotonic_us();
+	r = look_alone(host, vm, index, idle, pagemap, b);
+	took = monotonic_us() - start;
+	vm_placing_ends(vm);
+	pthread_mutex_lock(&vm->lock);
+	vm->counters.looks++;
+	if (took > vm->counters.worst_look_us)
+		vm->counters.worst_look_us = took;
+	pthread_mutex_unlock(&vm->lock);
+	return r;
+}
+
+/*
+ * Goes on from where the last search of @vm ended, over at most *@left ranges and not too many in
+ * one go; takes what it went over off *@left. false: none of these is due.
+ */
+static bool next_due(struct vm *vm, uint32_t interval, size_t *left, size_t *ret_index)
+{
+	size_t n = *left < SEARCH_RANGES ? *left : SEARCH_RANGES;
+	uint32_t now = monotonic_s();
+	bool due = false;
+
+	pthread_mutex_lock(&vm->lock);
+	for (; n > 0 && !due; n--, (*left)--) {
+		*ret_index = vm->cursor;
+		vm->cursor = vm->cursor + 1 < vm->ranges.n ? vm->cursor + 1 : 0;
+		due = range_wants_look(&vm->ranges, &vm->ranges.v[*ret_index], interval, now);
+	}
+	pthread_mutex_unlock(&vm->lock);
+	return due;
+}
+
+static int64_t clock_ns(clockid_t clock)
+{
+	struct timespec ts;
+
+	clock_gettime(clock, &ts);
+	return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
+}
+
+/* Looks at ranges of @vm that are due, until this thread's processor time is @until. */
+static void look_at_vm(struct host *host, struct vm *vm, const struct page_idle *idle,
+		       int64_t until)
+{
+	uint32_t interval = look_interval(vm);
+	struct look_buffers buffers;
+	int pagemap = -1, r = 0;
+
+	if (idle) {
+		r = pagemap_open(&host->root, vm->pid, &pagemap);
+		if (r < 0)
+			return;
+	}
+	pthread_mutex_lock(&vm->lock);
+	vm->ranges.idle_flags = idle;
+	vm->ranges.nominated =
+		atomic_load(&host->damon_active) && !atomic_load(&vm->look_everywhere);
+	pthread_mutex_unlock(&vm->lock);
+
+	for (size_t left = vm->ranges.n; left > 0 && clock_ns(CLOCK_THREAD_CPUTIME_ID) < until;) {
+		size_t index;
+
+		if (!next_due(vm, interval, &left, &index))
+			continue;
+		if (atomic_load(&vm->dead) || atomic_load(&host->stopping))
+			break;
+		r = look_at_range(host, vm, index, idle, pagemap, &buffers);
+		if (r == -ETIMEDOUT)
+			r = 0;
+		if (r < 0)
+			break;
+	}
+	if (r < 0 && r != -ESRCH)
+		atomic_fetch_add(&host->scan_errors, 1);
+	if (pagemap >= 0)
+		close(pagemap);
+	pthread_mutex_lock(&vm->lock);
+	vm->scanned_ms = monotonic_ms();
+	pthread_mutex_unlock(&vm->lock);
+}
+
+/* A VM's turn. */
+struct turn {
+	struct looker *looker;
+	struct vm *vm; /* a reference of the turn's own */
+	const struct page_idle *idle;
+	int64_t budget_ns; /* for looks; 0 or less: none */
+	bool watched;
+};
+
+static void examine(struct looker *looker, struct vm *vm)
+{
+	struct host *host = looker->host;
+	uint64_t all_us = atomic_load(&looker->placement_us);
+	struct examination e = {
+		.kernel = host->kernel,
+		.root = &host->root,
+		.tier_nodes = atomic_load(&host->tier_nodes),
+		.now_ms = monotonic_ms(),
+	};
+	struct proc_status status;
+	int64_t start;
+	int r;
+
+	r = proc_read_status(&host->root, vm->pid, &status);
+	if (r < 0) {
+		if (r != -ESRCH)
+			atomic_fetch_add(&host->scan_errors, 1);
+		return;
+	}
+	/*
+	 * Reading placement walks every page table of the guest, so its interval grows with what
+	 * that takes for all.
+	 */
+	e.placement = !vm->placed_ms || atomic_load(&vm->recount) ||
+		      e.now_ms >= vm->placed_ms + all_us * PLACEMENT_SHARE / 1000;
+	start = clock_ns(CLOCK_THREAD_CPUTIME_ID);
+	vm_examine(vm, &e, &status);
+	if (e.placement)
+		vm->placement_cost_us =
+			(uint64_t)(clock_ns(CLOCK_THREAD_CPUTIME_ID) - start) / 1000;
+}
+
+static void take_turn(void *arg)
+{
+	const struct turn *turn = arg;
+	struct looker *looker = turn->looker;
+	struct vm *vm = turn->vm;
+	int64_t start;
+
+	examine(looker, vm);
+	start = clock_ns(CLOCK_THREAD_CPUTIME_ID);
+	if (turn->watched && turn->budget_ns > 0 && vm->ranges.n)
+		look_at_vm(looker->host, vm, turn->idle, start + turn->budget_ns);
+	atomic_fetch_add(&looker->look_ns, clock_ns(CLOCK_THREAD_CPUTIME_ID) - start);
+	atomic_store(&vm->looked_at_since_ms, 0);
+	vm_unref(vm);
+}
+
+/* A VM whose turn does not end is said once, and has no other until it does. */
+static void say_stuck(struct looker *looker, struct vm *vm, int r)
+{
+	if (r == -ETIMEDOUT)
+		cram_log_debug(&looker->host->log,
+			       "process %d: not looked at within %d ms; it goes on by itself",
+			       (int)vm->pid, PATIENCE_MS);
+	else
+		cram_log_warn(
+			&looker->host->log,
+			"process %d: not looked at: %d other QEMUs keep their memory maps locked",
+			(int)vm->pid, PATIENCE_THREADS);
+}
+
+static void give_turn(struct looker *looker, struct vm *vm, int64_t budget_ns, bool want_idle)
+{
+	struct host *host = looker->host;
+	struct turn turn = {
+		.looker = looker,
+		.vm = vm,
+		.idle = want_idle ? &looker->idle : NULL,
+		.budget_ns = budget_ns,
+		.watched = atomic_load(&vm->watched) && !atomic_load(&host->paused),
+	};
+	int r;
+
+	if (atomic_load(&vm->looked_at_since_ms) || vm_gone(vm))
+		return;
+	atomic_store(&vm->looked_at_since_ms, monotonic_ms());
+	vm_ref(vm);
+	r = patience_call(&looker->patience, take_turn, &turn, sizeof(turn), PATIENCE_MS);
+	if (r == 0)
+		return;
+	say_stuck(looker, vm, r);
+	if (r != -ETIMEDOUT) {
+		atomic_store(&vm->looked_at_since_ms, 0);
+		vm_unref(vm);
+	}
+}
+
+static void *keep(void *arg)
+{
+	struct looker *looker = arg;
+	struct host *host = looker->host;
+	struct roster roster = {};
+	int64_t left = 0; /* of the processor time for looks, nanoseconds; negative: overdrawn */
+	size_t first = 0;
+
+	do {
+		uint64_t placement_us = 0;
+		bool want_idle;
+		size_t n;
+
+		if (roster_copy(host, &roster) < 0)
+			continue;
+		n = roster.vms.n;
+		want_idle =
+			looker->idle.bitmap >= 0 && roster.settings.detector != CRAM_DETECTOR_DAMON;
+		atomic_store(&host->idle_active, want_idle);
+		/* What was not used is not saved up: it would be a burst later. */
+		left = (left < 0 ? left : 0) + (int64_t)roster.settings.round_ms *
+						       roster.settings.second_look_permille * 1000;
+		for (size_t k = 0, begin = first; k < n && !atomic_load(&host->stopping); k++) {
+			size_t i = (begin + k) % n;
+			bool had = left > 0;
+
+			give_turn(looker, roster.vms.v[i], left, want_idle);
+			left -= atomic_exchange(&looker->look_ns, 0);
+			placement_us += roster.vms.v[i]->placement_cost_us;
+			/* The VM that was cut short goes on first in the next round. */
+			if (had && left <= 0)
+				first = i;
+		}
+		atomic_store(&looker->placement_us, placement_us);
+	} while (host_sleep(host, roster.settings.round_ms ? roster.settings.round_ms : 1000));
+	roster_free(&roster);
+	return NULL;
+}
+
+int looker_start(struct looker *looker, struct host *host)
+{
+	int r;
+
+	looker->host = host;
+	looker->idle = (struct page_idle){ .bitmap = -1, .flags = -1 };
+	page_idle_open(&host->root, &looker->idle);
+	patience_init(&looker->patience);
+	r = pthread_create(&looker->keeper, NULL, keep, looker);
+	if (r)
+		return -r;
+	looker->running = true;
+	return 0;
+}
+
+void looker_join(struct looker *looker)
+{
+	if (!looker->running)
+		return;
+	pthread_join(looker->keeper, NULL);
+	looker->running = false;
+	if (patience_stop(&looker->patience))
+		page_idle_close(&looker->idle);
+}

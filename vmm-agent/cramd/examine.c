@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* What may change while a VM runs; see examine.h. */
+#include "examine.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "moves.h"
+#include "util/cleanup.h"
+
+/* A QEMU's descriptors are read again this often where the kernel does not say how many it has. */
+#define FDS_MS 10000
+/* And this often where it does and nothing has changed. */
+#define FDS_UNCHANGED_MS 60000
+
+struct placement {
+	const struct vm *vm;
+	uint64_t bytes[NODES_MAX], virtio_mem;
+	struct proc_policy policy[RAMBLOCKS_MAX];
+	uint64_t seen; /* mask of blocks */
+	bool huge;
+};
+
+static int place(const struct proc_numa *numa, void *arg)
+{
+	struct placement *p = arg;
+	size_t n = __atomic_load_n(&p->vm->blocks.n, __ATOMIC_ACQUIRE);
+
+	for (size_t i = 0; i < n; i++) {
+		const struct ramblock *block = &p->vm->blocks.v[i];
+
+		if (numa->start < block->start || numa->start >= block->end ||
+		    !vm_has_block(p->vm, i))
+			continue;
+		for (int nid = 0; nid < NODES_MAX; nid++) {
+			p->bytes[nid] += numa->pages[nid] * numa->page_size;
+			if (block->virtio_mem)
+				p->virtio_mem += numa->pages[nid] * numa->page_size;
+		}
+		p->huge |= numa->huge;
+		if (numa->start == block->start) {
+			p->seen |= UINT64_C(1) << i;
+			p->policy[i] = numa->policy;
+		}
+		break;
+	}
+	return 0;
+}
+
+/* What the descriptors say. They are listed when their number, or what is locked, has changed. */
+static enum vm_ineligible examine_fds(struct vm *vm, const struct examination *e,
+				      const struct proc_status *status)
+{
+	static const char *const files[] = { "/dev/vfio/", "anon_inode:[vfio", "/dev/vhost-vdpa",
+					     "anon_inode:[userfaultfd" };
+	const uint64_t devices = 7, userfaultfd = 8;
+	uint64_t n = 0, found, wait;
+	int r;
+
+	if (proc_count_fds(e->root, vm->pid, &n) < 0)
+		return VM_NO_ACCESS;
+	wait = n ? FDS_UNCHANGED_MS : FDS_MS;
+	if (vm->seen.fds_ms && n == vm->seen.fds && status->locked == vm->seen.locked &&
+	    status->pinned == vm->seen.pinned && e->now_ms < vm->seen.fds_ms + wait)
+		return vm->seen.by_fds;
+	r = proc_find_fds(e->root, vm->pid, files, ARRAY_SIZE(files), &found);
+	if (r < 0)
+		return VM_NO_ACCESS;
+	vm->seen.fds = n;
+	vm->seen.fds_ms = e->now_ms;
+	vm->seen.locked = status->locked;
+	vm->seen.pinned = status->pinned;
+	vm->seen.by_fds = found & devices	? VM_PINNED
+			  : found & userfaultfd ? VM_USERFAULTFD
+						: VM_ELIGIBLE;
+	return vm->seen.by_fds;
+}
+
+/*
+ * Has a guest that was started with -incoming begun to run? KVM counts its time; without KVM nobody
+ * can tell from outside, and it is left alone.
+ */
+static bool has_arrived(struct vm *vm, const struct examination *e)
+{
+	uint64_t ticks;
+
+	if (vm->seen.arrived || !vm->cmdline.incoming)
+		return true;
+	if (proc_read_guest_time(e->root, vm->pid, &ticks) < 0)
+		return false;
+	if (vm->seen.begun && ticks > vm->seen.guest_time)
+		vm->seen.arrived = true;
+	vm->seen.guest_time = ticks;
+	vm->seen.begun = true;
+	return vm->seen.arrived;
+}
+
+static enum vm_ineligible examine_pins(struct vm *vm, const struct examination *e,
+				       const struct proc_status *status)
+{
+	/*
+	 * QEMU locks only everything or nothing; a few locked or pinned pages (io_uring rings, AIO)
+	 * are common and no obstacle.
+	 */
+	if (status->locked > vm->ram / 2)
+		return VM_LOCKED;
+	if (status->pinned > vm->ram / 2)
+		return VM_PINNED;
+	if (!has_arrived(vm, e))
+		return VM_INCOMING;
+	return examine_fds(vm, e, status);
+}
+
+/* Is the policy found on block @i ours: home and tier, where its QEMU was told no such thing? */
+static bool is_ours(const struct vm *vm, const struct placement *p, size_t i, uint64_t tier_nodes)
+{
+	const struct ramblock *block = &vm->blocks.v[i];
+
+	return block->memfd && p->policy[i].mode == PROC_MPOL_BIND &&
+	       (p->policy[i].nodes & tier_nodes) &&
+	       !(block->policy.mode == PROC_MPOL_BIND && block->policy.nodes & tier_nodes);
+}
+
+/*
+ * Remembers the policy that was there before ours. After a restart of the agent ours may be what is
+ * found: then QEMU's command line tells what was asked for at the VM's start.
+ */
+static void remember_policies(struct vm *vm, const struct placement *p, uint64_t tier_nodes)
+{
+	for (size_t i = 0; i < vm->blocks.n; i++) {
+		uint64_t bit = UINT64_C(1) << i;
+		bool ours;
+
+		if (!(p->seen & bit))
+			continue;
+		ours = is_ours(vm, p, i, tier_nodes);
+		if (!(vm->old_known & bit)) {
+			vm->old_policy[i] = ours ? vm->blocks.v[i].policy : p->policy[i];
+			vm->old_known |= bit;
+		}
+		/* Taken back is what the kernel shows as taken back. */
+		if (ours)
+			vm->bound |= bit;
+	}
+}
+
+/* Home of a block is where it was told to be, else where its cpuset lets it be. */
+static void find_homes(struct vm *vm, uint64_t mems, uint64_t tier_nodes)
+{
+	vm->home_nodes = 0;
+	for (size_t i = 0; i < vm->blocks.n; i++) {
+		const struct proc_policy *old = &vm->old_policy[i];
+		uint64_t home = 0;
+
+		if ((vm->old_known & UINT64_C(1) << i) && old->mode != PROC_MPOL_DEFAULT &&
+		    old->mode != PROC_MPOL_LOCAL)
+			home = old->nodes & mems & ~tier_nodes;
+		if (!home)
+			home = mems & ~tier_nodes;
+		vm->block_homes[i] = home;
+		vm->home_nodes |= home;
+	}
+	if (!vm->home_nodes)
+		vm->home_nodes = mems & ~tier_nodes;
+}
+
+void vm_examine(struct vm *vm, const struct examination *e, const struct proc_status *status)
+{
+	struct placement p = { .vm = vm };
+	enum vm_ineligible reason = VM_ELIGIBLE;
+	struct vm_counters before = {};
+	uint32_t jobs_ended = 0, epoch = 0;
+	uint64_t mems = status->mems_allowed, swapped = 0;
+	bool placed = false;
+
+	cgroup_read_mems(&vm->cgroup, &mems);
+	cgroup_read_swapped(&vm->cgroup, &swapped);
+	if (vm->blocks.n) {
+		reason = examine_pins(vm, e, status);
+		if (reason == VM_ELIGIBLE && !(mems & e->tier_nodes) && e->tier_nodes)
+			reason = VM_CPUSET;
+		if (e->placement) {
+			epoch = atomic_load(&vm->epoch);
+			pthread_mutex_lock(&vm->lock);
+			before = vm->counters;
+			jobs_ended = vm->jobs_ended;
+			pthread_mutex_unlock(&vm->lock);
+			placed = e->kernel->numa_maps(e->root, vm->pid, place, &p) == 0;
+		}
+		if (placed && p.huge)
+			reason = VM_HUGETLB;
+	}
+	/* Its RAM was not found, or its address space is another since: it is looked for again. */
+	if (vm->reason == VM_NOT_MAPPED || status->size != vm->seen.size)
+		atomic_store(&vm->relayout, true);
+	vm->seen.size = status->size;
+
+	pthread_mutex_lock(&vm->lock);
+	if (vm->blocks.n) {
+		if (vm->realtime && reason == VM_ELIGIBLE)
+			reason = VM_REALTIME;
+		if (vm->reason != reason)
+			vm->why[0] = '\0';
+		vm->reason = reason;
+	}
+	vm->mems_allowed = mems;
+	vm->swapped = swapped;
+	if (placed) {
+		vm_take_placement(vm, p.bytes, e->tier_nodes, &before);
+		/* It counts with what is plugged, which is at least what is there. */
+		if (p.virtio_mem > vm->virtio_mem)
+			atomic_store(&vm->relayout, true);
+		vm->virtio_mem = p.virtio_mem;
+		vm->settled_jobs = jobs_ended;
+		vm->settled_epoch = epoch;
+		vm->placed_ms = e->now_ms;
+		remember_policies(vm, &p, e->tier_nodes);
+	}
+	find_homes(vm, mems, e->tier_nodes);
+	pthread_mutex_unlock(&vm->lock);
+}

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * How much of a VM is where, while it is being moved: the last reading of placement and what was
+ * measured to have moved since.
+ */
+#pragma once
+
+#include "vm.h"
+
+/* Takes vm->placing. A move waits for one look at most, however many more are due. */
+void vm_placing_begins(struct vm *vm);
+/* As above, but gives up after @ms: -ETIMEDOUT. For who must not wait for a process that is stuck.
+ */
+int vm_placing_tries(struct vm *vm, uint32_t ms);
+void vm_placing_ends(struct vm *vm);
+
+/*
+ * Begins a move of the pages of one range: at most @bytes to the tier (positive) or from it
+ * (negative) are in neither place for certain until it has ended. vm->placing is held.
+ */
+void vm_move_begins(struct vm *vm, int64_t bytes);
+/* What was measured to have moved. vm->lock and vm->placing are held. */
+void vm_moved(struct vm *vm, int64_t bytes);
+void vm_move_ends(struct vm *vm);
+
+/*
+ * Bytes on nodes of @tier_nodes: as last read and what was moved since, with what may be on its way
+ * there. vm->lock is held.
+ */
+uint64_t vm_tier_bytes(const struct vm *vm, uint64_t tier_nodes);
+uint64_t vm_dram_bytes(const struct vm *vm, uint64_t tier_nodes);
+/* Is that a reading nothing has disturbed, begun after the last order and job? vm->lock is held. */
+bool vm_settled(const struct vm *vm);
+
+/*
+ * Takes a reading of placement, @node_bytes, that began when the counters were @before. vm->lock is
+ * held.
+ */
+void vm_take_placement(struct vm *vm, const uint64_t *node_bytes, uint64_t tier_nodes,
+		       const struct vm_counters *before);

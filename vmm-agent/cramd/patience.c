@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Calls nobody waits for longer than they want; see patience.h. */
+#include "patience.h"
+
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+
+#define STOP_MS 2000
+
+static struct timespec in_ms(uint32_t ms)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	ts.tv_sec += ms / 1000;
+	ts.tv_nsec += (long)(ms % 1000) * 1000000;
+	if (ts.tv_nsec >= 1000000000) {
+		ts.tv_nsec -= 1000000000;
+		ts.tv_sec++;
+	}
+	return ts;
+}
+
+void patience_init(struct patience *p)
+{
+	pthread_condattr_t attr;
+
+	memset(p, 0, sizeof(*p));
+	pthread_mutex_init(&p->lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&p->done, &attr);
+	pthread_condattr_destroy(&attr);
+}
+
+static void *run(void *arg)
+{
+	struct patience_thread *t = arg;
+	struct patience *p = t->patience;
+
+	pthread_mutex_lock(&p->lock);
+	for (;;) {
+		while (!t->call && !p->stopping)
+			pthread_cond_wait(&t->wake, &p->lock);
+		if (!t->call)
+			break;
+		pthread_mutex_unlock(&p->lock);
+		t->call(t->arg);
+		pthread_mutex_lock(&p->lock);
+		t->call = NULL;
+		pthread_cond_broadcast(&p->done);
+	}
+	p->ended++;
+	pthread_cond_broadcast(&p->done);
+	pthread_mutex_unlock(&p->lock);
+	return NULL;
+}
+
+/* A thread with nothing to do. Lock held. */
+static int find_thread(struct patience *p, struct patience_thread **ret_thread)
+{
+	struct patience_thread *t;
+	int r;
+
+	for (size_t i = 0; i < p->n; i++) {
+		if (p->v[i].call)
+			continue;
+		*ret_thread = &p->v[i];
+		return 0;
+	}
+	if (p->n == PATIENCE_THREADS)
+		return -EBUSY;
+	t = &p->v[p->n];
+	t->patience = p;
+	pthread_cond_init(&t->wake, NULL);
+	r = pthread_create(&t->thread, NULL, run, t);
+	if (r)
+		return -EAGAIN;
+	p->n++;
+	*ret_thread = t;
+	return 0;
+}
+
+int patience_call(struct patience *p, void (*call)(void *arg), const void *arg, size_t size,
+		  uint32_t ms)
+{
+	struct timespec until = in_ms(ms);
+	struct patience_thread *t;
+	int r;
+
+	if (size > PATIENCE_ARG)
+		return -EINVAL;
+	pthread_mutex_lock(&p->lock);
+	r = p->stopping ? -EBUSY : find_thread(p, &t);
+	if (r == 0) {
+		memcpy(t->arg, arg, size);
+		t->call = call;
+		pthread_cond_signal(&t->wake);
+		while (t->call && r == 0)
+			r = -pthread_cond_timedwait(&p->done, &p->lock, &until);
+		if (!t->call)
+			r = 0;
+	}
+	pthread_mutex_unlock(&p->lock);
+	return r;
+}
+
+bool patience_stop(struct patience *p)
+{
+	struct timespec until = in_ms(STOP_MS);
+	bool all;
+
+	pthread_mutex_lock(&p->lock);
+	p->stopping = true;
+	for (size_t i = 0; i < p->n; i++)
+		pthread_cond_signal(&p->v[i].wake);
+	while (p->ended < p->n && pthread_cond_timedwait(&p->done, &p->lock, &until) != ETIMEDOUT)
+		;
+	all = p->ended == p->n;
+	pthread_mutex_unlock(&p->lock);
+	for (size_t i = 0; all && i < p->n; i++) {
+		pthread_join(p->v[i].thread, NULL);
+		pthread_cond_destroy(&p->v[i].wake);
+	}
+	return all;
+}

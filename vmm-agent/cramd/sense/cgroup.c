@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* A VM's cgroup; see cgroup.h. */
+#include "cgroup.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define CGROUPS "/sys/fs/cgroup"
+
+/* Opens the group nearest to @path, going up, that has @file; not the root, which is the host. */
+static int open_nearest(const struct sysroot *root, const char *path, const char *file)
+{
+	char dir[SYSROOT_PATH_MAX];
+	size_t base = strlen(CGROUPS);
+
+	if (path[0] != '/' || (size_t)snprintf(dir, sizeof(dir), CGROUPS "%s", path) >= sizeof(dir))
+		return -1;
+	for (char *end = dir + strlen(dir); end > dir + base + 1; end = strrchr(dir, '/')) {
+		int fd;
+
+		*end = '\0';
+		if (sysroot_open_file(root, dir, O_PATH | O_DIRECTORY, &fd) < 0)
+			continue;
+		if (faccessat(fd, file, F_OK, 0) == 0)
+			return fd;
+		close(fd);
+	}
+	return -1;
+}
+
+void cgroup_open(const struct sysroot *root, const char *path, struct cgroup *ret_cgroup)
+{
+	ret_cgroup->memory = open_nearest(root, path, "memory.current");
+	ret_cgroup->cpuset = open_nearest(root, path, "cpuset.mems.effective");
+}
+
+void cgroup_close(struct cgroup *cgroup)
+{
+	if (cgroup->memory >= 0)
+		close(cgroup->memory);
+	if (cgroup->cpuset >= 0)
+		close(cgroup->cpuset);
+	cgroup->memory = -1;
+	cgroup->cpuset = -1;
+}
+
+static int read_file(int dir, const char *name, char *buf, size_t size)
+{
+	const struct sysroot root = { .fd = dir };
+
+	return dir < 0 ? -ENOENT : sysroot_read(&root, name, buf, size, NULL);
+}
+
+int cgroup_read_swapped(const struct cgroup *cgroup, uint64_t *ret_bytes)
+{
+	char text[64];
+	int r;
+
+	if (cgroup->memory < 0)
+		return -ENOENT;
+	r = read_file(cgroup->memory, "memory.swap.current", text, sizeof(text));
+	if (r == -ENOENT)
+		strcpy(text, "0");
+	else if (r < 0)
+		return r;
+	return parse_counter(text, ret_bytes);
+}
+
+int cgroup_read_mems(const struct cgroup *cgroup, uint64_t *ret_nodes)
+{
+	char text[256];
+	uint64_t nodes;
+	int r = read_file(cgroup->cpuset, "cpuset.mems.effective", text, sizeof(text));
+
+	if (r < 0)
+		return r;
+	r = parse_node_list(text, &nodes);
+	if (r < 0)
+		return r;
+	if (!nodes)
+		return -ENOENT;
+	*ret_nodes = nodes;
+	return 0;
+}

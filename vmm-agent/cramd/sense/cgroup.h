@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The cgroup that accounts a VM's memory. libvirt puts QEMU into a threaded group, which has no
+ * memory controllers of its own: its domain ancestor has.
+ */
+#pragma once
+
+#include "sysroot.h"
+
+struct cgroup {
+	int memory; /* directory of the nearest ancestor with memory counters; -1: none */
+	int cpuset; /* the same with a cpuset */
+};
+
+/*
+ * @path as /proc/PID/cgroup names it; empty: none. Directories stay open, so that a group of the
+ * same name made later is never taken for it.
+ */
+void cgroup_open(const struct sysroot *root, const char *path, struct cgroup *ret_cgroup);
+void cgroup_close(struct cgroup *cgroup);
+
+/* Bytes swapped out, zswap's included; 0 where the kernel does not swap. */
+int cgroup_read_swapped(const struct cgroup *cgroup, uint64_t *ret_bytes);
+
+/*
+ * Nodes that its cpuset lets it use, private ones included (which Mems_allowed leaves out).
+ * -ENOENT: it has no cpuset.
+ */
+int cgroup_read_mems(const struct cgroup *cgroup, uint64_t *ret_nodes);
