@@ -88,6 +88,63 @@ static void a_predecessors_damon_is_taken_over(void **state)
 	assert_memory_equal(text, "fvaddr", 6);
 }
 
+/* As the kernel has it once it was made: files with what is in them by default. */
+static void put_tree(void)
+{
+	put(ADMIN "/nr_kdamonds", "0\n");
+	put(ADMIN "/0/state", "off\n");
+	put(ADMIN "/0/contexts/nr_contexts", "0\n");
+	put(ADMIN "/0/contexts/0/operations", "vaddr\n");
+}
+
+/* Between two of our writes another tool makes the tree its own: it has a target of its own. */
+static void a_tree_taken_by_another_tool_is_not_written_to(void **state)
+{
+	struct damon damon;
+	char text[128] = "";
+
+	(void)state;
+	put_tree();
+	damon_init(&damon, &root, "/run/cramd/damon");
+	assert_int_equal(damon_acquire(&damon), 0);
+	assert_true(damon.acquired);
+	damon.running = true;
+	put(ADMIN "/0/state", "on\n");
+	put(ADMIN "/0/contexts/0/operations", "vaddr\n");
+	put(ADMIN "/0/contexts/0/targets/0/pid_target", "4711\n");
+	put("/proc/4711/comm", "damo\n");
+	assert_int_equal(damon_snapshot(&damon, NULL, NULL), -EBUSY);
+	assert_false(damon.acquired);
+	assert_int_equal(damon_stop(&damon), -EBUSY);
+	damon_release(&damon);
+	assert_int_equal(sysroot_read(&root, ADMIN "/0/state", text, sizeof(text), NULL), 0);
+	assert_string_equal(text, "on\n");
+	assert_int_equal(sysroot_read(&root, ADMIN "/nr_kdamonds", text, sizeof(text), NULL), 0);
+	assert_string_equal(text, "1\n");
+	/* Whose it is can be said. */
+	damon_owner(&damon, text, sizeof(text));
+	assert_non_null(strstr(text, "4711 (damo)"));
+}
+
+/* Operations alike: the target tells. */
+static void a_tree_with_another_target_is_anothers(void **state)
+{
+	struct damon damon;
+
+	(void)state;
+	put_tree();
+	damon_init(&damon, &root, "/run/cramd/damon");
+	assert_int_equal(damon_acquire(&damon), 0);
+	damon.first_pid = 42;
+	put(ADMIN "/0/contexts/0/targets/0/pid_target", "42\n");
+	assert_int_equal(damon_stop(&damon), 0);
+	assert_true(damon.acquired);
+	put(ADMIN "/0/state", "on\n");
+	put(ADMIN "/0/contexts/0/targets/0/pid_target", "43\n");
+	assert_int_equal(damon_stop(&damon), -EBUSY);
+	assert_false(damon.acquired);
+}
+
 struct seen {
 	unsigned int n;
 	uint64_t bytes, accesses;
@@ -129,7 +186,9 @@ static void every_region_of_a_snapshot_is_read(void **state)
 		put_region(i, "end", 4096 * (i + 1));
 		put_region(i, "nr_accesses", i % 2);
 	}
+	put(ADMIN "/nr_kdamonds", "1\n");
 	damon_init(&damon, &root, "/run/cramd/damon");
+	damon.acquired = true;
 	damon.running = true;
 	damon.n_targets = 1;
 	assert_int_equal(damon_snapshot(&damon, add_up, &seen), 0);
@@ -149,6 +208,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_kernel_without_damon_is_said_so, make, drop),
 		cmocka_unit_test_setup_teardown(someone_elses_damon_is_left_alone, make, drop),
 		cmocka_unit_test_setup_teardown(a_predecessors_damon_is_taken_over, make, drop),
+		cmocka_unit_test_setup_teardown(a_tree_taken_by_another_tool_is_not_written_to,
+						make, drop),
+		cmocka_unit_test_setup_teardown(a_tree_with_another_target_is_anothers, make, drop),
 		cmocka_unit_test_setup_teardown(every_region_of_a_snapshot_is_read, make, drop),
 	};
 

@@ -216,9 +216,90 @@ static void state_of_a_tebibyte_fits_its_budget(void **state)
 	assert_true((UINT64_C(1) << 40) / RANGE_BYTES * sizeof(struct range) <= 64U << 20);
 }
 
+/* What came back early counts as younger than it is, by half for each time. */
+static void back_off_divides_the_age(void **state)
+{
+	struct ranges *r = *state;
+
+	look(r, 0, 512, 0, 0, 0, 1000);
+	look(r, 0, 512, 0, 0, 0, 1000 + COLD);
+	r->v[0].backoff = 2;
+	assert_int_equal(range_age(r, &r->v[0]), COLD / 4);
+}
+
+static void what_was_accessed_long_ago_is_not_accessed_recently(void **state)
+{
+	struct ranges *r = *state;
+	struct ranges_summary s;
+
+	look(r, 0, 512, 0, 0, 0, 1000);
+	look(r, 0, 512, 0, 7, 0, 1010);
+	ranges_summarise(r, 1010 + 120, &s);
+	assert_int_equal(s.accessed, 7 * PAGE_BYTES);
+	ranges_summarise(r, 1010 + 121, &s);
+	assert_int_equal(s.accessed, 0);
+}
+
+/* One sample of a large region is no proof; two snapshots in a row are. */
+static void damon_alone_counts_returns_at_the_second_snapshot(void **state)
+{
+	struct ranges *r = *state;
+
+	r->idle_flags = false;
+	r->v[0].tier_pages = 40;
+	r->v[1].dram_pages = 512;
+	assert_int_equal(ranges_region(r, 0, 1, 1, 1000), 0);
+	assert_false(r->v[0].flags & RANGE_HOT);
+	assert_int_equal(ranges_region(r, 0, 1, 1, 1002), 40);
+	assert_true(r->v[0].flags & RANGE_HOT);
+	/* Counted once. */
+	assert_int_equal(ranges_region(r, 0, 1, 1, 1004), 0);
+	/* A quiet snapshot between makes it one again. */
+	r->v[0].flags = 0;
+	assert_int_equal(ranges_region(r, 0, 0, 1, 1006), 0);
+	assert_int_equal(ranges_region(r, 0, 0, 0, 1008), 0);
+	assert_int_equal(ranges_region(r, 0, 0, 1, 1010), 0);
+	/* What we have just moved is ignored, and with idle flags those tell. */
+	r->v[0].flags = RANGE_SEEN | RANGE_MOVED;
+	assert_int_equal(ranges_region(r, 0, 0, 1, 1012), 0);
+	r->v[0].flags = RANGE_SEEN;
+	r->idle_flags = true;
+	assert_int_equal(ranges_region(r, 0, 0, 1, 1014), 0);
+}
+
+static void strays_go_home_and_are_not_returns(void **state)
+{
+	struct ranges *r = *state;
+	struct range_look l = { .tier_pages = 512, .stray_pages = 512, .armed = true };
+
+	assert_int_equal(range_looked(&r->v[0], &l, 1000), 0);
+	assert_true(r->v[0].flags & RANGE_HOT);
+}
+
+static void ranges_that_are_added_were_never_looked_at(void **state)
+{
+	struct ranges *r = *state;
+
+	look(r, 7, 512, 0, 0, 0, 1000);
+	assert_int_equal(ranges_grow(r, 100), 0);
+	assert_int_equal(r->n, 100);
+	assert_int_equal(r->v[7].checked_s, 1000);
+	assert_int_equal(r->v[99].checked_s, 0);
+	assert_int_equal(ranges_grow(r, 5), 0);
+	assert_int_equal(r->n, 100);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(back_off_divides_the_age, make, drop),
+		cmocka_unit_test_setup_teardown(what_was_accessed_long_ago_is_not_accessed_recently,
+						make, drop),
+		cmocka_unit_test_setup_teardown(damon_alone_counts_returns_at_the_second_snapshot,
+						make, drop),
+		cmocka_unit_test_setup_teardown(strays_go_home_and_are_not_returns, make, drop),
+		cmocka_unit_test_setup_teardown(ranges_that_are_added_were_never_looked_at, make,
+						drop),
 		cmocka_unit_test_setup_teardown(age_is_what_the_last_look_confirmed, make, drop),
 		cmocka_unit_test_setup_teardown(a_range_never_armed_has_no_age, make, drop),
 		cmocka_unit_test_setup_teardown(damons_quiet_counts_only_without_idle_flags, make,

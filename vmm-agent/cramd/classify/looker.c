@@ -28,9 +28,9 @@
 /* A range that is being moved is looked at another time after that. */
 #define PLACING_MS 20
 
-static uint32_t look_interval(const struct vm *vm)
+uint32_t look_interval_s(uint32_t cold_age_s)
 {
-	uint32_t interval = atomic_load(&vm->cold_age_s) / LOOKS_PER_COLD_AGE;
+	uint32_t interval = cold_age_s / LOOKS_PER_COLD_AGE;
 
 	return interval < LOOK_MIN_S ? LOOK_MIN_S : interval > LOOK_MAX_S ? LOOK_MAX_S : interval;
 }
@@ -159,7 +159,7 @@ static int64_t clock_ns(clockid_t clock)
 static void look_at_vm(struct host *host, struct vm *vm, const struct page_idle *idle,
 		       int64_t until)
 {
-	uint32_t interval = look_interval(vm);
+	uint32_t interval = look_interval_s(atomic_load(&vm->cold_age_s));
 	struct look_buffers buffers;
 	int pagemap = -1, r = 0;
 

@@ -36,6 +36,9 @@ struct look_buffers {
 int look_at_range(const struct host *host, struct vm *vm, size_t index,
 		  const struct page_idle *idle, int pagemap, struct look_buffers *buffers);
 
+/* How far apart looks at a range are, seconds: often enough to confirm @cold_age_s in time. */
+uint32_t look_interval_s(uint32_t cold_age_s);
+
 /* @looker is zero. 0 or -errno of pthread_create(3). */
 int looker_start(struct looker *looker, struct host *host);
 /* After host_stop(). Leaves behind what is stuck. */

@@ -8,31 +8,32 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "../sense/damon.h"
-
-#define DAMON_VMS_MAX 512
-
 struct nomination {
 	struct vm **vms;
 	size_t n;
 	uint32_t now_s;
 };
 
+void nominate_region(struct vm *vm, const struct damon_region *region, uint32_t now_s)
+{
+	size_t first, last;
+
+	if (vm_range_index(vm, region->start, &first) < 0 ||
+	    vm_range_index(vm, region->end - 1, &last) < 0)
+		return;
+	pthread_mutex_lock(&vm->lock);
+	vm->counters.returned +=
+		ranges_region(&vm->ranges, first, last, region->accesses, now_s) * PAGE_BYTES;
+	pthread_mutex_unlock(&vm->lock);
+}
+
 static int nominate(size_t target, const struct damon_region *region, void *arg)
 {
-	struct nomination *nom = arg;
-	size_t first, last;
-	struct vm *vm;
+	const struct nomination *nom = arg;
 
 	if (target >= nom->n)
 		return -EBADMSG;
-	vm = nom->vms[target];
-	if (vm_range_index(vm, region->start, &first) < 0 ||
-	    vm_range_index(vm, region->end - 1, &last) < 0)
-		return 0;
-	pthread_mutex_lock(&vm->lock);
-	ranges_region(&vm->ranges, first, last, region->accesses, nom->now_s);
-	pthread_mutex_unlock(&vm->lock);
+	nominate_region(nom->vms[target], region, nom->now_s);
 	return 0;
 }
 
@@ -67,124 +68,180 @@ static void note(struct host *host, const char *text)
 	pthread_mutex_unlock(&host->lock);
 }
 
-/* The VMs to watch, as DAMON targets. */
-static size_t collect(const struct roster *roster, struct vm **vms, struct damon_target *targets)
-{
-	size_t n = 0;
+/* DAMON's targets: those there should be, with their VMs, and those it has. They only grow. */
+struct watch {
+	CRAM_ARRAY(struct vm *) vms;
+	CRAM_ARRAY(struct damon_target) wanted, watched;
+};
 
-	for (size_t i = 0; i < roster->vms.n && n < DAMON_VMS_MAX; i++) {
+static void fill_target(struct damon_target *t, const struct vm *vm)
+{
+	*t = (struct damon_target){ .pid = vm->pid };
+	/* DAMON wants them ascending; QEMU maps them in no order. */
+	for (size_t k = 0; k < vm->blocks.n; k++) {
+		struct damon_range range = { vm->blocks.v[k].start, vm->blocks.v[k].end };
+		size_t at;
+
+		if (!vm_has_block(vm, k))
+			continue;
+		at = t->n_ranges++;
+		for (; at > 0 && t->ranges[at - 1].start > range.start; at--)
+			t->ranges[at] = t->ranges[at - 1];
+		t->ranges[at] = range;
+	}
+}
+
+/* The VMs to watch, as DAMON targets. 0 or -ENOMEM. */
+static int collect(const struct roster *roster, struct watch *w)
+{
+	size_t n = roster->vms.n;
+
+	if (array_reserve(&w->vms, n) < 0 || array_reserve(&w->wanted, n) < 0 ||
+	    array_reserve(&w->watched, n) < 0)
+		return -ENOMEM;
+	w->wanted.n = 0;
+	for (size_t i = 0; i < n; i++) {
 		struct vm *vm = roster->vms.v[i];
-		struct damon_target *t = &targets[n];
 
 		if (!atomic_load(&vm->watched) || vm_gone(vm) || !vm->blocks.n)
 			continue;
-		*t = (struct damon_target){ .pid = vm->pid };
-		/* DAMON wants them ascending; QEMU maps them in no order. */
-		for (size_t k = 0; k < vm->blocks.n; k++) {
-			if (!vm_has_block(vm, k))
-				continue;
-			struct damon_range range = { vm->blocks.v[k].start, vm->blocks.v[k].end };
-			size_t at = t->n_ranges++;
-
-			for (; at > 0 && t->ranges[at - 1].start > range.start; at--)
-				t->ranges[at] = t->ranges[at - 1];
-			t->ranges[at] = range;
-		}
-		vms[n++] = vm;
+		w->vms.v[w->wanted.n] = vm;
+		fill_target(&w->wanted.v[w->wanted.n++], vm);
 	}
-	return n;
+	return 0;
 }
 
-/* DAMON's targets: those there should be, with their VMs, and those it has. */
-struct watch_buffers {
-	struct vm *vms[DAMON_VMS_MAX];
-	struct damon_target wanted[DAMON_VMS_MAX], watched[DAMON_VMS_MAX];
-};
+static bool same_targets(const struct watch *w)
+{
+	return w->wanted.n == w->watched.n &&
+	       memcmp(w->wanted.v, w->watched.v, w->wanted.n * sizeof(w->wanted.v[0])) == 0;
+}
+
+/* Does every target that DAMON has stay in its place? Else what it knows of one goes to another. */
+static bool in_place(const struct watch *w)
+{
+	for (size_t i = 0; i < w->watched.n && i < w->wanted.n; i++)
+		if (w->watched.v[i].pid != w->wanted.v[i].pid)
+			return false;
+	return true;
+}
+
+static int watch(struct damon *damon, const struct cram_host_settings *set, struct watch *w)
+{
+	const struct damon_attrs attrs = {
+		.sample_us = set->damon_sample_us,
+		.aggr_us = set->damon_aggr_us,
+		.update_us = set->damon_update_us,
+		.min_regions = set->damon_min_regions,
+		.max_regions = set->damon_max_regions,
+	};
+	int r;
+
+	/* A VM has ended: DAMON starts over, our own ages stay. */
+	if (!in_place(w)) {
+		r = damon_stop(damon);
+		if (r < 0)
+			return r;
+	}
+	w->watched.n = 0;
+	r = damon_watch(damon, &attrs, w->wanted.v, w->wanted.n);
+	if (r < 0)
+		return r;
+	memcpy(w->watched.v, w->wanted.v, w->wanted.n * sizeof(w->wanted.v[0]));
+	w->watched.n = w->wanted.n;
+	return 0;
+}
+
+/* One round. Negative errno: what DAMON says against it; -EBUSY: the tree is somebody else's. */
+static int nominate_once(struct host *host, struct damon *damon, const struct roster *roster,
+			 struct watch *w)
+{
+	struct nomination nom = { .vms = w->vms.v, .now_s = monotonic_s() };
+	int r;
+
+	r = collect(roster, w);
+	if (r == 0 && (!same_targets(w) || (w->wanted.n && !damon->running)))
+		r = watch(damon, &roster->settings, w);
+	atomic_store(&host->damon_active, r == 0 && damon->running);
+	if (r < 0 || !damon->running)
+		return r;
+	nom.vms = w->vms.v;
+	nom.n = w->watched.n;
+	r = damon_snapshot(damon, nominate, &nom);
+	account_kdamond(host);
+	return r;
+}
+
+static void say_trouble(struct host *host, struct damon *damon, int r)
+{
+	char who[96], text[160];
+
+	switch (r) {
+	case 0:
+		note(host, "");
+		break;
+	case -ESRCH: /* a VM that exited meanwhile: the next round sees that too */
+		break;
+	case -EBUSY:
+		snprintf(text, sizeof(text), "DAMON is in use by %s; it is left alone",
+			 damon_owner(damon, who, sizeof(who)));
+		note(host, text);
+		break;
+	case -ENOENT:
+		note(host, "this kernel cannot watch guests with DAMON");
+		break;
+	default:
+		snprintf(text, sizeof(text), "DAMON does not work: %s; see the kernel log",
+			 strerror(-r));
+		note(host, text);
+	}
+}
+
+/* Another tool's, or a kernel without it: looked for again after this. */
+#define AGAIN_MS 10000
 
 static void *nominate_all(void *arg)
 {
 	const struct nominator *nominator = arg;
 	struct host *host = nominator->host;
-	struct vm **vms = nominator->buffers->vms;
-	struct damon_target *wanted = nominator->buffers->wanted;
-	struct damon_target *watched = nominator->buffers->watched;
 	struct roster roster = {};
+	struct watch w = {};
 	struct damon damon;
-	size_t n_watched = 0;
-	bool acquired = false;
 	char marker[128];
 	uint32_t pause_ms = 1000;
 
 	snprintf(marker, sizeof(marker), "%s/damon", host->run_dir);
 	damon_init(&damon, &host->root, marker);
-
 	do {
-		struct nomination nom = { .vms = vms };
-		const struct cram_host_settings *set = &roster.settings;
-		size_t n;
-		int r;
+		int r = 0;
 
 		if (roster_copy(host, &roster) < 0)
 			continue;
-		pause_ms = set->damon_aggr_us / 1000 + 1;
-		if (set->detector == CRAM_DETECTOR_PAGE_IDLE) {
-			if (acquired)
-				damon_release(&damon);
-			acquired = false;
-			n_watched = 0;
+		pause_ms = roster.settings.damon_aggr_us / 1000 + 1;
+		if (roster.settings.detector == CRAM_DETECTOR_PAGE_IDLE) {
+			damon_release(&damon);
+			w.watched.n = 0;
 			atomic_store(&host->damon_active, false);
 			continue;
 		}
-		if (!acquired) {
+		if (!damon.acquired) {
+			w.watched.n = 0;
 			r = damon_acquire(&damon);
-			if (r < 0) {
-				note(host,
-				     r == -EBUSY
-					     ? "DAMON is in use by someone else; it is left alone"
-					     : "this kernel cannot watch guests with DAMON");
-				pause_ms = 10000;
-				continue;
-			}
-			note(host, "");
-			acquired = true;
 		}
-		n = collect(&roster, vms, wanted);
-		if (n != n_watched || memcmp(wanted, watched, n * sizeof(*wanted)) != 0 ||
-		    (n && !damon.running)) {
-			struct damon_attrs attrs = {
-				.sample_us = set->damon_sample_us,
-				.aggr_us = set->damon_aggr_us,
-				.update_us = set->damon_update_us,
-				.min_regions = set->damon_min_regions,
-				.max_regions = set->damon_max_regions,
-			};
-
-			r = damon_watch(&damon, &attrs, wanted, n);
-			if (r < 0) {
-				/* A VM that exited meanwhile: the next round sees that too. */
-				n_watched = 0;
-				atomic_store(&host->damon_active, false);
-				if (r != -ESRCH)
-					note(host, "DAMON refused to start; see the kernel log");
-				continue;
-			}
-			note(host, "");
-			memcpy(watched, wanted, n * sizeof(*wanted));
-			n_watched = n;
-		}
-		atomic_store(&host->damon_active, damon.running);
-		if (!damon.running)
-			continue;
-		nom.n = n_watched;
-		nom.now_s = monotonic_s();
-		r = damon_snapshot(&damon, nominate, &nom);
-		if (r < 0 && r != -ESRCH)
+		if (r == 0)
+			r = nominate_once(host, &damon, &roster, &w);
+		if (!damon.acquired)
+			pause_ms = AGAIN_MS;
+		if (r < 0 && r != -ESRCH && r != -EBUSY)
 			atomic_fetch_add(&host->scan_errors, 1);
-		account_kdamond(host);
+		say_trouble(host, &damon, r);
 	} while (host_sleep(host, pause_ms));
 
-	if (acquired)
-		damon_release(&damon);
+	damon_release(&damon);
+	atomic_store(&host->damon_active, false);
+	array_free(&w.vms);
+	array_free(&w.wanted);
+	array_free(&w.watched);
 	roster_free(&roster);
 	return NULL;
 }
@@ -194,9 +251,6 @@ int nominator_start(struct nominator *nominator, struct host *host)
 	int r;
 
 	nominator->host = host;
-	nominator->buffers = calloc(1, sizeof(*nominator->buffers));
-	if (!nominator->buffers)
-		return -ENOMEM;
 	r = pthread_create(&nominator->thread, NULL, nominate_all, nominator);
 	if (r)
 		return -r;
@@ -209,6 +263,4 @@ void nominator_join(struct nominator *nominator)
 	if (nominator->running)
 		pthread_join(nominator->thread, NULL);
 	nominator->running = false;
-	free(nominator->buffers);
-	nominator->buffers = NULL;
 }

@@ -6,16 +6,18 @@
 #pragma once
 
 #include "../host.h"
+#include "../sense/damon.h"
 
 struct nominator {
 	struct host *host;
-	/* Made before the thread: one that finds no memory has nobody to tell. */
-	struct watch_buffers *buffers;
 	pthread_t thread;
 	bool running;
 };
 
-/* @nominator is zero. -ENOMEM or -errno of pthread_create(3). */
+/* Takes what DAMON saw in one region of @vm into account. */
+void nominate_region(struct vm *vm, const struct damon_region *region, uint32_t now_s);
+
+/* @nominator is zero. 0 or -errno of pthread_create(3). */
 int nominator_start(struct nominator *nominator, struct host *host);
 /* After host_stop(). */
 void nominator_join(struct nominator *nominator);

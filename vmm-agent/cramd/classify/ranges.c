@@ -55,22 +55,39 @@ uint32_t range_age(const struct ranges *ranges, const struct range *range)
 	return age >> range->backoff;
 }
 
-void ranges_region(struct ranges *ranges, size_t first, size_t last, uint32_t accesses,
-		   uint32_t now_s)
+/* An access to a range on the tier, seen by DAMON alone. Returns the pages that this makes hot. */
+static size_t seen_on_tier(struct range *range)
 {
+	if (!range->tier_pages || (range->flags & (RANGE_MOVED | RANGE_HOT)))
+		return 0;
+	if (!(range->flags & RANGE_SEEN)) {
+		range->flags |= RANGE_SEEN;
+		return 0;
+	}
+	range->flags |= RANGE_HOT;
+	return range->tier_pages;
+}
+
+size_t ranges_region(struct ranges *ranges, size_t first, size_t last, uint32_t accesses,
+		     uint32_t now_s)
+{
+	size_t returned = 0;
+
 	for (size_t i = first; i <= last && i < ranges->n; i++) {
 		struct range *range = &ranges->v[i];
 
 		if (accesses) {
 			range->quiet_s = 0;
 			range->accessed_s = now_s;
-			if (!ranges->idle_flags && range->tier_pages &&
-			    !(range->flags & RANGE_MOVED))
-				range->flags |= RANGE_HOT;
-		} else if (!range->quiet_s) {
-			range->quiet_s = now_s;
+			if (!ranges->idle_flags)
+				returned += seen_on_tier(range);
+		} else {
+			range->flags &= (uint8_t)~RANGE_SEEN;
+			if (!range->quiet_s)
+				range->quiet_s = now_s;
 		}
 	}
+	return returned;
 }
 
 bool range_wants_look(const struct ranges *ranges, const struct range *range, uint32_t interval_s,
@@ -127,7 +144,7 @@ void range_demoted(struct range *range, uint16_t dram_pages, uint16_t tier_pages
 	range->tier_pages = tier_pages;
 	range->flags |= RANGE_MOVED;
 	/* What stayed behind was refused: it has to age again before it is tried again. */
-	range->flags &= (uint8_t) ~(RANGE_HOT | RANGE_ARMED);
+	range->flags &= (uint8_t) ~(RANGE_HOT | RANGE_ARMED | RANGE_SEEN);
 	range->quiet_s = 0;
 }
 
@@ -139,7 +156,7 @@ void range_promoted(struct range *range, uint16_t dram_pages, uint16_t tier_page
 	range->dram_pages = dram_pages;
 	range->tier_pages = tier_pages;
 	/* Its age in DRAM starts over: the idle flags still tell of the time on the tier. */
-	range->flags &= (uint8_t) ~(RANGE_ARMED | RANGE_HOT);
+	range->flags &= (uint8_t) ~(RANGE_ARMED | RANGE_HOT | RANGE_SEEN);
 	range->quiet_s = 0;
 	if (!was_hot)
 		return;

@@ -17,6 +17,7 @@
 
 #define RANGE_ARMED (1U << 0) /* idle flags are set since armed_s */
 #define RANGE_HOT   (1U << 1) /* has pages on the tier and was found accessed: wants home */
+#define RANGE_SEEN  (1U << 3) /* on the tier, and accessed in the last snapshot */
 #define RANGE_MOVED (1U << 2) /* moved by us: the next look only starts over */
 
 /* A range promoted within this many cold ages after its demotion went too early. */
@@ -51,9 +52,13 @@ int ranges_grow(struct ranges *ranges, size_t n);
 /* Confirmed age in seconds, divided by its backoff. */
 uint32_t range_age(const struct ranges *ranges, const struct range *range);
 
-/* DAMON saw [@first, @last] as one region, accessed in @accesses of its samples. */
-void ranges_region(struct ranges *ranges, size_t first, size_t last, uint32_t accesses,
-		   uint32_t now_s);
+/*
+ * DAMON saw [@first, @last] as one region, accessed in @accesses of its samples. Returns how many
+ * pages on the tier were newly found accessed. Without idle flags two snapshots in a row must say
+ * so: one sample of a large region is no proof.
+ */
+size_t ranges_region(struct ranges *ranges, size_t first, size_t last, uint32_t accesses,
+		     uint32_t now_s);
 
 /* Should this range be looked at now, when looks are @interval_s apart? */
 bool range_wants_look(const struct ranges *ranges, const struct range *range, uint32_t interval_s,

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "util/cleanup.h"
+#include "util/utf8.h"
 
 #define ADMIN	"/sys/kernel/mm/damon/admin/kdamonds"
 #define KDAMOND ADMIN "/0"
@@ -34,35 +35,6 @@ static void wait_ms(long ms)
 	nanosleep(&ts, NULL);
 }
 
-static int put(const struct damon *damon, const char *path, const char *text)
-{
-	int r;
-
-	for (int i = 0; i < BUSY_TRIES; i++) {
-		r = sysroot_write(damon->root, path, text);
-		if (r != -EBUSY)
-			break;
-		wait_ms(BUSY_WAIT_MS);
-	}
-	return r;
-}
-
-static int putf(const struct damon *damon, uint64_t value, const char *fmt, ...)
-	__attribute__((format(printf, 3, 4)));
-
-/* Writes the number @value to the file that @fmt names. */
-static int putf(const struct damon *damon, uint64_t value, const char *fmt, ...)
-{
-	char path[256], text[32];
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(path, sizeof(path), fmt, ap);
-	va_end(ap);
-	snprintf(text, sizeof(text), "%" PRIu64, value);
-	return put(damon, path, text);
-}
-
 static int get(const struct damon *damon, const char *path, char *buf, size_t size)
 {
 	size_t len = 0;
@@ -79,6 +51,65 @@ static int get(const struct damon *damon, const char *path, char *buf, size_t si
 	if (len && buf[len - 1] == '\n')
 		buf[len - 1] = '\0';
 	return 0;
+}
+
+/*
+ * Is the tree what we made of it? Another tool begins with a tree of its own, and then has other
+ * operations or another target.
+ */
+static bool is_ours(const struct damon *damon)
+{
+	char text[64];
+	const char *p = text;
+	uint64_t pid;
+
+	if (get(damon, ADMIN "/nr_kdamonds", text, sizeof(text)) < 0 || strcmp(text, "1") != 0)
+		return false;
+	if (!damon->configured)
+		return true;
+	if (get(damon, CONTEXT "/operations", text, sizeof(text)) < 0 ||
+	    strcmp(text, "fvaddr") != 0)
+		return false;
+	if (!damon->first_pid)
+		return true;
+	return get(damon, CONTEXT "/targets/0/pid_target", text, sizeof(text)) == 0 &&
+	       parse_u64(&p, 10, &pid) == 0 && pid == (uint64_t)damon->first_pid;
+}
+
+/* Writes to the tree, which is looked at before every try: who else has it keeps it. */
+static int put(struct damon *damon, const char *path, const char *text)
+{
+	int r;
+
+	if (damon->acquired && !is_ours(damon)) {
+		damon->acquired = false;
+		damon->running = false;
+	}
+	if (!damon->acquired)
+		return -EBUSY;
+	for (int i = 0; i < BUSY_TRIES; i++) {
+		r = sysroot_write(damon->root, path, text);
+		if (r != -EBUSY)
+			break;
+		wait_ms(BUSY_WAIT_MS);
+	}
+	return r;
+}
+
+static int putf(struct damon *damon, uint64_t value, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/* Writes the number @value to the file that @fmt names. */
+static int putf(struct damon *damon, uint64_t value, const char *fmt, ...)
+{
+	char path[256], text[32];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(path, sizeof(path), fmt, ap);
+	va_end(ap);
+	snprintf(text, sizeof(text), "%" PRIu64, value);
+	return put(damon, path, text);
 }
 
 static bool is_running(const struct damon *damon)
@@ -119,6 +150,8 @@ int damon_acquire(struct damon *damon)
 	char buf[512];
 	int r;
 
+	damon->configured = false;
+	damon->first_pid = 0;
 	r = get(damon, ADMIN "/nr_kdamonds", buf, sizeof(buf));
 	if (r < 0)
 		return r;
@@ -127,7 +160,7 @@ int damon_acquire(struct damon *damon)
 			return -EBUSY;
 		/* A predecessor's: it must stop before its directories can be replaced. */
 		if (is_running(damon)) {
-			r = put(damon, KDAMOND "/state", "off");
+			r = sysroot_write(damon->root, KDAMOND "/state", "off");
 			if (r < 0)
 				return r;
 		}
@@ -135,9 +168,10 @@ int damon_acquire(struct damon *damon)
 	r = write_marker(damon);
 	if (r < 0)
 		return r;
-	r = put(damon, ADMIN "/nr_kdamonds", "1");
+	r = sysroot_write(damon->root, ADMIN "/nr_kdamonds", "1");
 	if (r < 0)
 		return r;
+	damon->acquired = true;
 	r = put(damon, KDAMOND "/contexts/nr_contexts", "1");
 	if (r < 0)
 		return r;
@@ -147,10 +181,28 @@ int damon_acquire(struct damon *damon)
 		damon_release(damon);
 		return r == -EINVAL ? -ENOENT : r;
 	}
+	damon->configured = true;
 	return 0;
 }
 
-static int write_attrs(const struct damon *damon, const struct damon_attrs *attrs)
+const char *damon_owner(const struct damon *damon, char *buf, size_t size)
+{
+	char path[64], pid[32], comm[32];
+
+	if (get(damon, CONTEXT "/targets/0/pid_target", pid, sizeof(pid)) < 0) {
+		snprintf(buf, size, "someone else (no target yet)");
+		return buf;
+	}
+	snprintf(path, sizeof(path), "/proc/%.16s/comm", pid);
+	if (get(damon, path, comm, sizeof(comm)) < 0)
+		comm[0] = '\0';
+	snprintf(buf, size, "someone else, for process %.16s%s%s%s", pid, comm[0] ? " (" : "", comm,
+		 comm[0] ? ")" : "");
+	utf8_trim(buf);
+	return buf;
+}
+
+static int write_attrs(struct damon *damon, const struct damon_attrs *attrs)
 {
 	int r;
 
@@ -169,7 +221,7 @@ static int write_attrs(const struct damon *damon, const struct damon_attrs *attr
 	return putf(damon, attrs->max_regions, CONTEXT "/monitoring_attrs/nr_regions/max");
 }
 
-static int write_target(const struct damon *damon, size_t i, const struct damon_target *target)
+static int write_target(struct damon *damon, size_t i, const struct damon_target *target)
 {
 	int r;
 
@@ -196,7 +248,7 @@ static int write_target(const struct damon *damon, size_t i, const struct damon_
  * A scheme that only counts, one per target: what it tried is how sysfs shows regions, and its
  * filter is the only thing that tells whose they are.
  */
-static int write_scheme(const struct damon *damon, size_t i)
+static int write_scheme(struct damon *damon, size_t i)
 {
 	static const char *const filter = CONTEXT "/schemes/%zu/filters/0";
 	char base[128], path[160];
@@ -231,7 +283,7 @@ static int write_scheme(const struct damon *damon, size_t i)
 	return putf(damon, i, "%s/damon_target_idx", base);
 }
 
-static int stop(struct damon *damon)
+int damon_stop(struct damon *damon)
 {
 	int r = 0;
 
@@ -248,19 +300,22 @@ int damon_watch(struct damon *damon, const struct damon_attrs *attrs,
 	int r;
 
 	damon->n_targets = 0;
-	damon->aggr_us = attrs->aggr_us;
 	if (n_targets == 0)
-		return stop(damon);
+		return damon_stop(damon);
 	r = write_attrs(damon, attrs);
 	if (r < 0)
 		return r;
 	r = putf(damon, n_targets, CONTEXT "/targets/nr_targets");
 	if (r < 0)
 		return r;
+	/* The first is how we know the tree as ours: while it changes there is no telling. */
+	damon->first_pid = 0;
 	for (size_t i = 0; i < n_targets; i++) {
 		r = write_target(damon, i, &targets[i]);
 		if (r < 0)
 			return r;
+		if (i == 0)
+			damon->first_pid = targets[0].pid;
 	}
 	r = putf(damon, n_targets, CONTEXT "/schemes/nr_schemes");
 	if (r < 0)
@@ -354,6 +409,8 @@ int damon_snapshot(struct damon *damon,
 		return -ESRCH;
 	r = put(damon, KDAMOND "/state", "update_schemes_tried_regions");
 	if (r < 0) {
+		if (!damon->acquired)
+			return r;
 		damon->running = is_running(damon);
 		return damon->running ? r : -ESRCH;
 	}
@@ -367,7 +424,10 @@ int damon_snapshot(struct damon *damon,
 
 void damon_release(struct damon *damon)
 {
-	stop(damon);
+	if (!damon->acquired)
+		return;
+	damon_stop(damon);
 	put(damon, ADMIN "/nr_kdamonds", "0");
+	damon->acquired = false;
 	unlinkat(damon->root->fd, damon->marker + strspn(damon->marker, "/"), 0);
 }

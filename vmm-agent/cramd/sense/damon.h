@@ -30,9 +30,11 @@ struct damon_target {
 struct damon {
 	const struct sysroot *root;
 	const char *marker; /* file that says the tree is ours, below the root */
+	bool acquired; /* the tree is ours, as last looked at; before every write it is again */
+	bool configured;
+	pid_t first_pid; /* of the first target, which tells our tree from another's; 0: none */
 	bool running;
 	size_t n_targets;
-	uint32_t aggr_us;
 };
 
 /* All are borrowed. */
@@ -63,5 +65,14 @@ int damon_snapshot(struct damon *damon,
 		   int (*visit)(size_t target, const struct damon_region *region, void *arg),
 		   void *arg);
 
-/* Stops monitoring and gives the tree back as it was found. */
+/*
+ * Stops monitoring, so that the next damon_watch() starts from nothing. DAMON keeps its targets by
+ * their number: one that takes another's place would inherit what was seen of that.
+ */
+int damon_stop(struct damon *damon);
+
+/* Stops monitoring and gives the tree back as it was found, if it is still ours. */
 void damon_release(struct damon *damon);
+
+/* Who has the tree, as far as it tells: for a person. Returns @buf. */
+const char *damon_owner(const struct damon *damon, char *buf, size_t size);

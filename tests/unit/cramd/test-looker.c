@@ -1,0 +1,435 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Looking at VMs, on a kernel that is played here: what a look finds, whose turn it is, what it may
+ * cost, and that a process that keeps its mmap lock delays itself alone.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cramd/classify/looker.h"
+#include "cramd/classify/nominator.h"
+#include "cramd/moves.h"
+#include "recorded.h"
+
+#define VMS    3
+#define RANGES 64
+#define START  0x7f0000000000UL
+#define TIER   1
+
+/* The played kernel: every range of process 100 + i; what it was asked. */
+static struct {
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	int stuck; /* process that keeps its mmap lock; 0: none */
+	unsigned int wheres[VMS], numas[VMS];
+	uint64_t burn_ns, burnt_ns;
+	int node;	  /* where pages are */
+	bool touched_all; /* idle flags are found cleared */
+} kernel = { .lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER };
+
+static void wait_for_lock(int pid)
+{
+	pthread_mutex_lock(&kernel.lock);
+	while (kernel.stuck == pid)
+		pthread_cond_wait(&kernel.changed, &kernel.lock);
+	pthread_mutex_unlock(&kernel.lock);
+}
+
+static uint64_t cpu_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
+}
+
+static long where(int pid, unsigned long n, void **addrs, const int *nodes, int *status, int flags)
+{
+	uint64_t start = cpu_ns();
+
+	(void)addrs;
+	(void)flags;
+	assert_null(nodes); /* looking moves nothing */
+	wait_for_lock(pid);
+	for (unsigned long i = 0; i < n; i++)
+		status[i] = kernel.node;
+	while (cpu_ns() - start < kernel.burn_ns)
+		;
+	pthread_mutex_lock(&kernel.lock);
+	kernel.wheres[pid - 100]++;
+	kernel.burnt_ns += cpu_ns() - start;
+	pthread_mutex_unlock(&kernel.lock);
+	return 0;
+}
+
+static int numa(const struct sysroot *root, pid_t pid,
+		int (*visit)(const struct proc_numa *numa, void *arg), void *arg)
+{
+	const struct proc_numa line = { .start = START, .page_size = PAGE_BYTES, .pages[0] = 512 };
+	uint64_t start = cpu_ns();
+
+	(void)root;
+	wait_for_lock(pid);
+	/* Two milliseconds: what a guest of some GiB takes. */
+	while (cpu_ns() - start < 2000000)
+		;
+	pthread_mutex_lock(&kernel.lock);
+	kernel.numas[pid - 100]++;
+	pthread_mutex_unlock(&kernel.lock);
+	return visit(&line, arg);
+}
+
+static int pagemap(int fd, uint64_t addr, size_t n, uint64_t *entries)
+{
+	(void)fd;
+	for (size_t i = 0; i < n; i++)
+		entries[i] = PAGEMAP_PRESENT | ((addr - START) / PAGE_BYTES + i + 1);
+	return 0;
+}
+
+static int heads(const struct page_idle *idle, const uint64_t *entries, size_t n, uint64_t *ret)
+{
+	(void)idle;
+	for (size_t i = 0; i < n; i++)
+		ret[i] = PAGEMAP_PFN(entries[i]);
+	return 0;
+}
+
+static int check(const struct page_idle *idle, const uint64_t *frames, size_t n, bool *ret_idle)
+{
+	(void)idle;
+	(void)frames;
+	for (size_t i = 0; i < n; i++)
+		ret_idle[i] = !kernel.touched_all;
+	return 0;
+}
+
+static int mark(const struct page_idle *idle, const uint64_t *frames, size_t n)
+{
+	(void)idle;
+	(void)frames;
+	(void)n;
+	return 0;
+}
+
+static const struct kernel played = {
+	.move_pages = where,
+	.numa_maps = numa,
+	.pagemap = pagemap,
+	.idle_heads = heads,
+	.idle_check = check,
+	.idle_mark = mark,
+};
+
+struct fixture {
+	char dir[64];
+	struct host host;
+	struct vm *vms[VMS];
+	struct looker looker;
+};
+
+static struct vm *make_vm(struct fixture *f, int i)
+{
+	struct vm *vm = calloc(1, sizeof(*vm));
+	char path[64];
+
+	assert_non_null(vm);
+	vm->refs = 1;
+	vm->pid = 100 + i;
+	vm->pidfd = -1;
+	vm->tier_nid = TIER;
+	vm->cold_age_s = 4;
+	vm->watched = true;
+	vm->cgroup = (struct cgroup){ -1, -1 };
+	vm->ram = (uint64_t)RANGES * RANGE_BYTES;
+	vm->blocks.n = 1;
+	vm->blocks.v[0] = (struct ramblock){ .start = START, .end = START + vm->ram };
+	pthread_mutex_init(&vm->placing, NULL);
+	pthread_mutex_init(&vm->placing_next, NULL);
+	pthread_mutex_init(&vm->lock, NULL);
+	assert_int_equal(ranges_init(&vm->ranges, RANGES), 0);
+	snprintf(path, sizeof(path), "/proc/%d/status", 100 + i);
+	recorded_put(f->dir, path, "State:\tS\nMems_allowed_list:\t0-1\n");
+	snprintf(path, sizeof(path), "/proc/%d/pagemap", 100 + i);
+	recorded_put(f->dir, path, "");
+	snprintf(path, sizeof(path), "/proc/%d/fd/", 100 + i);
+	recorded_put(f->dir, path, NULL);
+	assert_int_equal(host_add_vm(&f->host, vm), 0);
+	return vm;
+}
+
+static int make(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+	struct cram_host_settings settings = {
+		.round_ms = 20,
+		.second_look_permille = 1000,
+		.detector = CRAM_DETECTOR_AUTO,
+	};
+
+	assert_non_null(f);
+	recorded_make(f->dir, sizeof(f->dir));
+	assert_int_equal(host_init(&f->host, f->dir, "/run/cramd"), 0);
+	recorded_put(f->dir, "/sys/kernel/mm/page_idle/bitmap", "");
+	recorded_put(f->dir, "/proc/kpageflags", "");
+	f->host.kernel = &played;
+	f->host.log.level = LOG_EMERG;
+	f->host.tier_nodes = UINT64_C(1) << TIER;
+	host_set_settings(&f->host, &settings);
+	for (int i = 0; i < VMS; i++)
+		f->vms[i] = make_vm(f, i);
+	kernel.stuck = 0;
+	kernel.node = 0;
+	kernel.touched_all = false;
+	kernel.burn_ns = kernel.burnt_ns = 0;
+	memset(kernel.wheres, 0, sizeof(kernel.wheres));
+	memset(kernel.numas, 0, sizeof(kernel.numas));
+	*state = f;
+	return 0;
+}
+
+static void let_go(void)
+{
+	pthread_mutex_lock(&kernel.lock);
+	kernel.stuck = 0;
+	pthread_cond_broadcast(&kernel.changed);
+	pthread_mutex_unlock(&kernel.lock);
+}
+
+static int drop(void **state)
+{
+	struct fixture *f = *state;
+	int r;
+
+	let_go();
+	host_stop(&f->host);
+	looker_join(&f->looker);
+	for (int i = 0; i < VMS; i++) {
+		host_remove_vm(&f->host, f->vms[i]);
+		vm_unref(f->vms[i]);
+	}
+	host_fini(&f->host);
+	r = recorded_drop(f->dir);
+	free(f);
+	return r;
+}
+
+static unsigned int count(const unsigned int *counter)
+{
+	unsigned int n;
+
+	pthread_mutex_lock(&kernel.lock);
+	n = *counter;
+	pthread_mutex_unlock(&kernel.lock);
+	return n;
+}
+
+static void wait_until(const unsigned int *counter, unsigned int least)
+{
+	for (int i = 0; i < 3000 && count(counter) < least; i++)
+		usleep(10000);
+	assert_true(count(counter) >= least);
+}
+
+static void look(struct fixture *f, size_t index)
+{
+	static const struct page_idle idle = { 0, 0 };
+	struct look_buffers buffers;
+
+	assert_int_equal(look_at_range(&f->host, f->vms[0], index, &idle, -1, &buffers), 0);
+}
+
+static void accesses_to_the_tier_are_returns_and_to_dram_are_not(void **state)
+{
+	struct fixture *f = *state;
+	struct vm *vm = f->vms[0];
+
+	look(f, 0);
+	kernel.touched_all = true;
+	look(f, 0);
+	assert_int_equal(vm->ranges.v[0].dram_pages, 512);
+	assert_int_equal(vm->ranges.v[0].accessed_pages, 512);
+	assert_int_equal(vm->counters.returned, 0);
+	assert_false(vm->ranges.v[0].flags & RANGE_HOT);
+
+	kernel.node = TIER;
+	look(f, 1);
+	look(f, 1);
+	assert_int_equal(vm->ranges.v[1].tier_pages, 512);
+	assert_int_equal(vm->counters.returned, RANGE_BYTES);
+	assert_true(vm->ranges.v[1].flags & RANGE_HOT);
+}
+
+static void memory_on_a_tier_that_is_not_the_vms_wants_home(void **state)
+{
+	struct fixture *f = *state;
+
+	kernel.node = TIER;
+	f->vms[0]->tier_nid = -1;
+	look(f, 0);
+	assert_int_equal(f->vms[0]->ranges.v[0].tier_pages, 512);
+	assert_true(f->vms[0]->ranges.v[0].flags & RANGE_HOT);
+	assert_int_equal(f->vms[0]->counters.returned, 0);
+}
+
+static void the_longest_look_is_known(void **state)
+{
+	struct fixture *f = *state;
+
+	kernel.burn_ns = 3000000;
+	look(f, 0);
+	kernel.burn_ns = 0;
+	look(f, 0);
+	assert_true(f->vms[0]->counters.worst_look_us >= 3000);
+	assert_int_equal(f->vms[0]->counters.looks, 2);
+}
+
+static void a_range_that_is_being_moved_is_looked_at_later(void **state)
+{
+	static const struct page_idle idle = { 0, 0 };
+	struct fixture *f = *state;
+	struct look_buffers buffers;
+
+	vm_placing_begins(f->vms[0]);
+	assert_int_equal(look_at_range(&f->host, f->vms[0], 0, &idle, -1, &buffers), -ETIMEDOUT);
+	vm_placing_ends(f->vms[0]);
+	look(f, 0);
+}
+
+static void looks_are_four_to_a_cold_age(void **state)
+{
+	(void)state;
+	assert_int_equal(look_interval_s(120), 30);
+	assert_int_equal(look_interval_s(1), 1);
+	assert_int_equal(look_interval_s(3600), 60);
+}
+
+static void damon_tells_of_the_ranges_of_its_region_and_no_more(void **state)
+{
+	struct fixture *f = *state;
+	struct vm *vm = f->vms[0];
+	const struct damon_region region = { START + RANGE_BYTES, START + 3UL * RANGE_BYTES, 0 };
+	const struct damon_region hot = { START, START + RANGE_BYTES, 5 };
+
+	nominate_region(vm, &region, 77);
+	assert_int_equal(vm->ranges.v[0].quiet_s, 0);
+	assert_int_equal(vm->ranges.v[1].quiet_s, 77);
+	assert_int_equal(vm->ranges.v[2].quiet_s, 77);
+	assert_int_equal(vm->ranges.v[3].quiet_s, 0);
+	vm->ranges.v[0].tier_pages = 512;
+	nominate_region(vm, &hot, 79);
+	nominate_region(vm, &hot, 81);
+	assert_int_equal(vm->counters.returned, RANGE_BYTES);
+}
+
+static void only_watched_vms_are_looked_at(void **state)
+{
+	struct fixture *f = *state;
+
+	f->vms[1]->watched = false;
+	assert_int_equal(looker_start(&f->looker, &f->host), 0);
+	wait_until(&kernel.wheres[0], RANGES);
+	wait_until(&kernel.wheres[2], RANGES);
+	/* It is examined all the same. */
+	wait_until(&kernel.numas[1], 1);
+	assert_int_equal(count(&kernel.wheres[1]), 0);
+}
+
+static void a_paused_host_looks_at_nothing(void **state)
+{
+	struct fixture *f = *state;
+
+	f->host.paused = true;
+	assert_int_equal(looker_start(&f->looker, &f->host), 0);
+	wait_until(&kernel.numas[2], 1);
+	for (int i = 0; i < VMS; i++)
+		assert_int_equal(count(&kernel.wheres[i]), 0);
+}
+
+/* Three readings of 2 ms are worth 1.5 s of not reading. */
+static void placement_is_read_no_more_often_than_its_cost_allows(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(looker_start(&f->looker, &f->host), 0);
+	usleep(1200000);
+	for (int i = 0; i < VMS; i++)
+		assert_in_range(count(&kernel.numas[i]), 1, 2);
+}
+
+static void looks_cost_no_more_than_they_may(void **state)
+{
+	struct fixture *f = *state;
+	struct cram_host_settings settings = {
+		.round_ms = 20,
+		.second_look_permille = 10,
+		.detector = CRAM_DETECTOR_AUTO,
+	};
+	uint64_t start = monotonic_us(), burnt, took;
+
+	kernel.burn_ns = 1000000;
+	host_set_settings(&f->host, &settings);
+	assert_int_equal(looker_start(&f->looker, &f->host), 0);
+	wait_until(&kernel.wheres[0], 2);
+	usleep(1000000);
+	took = monotonic_us() - start;
+	pthread_mutex_lock(&kernel.lock);
+	burnt = kernel.burnt_ns / 1000;
+	pthread_mutex_unlock(&kernel.lock);
+	/* A hundredth, and the look that overdraws it. */
+	assert_true(burnt <= took / 100 + 5000);
+	assert_true(burnt >= 2000);
+}
+
+static void a_vm_that_is_stuck_delays_itself_alone(void **state)
+{
+	struct fixture *f = *state;
+	unsigned int before;
+
+	kernel.stuck = 100;
+	assert_int_equal(looker_start(&f->looker, &f->host), 0);
+	wait_until(&kernel.wheres[1], RANGES);
+	wait_until(&kernel.wheres[2], RANGES);
+	/* And again, a cold age's quarter later. */
+	before = count(&kernel.wheres[1]);
+	wait_until(&kernel.wheres[1], before + RANGES);
+	assert_int_equal(count(&kernel.numas[0]), 0);
+	assert_true(f->vms[0]->looked_at_since_ms);
+	let_go();
+	wait_until(&kernel.wheres[0], RANGES);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(
+			accesses_to_the_tier_are_returns_and_to_dram_are_not, make, drop),
+		cmocka_unit_test_setup_teardown(memory_on_a_tier_that_is_not_the_vms_wants_home,
+						make, drop),
+		cmocka_unit_test_setup_teardown(the_longest_look_is_known, make, drop),
+		cmocka_unit_test_setup_teardown(a_range_that_is_being_moved_is_looked_at_later,
+						make, drop),
+		cmocka_unit_test(looks_are_four_to_a_cold_age),
+		cmocka_unit_test_setup_teardown(damon_tells_of_the_ranges_of_its_region_and_no_more,
+						make, drop),
+		cmocka_unit_test_setup_teardown(only_watched_vms_are_looked_at, make, drop),
+		cmocka_unit_test_setup_teardown(a_paused_host_looks_at_nothing, make, drop),
+		cmocka_unit_test_setup_teardown(
+			placement_is_read_no_more_often_than_its_cost_allows, make, drop),
+		cmocka_unit_test_setup_teardown(looks_cost_no_more_than_they_may, make, drop),
+		cmocka_unit_test_setup_teardown(a_vm_that_is_stuck_delays_itself_alone, make, drop),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
