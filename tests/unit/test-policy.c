@@ -1124,6 +1124,7 @@ static void what_came_back_before_a_vm_was_seen_is_not_held_against_it(void **st
 	vm->memory = (struct cram_policy_memory){ 0 };
 	vm->returned_total = TiB;
 	step(&h, 120000);
+	assert_int_equal(vm->memory.backoff_shift, 0);
 	decide(&h);
 	assert_int_equal(h.actions[0].cold_age_s, 120);
 	assert_true(h.actions[0].demote_bytes > 0);
