@@ -197,6 +197,19 @@ policy_is()
 	[ "$have" = "$2" ]
 }
 
+# stand_in NAME pin|plain|noise MIB: a process that looks like a QEMU with so much RAM, with that done
+# to it (standin.c), taken in by the agent; its pid in $stand_in.
+stand_in()
+{
+	{
+		exec -a qemu-system-x86_64 "$CRAM_MESON_BUILD/tests/e2e/standin" "$2" "$3" -m "$3M" -name "$1" \
+			-machine none,memory-backend=pc.ram -object "memory-backend-memfd,id=pc.ram,size=$3M,share=on"
+	} >"/run/$1.out" 2>&1 &
+	stand_in=$!
+	need "$1 runs" wait_for 60 grep -q ready "/run/$1.out"
+	need "$1 is taken in" ctl vm add "$stand_in"
+}
+
 # Shows what a person would look at when a test of this file fails.
 explain()
 {
