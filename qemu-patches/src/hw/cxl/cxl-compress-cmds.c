@@ -30,8 +30,6 @@ enum {
         #define GET_RANGE_USAGE     0x4
 };
 
-#define OPCODE(set, cmd) ((set) << 8 | (cmd))
-
 const QemuUUID cxl_compress_log_uuid = {
     .data = UUID(0xb3702a51, 0x2082, 0x4805, 0xaa, 0x6a,
                  0xd2, 0xde, 0xe4, 0x0e, 0x78, 0x95),
@@ -41,23 +39,37 @@ const QemuUUID cxl_compress_log_uuid = {
 typedef struct MailboxCommand {
     CXLCompressRequest req;
     uint64_t seq;
-    /* Part of the report wanted */
-    uint32_t offset;
+    /* How much of the report is wanted */
     uint32_t length;
 } MailboxCommand;
 
-/* Pack a new report into @out; what it says is the truth */
-static void pack_new_report(CXLCompress *c, uint64_t unsettled, uint8_t *out)
+/* Pack a new report into @out; what it says is the truth, as far as it goes */
+static void cxl_compress_pack_new_report(CXLCompress *c, uint64_t unsettled,
+                                         uint8_t *out)
 {
     CXLCompressReport report;
 
     c->generation++;
     cxl_compress_fill_report(c, unsettled, &report);
+    /* The card does not know yet of what came last, whenever that was */
+    report.stored_bytes -= MIN(report.stored_bytes, c->lag);
+    if (cxl_compress_fault(c, CXL_COMPRESSION_FAULT_REPORT_OVERFULL)) {
+        report.stored_bytes = report.physical_bytes + 1;
+    }
+    if (cxl_compress_fault(c, CXL_COMPRESSION_FAULT_REPORT_WORST_ZERO)) {
+        report.worst_page_bytes = 0;
+    }
     cxl_compress_pack_report(&report, out);
+    if (cxl_compress_fault(c, CXL_COMPRESSION_FAULT_REPORT_VERSION)) {
+        stw_le_p(out, CXL_COMPRESS_REPORT_VERSION + 1);
+    }
+    if (cxl_compress_fault(c, CXL_COMPRESSION_FAULT_REPORT_ALL_ONES)) {
+        memset(out, 0xff, CXL_COMPRESS_REPORT_SIZE);
+    }
 }
 
 /* Leave in @last_report what the host gets to see */
-static void make_report(CXLCompress *c, uint64_t unsettled)
+static void cxl_compress_make_report(CXLCompress *c, uint64_t unsettled)
 {
     if (cxl_compress_fault(c, CXL_COMPRESSION_FAULT_GENERATION_STALE) &&
         c->have_last_report) {
@@ -69,61 +81,84 @@ static void make_report(CXLCompress *c, uint64_t unsettled)
             c->have_older_report = false;
             return;
         }
-        pack_new_report(c, unsettled, c->older_report);
+        cxl_compress_pack_new_report(c, unsettled, c->older_report);
         c->have_older_report = true;
     }
-    pack_new_report(c, unsettled, c->last_report);
+    cxl_compress_pack_new_report(c, unsettled, c->last_report);
     c->have_last_report = true;
 }
 
-static void command_done(CXLCompress *c, CXLCompressRequest *req,
-                         uint64_t unsettled, bool canceled)
+/* After a reset nobody waits for the answer any more */
+static void cxl_compress_answer(CXLCompress *c, MailboxCommand *mc,
+                                const void *payload, size_t len)
+{
+    if (mc->seq == c->mbox_seq) {
+        cxl_mailbox_complete(&c->ct3d->cxl_dstate, mc->req.rc, payload, len);
+    }
+}
+
+static void cxl_compress_report_done(CXLCompress *c, CXLCompressRequest *req,
+                                     bool canceled)
+{
+    MailboxCommand *mc = container_of(req, MailboxCommand, req);
+
+    if (!canceled) {
+        cxl_compress_make_report(c, req->unsettled);
+        cxl_compress_answer(c, mc, c->last_report, mc->length);
+        if (mc->seq == c->mbox_seq &&
+            mc->length >= CXL_COMPRESS_REPORT_TARGET + 8) {
+            cxl_compress_account_report_answered(
+                &c->account,
+                ldq_le_p(c->last_report + CXL_COMPRESS_REPORT_TARGET));
+        }
+    }
+    g_free(mc);
+}
+
+static void cxl_compress_usage_done(CXLCompress *c, CXLCompressRequest *req,
+                                    bool canceled)
 {
     MailboxCommand *mc = container_of(req, MailboxCommand, req);
     uint8_t usage[CXL_COMPRESS_USAGE_SIZE];
-    const void *payload = NULL;
-    size_t len = 0;
 
     if (!canceled) {
-        switch (req->op) {
-        case CXL_COMPRESS_OP_SETTLE:
-            make_report(c, unsettled);
-            payload = c->last_report + mc->offset;
-            len = mc->length;
-            break;
-        case CXL_COMPRESS_OP_USAGE:
-            req->usage.unsettled_pages = unsettled;
-            cxl_compress_pack_usage(&req->usage, usage);
-            payload = usage;
-            len = sizeof(usage);
-            break;
-        case CXL_COMPRESS_OP_TRIM:
-            break;
-        }
-        /* After a reset nobody waits for the answer any more */
-        if (mc->seq == c->mbox_seq) {
-            cxl_mailbox_complete(&c->ct3d->cxl_dstate, CXL_MBOX_SUCCESS,
-                                 payload, len);
-        }
+        cxl_compress_pack_usage(&req->usage, usage);
+        cxl_compress_answer(c, mc, usage, sizeof(usage));
+    }
+    g_free(mc);
+}
+
+static void cxl_compress_trim_done(CXLCompress *c, CXLCompressRequest *req,
+                                   bool canceled)
+{
+    MailboxCommand *mc = container_of(req, MailboxCommand, req);
+
+    if (!canceled) {
+        cxl_compress_answer(c, mc, NULL, 0);
     }
     g_free(req->ranges);
     g_free(mc);
 }
 
-static MailboxCommand *new_command(CXLCompress *c, CXLCompressOp op)
+static MailboxCommand *
+cxl_compress_command(CXLCompress *c, const char *name,
+                     void (*run)(CXLCompress *, CXLCompressRequest *),
+                     void (*done)(CXLCompress *, CXLCompressRequest *, bool))
 {
     MailboxCommand *mc = g_new0(MailboxCommand, 1);
 
-    mc->req.op = op;
-    mc->req.done = command_done;
+    mc->req.name = name;
+    mc->req.run = run;
+    mc->req.done = done;
+    mc->req.rc = CXL_MBOX_SUCCESS;
     mc->req.from_mailbox = true;
     mc->seq = c->mbox_seq;
     return mc;
 }
 
 /* The answer comes from the thread, after the delay if @fault is switched on */
-static CXLRetCode submit(CXLCompress *c, MailboxCommand *mc,
-                         CxlCompressionFault fault)
+static CXLRetCode cxl_compress_defer(CXLCompress *c, MailboxCommand *mc,
+                                     CxlCompressionFault fault)
 {
     if (cxl_compress_fault(c, fault)) {
         mc->req.not_before = qemu_clock_get_ns(QEMU_CLOCK_REALTIME) +
@@ -133,22 +168,35 @@ static CXLRetCode submit(CXLCompress *c, MailboxCommand *mc,
     return CXL_MBOX_DEFERRED;
 }
 
-static CXLRetCode submit_report(CXLCompress *c, uint32_t offset,
-                                uint32_t length)
+/* What a command may be refused with before it is looked at */
+static CXLRetCode cxl_compress_refusal(CXLCompress *c)
+{
+    if (cxl_compress_fault(c, CXL_COMPRESSION_FAULT_MAILBOX_BUSY)) {
+        return CXL_MBOX_BUSY;
+    }
+    if (cxl_compress_fault(c, CXL_COMPRESSION_FAULT_MAILBOX_RETRY)) {
+        return CXL_MBOX_RETRY_REQUIRED;
+    }
+    return CXL_MBOX_SUCCESS;
+}
+
+static CXLRetCode cxl_compress_submit_report(CXLCompress *c, uint32_t length)
 {
     MailboxCommand *mc;
 
     if (cxl_compress_fault(c, CXL_COMPRESSION_FAULT_REPORTS_FAIL)) {
         return CXL_MBOX_INTERNAL_ERROR;
     }
-    mc = new_command(c, CXL_COMPRESS_OP_SETTLE);
-    mc->offset = offset;
+    cxl_compress_account_report_asked(&c->account);
+    mc = cxl_compress_command(c, "report", cxl_compress_run_report,
+                              cxl_compress_report_done);
     mc->length = length;
     mc->req.held = cxl_compress_fault(c, CXL_COMPRESSION_FAULT_REPORTS_STOP);
-    return submit(c, mc, CXL_COMPRESSION_FAULT_REPORTS_SLOW);
+    return cxl_compress_defer(c, mc, CXL_COMPRESSION_FAULT_REPORTS_SLOW);
 }
 
-static CXLRetCode submit_trim(CXLCompress *c, const CXLCompressRanges *ranges)
+static CXLRetCode cxl_compress_submit_trim(CXLCompress *c,
+                                           const CXLCompressRanges *ranges)
 {
     MailboxCommand *mc;
 
@@ -162,111 +210,167 @@ static CXLRetCode submit_trim(CXLCompress *c, const CXLCompressRanges *ranges)
     if (!ranges->nr) {
         return CXL_MBOX_SUCCESS;
     }
-    mc = new_command(c, CXL_COMPRESS_OP_TRIM);
+    mc = cxl_compress_command(c, "trim", cxl_compress_run_trim,
+                              cxl_compress_trim_done);
     mc->req.ranges = g_memdup2(ranges, sizeof(*ranges));
-    return submit(c, mc, CXL_COMPRESSION_FAULT_TRIM_LATE);
+    return cxl_compress_defer(c, mc, CXL_COMPRESSION_FAULT_TRIM_LATE);
 }
 
-static CXLRetCode submit_usage(CXLCompress *c, const CXLCompressRange *range)
+CXLRetCode cxl_compress_get_log(CXLType3Dev *ct3d, uint32_t offset,
+                                uint32_t length)
 {
-    MailboxCommand *mc = new_command(c, CXL_COMPRESS_OP_USAGE);
+    CXLCompress *c = ct3d->compress;
+    CXLRetCode rc = cxl_compress_refusal(c);
 
-    mc->req.range = *range;
+    if (rc != CXL_MBOX_SUCCESS) {
+        return rc;
+    }
+    /* Read in pieces it would be torn */
+    if (offset || length > CXL_COMPRESS_REPORT_SIZE) {
+        return CXL_MBOX_INVALID_INPUT;
+    }
+    return cxl_compress_submit_report(c, length);
+}
+
+#define CXL_COMPRESS_COMMAND(name)                                            \
+    static CXLRetCode name(const struct cxl_cmd *cmd, uint8_t *payload_in,    \
+                           size_t len_in, uint8_t *payload_out,               \
+                           size_t *len_out, CXLCCI *cci)
+
+static CXLCompress *cci_card(CXLCCI *cci)
+{
+    return CXL_TYPE3(cci->d)->compress;
+}
+
+CXL_COMPRESS_COMMAND(cmd_compress_get_capacity)
+{
+    CXLCompress *c = cci_card(cci);
+    CXLRetCode rc = cxl_compress_refusal(c);
+
+    if (rc != CXL_MBOX_SUCCESS) {
+        return rc;
+    }
+    if (len_in && len_in != sizeof(uint64_t)) {
+        return CXL_MBOX_INVALID_PAYLOAD_LENGTH;
+    }
+    c->newest_tag = len_in ? ldq_le_p(payload_in) : 0;
+    return cxl_compress_submit_report(c, CXL_COMPRESS_REPORT_SIZE);
+}
+
+CXL_COMPRESS_COMMAND(cmd_compress_get_watermarks)
+{
+    CXLCompress *c = cci_card(cci);
+    CXLRetCode rc = cxl_compress_refusal(c);
+    CXLCompressWatermarks wm = cxl_compress_account_watermarks(&c->account);
+
+    if (rc == CXL_MBOX_SUCCESS) {
+        *len_out = cxl_compress_pack_watermarks(&wm, payload_out);
+    }
+    return rc;
+}
+
+CXL_COMPRESS_COMMAND(cmd_compress_set_watermarks)
+{
+    CXLCompress *c = cci_card(cci);
+    CXLRetCode rc = cxl_compress_refusal(c);
+    CXLCompressEvents ev = { };
+    CXLCompressWatermarks wm;
+    CXLCompressParse parsed;
+
+    if (rc != CXL_MBOX_SUCCESS) {
+        return rc;
+    }
+    parsed = cxl_compress_parse_watermarks(
+        payload_in, len_in, cxl_compress_account_usable(&c->account), &wm);
+    if (parsed != CXL_COMPRESS_PARSE_OK) {
+        return (CXLRetCode)parsed;
+    }
+    if (cxl_compress_fault(c, CXL_COMPRESSION_FAULT_WATERMARKS_REFUSED)) {
+        return CXL_MBOX_INTERNAL_ERROR;
+    }
+    cxl_compress_account_set_watermarks(&c->account, wm, &ev);
+    cxl_compress_act(c, &ev);
+    return CXL_MBOX_SUCCESS;
+}
+
+CXL_COMPRESS_COMMAND(cmd_compress_trim)
+{
+    CXLCompress *c = cci_card(cci);
+    CXLRetCode rc = cxl_compress_refusal(c);
+    CXLCompressParse parsed;
+    CXLCompressRanges ranges;
+
+    if (rc != CXL_MBOX_SUCCESS) {
+        return rc;
+    }
+    parsed = cxl_compress_parse_trim(payload_in, len_in,
+                                     memory_region_size(c->mr),
+                                     CXL_COMPRESS_MAX_TRIM, &ranges);
+    return parsed == CXL_COMPRESS_PARSE_OK ?
+           cxl_compress_submit_trim(c, &ranges) : (CXLRetCode)parsed;
+}
+
+CXL_COMPRESS_COMMAND(cmd_compress_get_range_usage)
+{
+    CXLCompress *c = cci_card(cci);
+    CXLRetCode rc = cxl_compress_refusal(c);
+    CXLCompressParse parsed;
+    CXLCompressRange range;
+    MailboxCommand *mc;
+
+    if (rc != CXL_MBOX_SUCCESS) {
+        return rc;
+    }
+    parsed = cxl_compress_parse_range(payload_in, len_in,
+                                      memory_region_size(c->mr), &range);
+    if (parsed != CXL_COMPRESS_PARSE_OK) {
+        return (CXLRetCode)parsed;
+    }
+    mc = cxl_compress_command(c, "usage", cxl_compress_run_usage,
+                              cxl_compress_usage_done);
+    mc->req.range = range;
     cxl_compress_submit(c, &mc->req);
     return CXL_MBOX_DEFERRED;
 }
 
-CXLRetCode cxl_compress_get_log(CXLType3Dev *ct3d, uint32_t offset,
-                                uint32_t length, uint8_t *payload_out,
-                                size_t *len_out)
+/* CXL r3.2 section 8.2.10.9.5.3 */
+CXL_COMPRESS_COMMAND(cmd_compress_media_operations)
 {
-    CXLCompress *c = ct3d->compress;
-
-    if ((uint64_t)offset + length > CXL_COMPRESS_REPORT_SIZE) {
-        return CXL_MBOX_INVALID_INPUT;
-    }
-    if (!offset) {
-        return submit_report(c, 0, length);
-    }
-    /* The rest of a report the host has read the beginning of */
-    if (!c->have_last_report) {
-        return CXL_MBOX_INVALID_INPUT;
-    }
-    memcpy(payload_out, c->last_report + offset, length);
-    *len_out = length;
-    return CXL_MBOX_SUCCESS;
-}
-
-/* All commands: what differs is what the payload means and who answers */
-static CXLRetCode cmd_compress(const struct cxl_cmd *cmd,
-                               uint8_t *payload_in, size_t len_in,
-                               uint8_t *payload_out, size_t *len_out,
-                               CXLCCI *cci)
-{
-    CXLCompress *c = CXL_TYPE3(cci->d)->compress;
-    uint64_t capacity = memory_region_size(c->mr);
+    CXLCompress *c = cci_card(cci);
+    CXLRetCode rc = cxl_compress_refusal(c);
     CXLCompressMediaRequest media;
-    CXLCompressRanges ranges;
-    CXLCompressRange range;
-    int rc;
+    CXLCompressParse parsed;
 
-    /* The table of commands is indexed by opcode */
-    switch (cmd - cci->cxl_cmd_set[0]) {
-    case OPCODE(COMPRESS, GET_CAPACITY):
-        return submit_report(c, 0, CXL_COMPRESS_REPORT_SIZE);
-
-    case OPCODE(COMPRESS, GET_WATERMARKS):
-        *len_out = cxl_compress_pack_watermarks(&c->watermarks, payload_out);
-        return CXL_MBOX_SUCCESS;
-
-    case OPCODE(COMPRESS, SET_WATERMARKS):
-        rc = cxl_compress_parse_watermarks(payload_in, len_in,
-                                           cxl_compress_usable(c),
-                                           &c->watermarks);
-        if (rc == CXL_MBOX_SUCCESS) {
-            cxl_compress_check_watermarks(c);
-        }
+    if (rc != CXL_MBOX_SUCCESS) {
         return rc;
-
-    case OPCODE(COMPRESS, TRIM):
-        rc = cxl_compress_parse_trim(payload_in, len_in, capacity,
-                                     CXL_COMPRESS_MAX_TRIM, &ranges);
-        return rc == CXL_MBOX_SUCCESS ? submit_trim(c, &ranges) : rc;
-
-    case OPCODE(COMPRESS, GET_RANGE_USAGE):
-        rc = cxl_compress_parse_range(payload_in, len_in, capacity, &range);
-        return rc == CXL_MBOX_SUCCESS ? submit_usage(c, &range) : rc;
-
-    /* CXL r3.2 section 8.2.10.9.5.3 */
-    case OPCODE(SANITIZE, MEDIA_OPERATIONS):
-        rc = cxl_compress_parse_media(payload_in, len_in, capacity,
-                                      CXL_COMPRESS_MAX_TRIM, &media);
-        if (rc != CXL_MBOX_SUCCESS) {
-            return rc;
-        }
-        if (media.op == CXL_COMPRESS_MEDIA_DISCOVER) {
-            *len_out = cxl_compress_pack_media_ops(&media, payload_out);
-            return CXL_MBOX_SUCCESS;
-        }
-        /* Released memory holds nothing, and reads as zero: both at once */
-        return submit_trim(c, &media.ranges);
     }
-    g_assert_not_reached();
+    parsed = cxl_compress_parse_media(payload_in, len_in,
+                                      memory_region_size(c->mr),
+                                      CXL_COMPRESS_MAX_TRIM, &media);
+    if (parsed != CXL_COMPRESS_PARSE_OK) {
+        return (CXLRetCode)parsed;
+    }
+    if (media.op == CXL_COMPRESS_MEDIA_DISCOVER) {
+        *len_out = cxl_compress_pack_media_ops(&media, payload_out);
+        return CXL_MBOX_SUCCESS;
+    }
+    /* Released memory holds nothing, and reads as zero: both at once */
+    return cxl_compress_submit_trim(c, &media.ranges);
 }
 
 static const struct cxl_cmd compress_cmd_set[256][256] = {
-    [SANITIZE][MEDIA_OPERATIONS] = { "MEDIA_OPERATIONS", cmd_compress,
-        ~0, CXL_MBOX_IMMEDIATE_DATA_CHANGE },
-    [COMPRESS][GET_CAPACITY] = { "COMPRESS_GET_CAPACITY", cmd_compress,
-        0, 0 },
-    [COMPRESS][GET_WATERMARKS] = { "COMPRESS_GET_WATERMARKS", cmd_compress,
-        0, 0 },
-    [COMPRESS][SET_WATERMARKS] = { "COMPRESS_SET_WATERMARKS", cmd_compress,
-        ~0, CXL_MBOX_IMMEDIATE_CONFIG_CHANGE },
-    [COMPRESS][TRIM] = { "COMPRESS_TRIM", cmd_compress,
-        ~0, CXL_MBOX_IMMEDIATE_DATA_CHANGE },
-    [COMPRESS][GET_RANGE_USAGE] = { "COMPRESS_GET_RANGE_USAGE", cmd_compress,
-        ~0, 0 },
+    [SANITIZE][MEDIA_OPERATIONS] = { "MEDIA_OPERATIONS",
+        cmd_compress_media_operations, ~0, CXL_MBOX_IMMEDIATE_DATA_CHANGE },
+    [COMPRESS][GET_CAPACITY] = { "COMPRESS_GET_CAPACITY",
+        cmd_compress_get_capacity, ~0, 0 },
+    [COMPRESS][GET_WATERMARKS] = { "COMPRESS_GET_WATERMARKS",
+        cmd_compress_get_watermarks, 0, 0 },
+    [COMPRESS][SET_WATERMARKS] = { "COMPRESS_SET_WATERMARKS",
+        cmd_compress_set_watermarks, ~0, CXL_MBOX_IMMEDIATE_CONFIG_CHANGE },
+    [COMPRESS][TRIM] = { "COMPRESS_TRIM",
+        cmd_compress_trim, ~0, CXL_MBOX_IMMEDIATE_DATA_CHANGE },
+    [COMPRESS][GET_RANGE_USAGE] = { "COMPRESS_GET_RANGE_USAGE",
+        cmd_compress_get_range_usage, ~0, 0 },
 };
 
 void cxl_compress_add_commands(CXLCompress *c)

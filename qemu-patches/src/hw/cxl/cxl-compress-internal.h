@@ -1,7 +1,9 @@
 /*
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * A CXL type 3 device that compresses: what its files share
+ * A CXL type 3 device that compresses: the card, for its commands and for the
+ * monitor. Calls go from those to the card, from the card to its account and
+ * its codec, never back.
  *
  * Copyright (c) 2026 The cram authors
  */
@@ -16,6 +18,8 @@
 #include "hw/cxl/cxl_compress.h"
 #include "hw/cxl/cxl_compress_payload.h"
 #include "qapi/qapi-types-cxl.h"
+#include "cxl-compress-account.h"
+#include "cxl-compress-codec.h"
 
 /* Most bytes one Trim or Media Operations command may cover */
 #define CXL_COMPRESS_MAX_TRIM (4 * GiB)
@@ -23,70 +27,76 @@
 /* Pages compressed before they are accounted for, all at one moment */
 #define CXL_COMPRESS_BATCH 4096
 
-typedef enum CXLCompressOp {
-    CXL_COMPRESS_OP_SETTLE,
-    /* Settle, then say what a range takes */
-    CXL_COMPRESS_OP_USAGE,
-    CXL_COMPRESS_OP_TRIM,
-} CXLCompressOp;
+typedef struct CXLCompressRequest CXLCompressRequest;
 
 /*
  * Work for the card's thread. Submitted and completed under the BQL; between
  * the two it belongs to the thread.
  */
-typedef struct CXLCompressRequest {
-    CXLCompressOp op;
-    /* OP_TRIM; @done frees them */
+struct CXLCompressRequest {
+    /* For traces */
+    const char *name;
+    /* On the thread, without the BQL; returns holding it */
+    void (*run)(CXLCompress *c, CXLCompressRequest *req);
+    /*
+     * Under the BQL: at the moment run() came to its end, or given up because
+     * of a reset or because the card goes away. Owns the request then.
+     */
+    void (*done)(CXLCompress *c, CXLCompressRequest *req, bool canceled);
+
+    /* Trim: what, and how it ended */
     CXLCompressRanges *ranges;
-    /* OP_USAGE, and its result */
+    CXLRetCode rc;
+    /* Range usage, and its result */
     CXLCompressRange range;
     CXLCompressUsage usage;
+    /* Resize, overhead, give back */
+    uint64_t size;
+    bool force;
+    /*
+     * Result of what settles: pages written before the request and not
+     * compressed yet; there were too many for the time a report may take.
+     */
+    uint64_t unsettled;
+
     /* Not before this, in ns of the realtime clock */
     int64_t not_before;
     /* A fault holds it back for now */
     bool held;
     /* A reset of the mailbox forgets it */
     bool from_mailbox;
-    /*
-     * Done, or given up because of a reset or because the card goes away.
-     * But for OP_TRIM, @unsettled is how many pages written before the
-     * request are not compressed yet: there were too many for the time a
-     * report may take.
-     */
-    void (*done)(CXLCompress *c, struct CXLCompressRequest *req,
-                 uint64_t unsettled, bool canceled);
     QTAILQ_ENTRY(CXLCompressRequest) next;
-} CXLCompressRequest;
+};
 
 struct CXLCompress {
     CXLType3Dev *ct3d;
+    char *path;
     MemoryRegion *mr;
     uint8_t *host;
-    uint64_t nr_pages;
-    CxlCompressionAlgorithm algorithm;
+    const CXLCompressCodec *codec;
+    void *codec_state;
     uint32_t unit;
+    uint64_t lag;
     uint32_t settle_ms;
+    uint32_t report_ms;
 
-    /* The account; under the BQL. What pages take only the thread changes. */
-    uint16_t *page_bytes;
-    unsigned long *lost;
-    uint64_t stored;
-    uint64_t exposed_pages;
-    uint64_t histogram[CXL_COMPRESS_BUCKETS];
-    uint64_t physical;
-    uint64_t target_physical;
-    uint64_t metadata;
-    uint64_t peak_exposure;
-    uint64_t peak_excess;
-    uint64_t over_capacity_pages;
-    bool forced_below;
-    CXLCompressWatermarks watermarks;
-    bool below_low;
+    /*
+     * Changed by the thread alone, with two exceptions under the BQL:
+     * watermarks, and how far a shrink has come. What is kept by page, and
+     * the number of dirty pages, the thread changes without a lock and nobody
+     * else reads; the rest it changes under the BQL.
+     */
+    CXLCompressAccount account;
+    /* Parts of the account's overhead: grown by order, kept of trims */
+    uint64_t grown;
+    uint64_t kept;
     uint64_t interrupts[CXL_COMPRESSION_WATERMARK__MAX];
 
     /* The mailbox; under the BQL */
     uint64_t generation;
     uint64_t mbox_seq;
+    uint64_t newest_tag;
+    uint64_t snapshot_tag;
     uint8_t last_report[CXL_COMPRESS_REPORT_SIZE];
     bool have_last_report;
     uint8_t older_report[CXL_COMPRESS_REPORT_SIZE];
@@ -101,18 +111,16 @@ struct CXLCompress {
     QTAILQ_HEAD(, CXLCompressRequest) requests;
 
     /* The thread's own */
-    unsigned long *dirty;
-    uint64_t nr_dirty;
+    uint64_t cursor;
     uint64_t batch[CXL_COMPRESS_BATCH];
     uint16_t batch_bytes[CXL_COMPRESS_BATCH];
     unsigned batch_nr;
-    void *zstd;
 
     QemuSemaphore wake;
     /* Set under the BQL, read without */
     bool stop;
     bool attention;
-    /* The thread is to free all this when it ends; under the BQL */
+    /* The device is gone: the thread is to say how it was, and to free this */
     bool unplugged;
     Notifier exit_notifier;
     Error *migration_blocker;
@@ -123,20 +131,25 @@ static inline bool cxl_compress_fault(CXLCompress *c, CxlCompressionFault f)
     return c->faults & (1u << f);
 }
 
-static inline uint64_t cxl_compress_usable(const CXLCompress *c)
-{
-    return c->physical - c->metadata;
-}
-
 /* All under the BQL */
 void cxl_compress_submit(CXLCompress *c, CXLCompressRequest *req);
 void cxl_compress_kick(CXLCompress *c);
 void cxl_compress_fill_report(CXLCompress *c, uint64_t unsettled,
                               CXLCompressReport *report);
-void cxl_compress_watermark_raise(CXLCompress *c, CxlCompressionWatermark wm);
-void cxl_compress_check_watermarks(CXLCompress *c);
-bool cxl_compress_set_physical(CXLCompress *c, uint64_t size, bool force,
-                               Error **errp);
+void cxl_compress_interrupt(CXLCompress *c, CxlCompressionWatermark wm);
+/* Tell host and monitor what follows from a change of the account */
+void cxl_compress_act(CXLCompress *c, const CXLCompressEvents *ev);
+/* Is the size one the card can have? */
+bool cxl_compress_check_physical(CXLCompress *c, uint64_t size, Error **errp);
 void cxl_compress_add_commands(CXLCompress *c);
+/* Space that trims did not give back comes back now */
+void cxl_compress_give_back_kept(CXLCompress *c);
+
+/* What the thread can do: values for CXLCompressRequest's run */
+void cxl_compress_run_report(CXLCompress *c, CXLCompressRequest *req);
+void cxl_compress_run_usage(CXLCompress *c, CXLCompressRequest *req);
+void cxl_compress_run_trim(CXLCompress *c, CXLCompressRequest *req);
+void cxl_compress_run_resize(CXLCompress *c, CXLCompressRequest *req);
+void cxl_compress_run_overhead(CXLCompress *c, CXLCompressRequest *req);
 
 #endif

@@ -221,7 +221,7 @@ void cxl_compress_pack_report(const CXLCompressReport *r, uint8_t *out)
     stq_le_p(out + 0x50, r->reservation_step_bytes);
     stq_le_p(out + 0x58, r->peak_exposure);
     stq_le_p(out + 0x60, r->over_capacity_pages);
-    stq_le_p(out + 0x68, r->target_physical_bytes);
+    stq_le_p(out + CXL_COMPRESS_REPORT_TARGET, r->target_physical_bytes);
     stq_le_p(out + 0x70, r->low_watermark);
     stq_le_p(out + 0x78, r->high_watermark);
     stq_le_p(out + 0x80, r->max_trim_bytes);
@@ -230,4 +230,6 @@ void cxl_compress_pack_report(const CXLCompressReport *r, uint8_t *out)
         stq_le_p(out + 0x90 + 8 * i, r->histogram[i]);
     }
     out[0xd8] = r->algorithm;
+    stq_le_p(out + 0xe0, r->excused_pages);
+    stq_le_p(out + 0xe8, r->tag);
 }

@@ -15,16 +15,15 @@
 #include "qapi/qapi-commands-cxl.h"
 #include "cxl-compress-internal.h"
 
-/* A query waiting for the card's thread */
-typedef struct Query {
+/* A command that waits for the card's thread */
+typedef struct Waiter {
     CXLCompressRequest req;
     Coroutine *co;
     CXLCompressReport report;
     uint64_t interrupts[CXL_COMPRESSION_WATERMARK__MAX];
-    uint64_t unsettled;
     uint32_t faults;
     bool canceled;
-} Query;
+} Waiter;
 
 static CXLCompress *find_card(const char *path, Error **errp)
 {
@@ -47,41 +46,44 @@ static CXLCompress *find_card(const char *path, Error **errp)
     return CXL_TYPE3(obj)->compress;
 }
 
-static void query_done(CXLCompress *c, CXLCompressRequest *req,
-                       uint64_t unsettled, bool canceled)
+static void cxl_compress_waiter_done(CXLCompress *c, CXLCompressRequest *req,
+                                     bool canceled)
 {
-    Query *q = container_of(req, Query, req);
+    Waiter *w = container_of(req, Waiter, req);
 
-    q->canceled = canceled;
-    q->unsettled = unsettled;
-    q->faults = c->faults;
-    cxl_compress_fill_report(c, unsettled, &q->report);
-    memcpy(q->interrupts, c->interrupts, sizeof(q->interrupts));
+    w->canceled = canceled;
+    w->faults = c->faults;
+    cxl_compress_fill_report(c, req->unsettled, &w->report);
+    memcpy(w->interrupts, c->interrupts, sizeof(w->interrupts));
     /* In the main loop: what follows is not for the card's thread to do */
-    aio_co_schedule(qemu_get_aio_context(), q->co);
+    aio_co_schedule(qemu_get_aio_context(), w->co);
+}
+
+/* Returns false if the card went away meanwhile */
+static bool coroutine_fn
+cxl_compress_wait(CXLCompress *c, Waiter *w, const char *path, Error **errp)
+{
+    w->req.done = cxl_compress_waiter_done;
+    w->co = qemu_coroutine_self();
+    cxl_compress_submit(c, &w->req);
+    qemu_coroutine_yield();
+    if (w->canceled) {
+        error_setg(errp, "CXL type 3 device '%s' was removed", path);
+    }
+    return !w->canceled;
 }
 
 CxlCompressionInfo *coroutine_fn
 qmp_x_cxl_query_compression(const char *path, Error **errp)
 {
-    Query q = {
-        .req.op = CXL_COMPRESS_OP_SETTLE,
-        .req.done = query_done,
-        .co = qemu_coroutine_self(),
-    };
+    Waiter w = { .req.name = "query", .req.run = cxl_compress_run_report };
     CXLCompress *c = find_card(path, errp);
-    const CXLCompressReport *r = &q.report;
+    const CXLCompressReport *r = &w.report;
     CxlCompressionInfo *info;
     CxlCompressionFaultList **fault_tail;
     uint64List **bucket_tail;
 
-    if (!c) {
-        return NULL;
-    }
-    cxl_compress_submit(c, &q.req);
-    qemu_coroutine_yield();
-    if (q.canceled) {
-        error_setg(errp, "CXL type 3 device '%s' was removed", path);
+    if (!c || !cxl_compress_wait(c, &w, path, errp)) {
         return NULL;
     }
 
@@ -94,18 +96,22 @@ qmp_x_cxl_query_compression(const char *path, Error **errp)
     info->metadata_size = r->metadata_bytes;
     info->usable_size = r->usable_bytes;
     info->stored = r->stored_bytes;
-    info->unsettled = q.unsettled;
+    info->unsettled = w.req.unsettled;
     info->peak_exposure = r->peak_exposure;
     info->peak_excess = r->peak_excess;
     info->over_capacity_pages = r->over_capacity_pages;
+    info->excused_pages = r->excused_pages;
+    info->worst_page_size = r->worst_page_bytes;
+    info->reservation_step = r->reservation_step_bytes;
+    info->reporting_lag = r->reporting_lag_bytes;
     info->generation = r->generation;
     info->low_watermark = r->low_watermark;
     info->high_watermark = r->high_watermark;
     info->below_low_watermark = r->flags & CXL_COMPRESS_REPORT_BELOW_LOW;
     info->low_watermark_interrupts =
-        q.interrupts[CXL_COMPRESSION_WATERMARK_LOW];
+        w.interrupts[CXL_COMPRESSION_WATERMARK_LOW];
     info->high_watermark_interrupts =
-        q.interrupts[CXL_COMPRESSION_WATERMARK_HIGH];
+        w.interrupts[CXL_COMPRESSION_WATERMARK_HIGH];
 
     bucket_tail = &info->histogram;
     for (int i = 0; i < CXL_COMPRESS_BUCKETS; i++) {
@@ -113,7 +119,7 @@ qmp_x_cxl_query_compression(const char *path, Error **errp)
     }
     fault_tail = &info->faults;
     for (int i = 0; i < CXL_COMPRESSION_FAULT__MAX; i++) {
-        if (q.faults & (1u << i)) {
+        if (w.faults & (1u << i)) {
             QAPI_LIST_APPEND(fault_tail, i);
         }
     }
@@ -127,18 +133,40 @@ void qmp_x_cxl_inject_watermark(const char *path,
     CXLCompress *c = find_card(path, errp);
 
     if (c) {
-        cxl_compress_watermark_raise(c, watermark);
+        cxl_compress_interrupt(c, watermark);
     }
 }
 
-void qmp_x_cxl_set_physical_size(const char *path, uint64_t size,
-                                 bool has_force, bool force, Error **errp)
+void coroutine_fn
+qmp_x_cxl_set_physical_size(const char *path, uint64_t size, bool has_force,
+                            bool force, Error **errp)
 {
+    Waiter w = { .req.name = "resize", .req.run = cxl_compress_run_resize,
+                 .req.size = size, .req.force = has_force && force };
     CXLCompress *c = find_card(path, errp);
 
-    if (c) {
-        cxl_compress_set_physical(c, size, has_force && force, errp);
+    if (c && cxl_compress_check_physical(c, size, errp)) {
+        cxl_compress_wait(c, &w, path, errp);
     }
+}
+
+void coroutine_fn
+qmp_x_cxl_set_compression_overhead(const char *path, uint64_t size,
+                                   Error **errp)
+{
+    Waiter w = { .req.name = "overhead", .req.run = cxl_compress_run_overhead,
+                 .req.size = size };
+    CXLCompress *c = find_card(path, errp);
+
+    if (!c) {
+        return;
+    }
+    if (size > memory_region_size(c->mr)) {
+        error_setg(errp, "overhead %" PRIu64 " is more than the logical size",
+                   size);
+        return;
+    }
+    cxl_compress_wait(c, &w, path, errp);
 }
 
 void qmp_x_cxl_set_compression_fault(const char *path,
@@ -154,7 +182,9 @@ void qmp_x_cxl_set_compression_fault(const char *path,
     }
     if (has_delay_ms && (!enable ||
                          (fault != CXL_COMPRESSION_FAULT_REPORTS_SLOW &&
-                          fault != CXL_COMPRESSION_FAULT_TRIM_LATE))) {
+                          fault != CXL_COMPRESSION_FAULT_TRIM_LATE &&
+                          fault != CXL_COMPRESSION_FAULT_TRIM_SPACE_LATE &&
+                          fault != CXL_COMPRESSION_FAULT_TRIM_WRITTEN_BACK))) {
         error_setg(errp, "fault '%s' switched %s takes no delay-ms",
                    CxlCompressionFault_str(fault), enable ? "on" : "off");
         return;
@@ -175,5 +205,8 @@ void qmp_x_cxl_set_compression_fault(const char *path,
             req->held = false;
         }
         cxl_compress_kick(c);
+    }
+    if (fault == CXL_COMPRESSION_FAULT_TRIM_SPACE_PARTIAL && !enable) {
+        cxl_compress_give_back_kept(c);
     }
 }

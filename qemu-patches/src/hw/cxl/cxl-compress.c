@@ -28,38 +28,18 @@
 #include "qemu/units.h"
 #include "exec/cpu-common.h"
 #include "exec/memory.h"
+#include "exec/tb-flush.h"
+#include "hw/cxl/cxl_events.h"
 #include "hw/pci/msix.h"
 #include "migration/blocker.h"
 #include "qapi/error.h"
-#include "qapi/qapi-commands-cxl.h"
 #include "qapi/qapi-events-cxl.h"
-#include "qapi/util.h"
 #include "system/hostmem.h"
 #include "system/system.h"
 #include "cxl-compress-internal.h"
-
-#ifdef CONFIG_ZSTD
-#include <zstd.h>
-#endif
-#ifdef CONFIG_LZ4
-#include <lz4.h>
-#endif
+#include "trace.h"
 
 #define PAGE ((uint64_t)CXL_COMPRESS_PAGE_SIZE)
-
-/* Eight bytes of the device's own memory per logical page */
-#define METADATA_PER_PAGE 8
-
-/*
- * What compressing for a report may take. The guest waits for the mailbox;
- * Linux gives up after 2 s.
- */
-#define REPORT_BUDGET_NS (200 * SCALE_MS)
-
-#define ZSTD_LEVEL 1
-
-/* Room for the longest output of either library for one page */
-#define COMPRESS_BOUND 8192
 
 /* How often the thread looks up from a batch */
 #define PAGES_PER_LOOK 16
@@ -67,180 +47,130 @@
 /* How much less often it looks while there is much space */
 #define RELAXED_LOOKS 4
 
-/* Pages released per hold of the BQL */
-#define PAGES_PER_HOLD 16384
+/* Pages a sanitize releases per hold of the BQL */
+#define PAGES_PER_HOLD 262144
 
-static unsigned histogram_bucket(uint16_t bytes)
-{
-    return DIV_ROUND_UP(bytes, 512);
-}
+/* Deadlines of a settlement, beside a time in ns of the realtime clock */
+#define UNTIL_ASKED 0
+#define UNTIL_DONE INT64_MAX
 
-static char *card_path(CXLCompress *c)
-{
-    return object_get_canonical_path(OBJECT(c->ct3d));
-}
+/* Pages that come back after a trim under the fault trim-written-back */
+#define PAGES_WRITTEN_BACK 64
 
 /* What the device needs for a page */
-static uint16_t compress_page(CXLCompress *c, uint64_t page)
+static uint16_t cxl_compress_page(CXLCompress *c, uint64_t page)
 {
     uint8_t in[CXL_COMPRESS_PAGE_SIZE];
-    uint8_t out[COMPRESS_BOUND];
-    uint64_t bytes = PAGE;
+    uint64_t bytes;
 
     /* The guest may write meanwhile, compressors expect it does not */
     memcpy(in, c->host + page * PAGE, PAGE);
     if (buffer_is_zero(in, PAGE)) {
         return 0;
     }
-
-    switch (c->algorithm) {
-#ifdef CONFIG_ZSTD
-    case CXL_COMPRESSION_ALGORITHM_ZSTD:
-    {
-        size_t rc = ZSTD_compressCCtx(c->zstd, out, sizeof(out), in, PAGE,
-                                      ZSTD_LEVEL);
-
-        assert(!ZSTD_isError(rc));
-        bytes = rc;
-        break;
-    }
-#endif
-#ifdef CONFIG_LZ4
-    case CXL_COMPRESSION_ALGORITHM_LZ4:
-    {
-        int rc = LZ4_compress_default((char *)in, (char *)out, PAGE,
-                                      sizeof(out));
-
-        assert(rc > 0);
-        bytes = rc;
-        break;
-    }
-#endif
-    default:
-        g_assert_not_reached();
-    }
-
-    return MIN(ROUND_UP(bytes, c->unit), PAGE);
+    bytes = ROUND_UP(c->codec->page(c->codec_state, in), c->unit);
+    return bytes < PAGE ? bytes : c->account.worst;
 }
 
-void cxl_compress_watermark_raise(CXLCompress *c, CxlCompressionWatermark wm)
+void cxl_compress_interrupt(CXLCompress *c, CxlCompressionWatermark wm)
 {
     PCIDevice *pdev = PCI_DEVICE(c->ct3d);
 
-    if (cxl_compress_fault(c, CXL_COMPRESSION_FAULT_WATERMARK_LOST)) {
+    if (c->unplugged || !msix_enabled(pdev)) {
         return;
     }
+    trace_cxl_compress_interrupt(c->path, CxlCompressionWatermark_str(wm));
     c->interrupts[wm]++;
-    if (msix_enabled(pdev)) {
-        msix_notify(pdev, wm == CXL_COMPRESSION_WATERMARK_LOW ?
-                          CXL_COMPRESS_MSIX_LOW : CXL_COMPRESS_MSIX_HIGH);
+    msix_notify(pdev, wm == CXL_COMPRESSION_WATERMARK_LOW ?
+                      CXL_COMPRESS_MSIX_LOW : CXL_COMPRESS_MSIX_HIGH);
+}
+
+/* An interrupt that the account calls for */
+static void cxl_compress_warn(CXLCompress *c, CxlCompressionWatermark wm)
+{
+    if (!cxl_compress_fault(c, CXL_COMPRESSION_FAULT_WATERMARK_LOST)) {
+        cxl_compress_interrupt(c, wm);
     }
 }
 
-void cxl_compress_check_watermarks(CXLCompress *c)
+static void cxl_compress_cross(CXLCompress *c, CxlCompressionWatermark wm)
 {
-    uint64_t usable = cxl_compress_usable(c);
-    uint64_t room = usable > c->stored ? usable - c->stored : 0;
-    CxlCompressionWatermark wm;
-    g_autofree char *path = NULL;
-
-    if (!c->below_low && room < c->watermarks.low) {
-        wm = CXL_COMPRESSION_WATERMARK_LOW;
-    } else if (c->below_low && room >= c->watermarks.high) {
-        wm = CXL_COMPRESSION_WATERMARK_HIGH;
-    } else {
-        return;
-    }
-
-    c->below_low = wm == CXL_COMPRESSION_WATERMARK_LOW;
-    cxl_compress_watermark_raise(c, wm);
-    path = card_path(c);
-    qapi_event_send_cxl_compression_watermark(path, wm, c->stored, usable);
+    cxl_compress_warn(c, wm);
+    qapi_event_send_cxl_compression_watermark(
+        c->path, wm, cxl_compress_account_taken(&c->account),
+        cxl_compress_account_usable(&c->account));
 }
 
-/* Free bytes beyond what there is would never be reached */
-static void clamp_watermarks(CXLCompress *c)
+static void cxl_compress_log_overrun(CXLCompress *c, uint64_t dpa)
 {
-    c->watermarks.high = MIN(c->watermarks.high, cxl_compress_usable(c));
-    c->watermarks.low = MIN(c->watermarks.low, c->watermarks.high);
-}
+    static const QemuUUID gen_media_uuid = {
+        .data = UUID(0xfbcd0a77, 0xc260, 0x417f, 0x85, 0xa9,
+                     0x08, 0x8b, 0x16, 0x21, 0xeb, 0xa6),
+    };
+    CXLEventGenMedia gem = { };
 
-static void resize(CXLCompress *c, uint64_t size)
-{
-    c->physical = size;
-    clamp_watermarks(c);
-    cxl_compress_check_watermarks(c);
-}
-
-/* A shrink that was announced takes effect as soon as all there is fits */
-static void check_shrink(CXLCompress *c)
-{
-    if (c->target_physical < c->physical &&
-        c->stored + PAGE * c->exposed_pages <=
-        c->target_physical - c->metadata) {
-        resize(c, c->target_physical);
+    gem.hdr.id = gen_media_uuid;
+    gem.hdr.length = sizeof(gem);
+    /* Severity: failure */
+    st24_le_p(&gem.hdr.flags, 2);
+    stq_le_p(&gem.hdr.timestamp,
+             cxl_device_get_timestamp(&c->ct3d->cxl_dstate));
+    /* Volatile memory; uncorrectable, a data path error, caused by a write */
+    stq_le_p(&gem.phys_addr, dpa | 1);
+    gem.descriptor = 1;
+    gem.type = 2;
+    gem.transaction_type = 2;
+    if (cxl_event_insert(&c->ct3d->cxl_dstate, CXL_EVENT_TYPE_FAIL,
+                         (CXLEventRecordRaw *)&gem)) {
+        cxl_event_irq_assert(c->ct3d);
     }
 }
 
-bool cxl_compress_set_physical(CXLCompress *c, uint64_t size, bool force,
-                               Error **errp)
+void cxl_compress_act(CXLCompress *c, const CXLCompressEvents *ev)
 {
-    if (size <= c->metadata) {
+    const CXLCompressAccount *a = &c->account;
+
+    if (ev->high && a->below_low) {
+        cxl_compress_cross(c, CXL_COMPRESSION_WATERMARK_HIGH);
+    }
+    if (ev->low) {
+        cxl_compress_cross(c, CXL_COMPRESSION_WATERMARK_LOW);
+    }
+    if (ev->high && !a->below_low) {
+        cxl_compress_cross(c, CXL_COMPRESSION_WATERMARK_HIGH);
+    }
+    if (ev->resized) {
+        trace_cxl_compress_resized(c->path, a->physical);
+    }
+    if (ev->lost) {
+        trace_cxl_compress_overrun(c->path, ev->first_lost * PAGE, ev->lost);
+        qapi_event_send_cxl_compression_overrun(c->path,
+                                                ev->first_lost * PAGE,
+                                                a->over_capacity_pages);
+        if (!c->unplugged) {
+            cxl_compress_log_overrun(c, ev->first_lost * PAGE);
+        }
+    }
+}
+
+bool cxl_compress_check_physical(CXLCompress *c, uint64_t size, Error **errp)
+{
+    if (size <= c->account.metadata) {
         error_setg(errp, "physical size %" PRIu64 " leaves no room for data: "
-                   "%" PRIu64 " bytes are metadata", size, c->metadata);
+                   "%" PRIu64 " bytes are metadata", size,
+                   c->account.metadata);
         return false;
     }
-    if (size > memory_region_size(c->mr) + c->metadata) {
+    if (size > memory_region_size(c->mr) + c->account.metadata) {
         error_setg(errp, "physical size %" PRIu64 " is more than logical size "
                    "and metadata together", size);
         return false;
     }
-
-    c->target_physical = size;
-    if (size >= c->physical || force) {
-        /*
-         * What was written up to now is not known before the next look;
-         * that clears it if all fits.
-         */
-        c->forced_below |= size < c->physical;
-        resize(c, size);
-    } else {
-        cxl_compress_watermark_raise(c, CXL_COMPRESSION_WATERMARK_LOW);
-        cxl_compress_kick(c);
-    }
     return true;
 }
 
-/*
- * Until the next settlement the exposure only grows, so looking at it here,
- * with all that was written up to now, catches every maximum.
- */
-static void account_exposure(CXLCompress *c)
-{
-    uint64_t exposure = c->stored + PAGE * c->nr_dirty;
-    uint64_t usable = cxl_compress_usable(c);
-
-    c->exposed_pages = c->nr_dirty;
-    c->peak_exposure = MAX(c->peak_exposure, exposure);
-    if (exposure <= usable) {
-        c->forced_below = false;
-    } else if (!c->forced_below) {
-        c->peak_excess = MAX(c->peak_excess, exposure - usable);
-    }
-}
-
-static void enter_page_bytes(CXLCompress *c, uint64_t page, uint16_t bytes)
-{
-    uint16_t old = c->page_bytes[page];
-
-    c->histogram[histogram_bucket(old)]--;
-    c->histogram[histogram_bucket(bytes)]++;
-    c->stored = c->stored - old + bytes;
-    c->page_bytes[page] = bytes;
-}
-
 /* What was written is gone, and shall be seen to be gone */
-static void scribble(CXLCompress *c, uint64_t page)
+static void cxl_compress_scribble(CXLCompress *c, uint64_t page)
 {
     uint8_t *p = c->host + page * PAGE;
 
@@ -248,47 +178,14 @@ static void scribble(CXLCompress *c, uint64_t page)
         memcpy(p + i, "LOST TO OVERRUN ", 8);
         stq_le_p(p + i + 8, ~(page * PAGE + i));
     }
-}
-
-/* Returns false if the page did not fit and had not been lost before */
-static bool settle_page(CXLCompress *c, uint64_t page, uint16_t bytes)
-{
-    uint16_t old = c->page_bytes[page];
-    bool first_loss = false;
-
-    if (bytes > old && c->stored - old + bytes > cxl_compress_usable(c)) {
-        scribble(c, page);
-        first_loss = !test_and_set_bit(page, c->lost);
-        c->over_capacity_pages += first_loss;
-        bytes = 0;
-    } else {
-        clear_bit(page, c->lost);
-    }
-    enter_page_bytes(c, page, bytes);
-    cxl_compress_check_watermarks(c);
-    return !first_loss;
-}
-
-static void announce_overrun(CXLCompress *c, uint64_t first, uint64_t pages)
-{
-    g_autofree char *path = card_path(c);
-
-    qapi_event_send_cxl_compression_overrun(path, first * PAGE, pages);
-    /*
-     * Severity: failure. Address: volatile memory. Uncorrectable, a data
-     * path error, caused by a write.
-     */
-    qmp_cxl_inject_general_media_event(path, CXL_EVENT_LOG_FAILURE, 2,
-                                       first * PAGE | 1, 1, 2, 2,
-                                       false, 0, false, 0, false, 0, NULL,
-                                       &error_abort);
+    memory_region_invalidate_code(c->mr, page * PAGE, PAGE);
 }
 
 /*
- * Take the BQL, unless the thread is to stop: the device may have been
- * unplugged, and nothing but the memory and the account is left of it.
+ * Take the BQL, unless the emulator ends: then the thread is to end too, and
+ * to touch nothing.
  */
-static bool lock_card(CXLCompress *c)
+static bool bql_lock_unless_stopping(CXLCompress *c)
 {
     bql_lock();
     if (c->stop) {
@@ -299,25 +196,25 @@ static bool lock_card(CXLCompress *c)
 }
 
 /*
- * Fold what was written since the last look into @dirty. On return no store
- * that is not in @dirty is under way: the snapshot waits for the vCPUs.
- * Returns NULL when the thread is to stop.
+ * What was written since the last snapshot; under the BQL, which is dropped
+ * meanwhile. On return no store that is not in it is under way: the snapshot
+ * waits for the vCPUs.
  */
-static DirtyBitmapSnapshot *take_dirty(CXLCompress *c)
+static DirtyBitmapSnapshot *cxl_compress_snapshot(CXLCompress *c)
 {
-    const uint64_t stride = 512;
-    DirtyBitmapSnapshot *snap;
-
-    if (!lock_card(c)) {
-        return NULL;
-    }
-    snap = memory_region_snapshot_and_clear_dirty(c->mr, 0,
+    return memory_region_snapshot_and_clear_dirty(c->mr, 0,
                                                   memory_region_size(c->mr),
                                                   DIRTY_MEMORY_VGA);
-    bql_unlock();
+}
 
-    for (uint64_t base = 0; base < c->nr_pages; base += stride) {
-        uint64_t end = MIN(base + stride, c->nr_pages);
+/* Enter a snapshot into the account */
+static void cxl_compress_mark(CXLCompress *c, DirtyBitmapSnapshot *snap)
+{
+    const uint64_t stride = 512;
+    uint64_t nr_pages = c->account.nr_pages;
+
+    for (uint64_t base = 0; base < nr_pages; base += stride) {
+        uint64_t end = MIN(base + stride, nr_pages);
 
         if (!memory_region_snapshot_get_dirty(c->mr, snap, base * PAGE,
                                               (end - base) * PAGE)) {
@@ -325,26 +222,40 @@ static DirtyBitmapSnapshot *take_dirty(CXLCompress *c)
         }
         for (uint64_t page = base; page < end; page++) {
             if (memory_region_snapshot_get_dirty(c->mr, snap, page * PAGE,
-                                                 PAGE) &&
-                !test_and_set_bit(page, c->dirty)) {
-                c->nr_dirty++;
+                                                 PAGE)) {
+                cxl_compress_account_mark(&c->account, page);
             }
         }
     }
-    return snap;
 }
 
-static bool collect(CXLCompress *c)
+static bool cxl_compress_rewritten(CXLCompress *c, DirtyBitmapSnapshot *snap,
+                                   uint64_t page)
 {
-    g_autofree DirtyBitmapSnapshot *snap = take_dirty(c);
+    return memory_region_snapshot_get_dirty(c->mr, snap, page * PAGE, PAGE);
+}
 
-    if (!snap || !lock_card(c)) {
-        return false;
+/*
+ * The account knows of all that was written up to now. Returns holding the
+ * BQL, with the snapshot; or NULL, without, when the thread is to stop.
+ */
+static DirtyBitmapSnapshot *cxl_compress_look(CXLCompress *c)
+{
+    DirtyBitmapSnapshot *snap;
+
+    if (!bql_lock_unless_stopping(c)) {
+        return NULL;
     }
-    account_exposure(c);
-    check_shrink(c);
+    c->snapshot_tag = c->newest_tag;
+    snap = cxl_compress_snapshot(c);
     bql_unlock();
-    return true;
+    cxl_compress_mark(c, snap);
+    if (!bql_lock_unless_stopping(c)) {
+        g_free(snap);
+        return NULL;
+    }
+    cxl_compress_account_look(&c->account);
+    return snap;
 }
 
 /*
@@ -352,147 +263,397 @@ static bool collect(CXLCompress *c)
  * pages, although compressed, count as exposed like all others. A page that
  * was written again while it was compressed is settled and dirty.
  */
-static bool commit_batch(CXLCompress *c)
+static bool cxl_compress_commit_batch(CXLCompress *c)
 {
-    g_autofree DirtyBitmapSnapshot *snap = take_dirty(c);
-    uint64_t lost = 0, first_lost = 0;
+    uint64_t tag = c->snapshot_tag;
+    g_autofree DirtyBitmapSnapshot *snap = cxl_compress_look(c);
+    CXLCompressEvents ev = { };
 
-    if (!snap || !lock_card(c)) {
+    if (!snap) {
         return false;
     }
+    /* A report contains what was written before its first snapshot */
+    c->snapshot_tag = tag;
+    for (unsigned i = 0; i < c->batch_nr; i++) {
+        uint64_t page = c->batch[i];
 
-    account_exposure(c);
-    for (unsigned i = 0; i < c->batch_nr; i++) {
-        if (!settle_page(c, c->batch[i], c->batch_bytes[i]) && !lost++) {
-            first_lost = c->batch[i];
+        if (!cxl_compress_account_settle(&c->account, page,
+                                         c->batch_bytes[i],
+                                         cxl_compress_rewritten(c, snap, page),
+                                         &ev)) {
+            cxl_compress_scribble(c, page);
         }
     }
-    for (unsigned i = 0; i < c->batch_nr; i++) {
-        if (!memory_region_snapshot_get_dirty(c->mr, snap, c->batch[i] * PAGE,
-                                              PAGE)) {
-            clear_bit(c->batch[i], c->dirty);
-            c->nr_dirty--;
-        }
-    }
-    c->exposed_pages = c->nr_dirty;
-    check_shrink(c);
-    if (lost) {
-        announce_overrun(c, first_lost, lost);
-    }
+    cxl_compress_account_commit(&c->account, &ev);
+    cxl_compress_act(c, &ev);
     bql_unlock();
     return true;
 }
 
-/*
- * Settle, in ascending order, all pages written before the call, those for a
- * report only until @deadline (ns of the realtime clock, 0 for none). Without
- * a deadline a request is more urgent. Returns how many pages, of those and
- * maybe younger ones, are left.
- */
-static uint64_t settle(CXLCompress *c, int64_t deadline)
+static bool cxl_compress_enough(CXLCompress *c, int64_t deadline)
 {
-    uint64_t next = 0;
+    if (qatomic_read(&c->stop)) {
+        return true;
+    }
+    if (deadline == UNTIL_ASKED) {
+        return qatomic_read(&c->attention);
+    }
+    return qemu_clock_get_ns(QEMU_CLOCK_REALTIME) >= deadline;
+}
+
+/* The first dirty page in [@from, @end), or @end */
+static uint64_t cxl_compress_next_dirty(CXLCompress *c, uint64_t from,
+                                        uint64_t end)
+{
+    return find_next_bit(c->account.dirty, end, from);
+}
+
+/*
+ * Settle pages written before the call, once round the card from where the
+ * last settlement ended, so that pages written all the time do not keep
+ * others waiting. Returns how many are left, maybe younger ones among them.
+ */
+static uint64_t cxl_compress_settle(CXLCompress *c, int64_t deadline)
+{
+    uint64_t nr_pages = c->account.nr_pages;
+    uint64_t start = c->cursor, next = start, end = nr_pages;
     uint64_t left = 0;
-    bool more = collect(c);
+    DirtyBitmapSnapshot *snap = cxl_compress_look(c);
+    bool more = snap, wrapped = false;
+
+    if (!snap) {
+        return 0;
+    }
+    bql_unlock();
+    g_free(snap);
 
     while (more) {
         c->batch_nr = 0;
         while (c->batch_nr < CXL_COMPRESS_BATCH) {
-            next = find_next_bit(c->dirty, c->nr_pages, next);
-            if (next == c->nr_pages) {
-                more = false;
-                break;
+            next = cxl_compress_next_dirty(c, next, end);
+            if (next == end) {
+                if (wrapped) {
+                    more = false;
+                    break;
+                }
+                wrapped = true;
+                next = 0;
+                end = start;
+                continue;
             }
             c->batch[c->batch_nr] = next;
-            c->batch_bytes[c->batch_nr] = compress_page(c, next);
+            c->batch_bytes[c->batch_nr] = cxl_compress_page(c, next);
             c->batch_nr++;
             next++;
             if (c->batch_nr % PAGES_PER_LOOK == 0 &&
-                (qatomic_read(&c->stop) ||
-                 (deadline ?
-                  qemu_clock_get_ns(QEMU_CLOCK_REALTIME) >= deadline :
-                  qatomic_read(&c->attention)))) {
+                cxl_compress_enough(c, deadline)) {
                 more = false;
                 break;
             }
         }
-        if (c->batch_nr && !commit_batch(c)) {
+        if (c->batch_nr && !cxl_compress_commit_batch(c)) {
             break;
         }
     }
+    c->cursor = next % nr_pages;
 
-    for (uint64_t page = find_next_bit(c->dirty, c->nr_pages, next);
-         page < c->nr_pages;
-         page = find_next_bit(c->dirty, c->nr_pages, page + 1)) {
-        left++;
+    for (;;) {
+        next = cxl_compress_next_dirty(c, next, end);
+        if (next < end) {
+            left++;
+            next++;
+        } else if (!wrapped) {
+            wrapped = true;
+            next = 0;
+            end = start;
+        } else {
+            return left;
+        }
     }
-    return left;
 }
 
 /* Give the memory of a range back to the host; it reads as zero */
-static void discard(CXLCompress *c, uint64_t dpa, uint64_t len)
+static void cxl_compress_discard(CXLCompress *c, uint64_t dpa, uint64_t len)
 {
     RAMBlock *rb = c->mr->ram_block;
     size_t page_size = qemu_ram_pagesize(rb);
 
+    if (!len) {
+        return;
+    }
     if (ram_block_discard_is_disabled() || !QEMU_IS_ALIGNED(dpa, page_size) ||
         !QEMU_IS_ALIGNED(len, page_size) ||
         ram_block_discard_range(rb, dpa, len)) {
         memset(c->host + dpa, 0, len);
     }
+    memory_region_invalidate_code(c->mr, dpa, len);
 }
 
-static void trim(CXLCompress *c, const CXLCompressRanges *ranges)
+static int64_t cxl_compress_after_ms(uint32_t ms)
 {
-    if (!collect(c)) {
+    return qemu_clock_get_ns(QEMU_CLOCK_REALTIME) + (int64_t)ms * SCALE_MS;
+}
+
+/* Under the BQL, on the thread */
+static void cxl_compress_set_overhead(CXLCompress *c)
+{
+    CXLCompressEvents ev = { };
+
+    cxl_compress_account_set_overhead(&c->account, c->grown + c->kept, &ev);
+    cxl_compress_act(c, &ev);
+}
+
+static void cxl_compress_run_give_back(CXLCompress *c, CXLCompressRequest *req)
+{
+    g_autofree DirtyBitmapSnapshot *snap = cxl_compress_look(c);
+
+    if (!snap) {
+        bql_lock();
         return;
     }
+    c->kept -= MIN(req->size, c->kept);
+    cxl_compress_set_overhead(c);
+}
+
+static void cxl_compress_give_back_done(CXLCompress *c, CXLCompressRequest *req,
+                                        bool canceled)
+{
+    g_free(req);
+}
+
+static void cxl_compress_give_back(CXLCompress *c, uint64_t bytes,
+                                   uint32_t delay_ms)
+{
+    CXLCompressRequest *req = g_new0(CXLCompressRequest, 1);
+
+    req->name = "give-back";
+    req->run = cxl_compress_run_give_back;
+    req->done = cxl_compress_give_back_done;
+    req->size = bytes;
+    req->not_before = cxl_compress_after_ms(delay_ms);
+    cxl_compress_submit(c, req);
+}
+
+void cxl_compress_give_back_kept(CXLCompress *c)
+{
+    cxl_compress_give_back(c, UINT64_MAX, 0);
+}
+
+/* What is in a cache of the host's, and comes back after the trim */
+typedef struct WriteBack {
+    CXLCompressRequest req;
+    unsigned nr;
+    uint64_t page[PAGES_WRITTEN_BACK];
+    uint8_t data[PAGES_WRITTEN_BACK][CXL_COMPRESS_PAGE_SIZE];
+} WriteBack;
+
+static void cxl_compress_run_write_back(CXLCompress *c, CXLCompressRequest *req)
+{
+    WriteBack *wb = container_of(req, WriteBack, req);
+
+    bql_lock();
+    for (unsigned i = 0; i < wb->nr; i++) {
+        memcpy(c->host + wb->page[i] * PAGE, wb->data[i], PAGE);
+        memory_region_invalidate_code(c->mr, wb->page[i] * PAGE, PAGE);
+        memory_region_set_dirty(c->mr, wb->page[i] * PAGE, PAGE);
+    }
+}
+
+static void cxl_compress_write_back_done(CXLCompress *c,
+                                         CXLCompressRequest *req,
+                                         bool canceled)
+{
+    g_free(container_of(req, WriteBack, req));
+}
+
+static WriteBack *cxl_compress_save(CXLCompress *c,
+                                    const CXLCompressRanges *ranges)
+{
+    WriteBack *wb = g_new0(WriteBack, 1);
 
     for (uint32_t i = 0; i < ranges->nr; i++) {
         const CXLCompressRange *r = &ranges->range[i];
-        uint64_t page = r->dpa / PAGE;
-        uint64_t end = page + r->len / PAGE;
 
-        while (page < end) {
-            uint64_t pause = MIN(end, page + PAGES_PER_HOLD);
-
-            if (!lock_card(c)) {
-                return;
+        for (uint64_t dpa = r->dpa; dpa < r->dpa + r->len; dpa += PAGE) {
+            if (wb->nr == PAGES_WRITTEN_BACK) {
+                return wb;
             }
-            for (; page < pause; page++) {
-                if (test_and_clear_bit(page, c->dirty)) {
-                    c->nr_dirty--;
-                }
-                if (c->page_bytes[page]) {
-                    enter_page_bytes(c, page, 0);
-                }
-                clear_bit(page, c->lost);
+            if (!buffer_is_zero(c->host + dpa, PAGE)) {
+                wb->page[wb->nr] = dpa / PAGE;
+                memcpy(wb->data[wb->nr++], c->host + dpa, PAGE);
             }
-            c->exposed_pages = c->nr_dirty;
-            bql_unlock();
         }
-        discard(c, r->dpa, r->len);
     }
+    return wb;
+}
 
-    if (lock_card(c)) {
-        cxl_compress_check_watermarks(c);
-        check_shrink(c);
-        bql_unlock();
+/* The first half of what was asked for, and no more */
+static void cxl_compress_halve(CXLCompressRanges *ranges)
+{
+    if (ranges->nr > 1) {
+        ranges->nr /= 2;
+    } else {
+        ranges->range[0].len = ROUND_DOWN(ranges->range[0].len / 2, PAGE);
     }
 }
 
-/* Without the BQL: nobody but the thread changes what pages take */
-static void sum_usage(CXLCompress *c, const CXLCompressRange *range,
-                      CXLCompressUsage *usage)
+/*
+ * The data go first, the space comes back, all of it at one moment, when the
+ * command is answered: until then the host has no right to it. Pages written
+ * meanwhile stay dirty, whatever they hold.
+ */
+void cxl_compress_run_trim(CXLCompress *c, CXLCompressRequest *req)
 {
-    uint64_t page = range->dpa / PAGE;
-    uint64_t end = page + range->len / PAGE;
+    CXLCompressRanges *ranges = req->ranges;
+    g_autofree DirtyBitmapSnapshot *before = cxl_compress_look(c);
+    g_autofree DirtyBitmapSnapshot *meanwhile = NULL;
+    WriteBack *wb = NULL;
+    CXLCompressEvents ev = { };
+    uint64_t sum = 0;
 
-    for (; page < end; page++) {
-        usage->stored_bytes += c->page_bytes[page];
-        usage->stored_pages += !!c->page_bytes[page];
-        usage->lost_pages += test_bit(page, c->lost);
+    if (!before) {
+        bql_lock();
+        return;
     }
+    if (cxl_compress_fault(c, CXL_COMPRESSION_FAULT_TRIM_HALF)) {
+        cxl_compress_halve(ranges);
+        req->rc = CXL_MBOX_INTERNAL_ERROR;
+    }
+    if (cxl_compress_fault(c, CXL_COMPRESSION_FAULT_TRIM_WRITTEN_BACK)) {
+        wb = cxl_compress_save(c, ranges);
+    }
+    bql_unlock();
+
+    for (uint32_t i = 0; i < ranges->nr; i++) {
+        cxl_compress_discard(c, ranges->range[i].dpa, ranges->range[i].len);
+    }
+
+    bql_lock();
+    meanwhile = cxl_compress_snapshot(c);
+    if (c->stop) {
+        g_free(wb);
+        return;
+    }
+    cxl_compress_mark(c, meanwhile);
+    cxl_compress_account_look(&c->account);
+    for (uint32_t i = 0; i < ranges->nr; i++) {
+        uint64_t page = ranges->range[i].dpa / PAGE;
+        uint64_t end = page + ranges->range[i].len / PAGE;
+
+        for (; page < end; page++) {
+            sum += cxl_compress_account_release(
+                &c->account, page, cxl_compress_rewritten(c, meanwhile, page));
+        }
+    }
+    if (cxl_compress_fault(c, CXL_COMPRESSION_FAULT_TRIM_SPACE_PARTIAL)) {
+        c->kept += sum / 2;
+    } else if (cxl_compress_fault(c, CXL_COMPRESSION_FAULT_TRIM_SPACE_LATE)) {
+        c->kept += sum;
+        cxl_compress_give_back(
+            c, sum, c->fault_delay_ms[CXL_COMPRESSION_FAULT_TRIM_SPACE_LATE]);
+    }
+    c->account.overhead = c->grown + c->kept;
+    cxl_compress_account_commit(&c->account, &ev);
+    cxl_compress_act(c, &ev);
+    if (wb) {
+        wb->req.name = "write-back";
+        wb->req.run = cxl_compress_run_write_back;
+        wb->req.done = cxl_compress_write_back_done;
+        wb->req.not_before = cxl_compress_after_ms(
+            c->fault_delay_ms[CXL_COMPRESSION_FAULT_TRIM_WRITTEN_BACK]);
+        cxl_compress_submit(c, &wb->req);
+    }
+}
+
+/* The media is disabled: nobody writes, so it may be done piece by piece */
+static void cxl_compress_run_sanitize(CXLCompress *c, CXLCompressRequest *req)
+{
+    uint64_t nr_pages = c->account.nr_pages;
+
+    cxl_compress_discard(c, 0, memory_region_size(c->mr));
+    for (uint64_t page = 0; page < nr_pages; ) {
+        uint64_t end = MIN(nr_pages, page + PAGES_PER_HOLD);
+        g_autofree DirtyBitmapSnapshot *snap = cxl_compress_look(c);
+        CXLCompressEvents ev = { };
+
+        if (!snap) {
+            break;
+        }
+        for (; page < end; page++) {
+            cxl_compress_account_release(&c->account, page, false);
+        }
+        cxl_compress_account_commit(&c->account, &ev);
+        cxl_compress_act(c, &ev);
+        bql_unlock();
+    }
+    bql_lock();
+}
+
+static int64_t cxl_compress_report_deadline(CXLCompress *c)
+{
+    return cxl_compress_after_ms(c->report_ms);
+}
+
+void cxl_compress_run_report(CXLCompress *c, CXLCompressRequest *req)
+{
+    CXLCompressEvents ev = { };
+
+    req->unsettled = cxl_compress_settle(c, cxl_compress_report_deadline(c));
+    bql_lock();
+    if (!c->stop) {
+        cxl_compress_account_commit(&c->account, &ev);
+        cxl_compress_act(c, &ev);
+    }
+}
+
+void cxl_compress_run_usage(CXLCompress *c, CXLCompressRequest *req)
+{
+    const CXLCompressAccount *a = &c->account;
+    uint64_t page = req->range.dpa / PAGE;
+    uint64_t end = page + req->range.len / PAGE;
+
+    req->unsettled = cxl_compress_settle(c, cxl_compress_report_deadline(c));
+    for (; page < end; page++) {
+        req->usage.stored_bytes += a->bytes[page];
+        req->usage.stored_pages += !!a->bytes[page];
+        req->usage.lost_pages += test_bit(page, a->lost);
+    }
+    req->usage.unsettled_pages = req->unsettled;
+    bql_lock();
+}
+
+/* What was written before is judged by the size there was */
+void cxl_compress_run_resize(CXLCompress *c, CXLCompressRequest *req)
+{
+    DirtyBitmapSnapshot *snap;
+    CXLCompressEvents ev = { };
+
+    if (req->force || req->size >= c->account.physical) {
+        cxl_compress_settle(c, UNTIL_DONE);
+    }
+    snap = cxl_compress_look(c);
+    if (!snap) {
+        bql_lock();
+        return;
+    }
+    g_free(snap);
+    cxl_compress_account_resize(&c->account, req->size, req->force, &ev);
+    if (c->account.shrink == CXL_COMPRESS_SHRINK_ANNOUNCED) {
+        cxl_compress_warn(c, CXL_COMPRESSION_WATERMARK_LOW);
+    }
+    cxl_compress_act(c, &ev);
+}
+
+void cxl_compress_run_overhead(CXLCompress *c, CXLCompressRequest *req)
+{
+    g_autofree DirtyBitmapSnapshot *snap = cxl_compress_look(c);
+
+    if (!snap) {
+        bql_lock();
+        return;
+    }
+    c->grown = req->size;
+    cxl_compress_set_overhead(c);
 }
 
 void cxl_compress_kick(CXLCompress *c)
@@ -503,11 +664,12 @@ void cxl_compress_kick(CXLCompress *c)
 
 void cxl_compress_submit(CXLCompress *c, CXLCompressRequest *req)
 {
+    trace_cxl_compress_request(c->path, req->name);
     QTAILQ_INSERT_TAIL(&c->requests, req, next);
     cxl_compress_kick(c);
 }
 
-static CXLCompressRequest *next_request(CXLCompress *c)
+static CXLCompressRequest *cxl_compress_next_request(CXLCompress *c)
 {
     int64_t now = qemu_clock_get_ns(QEMU_CLOCK_REALTIME);
     CXLCompressRequest *req;
@@ -521,37 +683,19 @@ static CXLCompressRequest *next_request(CXLCompress *c)
     return NULL;
 }
 
-static int64_t report_deadline(void)
+static void cxl_compress_serve(CXLCompress *c)
 {
-    return qemu_clock_get_ns(QEMU_CLOCK_REALTIME) + REPORT_BUDGET_NS;
-}
-
-static void serve_requests(CXLCompress *c)
-{
-    while (lock_card(c)) {
-        CXLCompressRequest *req = next_request(c);
-        uint64_t left = 0;
+    while (bql_lock_unless_stopping(c)) {
+        CXLCompressRequest *req = cxl_compress_next_request(c);
 
         bql_unlock();
         if (!req) {
             return;
         }
-
-        switch (req->op) {
-        case CXL_COMPRESS_OP_TRIM:
-            trim(c, req->ranges);
-            break;
-        case CXL_COMPRESS_OP_SETTLE:
-            left = settle(c, report_deadline());
-            break;
-        case CXL_COMPRESS_OP_USAGE:
-            left = settle(c, report_deadline());
-            sum_usage(c, &req->range, &req->usage);
-            break;
-        }
-
-        bql_lock();
-        req->done(c, req, left, c->stop);
+        trace_cxl_compress_request_begin(c->path, req->name);
+        req->run(c, req);
+        trace_cxl_compress_request_end(c->path, req->name, req->unsettled);
+        req->done(c, req, c->stop || c->unplugged);
         bql_unlock();
     }
 }
@@ -561,15 +705,16 @@ static void serve_requests(CXLCompress *c)
  * the guest a slow store per page it goes on writing to, so as long as the
  * card is less than half full there is no hurry.
  */
-static int next_look(CXLCompress *c)
+static int cxl_compress_next_look(CXLCompress *c)
 {
-    uint64_t usable = cxl_compress_usable(c);
-    uint64_t exposure = c->stored + PAGE * c->nr_dirty;
+    const CXLCompressAccount *a = &c->account;
+    uint64_t usable = cxl_compress_account_usable(a);
+    uint64_t exposure = cxl_compress_account_taken(a) + a->worst * a->nr_dirty;
     int64_t now = qemu_clock_get_ns(QEMU_CLOCK_REALTIME);
     int64_t wait = c->settle_ms;
     CXLCompressRequest *req;
 
-    if (exposure < usable / 2 && usable - exposure > c->watermarks.high) {
+    if (exposure < usable / 2 && usable - exposure > a->watermarks.high) {
         wait *= RELAXED_LOOKS;
     }
     QTAILQ_FOREACH(req, &c->requests, next) {
@@ -580,53 +725,68 @@ static int next_look(CXLCompress *c)
     return wait;
 }
 
+/* The device is gone, and with it whoever could ask how it was */
+static void cxl_compress_testify(CXLCompress *c)
+{
+    const CXLCompressAccount *a = &c->account;
+
+    cxl_compress_settle(c, UNTIL_DONE);
+    if (bql_lock_unless_stopping(c)) {
+        qapi_event_send_cxl_compression_removed(
+            c->path, cxl_compress_account_usable(a),
+            cxl_compress_account_taken(a), a->peak_exposure, a->peak_excess,
+            a->over_capacity_pages, a->excused_pages);
+        bql_unlock();
+    }
+}
+
 /* The last of a device that was unplugged */
-static void release_card(CXLCompress *c)
+static void cxl_compress_release_card(CXLCompress *c)
 {
     CXLType3Dev *ct3d = c->ct3d;
 
+    qemu_remove_exit_notifier(&c->exit_notifier);
     memory_region_set_log(c->mr, false, DIRTY_MEMORY_VGA);
     host_memory_backend_set_mapped(ct3d->hostvmem, false);
     ct3d->compress = NULL;
-#ifdef CONFIG_ZSTD
-    ZSTD_freeCCtx(c->zstd);
-#endif
+    c->codec->free(c->codec_state);
+    cxl_compress_account_free(&c->account);
     qemu_sem_destroy(&c->wake);
-    g_free(c->page_bytes);
-    g_free(c->lost);
-    g_free(c->dirty);
+    g_free(c->path);
     g_free(c);
     object_unref(OBJECT(ct3d));
 }
 
-static void *compress_thread(void *opaque)
+static void *cxl_compress_thread(void *opaque)
 {
     CXLCompress *c = opaque;
     int wait = c->settle_ms;
 
     rcu_register_thread();
-    while (!qatomic_read(&c->stop)) {
+    while (!qatomic_read(&c->stop) && !qatomic_read(&c->unplugged)) {
         qemu_sem_timedwait(&c->wake, wait);
         qatomic_set(&c->attention, false);
-        serve_requests(c);
-        settle(c, 0);
+        cxl_compress_serve(c);
+        cxl_compress_settle(c, UNTIL_ASKED);
 
-        if (!lock_card(c)) {
+        if (!bql_lock_unless_stopping(c)) {
             break;
         }
         if (cxl_compress_fault(c, CXL_COMPRESSION_FAULT_WATERMARK_SPURIOUS)) {
-            cxl_compress_watermark_raise(c, CXL_COMPRESSION_WATERMARK_LOW);
-            cxl_compress_watermark_raise(c, CXL_COMPRESSION_WATERMARK_HIGH);
+            cxl_compress_interrupt(c, CXL_COMPRESSION_WATERMARK_LOW);
+            cxl_compress_interrupt(c, CXL_COMPRESSION_WATERMARK_HIGH);
         }
-        wait = next_look(c);
+        wait = cxl_compress_next_look(c);
         bql_unlock();
     }
 
-    bql_lock();
-    if (c->unplugged) {
-        release_card(c);
+    if (qatomic_read(&c->unplugged)) {
+        cxl_compress_testify(c);
+        if (bql_lock_unless_stopping(c)) {
+            cxl_compress_release_card(c);
+            bql_unlock();
+        }
     }
-    bql_unlock();
     rcu_unregister_thread();
     return NULL;
 }
@@ -634,41 +794,44 @@ static void *compress_thread(void *opaque)
 void cxl_compress_fill_report(CXLCompress *c, uint64_t unsettled,
                               CXLCompressReport *report)
 {
+    const CXLCompressAccount *a = &c->account;
+    CXLCompressWatermarks wm = cxl_compress_account_watermarks(a);
+    uint64_t worst_case = a->worst * unsettled;
+
     *report = (CXLCompressReport) {
-        .flags = (c->below_low ? CXL_COMPRESS_REPORT_BELOW_LOW : 0) |
+        .flags = (a->below_low ? CXL_COMPRESS_REPORT_BELOW_LOW : 0) |
                  (unsettled ? CXL_COMPRESS_REPORT_WORST_CASE : 0) |
-                 (c->target_physical < c->physical ?
+                 (a->shrink != CXL_COMPRESS_SHRINK_NONE ?
                   CXL_COMPRESS_REPORT_SHRINKING : 0),
         .generation = c->generation,
         .logical_bytes = memory_region_size(c->mr),
-        .physical_bytes = c->physical,
-        .metadata_bytes = c->metadata,
-        .usable_bytes = cxl_compress_usable(c),
-        .stored_bytes = c->stored + PAGE * unsettled,
-        .unsettled_bytes = PAGE * unsettled,
-        .worst_page_bytes = PAGE,
+        .physical_bytes = a->physical,
+        .metadata_bytes = a->metadata,
+        .usable_bytes = cxl_compress_account_usable(a),
+        .stored_bytes = cxl_compress_account_taken(a) + worst_case,
+        .unsettled_bytes = worst_case,
+        .worst_page_bytes = a->worst,
         .unit_bytes = c->unit,
-        /* A report leaves nothing out */
-        .reporting_lag_bytes = 0,
-        /* A page is stored anew before its old copy is given up */
-        .reservation_step_bytes = PAGE,
-        .peak_exposure = c->peak_exposure,
-        .over_capacity_pages = c->over_capacity_pages,
-        .target_physical_bytes = c->target_physical,
-        .low_watermark = c->watermarks.low,
-        .high_watermark = c->watermarks.high,
+        .reporting_lag_bytes = c->lag,
+        .reservation_step_bytes = a->step,
+        .peak_exposure = a->peak_exposure,
+        .over_capacity_pages = a->over_capacity_pages,
+        .target_physical_bytes = a->target,
+        .low_watermark = wm.low,
+        .high_watermark = wm.high,
         .max_trim_bytes = CXL_COMPRESS_MAX_TRIM,
-        .peak_excess = c->peak_excess,
-        .algorithm = c->algorithm + 1,
+        .peak_excess = a->peak_excess,
+        .algorithm = c->codec->id,
+        .excused_pages = a->excused_pages,
+        .tag = c->snapshot_tag,
     };
-    memcpy(report->histogram, c->histogram, sizeof(c->histogram));
+    memcpy(report->histogram, a->histogram, sizeof(a->histogram));
 }
 
-static void sanitize_done(CXLCompress *c, CXLCompressRequest *req,
-                          uint64_t unsettled, bool canceled)
+static void cxl_compress_sanitize_done(CXLCompress *c, CXLCompressRequest *req,
+                                       bool canceled)
 {
     c->sanitizing = false;
-    g_free(req->ranges);
     g_free(req);
 }
 
@@ -677,11 +840,9 @@ void cxl_compress_sanitize(CXLType3Dev *ct3d)
     CXLCompress *c = ct3d->compress;
     CXLCompressRequest *req = g_new0(CXLCompressRequest, 1);
 
-    req->op = CXL_COMPRESS_OP_TRIM;
-    req->ranges = g_new0(CXLCompressRanges, 1);
-    req->ranges->range[0].len = memory_region_size(c->mr);
-    req->ranges->nr = 1;
-    req->done = sanitize_done;
+    req->name = "sanitize";
+    req->run = cxl_compress_run_sanitize;
+    req->done = cxl_compress_sanitize_done;
     req->from_mailbox = true;
     c->sanitizing = true;
     cxl_compress_submit(c, req);
@@ -692,28 +853,30 @@ bool cxl_compress_sanitizing(CXLType3Dev *ct3d)
     return ct3d->compress && ct3d->compress->sanitizing;
 }
 
-static void default_watermarks(CXLCompress *c)
+static CXLCompressWatermarks cxl_compress_default_watermarks(CXLCompress *c)
 {
     const CXLCompressConfig *cfg = &c->ct3d->compress_cfg;
-    uint64_t usable = cxl_compress_usable(c);
+    uint64_t usable = cxl_compress_account_usable(&c->account);
+    CXLCompressWatermarks wm = { .low = cfg->low_watermark,
+                                 .high = cfg->high_watermark };
 
-    c->watermarks.low = cfg->low_watermark == CXL_COMPRESS_WATERMARK_AUTO ?
-                        usable / 8 : cfg->low_watermark;
-    c->watermarks.high = cfg->high_watermark == CXL_COMPRESS_WATERMARK_AUTO ?
-                         MAX(usable / 4, c->watermarks.low) :
-                         cfg->high_watermark;
-    /* The card may have shrunk since the properties were checked */
-    clamp_watermarks(c);
+    if (wm.low == CXL_COMPRESS_WATERMARK_AUTO) {
+        wm.low = usable / 8;
+    }
+    if (wm.high == CXL_COMPRESS_WATERMARK_AUTO) {
+        wm.high = MAX(usable / 4, wm.low);
+    }
+    return wm;
 }
 
-static void cancel_requests(CXLCompress *c, bool only_mailbox)
+static void cxl_compress_cancel(CXLCompress *c, bool only_mailbox)
 {
     CXLCompressRequest *req, *tmp;
 
     QTAILQ_FOREACH_SAFE(req, &c->requests, next, tmp) {
         if (req->from_mailbox || !only_mailbox) {
             QTAILQ_REMOVE(&c->requests, req, next);
-            req->done(c, req, 0, true);
+            req->done(c, req, true);
         }
     }
 }
@@ -726,13 +889,15 @@ void cxl_compress_reset(CXLType3Dev *ct3d)
      * Drop what the mailbox has not begun: a trim that comes late must not
      * hit memory the guest uses anew after the reset.
      */
-    cancel_requests(c, true);
+    cxl_compress_cancel(c, true);
     c->mbox_seq++;
-    default_watermarks(c);
+    c->newest_tag = 0;
+    cxl_compress_account_reset(&c->account,
+                               cxl_compress_default_watermarks(c));
     cxl_compress_add_commands(c);
 }
 
-static void compress_exit_notify(Notifier *n, void *data)
+static void cxl_compress_exit_notify(Notifier *n, void *data)
 {
     CXLCompress *c = container_of(n, CXLCompress, exit_notifier);
 
@@ -741,35 +906,21 @@ static void compress_exit_notify(Notifier *n, void *data)
     qemu_sem_post(&c->wake);
 }
 
-static bool check_config(CXLType3Dev *ct3d, CxlCompressionAlgorithm *algorithm,
-                         Error **errp)
+static bool cxl_compress_check_config(CXLType3Dev *ct3d, Error **errp)
 {
     const CXLCompressConfig *cfg = &ct3d->compress_cfg;
     uint64_t metadata, usable;
-    int alg;
 
     if (!ct3d->hostvmem || ct3d->hostpmem || ct3d->dc.num_regions) {
         error_setg(errp, "compressed=on needs volatile-memdev and no other "
                    "memory");
         return false;
     }
-    alg = qapi_enum_parse(&CxlCompressionAlgorithm_lookup,
-                          cfg->algorithm ?: "zstd", -1, errp);
-    if (alg < 0) {
+    if (!cxl_compress_codec_find(cfg->algorithm ?: "zstd")) {
+        error_setg(errp, "algorithm '%s' is not one of zstd and lz4, or not "
+                   "compiled in", cfg->algorithm ?: "zstd");
         return false;
     }
-#ifndef CONFIG_ZSTD
-    if (alg == CXL_COMPRESSION_ALGORITHM_ZSTD) {
-        error_setg(errp, "algorithm=zstd is not compiled in");
-        return false;
-    }
-#endif
-#ifndef CONFIG_LZ4
-    if (alg == CXL_COMPRESSION_ALGORITHM_LZ4) {
-        error_setg(errp, "algorithm=lz4 is not compiled in");
-        return false;
-    }
-#endif
     if (!is_power_of_2(cfg->unit) || cfg->unit > PAGE) {
         error_setg(errp, "unit must be a power of two from 1 to 4096");
         return false;
@@ -778,8 +929,21 @@ static bool check_config(CXLType3Dev *ct3d, CxlCompressionAlgorithm *algorithm,
         error_setg(errp, "settle-ms must be from 1 to 3600000");
         return false;
     }
+    if (cfg->report_ms > 1000) {
+        error_setg(errp, "report-ms must not be more than 1000");
+        return false;
+    }
+    if (cfg->worst_page_size < PAGE || cfg->worst_page_size > 4 * PAGE) {
+        error_setg(errp, "worst-page-size must be from 4096 to 16384");
+        return false;
+    }
+    if (!is_power_of_2(cfg->reservation_step) ||
+        cfg->reservation_step > GiB) {
+        error_setg(errp, "reservation-step must be a power of two up to 1G");
+        return false;
+    }
 
-    metadata = ct3d->hostvmem->size / PAGE * METADATA_PER_PAGE;
+    metadata = ct3d->hostvmem->size / PAGE * CXL_COMPRESS_METADATA_PER_PAGE;
     if (!cfg->physical_size) {
         error_setg(errp, "compressed=on needs physical-size");
         return false;
@@ -805,19 +969,17 @@ static bool check_config(CXLType3Dev *ct3d, CxlCompressionAlgorithm *algorithm,
         return false;
     }
 
-    *algorithm = alg;
     return true;
 }
 
 bool cxl_compress_realize(CXLType3Dev *ct3d, Error **errp)
 {
     const CXLCompressConfig *cfg = &ct3d->compress_cfg;
-    CxlCompressionAlgorithm algorithm;
     Error *blocker = NULL;
     QemuThread thread;
     CXLCompress *c;
 
-    if (!check_config(ct3d, &algorithm, errp)) {
+    if (!cxl_compress_check_config(ct3d, errp)) {
         return false;
     }
     error_setg(&blocker, "a CXL device that compresses cannot be migrated: its "
@@ -831,20 +993,18 @@ bool cxl_compress_realize(CXLType3Dev *ct3d, Error **errp)
     c->ct3d = ct3d;
     c->mr = host_memory_backend_get_memory(ct3d->hostvmem);
     c->host = memory_region_get_ram_ptr(c->mr);
-    c->nr_pages = memory_region_size(c->mr) / PAGE;
-    c->algorithm = algorithm;
+    c->path = object_get_canonical_path(OBJECT(ct3d));
+    c->codec = cxl_compress_codec_find(cfg->algorithm ?: "zstd");
+    c->codec_state = c->codec->new();
     c->unit = cfg->unit;
+    c->lag = cfg->reporting_lag;
     c->settle_ms = cfg->settle_ms;
-    c->page_bytes = g_new0(uint16_t, c->nr_pages);
-    c->lost = bitmap_new(c->nr_pages);
-    c->dirty = bitmap_new(c->nr_pages);
-    c->histogram[0] = c->nr_pages;
-    c->metadata = c->nr_pages * METADATA_PER_PAGE;
-    c->physical = c->target_physical = cfg->physical_size;
-    default_watermarks(c);
-#ifdef CONFIG_ZSTD
-    c->zstd = ZSTD_createCCtx();
-#endif
+    c->report_ms = cfg->report_ms;
+    cxl_compress_account_init(&c->account, memory_region_size(c->mr) / PAGE,
+                              cfg->physical_size, cfg->worst_page_size,
+                              cfg->reservation_step);
+    cxl_compress_account_reset(&c->account,
+                               cxl_compress_default_watermarks(c));
     QTAILQ_INIT(&c->requests);
     qemu_sem_init(&c->wake, 0);
 
@@ -853,17 +1013,17 @@ bool cxl_compress_realize(CXLType3Dev *ct3d, Error **errp)
      * comes with all its pages marked as written.
      */
     memory_region_set_log(c->mr, true, DIRTY_MEMORY_VGA);
-    discard(c, 0, memory_region_size(c->mr));
+    cxl_compress_discard(c, 0, memory_region_size(c->mr));
     g_free(memory_region_snapshot_and_clear_dirty(c->mr, 0,
                                                   memory_region_size(c->mr),
                                                   DIRTY_MEMORY_VGA));
 
     ct3d->compress = c;
-    c->exit_notifier.notify = compress_exit_notify;
+    c->exit_notifier.notify = cxl_compress_exit_notify;
     qemu_add_exit_notifier(&c->exit_notifier);
     /* The thread's */
     object_ref(OBJECT(ct3d));
-    qemu_thread_create(&thread, "cxl-compress", compress_thread, c,
+    qemu_thread_create(&thread, "cxl-compress", cxl_compress_thread, c,
                        QEMU_THREAD_DETACHED);
     return true;
 }
@@ -877,13 +1037,11 @@ void cxl_compress_exit(CXLType3Dev *ct3d)
     }
 
     migrate_del_blocker(&c->migration_blocker);
-    qemu_remove_exit_notifier(&c->exit_notifier);
-    cancel_requests(c, false);
+    cxl_compress_cancel(c, false);
     /*
      * No waiting: a guest that powers the slot off does this on a vCPU, for
      * which the thread may be waiting in turn.
      */
-    c->unplugged = true;
-    qatomic_set(&c->stop, true);
-    qemu_sem_post(&c->wake);
+    qatomic_set(&c->unplugged, true);
+    cxl_compress_kick(c);
 }

@@ -281,6 +281,7 @@ enum {
     R_WORST = 0x40, R_UNIT = 0x44, R_LAG = 0x48, R_STEP = 0x50, R_PEAK = 0x58,
     R_OVER = 0x60, R_TARGET = 0x68, R_LOW = 0x70, R_HIGH = 0x78,
     R_MAX_TRIM = 0x80, R_EXCESS = 0x88, R_HISTOGRAM = 0x90, R_ALGORITHM = 0xd8,
+    R_EXCUSED = 0xe0, R_TAG = 0xe8,
 };
 
 static uint64_t report(Card *card, unsigned field)
@@ -565,15 +566,15 @@ static void test_log(void)
     stq_le_p(block + R_GENERATION, gen + 1);
     g_assert(!memcmp(card.out, block, 256));
 
-    /* The rest of the same report, not of a new one */
+    /* A part of it is the beginning; read in pieces it would be torn */
+    stl_le_p(in + 20, 16);
+    g_assert_cmpuint(mbox(&card, OP_GET_LOG, in, 24), ==, RC_SUCCESS);
+    g_assert_cmpuint(card.out_len, ==, 16);
+    g_assert_cmpuint(field(&card, R_GENERATION), ==, gen + 2);
     stl_le_p(in + 16, 8);
     stl_le_p(in + 20, 8);
-    g_assert_cmpuint(mbox(&card, OP_GET_LOG, in, 24), ==, RC_SUCCESS);
-    g_assert_cmpuint(card.out_len, ==, 8);
-    g_assert_cmpuint(ldq_le_p(card.out), ==, gen + 1);
-
-    stl_le_p(in + 20, 249);
     g_assert_cmpuint(mbox(&card, OP_GET_LOG, in, 24), ==, RC_INVALID_INPUT);
+    g_assert_cmpuint(query_u64(&card, "generation"), ==, gen + 2);
     stl_le_p(in + 16, 0xffffffff);
     g_assert_cmpuint(mbox(&card, OP_GET_LOG, in, 24), ==, RC_INVALID_INPUT);
     stl_le_p(in + 16, 0);
@@ -589,6 +590,13 @@ static void test_log(void)
 
 /* 8 MiB of which 512 KiB are metadata: room for 1920 random pages */
 #define SMALL_ROOM ((8 * MiB - METADATA) / PAGE)
+
+/* Events are a second apart; the clock is ours */
+static QDict *next_event(Card *card, const char *name)
+{
+    qtest_clock_step(card->qts, 1000 * 1000 * 1000);
+    return qtest_qmp_eventwait_ref(card->qts, name);
+}
 
 static void test_overrun(void)
 {
@@ -616,7 +624,7 @@ static void test_overrun(void)
     g_assert_cmpuint(field(&card, R_PEAK), ==, (SMALL_ROOM + 38) * PAGE);
     g_assert_cmpuint(field(&card, R_EXCESS), ==, 38 * PAGE);
 
-    event = qtest_qmp_eventwait_ref(card.qts, "CXL_COMPRESSION_OVERRUN");
+    event = next_event(&card, "CXL_COMPRESSION_OVERRUN");
     data = qdict_get_qdict(event, "data");
     g_assert_cmpuint(qdict_get_int(data, "dpa"), ==, first_lost * PAGE);
     g_assert_cmpuint(qdict_get_int(data, "pages"), ==, 37);
@@ -742,7 +750,7 @@ static void test_watermarks(void)
     write_random(&card, 1520, 1, rand);
     g_assert_cmpuint(report(&card, R_FLAGS) & 1, ==, 1);
     g_assert(msix_fired(&card, low_at) && !msix_fired(&card, high_at));
-    event = qtest_qmp_eventwait_ref(card.qts, "CXL_COMPRESSION_WATERMARK");
+    event = next_event(&card, "CXL_COMPRESSION_WATERMARK");
     data = qdict_get_qdict(event, "data");
     g_assert_cmpstr(qdict_get_str(data, "watermark"), ==, "low");
     g_assert_cmpuint(qdict_get_int(data, "stored"), ==, 1521 * PAGE);
@@ -756,7 +764,7 @@ static void test_watermarks(void)
     g_assert(!msix_fired(&card, low_at) && !msix_fired(&card, high_at));
     release(&card, OP_TRIM, 0, 401 * PAGE);
     g_assert(!msix_fired(&card, low_at) && msix_fired(&card, high_at));
-    event = qtest_qmp_eventwait_ref(card.qts, "CXL_COMPRESSION_WATERMARK");
+    event = next_event(&card, "CXL_COMPRESSION_WATERMARK");
     data = qdict_get_qdict(event, "data");
     g_assert_cmpstr(qdict_get_str(data, "watermark"), ==, "high");
     qobject_unref(event);
@@ -766,9 +774,9 @@ static void test_watermarks(void)
     write_random(&card, 1521, 500, rand);
     report(&card, R_STORED);
     g_assert_cmpuint(field(&card, R_OVER), ==, 101);
-    event = qtest_qmp_eventwait_ref(card.qts, "CXL_COMPRESSION_WATERMARK");
+    event = next_event(&card, "CXL_COMPRESSION_WATERMARK");
     qobject_unref(event);
-    event = qtest_qmp_eventwait_ref(card.qts, "CXL_COMPRESSION_OVERRUN");
+    event = next_event(&card, "CXL_COMPRESSION_OVERRUN");
     qobject_unref(event);
     g_assert(msix_fired(&card, low_at));
 
@@ -1144,6 +1152,9 @@ static void test_fault_watermarks(void)
     Card card;
 
     card_start(&card, MACHINE MEM0("256M", "physical-size=8M"));
+    msix_on(&card);
+    msix_arm(&card, 12, 0x100000, 1);
+    msix_arm(&card, 13, 0x100040, 1);
     set_fault(&card, "watermark-lost", true);
     write_random(&card, 0, SMALL_ROOM, rand);
     g_assert_cmpuint(report(&card, R_FLAGS) & 1, ==, 1);
@@ -1156,7 +1167,12 @@ static void test_fault_watermarks(void)
                     ==, "watermark-lost");
     qobject_unref(info);
     /* The event is for whoever watches the device, not for the guest */
-    qtest_qmp_eventwait(card.qts, "CXL_COMPRESSION_WATERMARK");
+    qobject_unref(next_event(&card, "CXL_COMPRESSION_WATERMARK"));
+    /* By hand it is sent all the same */
+    qtest_qmp_assert_success(card.qts,
+        "{'execute': 'x-cxl-inject-watermark',"
+        " 'arguments': {'path': 'mem0', 'watermark': 'low'}}");
+    g_assert(msix_fired(&card, 0x100000));
     set_fault(&card, "watermark-lost", false);
 
     low = query_u64(&card, "low-watermark-interrupts");
@@ -1201,19 +1217,25 @@ static void test_physical_size(void)
     msix_on(&card);
     msix_arm(&card, 12, low_at, 1);
 
-    /* More room than is stored: announced, and there by the next report */
+    /* Announced, reported, accepted by asking again: then it is there */
     write_random(&card, 0, 1000, rand);
     report(&card, R_STORED);
     set_physical_ok(&card, 12 * MiB, false);
     g_assert(msix_fired(&card, low_at));
+    g_assert_cmpuint(query_u64(&card, "physical-size"), ==, 16 * MiB);
+    g_assert_cmpuint(report(&card, R_PHYSICAL), ==, 16 * MiB);
+    g_assert_cmpuint(field(&card, R_TARGET), ==, 12 * MiB);
+    g_assert_cmpuint(ldl_le_p(card.out + R_FLAGS) & 4, ==, 4);
+    g_assert_cmpuint(query_u64(&card, "physical-size"), ==, 16 * MiB);
     g_assert_cmpuint(report(&card, R_PHYSICAL), ==, 12 * MiB);
+    g_assert_cmpuint(ldl_le_p(card.out + R_FLAGS) & 4, ==, 0);
 
-    /* Less: it waits, and says what for */
+    /* More is stored: it waits for that, too */
     set_physical_ok(&card, 3 * MiB + METADATA, false);
     g_assert(msix_fired(&card, low_at));
+    report(&card, R_PHYSICAL);
     g_assert_cmpuint(report(&card, R_PHYSICAL), ==, 12 * MiB);
     g_assert_cmpuint(field(&card, R_TARGET), ==, 3 * MiB + METADATA);
-    g_assert_cmpuint(ldl_le_p(card.out + R_FLAGS) & 4, ==, 4);
     release(&card, OP_TRIM, 0, 231 * PAGE);
     g_assert_cmpuint(report(&card, R_PHYSICAL), ==, 12 * MiB);
     release(&card, OP_TRIM, 0, 232 * PAGE);
@@ -1226,33 +1248,115 @@ static void test_physical_size(void)
     set_physical_ok(&card, 16 * MiB, false);
     g_assert_cmpuint(report(&card, R_PHYSICAL), ==, 16 * MiB);
 
-    /* By force: at once, no excuse, and not held against the host */
+    /* By force: at once; what is stored is not held against the host */
     set_physical_ok(&card, MiB + METADATA, true);
     g_assert_cmpuint(report(&card, R_PHYSICAL), ==, MiB + METADATA);
     g_assert_cmpuint(field(&card, R_STORED), ==, 768 * PAGE);
     g_assert_cmpuint(field(&card, R_EXCESS), ==, 0);
     g_assert_cmpuint(field(&card, R_OVER), ==, 0);
-    /* A page with less in it fits in its old place, a new one does not */
+    /*
+     * What is written from now on is. A page with less in it fits in its old
+     * place, a new one does not.
+     */
     write_random(&card, 0, 1, rand);
     qtest_memset(card.qts, card.hpa + 500 * PAGE, 1, PAGE);
     g_assert_cmpuint(report(&card, R_OVER), ==, 1);
+    g_assert_cmpuint(field(&card, R_EXCUSED), ==, 0);
     g_assert_cmpuint(field(&card, R_STORED), ==, 767 * PAGE + 64);
-    g_assert_cmpuint(field(&card, R_EXCESS), ==, 0);
-    /* Once it fits again, it is the host's affair again */
+    g_assert_cmpuint(field(&card, R_EXCESS), ==, 2 * PAGE);
+    /* Nothing is forgiven that fitted once */
     release(&card, OP_TRIM, 0, LOGICAL);
-    g_assert_cmpuint(report(&card, R_EXCESS), ==, 0);
-    write_random(&card, 0, 257, rand);
-    g_assert_cmpuint(report(&card, R_EXCESS), ==, PAGE);
-
-    /* So it is, whatever was written and not looked at when the force came */
-    set_physical_ok(&card, 16 * MiB, false);
-    write_random(&card, 0, 1024, rand);
-    set_physical_ok(&card, MiB + METADATA, true);
-    g_assert_cmpuint(report(&card, R_EXCESS), ==, PAGE);
-    g_assert_cmpuint(field(&card, R_OVER), ==, 1 + 1 + 1024 - 257);
+    write_random(&card, 0, 259, rand);
+    g_assert_cmpuint(report(&card, R_EXCESS), ==, 3 * PAGE);
+    g_assert_cmpuint(field(&card, R_OVER), ==, 1 + 3);
 
     expect_error(card.qts, set_physical(&card, METADATA, false), "no room");
     expect_error(card.qts, set_physical(&card, 2 * LOGICAL, true), "more than");
+    qtest_quit(card.qts);
+}
+
+/* What the host writes on credit before it can know is no fault of its own */
+static void test_shrink_announced(void)
+{
+    g_autoptr(GRand) rand = g_rand_new_with_seed(15);
+    Card card;
+
+    card_start(&card, MACHINE MEM0("256M", "physical-size=16M"));
+    report(&card, R_STORED);
+    set_physical_ok(&card, 2 * MiB, false);
+    write_random(&card, 0, 600, rand);
+    g_assert_cmpuint(query_u64(&card, "over-capacity-pages"), ==, 0);
+    g_assert_cmpuint(report(&card, R_OVER), ==, 0);
+    g_assert_cmpuint(field(&card, R_EXCESS), ==, 0);
+    g_assert_cmpuint(field(&card, R_PHYSICAL), ==, 16 * MiB);
+    g_assert_cmpuint(field(&card, R_TARGET), ==, 2 * MiB);
+    g_assert_cmpuint(field(&card, R_STORED), ==, 600 * PAGE);
+
+    /* A report that was asked for before a reset tells nobody */
+    qtest_system_reset(card.qts);
+    card_init(&card, card.qts, 0);
+    card_map(&card);
+    release(&card, OP_TRIM, 0, LOGICAL);
+    g_assert_cmpuint(report(&card, R_PHYSICAL), ==, 16 * MiB);
+    g_assert_cmpuint(report(&card, R_PHYSICAL), ==, 2 * MiB);
+    qtest_quit(card.qts);
+}
+
+static void test_grow_forgives_nothing(void)
+{
+    g_autoptr(GRand) rand = g_rand_new_with_seed(16);
+    Card card;
+
+    card_start(&card, MACHINE MEM0("256M", "physical-size=8M"));
+    write_random(&card, 0, SMALL_ROOM + 38, rand);
+    set_physical_ok(&card, 16 * MiB, false);
+    g_assert_cmpuint(report(&card, R_EXCESS), ==, 38 * PAGE);
+    g_assert_cmpuint(field(&card, R_OVER), ==, 38);
+    g_assert_cmpuint(field(&card, R_EXCUSED), ==, 0);
+
+    /* Nor does force, in the other direction */
+    set_physical_ok(&card, MiB + METADATA, true);
+    g_assert_cmpuint(report(&card, R_EXCESS), ==, 38 * PAGE);
+    set_physical_ok(&card, 8 * MiB, true);
+    release(&card, OP_TRIM, 0, LOGICAL);
+    write_random(&card, 0, SMALL_ROOM + 40, rand);
+    set_physical_ok(&card, MiB + METADATA, true);
+    g_assert_cmpuint(report(&card, R_EXCESS), ==, 40 * PAGE);
+    g_assert_cmpuint(field(&card, R_OVER), ==, 38 + 40);
+    qtest_quit(card.qts);
+}
+
+/* Space that a Trim gives back is the host's when that is acknowledged */
+static void test_trim_counts_when_answered(void)
+{
+    g_autoptr(GRand) rand = g_rand_new_with_seed(17);
+    g_autofree uint8_t *in = g_malloc0(8 + 127 * 16);
+    uint64_t old, meanwhile = 0;
+    uint8_t page[PAGE];
+    Card card;
+    int i;
+
+    card_start(&card, MACHINE MEM0("4G", "physical-size=80M"));
+    make_page(page, rand, PAGE, 0);
+    write_random(&card, 0, 16000, rand);
+    old = report(&card, R_STORED);
+    stl_le_p(in, 127);
+    for (i = 0; i < 127; i++) {
+        stq_le_p(in + 8 + 16 * i, i * 32 * MiB);
+        stq_le_p(in + 16 + 16 * i, 32 * MiB);
+    }
+    mbox_begin(&card, OP_TRIM, in, 8 + 127 * 16);
+    /* The first pages of what is trimmed: a store is a store */
+    while (mbox_busy(&card)) {
+        write_page(&card, 20000 + meanwhile, page);
+        if (mbox_busy(&card)) {
+            meanwhile++;
+        }
+    }
+    g_assert_cmpuint(mbox_end(&card), ==, RC_SUCCESS);
+    g_test_message("%" PRIu64 " pages written meanwhile", meanwhile);
+    g_assert_cmpuint(report(&card, R_PEAK), >=, old + meanwhile * PAGE);
+    g_assert_cmpuint(field(&card, R_STORED), <=, (meanwhile + 1) * PAGE);
     qtest_quit(card.qts);
 }
 
@@ -1264,7 +1368,11 @@ static void test_shrink_watermarks(void)
 
     card_start(&card, MACHINE MEM0("256M", "physical-size=16M,"
                                    "low-watermark=1M,high-watermark=8M"));
+    msix_on(&card);
+    msix_arm(&card, 12, 0x100000, 1);
+    msix_arm(&card, 13, 0x100040, 1);
     set_physical_ok(&card, 4 * MiB + METADATA, false);
+    report(&card, R_PHYSICAL);
     g_assert_cmpuint(report(&card, R_PHYSICAL), ==, 4 * MiB + METADATA);
     g_assert_cmpuint(field(&card, R_LOW), ==, MiB);
     g_assert_cmpuint(field(&card, R_HIGH), ==, 4 * MiB);
@@ -1273,6 +1381,319 @@ static void test_shrink_watermarks(void)
     g_assert_cmpuint(release(&card, OP_TRIM, 0, 800 * PAGE), ==, RC_SUCCESS);
     g_assert_cmpuint(report(&card, R_FLAGS) & 1, ==, 0);
     g_assert_cmpuint(query_u64(&card, "high-watermark-interrupts"), ==, 1);
+
+    /* Those that were set are in force again when there is room for them */
+    set_physical_ok(&card, 16 * MiB, false);
+    g_assert_cmpuint(report(&card, R_HIGH), ==, 8 * MiB);
+    qtest_quit(card.qts);
+}
+
+/* Whatever was before, the flag says where the card stands */
+static void test_watermark_flag(void)
+{
+    const uint64_t low_at = 0x100000, high_at = 0x100040;
+    g_autoptr(GRand) rand = g_rand_new_with_seed(18);
+    uint8_t wm[16];
+    Card card;
+
+    card_start(&card, MACHINE MEM0("256M", "physical-size=8M,"
+                                   "low-watermark=400k,high-watermark=6M"));
+    write_random(&card, 0, 1000, rand);
+    g_assert_cmpuint(report(&card, R_FLAGS) & 1, ==, 0);
+
+    /* Counted is what is sent, and nothing is while MSI-X is off */
+    stq_le_p(wm, 4 * MiB);
+    stq_le_p(wm + 8, 7 * MiB);
+    g_assert_cmpuint(mbox(&card, OP_SET_WM, wm, 16), ==, RC_SUCCESS);
+    g_assert_cmpuint(report(&card, R_FLAGS) & 1, ==, 1);
+    g_assert_cmpuint(query_u64(&card, "low-watermark-interrupts"), ==, 0);
+
+    /* Armed when it is below already: told at once */
+    msix_on(&card);
+    msix_arm(&card, 12, low_at, 1);
+    msix_arm(&card, 13, high_at, 1);
+    g_assert_cmpuint(mbox(&card, OP_SET_WM, wm, 16), ==, RC_SUCCESS);
+    g_assert(msix_fired(&card, low_at) && !msix_fired(&card, high_at));
+
+    /* 3.6 MiB are free: not below 1 MiB, though never above 7 */
+    stq_le_p(wm, MiB);
+    g_assert_cmpuint(mbox(&card, OP_SET_WM, wm, 16), ==, RC_SUCCESS);
+    g_assert(!msix_fired(&card, low_at) && msix_fired(&card, high_at));
+    g_assert_cmpuint(report(&card, R_FLAGS) & 1, ==, 0);
+
+    /* A reset decides it by the properties */
+    stq_le_p(wm, 4 * MiB);
+    g_assert_cmpuint(mbox(&card, OP_SET_WM, wm, 16), ==, RC_SUCCESS);
+    g_assert_cmpuint(report(&card, R_FLAGS) & 1, ==, 1);
+    qtest_system_reset(card.qts);
+    card_init(&card, card.qts, 0);
+    card_map(&card);
+    g_assert_cmpuint(report(&card, R_FLAGS) & 1, ==, 0);
+
+    /* And then both interrupts come again */
+    msix_on(&card);
+    msix_arm(&card, 12, low_at, 1);
+    msix_arm(&card, 13, high_at, 1);
+    write_random(&card, 1000, 900, rand);
+    g_assert_cmpuint(report(&card, R_FLAGS) & 1, ==, 1);
+    g_assert(msix_fired(&card, low_at));
+    release(&card, OP_TRIM, 0, LOGICAL);
+    g_assert(msix_fired(&card, high_at));
+
+    set_fault(&card, "watermarks-refused", true);
+    g_assert_cmpuint(mbox(&card, OP_SET_WM, wm, 16), ==, RC_INTERNAL_ERROR);
+    g_assert_cmpuint(mbox(&card, OP_GET_WM, NULL, 0), ==, RC_SUCCESS);
+    g_assert_cmpuint(ldq_le_p(card.out), ==, 400 * KiB);
+    qtest_quit(card.qts);
+}
+
+/* Pages written again and again do not keep others from being compressed */
+static void test_settle_is_fair(void)
+{
+    uint64_t unsettled = 0;
+    Card card;
+    int i;
+
+    /* No time at all: a report compresses 16 pages */
+    card_start(&card, MACHINE MEM0("256M", "physical-size=64M,report-ms=0"));
+    qtest_memset(card.qts, card.hpa, 1, 256 * PAGE);
+    g_assert_cmpuint(report(&card, R_UNSETTLED), ==, 240 * PAGE);
+    g_assert_cmpuint(field(&card, R_STORED), ==, 16 * 64 + 240 * PAGE);
+    g_assert_cmpuint(ldl_le_p(card.out + R_FLAGS) & 2, ==, 2);
+    for (i = 0; i < 16; i++) {
+        qtest_memset(card.qts, card.hpa, i + 2, 16 * PAGE);
+        unsettled = report(&card, R_UNSETTLED);
+    }
+    /* All but, maybe, the 16 that were written again */
+    g_assert_cmpuint(unsettled, <=, 16 * PAGE);
+    g_assert_cmpuint(field(&card, R_STORED) - unsettled, >=, 240 * 64);
+    qtest_quit(card.qts);
+}
+
+/* What a page takes at worst, what space is taken in, what a report omits */
+static void test_worse_cards(void)
+{
+    g_autoptr(GRand) rand = g_rand_new_with_seed(19);
+    QDict *info;
+    Card card;
+
+    card_start(&card, MACHINE MEM0("256M", "physical-size=8M,"
+                                   "worst-page-size=4160,"
+                                   "reservation-step=64k,reporting-lag=1M"));
+    write_random(&card, 0, 100, rand);
+    g_assert_cmpuint(report(&card, R_STORED), ==, 0);
+    g_assert_cmpuint(ldl_le_p(card.out + R_WORST), ==, 4160);
+    g_assert_cmpuint(field(&card, R_STEP), ==, 64 * KiB);
+    g_assert_cmpuint(field(&card, R_LAG), ==, MiB);
+    g_assert_cmpuint(field(&card, R_GENERATION), ==, 1);
+    g_assert_cmpuint(field(&card, R_PEAK), ==, 100 * 4160);
+    g_assert_cmpuint(query_u64(&card, "stored"), ==, 100 * 4160);
+    write_random(&card, 100, 1000, rand);
+    g_assert_cmpuint(report(&card, R_STORED), ==, 1100 * 4160 - MiB);
+
+    /* 7.5 MiB are 120 steps; 1890 pages need 119.97, one more 120.03 */
+    write_random(&card, 1100, 790, rand);
+    g_assert_cmpuint(report(&card, R_OVER), ==, 0);
+    g_assert_cmpuint(field(&card, R_EXCESS), ==, 0);
+    write_random(&card, 1890, 1, rand);
+    g_assert_cmpuint(report(&card, R_OVER), ==, 1);
+    g_assert_cmpuint(field(&card, R_EXCESS), ==, 64 * KiB);
+    info = query(&card);
+    g_assert_cmpuint(qdict_get_int(info, "worst-page-size"), ==, 4160);
+    g_assert_cmpuint(qdict_get_int(info, "reservation-step"), ==, 64 * KiB);
+    g_assert_cmpuint(qdict_get_int(info, "reporting-lag"), ==, MiB);
+    qobject_unref(info);
+    qtest_quit(card.qts);
+}
+
+static void set_overhead(Card *card, uint64_t size)
+{
+    qtest_qmp_assert_success(card->qts,
+        "{'execute': 'x-cxl-set-compression-overhead',"
+        " 'arguments': {'path': %s, 'size': %" PRIu64 "}}", card->id, size);
+}
+
+/* More is stored, and nobody wrote */
+static void test_overhead(void)
+{
+    g_autoptr(GRand) rand = g_rand_new_with_seed(20);
+    Card card;
+
+    card_start(&card, MACHINE MEM0("256M", "physical-size=8M"));
+    write_random(&card, 0, 1000, rand);
+    g_assert_cmpuint(report(&card, R_STORED), ==, 1000 * PAGE);
+    set_overhead(&card, 900 * PAGE);
+    g_assert_cmpuint(report(&card, R_STORED), ==, 1900 * PAGE);
+    g_assert_cmpuint(field(&card, R_EXCESS), ==, 0);
+    write_random(&card, 1000, 21, rand);
+    g_assert_cmpuint(report(&card, R_OVER), ==, 1);
+    g_assert_cmpuint(field(&card, R_EXCESS), ==, PAGE);
+    set_overhead(&card, 0);
+    g_assert_cmpuint(report(&card, R_STORED), ==, 1020 * PAGE);
+    set_overhead(&card, SMALL_ROOM * PAGE);
+    g_assert_cmpuint(report(&card, R_EXCESS), ==, 1020 * PAGE);
+    expect_error(card.qts, qtest_qmp(card.qts,
+        "{'execute': 'x-cxl-set-compression-overhead',"
+        " 'arguments': {'path': 'mem0', 'size': 268435457}}"), "more than");
+    qtest_quit(card.qts);
+}
+
+/* A report says which request it is as old as */
+static void test_tag(void)
+{
+    uint8_t in[24] = { 0 }, tag[8];
+    Card card;
+
+    card_start(&card, MACHINE MEM0("256M", "physical-size=64M"));
+    g_assert_cmpuint(report(&card, R_TAG), ==, 0);
+    stq_le_p(tag, 0x1122334455667788);
+    g_assert_cmpuint(mbox(&card, OP_CAPACITY, tag, 8), ==, RC_SUCCESS);
+    g_assert_cmpuint(field(&card, R_TAG), ==, 0x1122334455667788);
+    g_assert_cmpuint(mbox(&card, OP_CAPACITY, tag, 4), ==,
+                     RC_INVALID_PAYLOAD_LENGTH);
+    g_assert_cmpuint(mbox(&card, OP_CAPACITY, tag, 9), ==,
+                     RC_INVALID_PAYLOAD_LENGTH);
+    memcpy(in, log_uuid, 16);
+    stl_le_p(in + 20, 256);
+    g_assert_cmpuint(mbox(&card, OP_GET_LOG, in, 24), ==, RC_SUCCESS);
+    g_assert_cmpuint(field(&card, R_TAG), ==, 0x1122334455667788);
+
+    /* Repeated, it is the old one's */
+    set_fault(&card, "generation-stale", true);
+    stq_le_p(tag, 2);
+    g_assert_cmpuint(mbox(&card, OP_CAPACITY, tag, 8), ==, RC_SUCCESS);
+    g_assert_cmpuint(field(&card, R_TAG), ==, 0x1122334455667788);
+    set_fault(&card, "generation-stale", false);
+
+    /* Overtaken as well: the second answer was made with the first */
+    set_fault(&card, "generation-reordered", true);
+    stq_le_p(tag, 3);
+    g_assert_cmpuint(mbox(&card, OP_CAPACITY, tag, 8), ==, RC_SUCCESS);
+    g_assert_cmpuint(field(&card, R_TAG), ==, 3);
+    stq_le_p(tag, 4);
+    g_assert_cmpuint(mbox(&card, OP_CAPACITY, tag, 8), ==, RC_SUCCESS);
+    g_assert_cmpuint(field(&card, R_TAG), ==, 3);
+    set_fault(&card, "generation-reordered", false);
+
+    /* A reset forgets it */
+    qtest_system_reset(card.qts);
+    card_init(&card, card.qts, 0);
+    g_assert_cmpuint(mbox(&card, OP_GET_LOG, in, 24), ==, RC_SUCCESS);
+    g_assert_cmpuint(field(&card, R_TAG), ==, 0);
+    qtest_quit(card.qts);
+}
+
+static void test_fault_implausible(void)
+{
+    static const uint16_t ops[] = {
+        OP_CAPACITY, OP_GET_WM, OP_SET_WM, OP_TRIM, OP_USAGE, OP_MEDIA,
+    };
+    uint8_t in[24] = { 0 };
+    Card card;
+    unsigned i;
+
+    card_start(&card, MACHINE MEM0("256M", "physical-size=64M"));
+    set_fault(&card, "report-overfull", true);
+    g_assert_cmpuint(report(&card, R_STORED), ==, 64 * MiB + 1);
+    g_assert_cmpuint(query_u64(&card, "stored"), ==, 0);
+    set_fault(&card, "report-overfull", false);
+
+    set_fault(&card, "report-worst-zero", true);
+    report(&card, R_STORED);
+    g_assert_cmpuint(ldl_le_p(card.out + R_WORST), ==, 0);
+    set_fault(&card, "report-worst-zero", false);
+
+    set_fault(&card, "report-version", true);
+    g_assert_cmpuint(mbox(&card, OP_CAPACITY, NULL, 0), ==, RC_SUCCESS);
+    g_assert_cmpuint(lduw_le_p(card.out), ==, 2);
+    set_fault(&card, "report-version", false);
+
+    set_fault(&card, "report-all-ones", true);
+    g_assert_cmpuint(mbox(&card, OP_CAPACITY, NULL, 0), ==, RC_SUCCESS);
+    for (i = 0; i < 256; i++) {
+        g_assert_cmpuint(card.out[i], ==, 0xff);
+    }
+    set_fault(&card, "report-all-ones", false);
+    g_assert_cmpuint(report(&card, R_STORED), ==, 0);
+
+    set_fault(&card, "mailbox-retry", true);
+    for (i = 0; i < ARRAY_SIZE(ops); i++) {
+        g_assert_cmpuint(mbox(&card, ops[i], NULL, 0), ==, 5);
+    }
+    set_fault(&card, "mailbox-busy", true);
+    for (i = 0; i < ARRAY_SIZE(ops); i++) {
+        g_assert_cmpuint(mbox(&card, ops[i], NULL, 0), ==, 6);
+    }
+    memcpy(in, log_uuid, 16);
+    stl_le_p(in + 20, 256);
+    g_assert_cmpuint(mbox(&card, OP_GET_LOG, in, 24), ==, 6);
+    set_fault(&card, "mailbox-busy", false);
+    set_fault(&card, "mailbox-retry", false);
+    g_assert_cmpuint(report(&card, R_GENERATION), ==, 6);
+    qtest_quit(card.qts);
+}
+
+static void wait_stored(Card *card, uint64_t want)
+{
+    int64_t give_up = g_get_monotonic_time() + 60 * G_TIME_SPAN_SECOND;
+
+    while (report(card, R_STORED) != want) {
+        g_assert_cmpint(g_get_monotonic_time(), <, give_up);
+        g_usleep(1000);
+    }
+}
+
+static void test_fault_trim_space(void)
+{
+    g_autoptr(GRand) rand = g_rand_new_with_seed(21);
+    uint8_t page[PAGE], seen[PAGE];
+    int64_t start;
+    Card card;
+
+    card_start(&card, MACHINE MEM0("256M", "physical-size=64M"));
+
+    /* Half-way: the first half is gone, the rest is there */
+    write_random(&card, 0, 8, rand);
+    set_fault(&card, "trim-half", true);
+    g_assert_cmpuint(release(&card, OP_TRIM, 0, 8 * PAGE), ==,
+                     RC_INTERNAL_ERROR);
+    set_fault(&card, "trim-half", false);
+    check_zero(&card, 0, 4);
+    g_assert_cmpuint(report(&card, R_STORED), ==, 4 * PAGE);
+    g_assert_cmpuint(release(&card, OP_TRIM, 0, 8 * PAGE), ==, RC_SUCCESS);
+
+    /* The data are gone at once, their space comes back later */
+    write_random(&card, 0, 8, rand);
+    g_assert_cmpuint(report(&card, R_STORED), ==, 8 * PAGE);
+    set_fault_delay(&card, "trim-space-late", 300);
+    start = g_get_monotonic_time();
+    g_assert_cmpuint(release(&card, OP_TRIM, 0, 8 * PAGE), ==, RC_SUCCESS);
+    check_zero(&card, 0, 8);
+    if (report(&card, R_STORED) != 8 * PAGE) {
+        g_assert_cmpint(g_get_monotonic_time() - start, >=, 300 * 1000);
+    }
+    wait_stored(&card, 0);
+    g_assert_cmpint(g_get_monotonic_time() - start, >=, 300 * 1000);
+    set_fault(&card, "trim-space-late", false);
+
+    /* In part: the rest when the fault goes */
+    write_random(&card, 0, 8, rand);
+    g_assert_cmpuint(report(&card, R_STORED), ==, 8 * PAGE);
+    set_fault(&card, "trim-space-partial", true);
+    g_assert_cmpuint(release(&card, OP_TRIM, 0, 8 * PAGE), ==, RC_SUCCESS);
+    check_zero(&card, 0, 8);
+    g_assert_cmpuint(report(&card, R_STORED), ==, 4 * PAGE);
+    set_fault(&card, "trim-space-partial", false);
+    wait_stored(&card, 0);
+
+    /* What the host did not flush comes back, and takes space again */
+    make_page(page, rand, PAGE, 0);
+    write_page(&card, 3, page);
+    set_fault_delay(&card, "trim-written-back", 200);
+    g_assert_cmpuint(release(&card, OP_TRIM, 0, 8 * PAGE), ==, RC_SUCCESS);
+    wait_stored(&card, PAGE);
+    qtest_memread(card.qts, card.hpa + 3 * PAGE, seen, PAGE);
+    g_assert(!memcmp(seen, page, PAGE));
     qtest_quit(card.qts);
 }
 
@@ -1421,6 +1842,35 @@ static void test_unplug(void)
     }
 }
 
+/* Taking the card away does not take away what it has to say */
+static void test_unplug_verdict(void)
+{
+    g_autoptr(GRand) rand = g_rand_new_with_seed(22);
+    QDict *event, *data;
+    Card card;
+
+    card_start(&card, MACHINE MEM0("256M", "physical-size=8M"));
+    write_random(&card, 0, SMALL_ROOM + 5, rand);
+    qtest_qmp_assert_success(card.qts, "{'execute': 'device_del',"
+                             " 'arguments': {'id': 'mem0'}}");
+    slot_power(card.qts, 0, false);
+    event = qtest_qmp_eventwait_ref(card.qts, "CXL_COMPRESSION_REMOVED");
+    data = qdict_get_qdict(event, "data");
+    g_assert_cmpstr(qdict_get_str(data, "path"), ==,
+                    "/machine/peripheral/mem0");
+    g_assert_cmpuint(qdict_get_int(data, "usable-size"), ==,
+                     SMALL_ROOM * PAGE);
+    g_assert_cmpuint(qdict_get_int(data, "stored"), ==, SMALL_ROOM * PAGE);
+    g_assert_cmpuint(qdict_get_int(data, "peak-exposure"), ==,
+                     (SMALL_ROOM + 5) * PAGE);
+    g_assert_cmpuint(qdict_get_int(data, "peak-excess"), ==, 5 * PAGE);
+    g_assert_cmpuint(qdict_get_int(data, "over-capacity-pages"), ==, 5);
+    g_assert_cmpuint(qdict_get_int(data, "excused-pages"), ==, 0);
+    qobject_unref(event);
+    qtest_qmp_eventwait(card.qts, "DEVICE_DELETED");
+    qtest_quit(card.qts);
+}
+
 static void test_properties(void)
 {
     static const struct {
@@ -1438,6 +1888,14 @@ static void test_properties(void)
           "power of two" },
         { "'compressed': true, 'physical-size': 67108864, 'settle-ms': 0",
           "settle-ms" },
+        { "'compressed': true, 'physical-size': 67108864,"
+          " 'worst-page-size': 4095", "worst-page-size" },
+        { "'compressed': true, 'physical-size': 67108864,"
+          " 'worst-page-size': 16385", "worst-page-size" },
+        { "'compressed': true, 'physical-size': 67108864,"
+          " 'reservation-step': 12288", "reservation-step" },
+        { "'compressed': true, 'physical-size': 67108864,"
+          " 'report-ms': 1001", "report-ms" },
         { "'compressed': true, 'physical-size': 67108864,"
           " 'low-watermark': 2097152, 'high-watermark': 1048576",
           "low-watermark" },
@@ -1571,6 +2029,20 @@ int main(int argc, char **argv)
     qtest_add_func("/cxl/compressed/physical-size", test_physical_size);
     qtest_add_func("/cxl/compressed/shrink-watermarks",
                    test_shrink_watermarks);
+    qtest_add_func("/cxl/compressed/shrink-announced", test_shrink_announced);
+    qtest_add_func("/cxl/compressed/grow-forgives-nothing",
+                   test_grow_forgives_nothing);
+    qtest_add_func("/cxl/compressed/trim-counts-when-answered",
+                   test_trim_counts_when_answered);
+    qtest_add_func("/cxl/compressed/watermark-flag", test_watermark_flag);
+    qtest_add_func("/cxl/compressed/settle-is-fair", test_settle_is_fair);
+    qtest_add_func("/cxl/compressed/worse-cards", test_worse_cards);
+    qtest_add_func("/cxl/compressed/overhead", test_overhead);
+    qtest_add_func("/cxl/compressed/tag", test_tag);
+    qtest_add_func("/cxl/compressed/fault/implausible",
+                   test_fault_implausible);
+    qtest_add_func("/cxl/compressed/fault/trim-space", test_fault_trim_space);
+    qtest_add_func("/cxl/compressed/unplug-verdict", test_unplug_verdict);
     qtest_add_func("/cxl/compressed/two-cards", test_two_cards);
     qtest_add_func("/cxl/compressed/sanitize", test_sanitize);
     qtest_add_func("/cxl/compressed/sanitize-ended", test_sanitize_ended);

@@ -2,7 +2,8 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
  * A CXL type 3 device that compresses: the part the device model sees. The
- * accounting is in cxl-compress.c, the mailbox commands in
+ * card is in cxl-compress.c, its books in cxl-compress-account.c, what
+ * compresses in cxl-compress-codec.c, the mailbox commands in
  * cxl-compress-cmds.c, the monitor commands in cxl-compress-qmp.c.
  *
  * Copyright (c) 2026 The cram authors
@@ -18,16 +19,14 @@
 extern const QemuUUID cxl_compress_log_uuid;
 
 /*
- * Get Log of that log; either the result is in @payload_out, or the answer
- * comes later (CXL_MBOX_DEFERRED).
+ * Get Log of that log. As a rule the answer comes later (CXL_MBOX_DEFERRED).
  */
 CXLRetCode cxl_compress_get_log(CXLType3Dev *ct3d, uint32_t offset,
-                                uint32_t length, uint8_t *payload_out,
-                                size_t *len_out);
+                                uint32_t length);
 
 /*
  * The rest is called under the BQL. Realize starts the card's thread, exit
- * ends it (dropping the BQL meanwhile).
+ * tells it to end; it never waits for it.
  */
 bool cxl_compress_realize(CXLType3Dev *ct3d, Error **errp);
 void cxl_compress_exit(CXLType3Dev *ct3d);

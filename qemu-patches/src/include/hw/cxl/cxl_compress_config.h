@@ -26,6 +26,10 @@ typedef struct CXLCompressConfig {
     uint64_t low_watermark;
     uint64_t high_watermark;
     uint32_t settle_ms;
+    uint32_t report_ms;
+    uint32_t worst_page_size;
+    uint64_t reservation_step;
+    uint64_t reporting_lag;
 } CXLCompressConfig;
 
 /* A watermark property that was not given: derived from the physical size */

@@ -20,6 +20,8 @@
 
 #define CXL_COMPRESS_REPORT_VERSION 1
 #define CXL_COMPRESS_REPORT_SIZE 256
+/* Where it says what the card is about to shrink to */
+#define CXL_COMPRESS_REPORT_TARGET 0x68
 
 #define CXL_COMPRESS_REPORT_BELOW_LOW     (1u << 0)
 #define CXL_COMPRESS_REPORT_WORST_CASE    (1u << 1)
@@ -91,6 +93,8 @@ typedef struct CXLCompressReport {
     uint64_t peak_excess;
     uint64_t histogram[CXL_COMPRESS_BUCKETS];
     uint8_t algorithm;
+    uint64_t excused_pages;
+    uint64_t tag;
 } CXLCompressReport;
 
 typedef struct CXLCompressUsage {
