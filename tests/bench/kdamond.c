@@ -85,13 +85,13 @@ static int kdamond_clock(const struct sysroot *root, clockid_t *ret_clock)
 	return -clock_getcpuclockid((pid_t)pid, ret_clock);
 }
 
-/* @n snapshots, as the agent takes them; *@regions: of all together. */
-static int watch(struct damon *damon, int n, uint64_t *regions)
+/* @n snapshots @interval_us apart, as the agent takes them; *@regions: of all together. */
+static int watch(struct damon *damon, uint32_t interval_us, int n, uint64_t *regions)
 {
 	for (int i = 0; i < n; i++) {
 		int r;
 
-		sleep_us(damon->aggr_us);
+		sleep_us(interval_us);
 		r = damon_snapshot(damon, count, regions);
 		if (r < 0)
 			return r;
@@ -99,13 +99,13 @@ static int watch(struct damon *damon, int n, uint64_t *regions)
 	return 0;
 }
 
-static int measure(struct damon *damon, uint64_t mib, uint32_t max_regions)
+static int measure(struct damon *damon, uint64_t mib, const struct damon_attrs *attrs)
 {
 	uint64_t regions = 0, ignored = 0, wall, kdamond, agent;
 	clockid_t clock;
 	int r;
 
-	r = watch(damon, WARM_UP, &ignored);
+	r = watch(damon, attrs->aggr_us, WARM_UP, &ignored);
 	if (r == 0)
 		r = kdamond_clock(damon->root, &clock);
 	if (r < 0)
@@ -113,14 +113,14 @@ static int measure(struct damon *damon, uint64_t mib, uint32_t max_regions)
 	wall = ns_of(CLOCK_MONOTONIC);
 	kdamond = ns_of(clock);
 	agent = ns_of(CLOCK_PROCESS_CPUTIME_ID);
-	r = watch(damon, MEASURED, &regions);
+	r = watch(damon, attrs->aggr_us, MEASURED, &regions);
 	if (r < 0)
 		return r;
 	agent = ns_of(CLOCK_PROCESS_CPUTIME_ID) - agent;
 	kdamond = ns_of(clock) - kdamond;
 	wall = ns_of(CLOCK_MONOTONIC) - wall;
 	printf("%" PRIu64 " %" PRIu64 " %" PRIu32 " %.0f %.0f\n", mib, regions / MEASURED,
-	       max_regions, (double)kdamond * 1e9 / (double)wall,
+	       attrs->max_regions, (double)kdamond * 1e9 / (double)wall,
 	       (double)agent * 1e9 / (double)wall);
 	return 0;
 }
@@ -181,7 +181,7 @@ int main(int argc, char **argv)
 	if (r == 0) {
 		r = damon_watch(&damon, &attrs, &target, 1);
 		if (r == 0)
-			r = measure(&damon, mib, attrs.max_regions);
+			r = measure(&damon, mib, &attrs);
 		damon_release(&damon);
 	}
 	kill(target.pid, SIGKILL);
