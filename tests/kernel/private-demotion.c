@@ -239,9 +239,6 @@ static void combinations(void)
 		{ NP_OPS_COMPACTION, 0, "COMPACTION without MIGRATION" },
 		{ NP_OPS_PROTECT_WRITE | NP_OPS_MIGRATION | NP_OPS_COMPACTION, 0,
 		  "PROTECT_WRITE with COMPACTION" },
-		{ NP_OPS_PROTECT_WRITE | NP_OPS_LONGTERM_PIN, 0,
-		  "PROTECT_WRITE with LONGTERM_PIN" },
-		{ NP_OPS_LONGTERM_PIN, 0, "LONGTERM_PIN" },
 		{ 1U << 20, 0, "an unknown flag" },
 	};
 	char *memory = small_on(CARD, LENGTH);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The driver of a private node: what it may refuse or keep, what it is told, of memory
+ * The driver of a private node: what it may refuse, what it is told, of memory
  * that fails too, and what it asks in vain. Not what mm services do to the node's pages.
  */
 #include "private-node.h"
@@ -60,40 +60,6 @@ static void admission(void)
 	open_to(OPEN);
 }
 
-/* The card's pages that an allocation can get. */
-static long free_pages(void)
-{
-	long used = used_pages(CARD);
-
-	return managed_pages(CARD) - used;
-}
-
-/* Frees LENGTH of memory on the card, of which the driver keeps 20 pages. */
-static void keep_pages(uint64_t *ret_frames)
-{
-	char *memory;
-
-	set_ops((struct npt_ops){ .accept = -1, .keep = 20 });
-	memory = small_on(CARD, LENGTH);
-	frames_of(memory, LENGTH, ret_frames);
-	munmap(memory, LENGTH);
-	used_pages(CARD);
-	need(npt_stats(CARD).kept == 20, "20 pages are kept");
-}
-
-static void freed_pages_can_be_kept(void)
-{
-	long before = free_pages();
-	uint64_t frames[LENGTH / PAGE];
-
-	keep_pages(frames);
-	ok(free_pages() == before - 20, "free_folio may keep freed pages (%ld)",
-	   before - free_pages());
-	ok(npt_range(NPT_PUT_KEPT, CARD, 0) == 0 && free_pages() == before && used_pages(CARD) == 0,
-	   "until the driver gives them back");
-	open_to(OPEN);
-}
-
 /*
  * What it is told
  */
@@ -135,37 +101,6 @@ static void fails(const char *what, uint64_t frame, int want, uint64_t calls)
 	   "%s fails: %s; memory_failure is told %lu times", what, strerror(-rc), told);
 }
 
-/* Takes so much of the card, if there is as much: is the frame among that? */
-static bool is_given_away_in(uint64_t frame, char *memory, size_t length)
-{
-	const size_t n = length / PAGE;
-	uint64_t *frames = calloc(n, sizeof(*frames));
-	bool found = false;
-
-	need(frames && bind_to(memory, length, MPOL_BIND, 1UL << CARD, 0) == 0, "mbind");
-	for (size_t i = 0; i < length; i += PAGE)
-		memory[i] = 1;
-	frames_of(memory, length, frames);
-	for (size_t i = 0; i < n; i++)
-		found = found || frames[i] == frame;
-	free(frames);
-	return found;
-}
-
-/* Takes all of the card, first as huge pages and then what is left of it. */
-static bool is_given_away(uint64_t frame)
-{
-	char *huge = map_huge(card_size()), *small = map_anonymous(16 * HUGE);
-	bool found;
-
-	need(madvise(small, 16 * HUGE, MADV_NOHUGEPAGE) == 0, "small pages: %m");
-	found = is_given_away_in(frame, huge, card_size());
-	found = is_given_away_in(frame, small, 16 * HUGE) || found;
-	munmap(huge, card_size());
-	munmap(small, 16 * HUGE);
-	return found;
-}
-
 /* How a child that does this ends: the signal, or 0. */
 static int signal_of_access(volatile char *at, bool write)
 {
@@ -197,25 +132,12 @@ static bool others_filled(const char *memory, size_t length, size_t n)
 static void failures_are_told(void)
 {
 	const uint64_t free_frame = (card_start() + card_size() / 2) / PAGE + 5;
-	uint64_t frames[LENGTH / PAGE], frame = 0;
 	char *memory;
 
 	need(used_pages(CARD) == 0 && frame_is(free_frame, KPF_BUDDY), "a free page");
 	fails("a free page", free_frame, 0, 1);
 	ok(used_pages(CARD) == 1, "and is free no more (%ld used)", used_pages(CARD));
 	fails("what has failed before", free_frame, -EHWPOISON, 0);
-
-	keep_pages(frames);
-	for (size_t i = 0; i < LENGTH / PAGE; i++)
-		if (frame_is(frames[i], KPF_OFFLINE))
-			frame = frames[i];
-	need(frame != 0, "a frame that the driver keeps");
-	fails("a page that the driver keeps", frame, -EBUSY, 1);
-	need(npt_range(NPT_PUT_KEPT, CARD, 0) == 0, "kept pages can be given back");
-	ok(used_pages(CARD) == 2 && frame_is(frame, KPF_HWPOISON),
-	   "and is not free when the driver gives it back (%ld used)", used_pages(CARD));
-	ok(!is_given_away(frame), "nor given to anybody");
-	open_to(OPEN);
 
 	memory = huge_on(CARD, 2 * HUGE);
 	fails("a page of a huge one", frame_of(memory + 5 * PAGE), 0, 1);
@@ -224,7 +146,7 @@ static void failures_are_told(void)
 		   others_filled(memory, 2 * HUGE, 5),
 	   "and keeps the other parts");
 	munmap(memory, 2 * HUGE);
-	ok(used_pages(CARD) == 3, "only what failed stays out of use (%ld used)", used_pages(CARD));
+	ok(used_pages(CARD) == 2, "only what failed stays out of use (%ld used)", used_pages(CARD));
 }
 
 /*
@@ -250,7 +172,7 @@ static void failed_memory_goes(long managed)
 	char *memory;
 	size_t on_card;
 
-	ok(meminfo_kb("HardwareCorrupted:") == 12, "three pages have failed");
+	ok(meminfo_kb("HardwareCorrupted:") == 8, "two pages have failed");
 	remove_memory();
 	ok(meminfo_kb("HardwareCorrupted:") == 0, "removed memory has no failed pages");
 
@@ -276,19 +198,6 @@ static void failed_memory_goes(long managed)
 	need(npt_range(NPT_UNREGISTER, CARD, 0) == 0, "the node can be unregistered");
 	add_memory();
 	open_to(OPEN);
-}
-
-static void kept_pages_go(long managed)
-{
-	uint64_t frames[LENGTH / PAGE];
-
-	keep_pages(frames);
-	remove_memory();
-	add_memory();
-	open_to(OPEN);
-	ok(managed_pages(CARD) == managed && used_pages(CARD) == 0,
-	   "memory of which pages were kept can go and come (%ld pages, then %ld)", managed,
-	   managed_pages(CARD));
 }
 
 /*
@@ -318,11 +227,9 @@ static void absurd_ranges(void)
 /* Nothing calls back any more when the pages leave and the memory goes. */
 static void questions_about_removed_memory(void)
 {
-	uint64_t frames[LENGTH / PAGE];
 	struct npt_frames watched;
 	char *memory;
 
-	keep_pages(frames);
 	memory = small_on(CARD, LENGTH);
 	ok(npt_frames(CARD).ret_watched == LENGTH / PAGE, "the frames of memory moved are watched");
 	need(npt_ops(NPT_CLEAR_OPS, &(struct npt_ops){ .nid = CARD }) == 0, "no operations");
@@ -331,8 +238,6 @@ static void questions_about_removed_memory(void)
 	   "a node without operations can be removed while it is used");
 	watched = npt_frames(CARD);
 	ok(watched.ret_watched == 0 && watched.ret_changed == 0, "no frame of it is watched then");
-	ok(npt_range(NPT_PUT_KEPT, CARD, 0) == 0 && npt_stats(CARD).kept == 0,
-	   "nor is a page of it kept");
 	munmap(memory, LENGTH);
 	add_memory();
 	open_to(OPEN);
@@ -357,11 +262,9 @@ int main(void)
 	managed = managed_pages(CARD);
 
 	admission();
-	freed_pages_can_be_kept();
 	splits_are_told();
 	failures_are_told();
 	failed_memory_goes(managed);
-	kept_pages_go(managed);
 	questions_about_removed_memory();
 	return done();
 }

@@ -33,6 +33,7 @@ static struct {
 	bool implicit; /* registered by adding, so removing unregisters */
 	int flags;     /* operations' flags, -1: none set */
 	int fence;     /* PROTECT_WRITE if that is in force, also without operations */
+	bool keep;     /* what is free is kept, unless there are no operations */
 	long held;     /* pages held in the kernel */
 	long poisoned;
 	char *memory;  /* mapped, or NULL */
@@ -56,12 +57,14 @@ static void expect(const char *what, long got, long want)
 		   strerror((int)-got), want);
 }
 
-/* The fence stands as long as there is memory behind it. */
+/* The fence stands as long as there is memory behind it, and so do kept pages. */
 static void forget_operations(void)
 {
 	model.flags = -1;
-	if (!model.online)
+	if (!model.online) {
 		model.fence = 0;
+		model.keep = false;
+	}
 }
 
 static void op_register(void)
@@ -151,7 +154,6 @@ static const struct {
 	{ OPEN | NP_OPS_NUMA_BALANCING, true },
 	{ OPEN | NP_OPS_NUMA_BALANCING | NP_OPS_COMPACTION | NP_OPS_RECLAIM, true },
 	{ NP_OPS_MEMPOLICY, false },
-	{ NP_OPS_LONGTERM_PIN, false },
 	{ NP_OPS_MIGRATION | NP_OPS_OOM, false },
 	{ FENCED | NP_OPS_COMPACTION, false },
 	{ 1U << 30, false },
@@ -170,18 +172,19 @@ static void set_ops(unsigned int set)
 
 	if (model.flags >= 0)
 		return;
-	if (!random_below(3))
-		ops.keep = 1 + random_below(30);
+	ops.keep = random_below(3) ? model.keep : !model.keep;
 	if (!SETS[set].valid)
 		want = -EINVAL;
 	else if (model.owner < 0)
 		want = -ENODEV;
-	else if (model.online && ((int)ops.flags ^ model.fence) & NP_OPS_PROTECT_WRITE)
+	else if (model.online && (((int)ops.flags ^ model.fence) & NP_OPS_PROTECT_WRITE ||
+				  ops.keep != model.keep))
 		want = -EBUSY;
 	expect("set_ops", npt_ops(NPT_SET_OPS, &ops), want);
 	if (!want) {
 		model.flags = (int)ops.flags;
 		model.fence = model.flags & (int)NP_OPS_PROTECT_WRITE;
+		model.keep = ops.keep;
 	}
 }
 
@@ -219,21 +222,32 @@ static void op_clear(void)
 	forget_operations();
 }
 
+/* All that the owner keeps is there to be had. */
+static void give_all(void)
+{
+	if (!model.online)
+		return;
+	npt_give(CARD, 9, (unsigned int)(card_size() / HUGE));
+	npt_give(CARD, 0, (unsigned int)(card_size() / PAGE));
+	expect("pages kept when all were given", npt_stats(CARD).kept, 0);
+}
+
 static void op_alloc(void)
 {
 	struct npt_alloc a = { .nid = CARD,
 			       .how = random_below(2) ? NPT_PRIVATE : NPT_BULK_PRIVATE,
 			       .count = 1 + random_below(100) };
 
+	give_all();
 	expect("allocation", npt_alloc(&a), 0);
 	expect("pages allocated", a.ret_count, model.online ? a.count : 0);
 	model.held += a.ret_count;
 }
 
-static void op_put_kept(void)
+static void op_give(void)
 {
-	expect("giving kept pages back", npt_range(NPT_PUT_KEPT, CARD, 0), 0);
-	expect("pages kept after that", npt_stats(CARD).kept, 0);
+	if (model.online)
+		npt_give(CARD, random_below(10), 1 + random_below(1000));
 }
 
 static void op_free(void)
@@ -259,6 +273,7 @@ static void op_move(void)
 		!model.online || !(model.flags & NP_OPS_MIGRATION) || model.flags < 0 ? -ENODEV : 0;
 
 	op_map();
+	give_all();
 	expect("move_pages", move_to(model.memory, LENGTH, CARD), want);
 }
 
@@ -291,6 +306,7 @@ static void op_remove_while_written(void)
 		return;
 	words = map_shared(LENGTH, NULL);
 	memset(words, 0, LENGTH);
+	give_all();
 	expect("move_pages", move_to(words, LENGTH, CARD), 0);
 	pid = fork();
 	if (pid == 0) {
@@ -336,7 +352,7 @@ static void *flip_blocks(void *argument)
 
 /*
  * An operator and the driver at once. The operator would try for ever with pages that
- * are held; and kept ones would be free when their block comes online again.
+ * are held.
  */
 static void op_remove_while_flipped(void)
 {
@@ -347,7 +363,6 @@ static void op_remove_while_flipped(void)
 
 	if (!model.online || model.held || !blocks_by_sysfs())
 		return;
-	op_put_kept();
 	need(pthread_create(&o.thread, NULL, flip_blocks, &o) == 0, "a thread");
 	usleep(random_below(50000));
 	op_remove();
@@ -366,6 +381,7 @@ static void op_poison(void)
 	if (!model.online || !(model.flags & NP_OPS_MIGRATION) || model.flags < 0 ||
 	    model.poisoned > 20)
 		return;
+	give_all();
 	pid = fork();
 	if (pid == 0) {
 		char *page = map_anonymous(PAGE);
@@ -416,7 +432,7 @@ int main(int argc, char **argv)
 		op_begin_fenced,
 		op_set_again,
 		op_clear,
-		op_put_kept,
+		op_give,
 		op_alloc,
 		op_free,
 		op_map,

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <numaif.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +14,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define NODE_DIR "/sys/devices/system/node"
@@ -134,6 +136,14 @@ int npt_free(void)
 	return npt_call(NPT_FREE, NULL);
 }
 
+unsigned int npt_give(int nid, unsigned int order, unsigned int count)
+{
+	struct npt_give give = { .nid = nid, .order = order, .count = count };
+
+	need(npt_call(NPT_GIVE, &give) == 0, "the test driver gives what it keeps");
+	return give.ret_count;
+}
+
 struct npt_stats npt_stats(int nid)
 {
 	struct npt_stats stats = { .nid = nid };
@@ -148,6 +158,38 @@ struct npt_frames npt_frames(int nid)
 
 	need(npt_call(NPT_FRAMES, &frames) == 0, "the test driver looks at frames");
 	return frames;
+}
+
+int npt_file(size_t length, bool movable)
+{
+	struct npt_file file = { .size = length, .movable = movable };
+	int rc = npt_call(NPT_FILE, &file);
+
+	return rc ?: file.ret_fd;
+}
+
+/* Processes */
+
+bool in_time(int seconds, bool (*function)(void *argument), void *argument)
+{
+	int status = -1;
+	pid_t pid;
+
+	fflush(stdout);
+	pid = fork();
+	if (pid == 0)
+		_exit(function(argument) ? 0 : 1);
+	need(pid > 0, "fork: %m");
+	for (int i = 0; i < seconds * 20; i++) {
+		if (waitpid(pid, &status, WNOHANG) == pid)
+			return status == 0;
+		usleep(50000);
+	}
+	kill(pid, SIGKILL);
+	usleep(2000000);
+	note("not done after %d s%s", seconds,
+	     waitpid(pid, &status, WNOHANG) == pid ? "" : ", and not to be killed");
+	return false;
 }
 
 /* Files */
@@ -215,6 +257,16 @@ long meminfo_kb(const char *key)
 	return strtol(line + strlen(key) + 1, NULL, 10);
 }
 
+long vmstat(const char *name)
+{
+	char key[64], *at;
+
+	snprintf(key, sizeof(key), "\n%s ", name);
+	at = strstr(read_file("/proc/vmstat"), key);
+	need(at != NULL, "/proc/vmstat has %s", name);
+	return atol(at + strlen(key));
+}
+
 /* The memory module */
 
 static uint64_t start, size;
@@ -266,17 +318,27 @@ void card_private(void)
 	need(rc == 0, "the memory module can be a private node: %s", strerror(-rc));
 }
 
-void card_private_with(unsigned int flags)
+static void card_with(struct npt_ops ops)
 {
 	int rc = npt_range(NPT_TAKE, CARD, 0);
 
 	need(rc == 0, "the memory module can be taken away: %s", strerror(-rc));
 	rc = npt_range(NPT_REGISTER, CARD, 0);
 	need(rc == 0, "the node can be registered: %s", strerror(-rc));
-	rc = npt_set_ops(CARD, flags);
-	need(rc == 0, "operations %#x: %s", flags, strerror(-rc));
+	rc = npt_ops(NPT_SET_OPS, &ops);
+	need(rc == 0, "operations %#x: %s", ops.flags, strerror(-rc));
 	rc = npt_range(NPT_ADD, CARD, 0);
 	need(rc == 0, "the memory module can be a private node: %s", strerror(-rc));
+}
+
+void card_private_with(unsigned int flags)
+{
+	card_with((struct npt_ops){ .nid = CARD, .flags = flags, .accept = -1 });
+}
+
+void card_keeping(unsigned int flags)
+{
+	card_with((struct npt_ops){ .nid = CARD, .flags = flags, .accept = -1, .keep = 1 });
 }
 
 /* One number after a word, from where the text says so. */
@@ -322,6 +384,15 @@ long managed_pages(int nid)
 	const char *end, *zone = movable_zone(nid, &end);
 
 	return zone ? number_after(zone, end, "managed") : 0;
+}
+
+long zone_number(int nid, const char *word)
+{
+	const char *end, *zone = movable_zone(nid, &end);
+	char key[32];
+
+	snprintf(key, sizeof(key), "\n        %s ", word);
+	return zone ? number_after(zone, end, key) : 0;
 }
 
 /* As /proc/zoneinfo has it now, and how many pages processors keep for themselves. */
@@ -559,6 +630,25 @@ bool debug_kernel(void)
 bool blocks_by_sysfs(void)
 {
 	return !debug_kernel();
+}
+
+bool thread_runs(const char *name)
+{
+	char path[300], line[64];
+	struct dirent *entry;
+	DIR *dir = opendir("/proc");
+	bool found = false;
+
+	snprintf(line, sizeof(line), "%s\n", name);
+	while (dir && !found && (entry = readdir(dir))) {
+		if (entry->d_name[0] < '0' || entry->d_name[0] > '9')
+			continue;
+		snprintf(path, sizeof(path), "/proc/%s/comm", entry->d_name);
+		found = strcmp(read_file(path), line) == 0;
+	}
+	if (dir)
+		closedir(dir);
+	return found;
 }
 
 /* Control groups */

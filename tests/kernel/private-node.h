@@ -32,7 +32,6 @@
 #define NP_OPS_OOM	      (1U << 5)
 #define NP_OPS_NUMA_BALANCING (1U << 6)
 #define NP_OPS_COMPACTION     (1U << 7)
-#define NP_OPS_LONGTERM_PIN   (1U << 8)
 
 /* The machine as tests/kernel/run boots it. */
 #define HOME  0 /* DRAM and the processors */
@@ -54,8 +53,12 @@ int npt_set_ops(int nid, unsigned int flags);
 int npt_ops(unsigned long request, struct npt_ops *ops);
 int npt_alloc(struct npt_alloc *alloc);
 int npt_free(void);
+/* Gives so many blocks of those kept to the allocator; returns how many there were. */
+unsigned int npt_give(int nid, unsigned int order, unsigned int count);
 struct npt_stats npt_stats(int nid);
 struct npt_frames npt_frames(int nid);
+/* A shmem file made by the kernel, for itself unless movable; its descriptor or -errno. */
+int npt_file(size_t length, bool movable);
 int npt_open(void);
 
 /* Where CARD's memory is. Found once; ends the program if there is none. */
@@ -66,6 +69,8 @@ uint64_t card_size(void);
 void card_private(void);
 /* The same, with operations from before its memory is there, as PROTECT_WRITE needs. */
 void card_private_with(unsigned int flags);
+/* The same, with an owner that keeps what is free, all of it to begin with. */
+void card_keeping(unsigned int flags);
 /* Free memory of the whole machine, also what processors keep for themselves. */
 long free_kb(void);
 /* Pages in use on a node's movable zone, free lists of processors looked into. */
@@ -79,6 +84,8 @@ long used_pages(int nid);
 long allocations(int nid);
 /* Pages that are the page allocator's on a node's movable zone, in use or not. */
 long managed_pages(int nid);
+/* Another number of that zone in /proc/zoneinfo: "min", "low", "high". */
+long zone_number(int nid, const char *word);
 
 /* The node of the page at an address, or -errno, without touching it. */
 int node_of(const void *address);
@@ -116,6 +123,17 @@ bool debug_kernel(void);
  * the first of the locks, see lock_device_hotplug_sysfs(); all of it is upstream's.
  */
 bool blocks_by_sysfs(void);
+
+/* Is there a kernel thread of that name? */
+bool thread_runs(const char *name);
+
+/*
+ * Does a function return true before so many seconds have passed? It runs in a process
+ * of its own, which is given up if it cannot even be killed.
+ */
+bool in_time(int seconds, bool (*function)(void *argument), void *argument);
+/* A count in /proc/vmstat. */
+long vmstat(const char *name);
 
 /* Files in /proc and /sys. */
 int write_file(const char *path, const char *text);

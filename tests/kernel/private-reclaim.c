@@ -5,8 +5,8 @@
  */
 #include "private-node.h"
 
-#include <dirent.h>
 #include <fcntl.h>
+#include <linux/kernel-page-flags.h>
 #include <numaif.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,26 +17,6 @@
 #define LENGTH (16UL << 20)
 #define CLOSED (NP_OPS_MIGRATION | NP_OPS_MEMPOLICY)
 #define OPEN   (CLOSED | NP_OPS_RECLAIM)
-
-/* Is there a kernel thread of that name? */
-static bool thread_runs(const char *name)
-{
-	char path[300], line[64];
-	struct dirent *entry;
-	DIR *dir = opendir("/proc");
-	bool found = false;
-
-	snprintf(line, sizeof(line), "%s\n", name);
-	while (dir && !found && (entry = readdir(dir))) {
-		if (entry->d_name[0] < '0' || entry->d_name[0] > '9')
-			continue;
-		snprintf(path, sizeof(path), "/proc/%s/comm", entry->d_name);
-		found = strcmp(read_file(path), line) == 0;
-	}
-	if (dir)
-		closedir(dir);
-	return found;
-}
 
 /*
  * It has ended when the call that ends it returns, but may be listed until it has been reaped.
@@ -231,10 +211,109 @@ static void full_node(void)
 	there = used_pages(CARD) - (long)others.count;
 	ok(there > (long)left / 2, "a full node stays in use (%ld of %zu pages)", there, left);
 	ok(filled(memory, length, 5), "and nothing is lost");
+	/*
+	 * Its kswapd may be at work still, with pages in hand; closing waits for it. Swapped
+	 * pages that it holds when their memory is unmapped would be left for it to free.
+	 */
+	open_to(CLOSED);
 	munmap(memory, length);
 	need(npt_free() == 0, "free");
-	/* Its kswapd may be at work still, with pages in hand; closing waits for it. */
+	ok(used_pages(CARD) == 0, "nothing stays behind (%ld pages)", used_pages(CARD));
+}
+
+/* Memory at home of a cgroup that may use some nodes. */
+static char *memory_of(const char *cgroup, const char *mems)
+{
+	char *memory = map_anonymous(LENGTH);
+
+	madvise(memory, LENGTH, MADV_NOHUGEPAGE);
+	enter_cgroup(cgroup);
+	need(write_cgroup(cgroup, "cpuset.mems", mems) == 0, "a cpuset of nodes %s", mems);
+	fill(memory, LENGTH, 5);
+	leave_cgroup();
+	return memory;
+}
+
+/* memory.reclaim makes the progress that it makes without the node. */
+static void swapped_instead(const char *why, struct npt_ops ops, const char *mems)
+{
+	char *memory = memory_of("refused", mems);
+	size_t at_home, on_card;
+	long rc;
+
+	ops.nid = CARD;
+	ops.flags = NP_OPS_MIGRATION | NP_OPS_DEMOTION;
+	npt_ops(NPT_CLEAR_OPS, &ops);
+	need(npt_ops(NPT_SET_OPS, &ops) == 0, "operations");
+	rc = write_cgroup("refused", "memory.reclaim", "8M");
+	at_home = pages_on(memory, LENGTH, HOME) + pages_on(memory, LENGTH, OTHER);
+	on_card = pages_on(memory, LENGTH, CARD);
+	ok(rc == 0 && at_home <= (LENGTH - (8UL << 20)) / PAGE && on_card == 0,
+	   "%s is swapped: %s, %zu pages at home, %zu on the card", why, strerror((int)-rc),
+	   at_home, on_card);
+	ok(filled(memory, LENGTH, 5), "and not lost");
+	munmap(memory, LENGTH);
 	open_to(CLOSED);
+}
+
+static void what_is_not_demoted(void)
+{
+	need(write_file("/sys/kernel/mm/numa/demotion_enabled", "true") == 0, "demotion");
+	swapped_instead("what its cgroup may not have there", (struct npt_ops){ .accept = -1 },
+			"0-1");
+	swapped_instead("what the owner does not take", (struct npt_ops){ .accept = 0 }, "0-2");
+	swapped_instead("what the owner does not even want to be asked for",
+			(struct npt_ops){ .accept = -1, .how = NPT_CLOSED }, "0-2");
+	need(write_file("/sys/kernel/mm/numa/demotion_enabled", "false") == 0, "no demotion");
+}
+
+/* How many huge pages of a range are whole still. */
+static size_t whole_pages(const char *memory, size_t length)
+{
+	size_t whole = 0;
+
+	for (size_t offset = 0; offset < length; offset += HUGE)
+		whole += frame_is(frame_of(memory + offset), KPF_THP);
+	return whole;
+}
+
+/*
+ * Reclaim splits huge pages of which a part is not used any more, to free that part. They
+ * wait for it in a queue of their cgroup, wherever they are, with what else can shrink.
+ */
+static void shrink_caches(void)
+{
+	need(write_file("/proc/sys/vm/drop_caches", "2") == 0, "caches can be shrunk");
+}
+
+static void huge_pages_are_not_split(void)
+{
+	const size_t length = 8 * HUGE;
+	char *card, *home;
+	size_t split;
+
+	enter_cgroup("partial");
+	card = huge_on(CARD, length);
+	home = huge_on(HOME, length);
+	leave_cgroup();
+	for (size_t offset = HUGE / 2; offset < length; offset += HUGE) {
+		munmap(card + offset, HUGE / 2);
+		munmap(home + offset, HUGE / 2);
+	}
+	need(whole_pages(card, length) == 8 && whole_pages(home, length) == 8, "huge pages");
+
+	shrink_caches();
+	split = 8 - whole_pages(card, length);
+	ok(split == 0, "reclaim splits no huge page there without the opt-in (%zu)", split);
+	ok(whole_pages(home, length) == 0, "where those at home are split");
+	open_to(OPEN);
+	shrink_caches();
+	ok(whole_pages(card, length) == 0, "and does with it");
+	open_to(CLOSED);
+	for (size_t offset = 0; offset < length; offset += HUGE) {
+		munmap(card + offset, HUGE / 2);
+		munmap(home + offset, HUGE / 2);
+	}
 	ok(used_pages(CARD) == 0, "nothing stays behind (%ld pages)", used_pages(CARD));
 }
 
@@ -248,6 +327,8 @@ int main(void)
 	madvise_acts();
 	cgroups_reclaim_it();
 	active_pages_stay();
+	what_is_not_demoted();
+	huge_pages_are_not_split();
 	owner_says_how_far();
 	full_node();
 

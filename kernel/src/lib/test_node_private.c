@@ -9,12 +9,18 @@
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
+#include <linux/bitmap.h>
+#include <linux/file.h>
 #include <linux/gfp.h>
 #include <linux/init.h>
+#include <linux/memcontrol.h>
+#include <linux/memory.h>
 #include <linux/memory_hotplug.h>
 #include <linux/miscdevice.h>
 #include <linux/mm.h>
 #include <linux/node_private.h>
+#include <linux/pagemap.h>
+#include <linux/shmem_fs.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 #include <linux/vmalloc.h>
@@ -23,7 +29,6 @@
 
 #define RESOURCE_NAME	"System RAM (node_private_test)"
 #define MAX_BLOCKS	1048576		/* per NPT_ALLOC */
-#define MAX_KEPT	4096
 #define MAX_FRAMES	16777216	/* of a range to add: what can be watched */
 
 /* One page block, or one kernel object, held for a test. */
@@ -46,20 +51,22 @@ struct test_node {
 	bool ops_set;
 
 	atomic64_t nr_free, nr_split, nr_migrate_to, nr_migrate, nr_failure;
-	atomic64_t nr_fault;
+	atomic64_t nr_promote;
+	atomic64_t nr_charged;
 	atomic64_t accept;
 	unsigned long keep_free;
+	unsigned int how;		/* NPT_WHOLE, NPT_CLOSED */
 
 	/* Sums of the contents of frames that pages were moved to; 0: unknown. */
 	spinlock_t frames_lock;	/* sums, nr_changed */
 	u64 *sums;
-	unsigned long first_pfn, nr_sums;
+	unsigned long first_pfn, nr_frames;
 	u64 nr_changed;
 
-	spinlock_t kept_lock;	/* kept, nr_kept, keep */
-	struct list_head kept;
-	unsigned int nr_kept;
-	unsigned int keep;
+	/* Frames kept, by their place in the range. */
+	spinlock_t kept_lock;	/* kept, nr_kept */
+	unsigned long *kept;
+	unsigned long nr_kept;
 };
 
 static DEFINE_MUTEX(test_lock);		/* everything but NPT_ALLOC and NPT_FREE */
@@ -68,6 +75,17 @@ static struct test_node *nodes[MAX_NUMNODES];
 /*
  * Frames
  */
+
+/*
+ * The place of a block among the frames of the node, if all of it is there; also what is
+ * free, or kept, has one.
+ */
+static bool place_of(const struct test_node *tn, struct page *page, unsigned long nr,
+		     unsigned long *ret_index)
+{
+	*ret_index = page_to_pfn(page) - tn->first_pfn;
+	return *ret_index < tn->nr_frames && nr <= tn->nr_frames - *ret_index;
+}
 
 /* Freed frames are looked at as well, which is what KASAN is there to prevent. */
 static noinline __no_sanitize_address u64 sum_of_frame(unsigned long pfn)
@@ -97,12 +115,14 @@ static void check_frame(struct test_node *tn, unsigned long index)
 static void forget_frames(struct test_node *tn, bool gone)
 {
 	if (gone) {
+		tn->nr_frames = 0;
 		kvfree(tn->sums);
 		tn->sums = NULL;
-		tn->nr_sums = 0;
+		bitmap_free(tn->kept);
+		tn->kept = NULL;
 		return;
 	}
-	for (unsigned long i = 0; i < tn->nr_sums; i++) {
+	for (unsigned long i = 0; i < tn->nr_frames; i++) {
 		spin_lock_irq(&tn->frames_lock);
 		check_frame(tn, i);
 		tn->sums[i] = 0;
@@ -111,16 +131,13 @@ static void forget_frames(struct test_node *tn, bool gone)
 	}
 }
 
-/* The frames of a block have been filled, or have come to the end of their use. */
+/* The frames of a block have been filled, or the page has left them. */
 static void note_frames(struct page *page, unsigned long nr, bool filled)
 {
 	struct test_node *tn = READ_ONCE(nodes[page_to_nid(page)]);
 	unsigned long flags, index;
 
-	if (!tn || !tn->sums)
-		return;
-	index = page_to_pfn(page) - tn->first_pfn;
-	if (index >= tn->nr_sums || nr > tn->nr_sums - index)
+	if (!tn || !place_of(tn, page, nr, &index))
 		return;
 	for (; nr; nr--, index++) {
 		spin_lock_irqsave(&tn->frames_lock, flags);
@@ -142,9 +159,10 @@ static long do_frames(struct npt_frames *f)
 		return -EINVAL;
 	tn = nodes[f->nid];
 	f->ret_watched = 0;
-	for (unsigned long i = 0; i < tn->nr_sums; i++) {
+	for (unsigned long i = 0; i < tn->nr_frames; i++) {
 		spin_lock_irq(&tn->frames_lock);
-		f->ret_watched += !!tn->sums[i];
+		if (tn->sums[i] && page_count(pfn_to_page(tn->first_pfn + i)))
+			f->ret_watched++;
 		check_frame(tn, i);
 		spin_unlock_irq(&tn->frames_lock);
 		cond_resched();
@@ -160,25 +178,17 @@ static long do_frames(struct npt_frames *f)
 static bool test_free_folio(struct page *page, unsigned int order)
 {
 	struct test_node *tn = READ_ONCE(nodes[page_to_nid(page)]);
-	unsigned long flags;
-	bool kept = false;
+	unsigned long flags, index;
 
 	atomic64_inc(&tn->nr_free);
-	note_frames(page, 1UL << order, false);
+	if (!place_of(tn, page, 1UL << order, &index))
+		return false;
 	spin_lock_irqsave(&tn->kept_lock, flags);
-	if (tn->keep) {
-		tn->keep--;
-		tn->nr_kept++;
-		/* Lets the range go offline although these are not free. */
-		for (int i = 0; i < 1 << order; i++)
-			__SetPageOffline(page + i);
-		adjust_managed_page_count(page, -(1L << order));
-		page->private = order;
-		list_add(&page->lru, &tn->kept);
-		kept = true;
-	}
+	node_private_keep_pages(page, order);
+	bitmap_set(tn->kept, index, 1UL << order);
+	tn->nr_kept += 1UL << order;
 	spin_unlock_irqrestore(&tn->kept_lock, flags);
-	return kept;
+	return true;
 }
 
 static void test_folio_split(struct folio *folio, struct folio *new_folio)
@@ -192,14 +202,27 @@ static void test_folio_migrate(struct folio *src, struct folio *dst)
 		atomic64_inc(&nodes[folio_nid(src)]->nr_migrate);
 	if (nodes[folio_nid(dst)] && folio_nid(dst) != folio_nid(src))
 		atomic64_inc(&nodes[folio_nid(dst)]->nr_migrate);
+	if (nodes[folio_nid(dst)] && folio_memcg(dst))
+		atomic64_add(folio_nr_pages(dst), &nodes[folio_nid(dst)]->nr_charged);
 	note_frames(&src->page, folio_nr_pages(src), false);
 	note_frames(&dst->page, folio_nr_pages(dst), true);
 }
 
-static vm_fault_t test_handle_fault(struct folio *folio, struct vm_fault *vmf)
+static void test_folio_uncharge(struct folio *folio)
 {
-	atomic64_inc(&nodes[folio_nid(folio)]->nr_fault);
-	return node_private_promote(folio, vmf);
+	atomic64_sub(folio_nr_pages(folio), &nodes[folio_nid(folio)]->nr_charged);
+}
+
+static bool test_may_demote(int nid, struct mem_cgroup *memcg)
+{
+	return !(READ_ONCE(nodes[nid]->how) & NPT_CLOSED);
+}
+
+static int test_promote(struct page *page, const nodemask_t *home,
+			enum node_promote_reason reason)
+{
+	atomic64_inc(&nodes[page_to_nid(page)]->nr_promote);
+	return node_private_promote_page(page, home, reason);
 }
 
 static void test_reclaim_policy(int nid, struct node_reclaim_policy *policy)
@@ -224,6 +247,8 @@ static int test_migrate_to(struct list_head *folios, int nid,
 	int rc = 0;
 
 	atomic64_inc(&tn->nr_migrate_to);
+	if (tn->how & NPT_WHOLE)
+		reason = reason == MR_DEMOTION ? MR_DEMOTION_WHOLE : MR_WHOLE;
 	list_for_each_entry_safe(folio, next, folios, lru) {
 		if (atomic64_read(&tn->accept) < 0 ||
 		    atomic64_dec_if_positive(&tn->accept) >= 0)
@@ -258,43 +283,72 @@ static struct test_node *get_node(int nid)
 		tn->np[i].owner = tn;
 	spin_lock_init(&tn->kept_lock);
 	spin_lock_init(&tn->frames_lock);
-	INIT_LIST_HEAD(&tn->kept);
 	nodes[nid] = tn;
 	return tn;
 }
 
-static void put_kept(struct test_node *tn)
+/* Takes a whole block out of those kept. */
+static struct page *take_kept(struct test_node *tn, unsigned int order)
 {
-	struct page *page, *next;
-	LIST_HEAD(pages);
+	const unsigned long nr = 1UL << order;
+	struct page *page = NULL;
+	unsigned long index = 0;
 
+	/* Pageblocks start at a multiple of any order, as the range does. */
 	spin_lock_irq(&tn->kept_lock);
-	list_splice_init(&tn->kept, &pages);
-	tn->nr_kept = 0;
-	tn->keep = 0;
-	spin_unlock_irq(&tn->kept_lock);
+	while (!page && index + nr <= tn->nr_frames) {
+		const unsigned long missing = find_next_zero_bit(tn->kept, index + nr, index);
 
-	list_for_each_entry_safe(page, next, &pages, lru) {
-		unsigned int order = page->private;
-
-		list_del(&page->lru);
-		page->private = 0;
-		for (int i = 0; i < 1 << order; i++)
-			__ClearPageOffline(page + i);
-		adjust_managed_page_count(page, 1L << order);
-		node_private_put_pages(page, order);
+		if (missing == index + nr) {
+			bitmap_clear(tn->kept, index, nr);
+			tn->nr_kept -= nr;
+			page = pfn_to_page(tn->first_pfn + index);
+		} else {
+			index = ALIGN(find_next_bit(tn->kept, tn->nr_frames, missing), nr);
+		}
 	}
+	spin_unlock_irq(&tn->kept_lock);
+	return page;
 }
 
-/* The node's memory has gone, and pages that were kept with it. */
-static void forget_memory(struct test_node *tn)
+static long do_give(struct npt_give *g)
 {
-	spin_lock_irq(&tn->kept_lock);
-	INIT_LIST_HEAD(&tn->kept);
-	tn->nr_kept = 0;
-	spin_unlock_irq(&tn->kept_lock);
-	forget_frames(tn, true);
+	struct test_node *tn;
+	struct page *page;
+
+	if (g->nid < 0 || g->nid >= MAX_NUMNODES || !nodes[g->nid] || g->order > MAX_PAGE_ORDER)
+		return -EINVAL;
+	tn = nodes[g->nid];
+	for (g->ret_count = 0; g->ret_count < g->count; g->ret_count++) {
+		page = take_kept(tn, g->order);
+		if (!page)
+			break;
+		node_private_put_pages(page, g->order);
+		cond_resched();
+	}
+	return 0;
 }
+
+/* Memory that went, by whose hand ever, has no frames that are kept. */
+static int test_memory_changes(struct notifier_block *nb, unsigned long action, void *arg)
+{
+	const struct memory_notify *change = arg;
+	struct page *page = pfn_to_page(change->start_pfn);
+	struct test_node *tn = nodes[page_to_nid(page)];
+	unsigned long index;
+
+	if (action != MEM_OFFLINE || !tn || !place_of(tn, page, change->nr_pages, &index))
+		return NOTIFY_OK;
+	spin_lock_irq(&tn->kept_lock);
+	for (unsigned long i = index; i < index + change->nr_pages; i++)
+		tn->nr_kept -= __test_and_clear_bit(i, tn->kept);
+	spin_unlock_irq(&tn->kept_lock);
+	return NOTIFY_OK;
+}
+
+static struct notifier_block test_memory_notifier = {
+	.notifier_call = test_memory_changes,
+};
 
 static int watch_frames(struct test_node *tn, const struct npt_range *r)
 {
@@ -303,10 +357,13 @@ static int watch_frames(struct test_node *tn, const struct npt_range *r)
 	if (!r->size || r->size >> PAGE_SHIFT > MAX_FRAMES)
 		return -EINVAL;
 	tn->sums = kvcalloc(r->size >> PAGE_SHIFT, sizeof(*tn->sums), GFP_KERNEL);
-	if (!tn->sums)
+	tn->kept = bitmap_zalloc(r->size >> PAGE_SHIFT, GFP_KERNEL);
+	if (!tn->sums || !tn->kept) {
+		forget_frames(tn, true);
 		return -ENOMEM;
+	}
 	tn->first_pfn = PHYS_PFN(r->start);
-	tn->nr_sums = r->size >> PAGE_SHIFT;
+	tn->nr_frames = r->size >> PAGE_SHIFT;
 	return 0;
 }
 
@@ -338,14 +395,14 @@ static long do_range(unsigned int cmd, const struct npt_range *r)
 						       r->online ? MMOP_ONLINE_MOVABLE :
 								   MMOP_OFFLINE, np);
 		if (rc && first && !node_state(r->nid, N_MEMORY_PRIVATE))
-			forget_memory(tn);
+			forget_frames(tn, true);
 		return rc;
 	case NPT_REMOVE:
 		for (int i = 0; i < NPT_OWNERS; i++)
 			tn->np[i].offline_timeout_ms = r->timeout_ms;
 		rc = offline_and_remove_private_memory(r->nid, r->start, r->size);
 		if (!rc && !node_state(r->nid, N_MEMORY_PRIVATE))
-			forget_memory(tn);
+			forget_frames(tn, true);
 		if (!node_is_private(r->nid))
 			tn->ops_set = false;
 		return rc;
@@ -356,9 +413,6 @@ static long do_range(unsigned int cmd, const struct npt_range *r)
 		if (!rc)
 			tn->ops_set = false;
 		return rc;
-	case NPT_PUT_KEPT:
-		put_kept(tn);
-		return 0;
 	}
 	return -ENOTTY;
 }
@@ -370,8 +424,6 @@ static long do_ops(unsigned int cmd, const struct npt_ops *o)
 
 	if (IS_ERR(tn))
 		return PTR_ERR(tn);
-	if (o->keep > MAX_KEPT)
-		return -EINVAL;
 
 	if (cmd == NPT_CLEAR_OPS) {
 		rc = node_private_clear_ops(o->nid, &tn->ops);
@@ -397,20 +449,21 @@ static long do_ops(unsigned int cmd, const struct npt_ops *o)
 		return rc ?: node_private_clear_ops(o->nid, &other);
 	}
 	tn->ops = (struct node_private_ops) {
-		.free_folio = test_free_folio,
+		.free_folio = o->keep ? test_free_folio : NULL,
 		.folio_split = test_folio_split,
 		.migrate_to = o->no_callbacks ? NULL : test_migrate_to,
 		.folio_migrate = o->no_callbacks ? NULL : test_folio_migrate,
-		.handle_fault = o->handle_fault ? test_handle_fault : NULL,
-		.reclaim_policy = o->flags & NP_OPS_RECLAIM ? test_reclaim_policy : NULL,
+		.folio_uncharge = test_folio_uncharge,
+		.may_demote = o->flags & NP_OPS_DEMOTION ? test_may_demote : NULL,
+		.promote = o->promote ? test_promote : NULL,
+		.reclaim_policy = o->flags & NP_OPS_RECLAIM && (!o->keep || o->keep_free) ?
+				  test_reclaim_policy : NULL,
 		.memory_failure = test_memory_failure,
 		.flags = o->flags,
 	};
 	WRITE_ONCE(tn->keep_free, o->keep_free);
+	WRITE_ONCE(tn->how, o->how);
 	atomic64_set(&tn->accept, o->accept);
-	spin_lock_irq(&tn->kept_lock);
-	tn->keep = o->keep;
-	spin_unlock_irq(&tn->kept_lock);
 
 	rc = node_private_set_ops(o->nid, &tn->ops);
 	tn->ops_set = !rc;
@@ -429,7 +482,8 @@ static long do_stats(struct npt_stats *s)
 	s->migrate_to = atomic64_read(&tn->nr_migrate_to);
 	s->folio_migrate = atomic64_read(&tn->nr_migrate);
 	s->memory_failure = atomic64_read(&tn->nr_failure);
-	s->handle_fault = atomic64_read(&tn->nr_fault);
+	s->promote = atomic64_read(&tn->nr_promote);
+	s->charged = atomic64_read(&tn->nr_charged);
 	return 0;
 }
 
@@ -447,6 +501,10 @@ static gfp_t gfp_for(unsigned int how)
 		return __GFP_PRIVATE;
 	case NPT_PRIVATE_KERNEL:
 		return GFP_KERNEL | __GFP_PRIVATE;
+	case NPT_PRIVATE_ATOMIC:
+		return GFP_ATOMIC | __GFP_PRIVATE;
+	case NPT_PRIVATE_ZERO:
+		return __GFP_PRIVATE | __GFP_ZERO;
 	case NPT_THISNODE:
 	case NPT_KMALLOC_THISNODE:
 		return GFP_KERNEL | __GFP_THISNODE | quiet;
@@ -527,6 +585,7 @@ static long do_alloc(struct session *s, struct npt_alloc *a)
 	a->ret_count = 0;
 	a->ret_on_node = 0;
 	a->ret_movable = 0;
+	a->ret_zero = 0;
 	while (a->ret_count < a->count) {
 		struct block *b = kmalloc(sizeof(*b), GFP_KERNEL);
 		struct page *page;
@@ -546,6 +605,10 @@ static long do_alloc(struct session *s, struct npt_alloc *a)
 		a->ret_count++;
 		a->ret_on_node += page_to_nid(page) == a->nid;
 		a->ret_movable += zone_idx(page_zone(page)) == ZONE_MOVABLE;
+		if (a->how == NPT_PRIVATE || a->how == NPT_PRIVATE_ZERO) {
+			note_frames(page, 1UL << a->order, false);
+			a->ret_zero += !memchr_inv(page_address(page), 0, PAGE_SIZE << a->order);
+		}
 		if (fatal_signal_pending(current))
 			return -EINTR;
 		cond_resched();
@@ -568,6 +631,24 @@ static void free_all(struct session *s)
 		kfree(b);
 		cond_resched();
 	}
+}
+
+/* As a graphics driver makes one for an object of its own. */
+static long do_file(struct npt_file *f)
+{
+	struct file *file = shmem_file_setup("node_private_test", f->size, VM_NORESERVE);
+
+	if (IS_ERR(file))
+		return PTR_ERR(file);
+	if (!f->movable)
+		mapping_set_gfp_mask(file->f_mapping, GFP_HIGHUSER);
+	f->ret_fd = get_unused_fd_flags(O_CLOEXEC);
+	if (f->ret_fd < 0) {
+		fput(file);
+		return f->ret_fd;
+	}
+	fd_install(f->ret_fd, file);
+	return 0;
 }
 
 /*
@@ -604,8 +685,10 @@ static long test_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 		struct npt_range range;
 		struct npt_ops ops;
 		struct npt_alloc alloc;
+		struct npt_give give;
 		struct npt_stats stats;
 		struct npt_frames frames;
+		struct npt_file file;
 	} u;
 	void __user *uarg = (void __user *)arg;
 	long rc;
@@ -618,6 +701,9 @@ static long test_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 	switch (cmd) {
 	case NPT_ALLOC:
 		rc = do_alloc(file->private_data, &u.alloc);
+		break;
+	case NPT_FILE:
+		rc = do_file(&u.file);
 		break;
 	case NPT_FREE:
 		free_all(file->private_data);
@@ -633,6 +719,11 @@ static long test_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 	case NPT_FRAMES:
 		mutex_lock(&test_lock);
 		rc = do_frames(&u.frames);
+		mutex_unlock(&test_lock);
+		break;
+	case NPT_GIVE:
+		mutex_lock(&test_lock);
+		rc = do_give(&u.give);
 		mutex_unlock(&test_lock);
 		break;
 	case NPT_STATS:
@@ -668,4 +759,10 @@ static struct miscdevice test_device = {
  * No module: there would be no way out once a node has been used. Its memory may
  * still be, and unloading cannot fail. Tests end with the machine.
  */
-builtin_misc_device(test_device);
+static int __init test_init(void)
+{
+	int rc = register_memory_notifier(&test_memory_notifier);
+
+	return rc ?: misc_register(&test_device);
+}
+device_initcall(test_init);

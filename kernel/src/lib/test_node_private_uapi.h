@@ -28,12 +28,15 @@ struct npt_ops {
 	__s32 nid;
 	__u32 flags;		/* NP_OPS_* */
 	__u32 no_callbacks;	/* leave migrate_to and folio_migrate out */
-	__u32 keep;		/* free_folio keeps so many blocks */
+	__u32 keep;		/* free_folio is there, and keeps all pages */
 	__s64 accept;		/* migrate_to takes so many folios; < 0: all */
 	__u64 keep_free;	/* reclaim_policy: pages to keep free */
-	__u32 handle_fault;	/* have one, beside the default */
-	__u32 pad;
+	__u32 promote;		/* have one, beside the default */
+	__u32 how;		/* NPT_WHOLE and so on */
 };
+
+#define NPT_WHOLE	1	/* migrate_to splits nothing */
+#define NPT_CLOSED	2	/* may_demote says no */
 
 /* Ways to allocate. Those not called private have no business on a private node. */
 enum {
@@ -49,6 +52,8 @@ enum {
 	NPT_VMALLOC,		/* vmalloc_node() */
 	NPT_BULK_PRIVATE,	/* alloc_pages_bulk_array_node(__GFP_PRIVATE) */
 	NPT_CONTIG,		/* alloc_contig_pages() */
+	NPT_PRIVATE_ATOMIC,	/* alloc_pages_node(nid, GFP_ATOMIC | __GFP_PRIVATE) */
+	NPT_PRIVATE_ZERO,	/* alloc_pages_node(nid, __GFP_PRIVATE | __GFP_ZERO) */
 	NPT_HOWS
 };
 
@@ -61,30 +66,46 @@ struct npt_alloc {
 	__u32 ret_count;	/* blocks allocated */
 	__u32 ret_on_node;	/* of them, whose first page is on @nid */
 	__u32 ret_movable;	/* of them, in ZONE_MOVABLE */
-	__u32 pad;
+	__u32 ret_zero;		/* NPT_PRIVATE and NPT_PRIVATE_ZERO: of them, all zero */
 };
 
 /* How often the node's callbacks ran. */
 struct npt_stats {
 	__s32 nid;
-	__u32 kept;		/* blocks kept by free_folio now */
+	__u32 kept;		/* pages kept by free_folio now */
 	__u64 free_folio;
 	__u64 folio_split;
 	__u64 migrate_to;
 	__u64 folio_migrate;
 	__u64 memory_failure;
-	__u64 handle_fault;
+	__u64 promote;
+	__s64 charged;		/* pages moved there that a cgroup pays for, less uncharged */
+};
+
+/* Up to @count blocks of those kept, to the page allocator. */
+struct npt_give {
+	__s32 nid;
+	__u32 order;
+	__u32 count;
+	__u32 ret_count;
 };
 
 /*
  * What became of the frames that pages were moved to. Nobody may write to them
- * before the pages leave, if the node is write-protected.
+ * before the pages leave, if the node is write-protected, nor when they are free.
  */
 struct npt_frames {
 	__s32 nid;
 	__u32 pad;
 	__u64 ret_watched;	/* frames in use whose contents are known */
 	__u64 ret_changed;	/* frames ever found with other contents */
+};
+
+/* A shmem file that the kernel made, for itself unless @movable. */
+struct npt_file {
+	__u64 size;
+	__u32 movable;
+	__s32 ret_fd;
 };
 
 #define NPT_TAKE	_IOW('n', 1, struct npt_range)	/* ordinary memory away */
@@ -98,8 +119,9 @@ struct npt_frames {
 #define NPT_ALLOC	_IOWR('n', 9, struct npt_alloc)
 #define NPT_FREE	_IO('n', 10)
 #define NPT_STATS	_IOWR('n', 11, struct npt_stats)
-#define NPT_PUT_KEPT	_IOW('n', 12, struct npt_range)
+#define NPT_GIVE	_IOWR('n', 12, struct npt_give)
 #define NPT_KEEP_FREE	_IOW('n', 13, struct npt_ops)	/* change keep_free only */
 #define NPT_FRAMES	_IOWR('n', 14, struct npt_frames)
+#define NPT_FILE	_IOWR('n', 15, struct npt_file)
 
 #endif /* _LIB_TEST_NODE_PRIVATE_UAPI_H */

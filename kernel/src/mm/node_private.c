@@ -1,31 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Private memory nodes: registration, hotplug, callbacks and migration.
+ * Private memory nodes: registration, operations, hotplug and callbacks.
  *
  * Isolation itself is not here. It is a property of the zonelists, see
  * build_thisnode_zonelists() and gfp_zonelist(), and so holds whatever this
  * file does. See include/linux/node_private.h for the interface.
  *
- * Locking: a node is registered and unregistered under device_hotplug_lock,
- * which also excludes adding, onlining, offlining and removing its memory.
- * Operations are published under node_private_mutex. Callbacks that must not
- * sleep run under RCU, the others under node_private_srcu.
+ * Locking: device_hotplug_lock covers the claim to a node and its operations, as
+ * well as adding, onlining, offlining and removing its memory. Callbacks that must
+ * not sleep run under RCU, the others under node_private_srcu.
  */
 #define pr_fmt(fmt) "node_private: " fmt
 
-#include <linux/cpuset.h>
+#include <linux/cleanup.h>
+#include <linux/device.h>
 #include <linux/export.h>
-#include <linux/ksm.h>
-#include <linux/memcontrol.h>
 #include <linux/memory.h>
 #include <linux/memory_hotplug.h>
-#include <linux/mempolicy.h>
-#include <linux/migrate.h>
 #include <linux/mmzone.h>
 #include <linux/node_private.h>
-#include <linux/pagewalk.h>
 #include <linux/srcu.h>
-#include <linux/swap.h>
 
 #include "internal.h"
 
@@ -34,22 +28,26 @@
 DEFINE_STATIC_KEY_FALSE(node_private_key);
 EXPORT_SYMBOL_GPL(node_private_key);
 
-static DEFINE_MUTEX(node_private_mutex);
-DEFINE_STATIC_SRCU(node_private_srcu);
+DEFINE_SRCU(node_private_srcu);
+DEFINE_LOCK_GUARD_0(device_hotplug, lock_device_hotplug(), unlock_device_hotplug());
+
+/* What stands, once set, for as long as the node has memory, online or not. */
+#define NP_STAYS	(NP_OPS_PROTECT_WRITE |	\
+			 NP_KEEPS_FRAMES)
 
 static bool valid_nid(int nid)
 {
 	return nid >= 0 && nid < MAX_NUMNODES && node_possible(nid);
 }
 
-/* Caller holds device_hotplug_lock, or only compares the result. */
-static struct node_private *owner_of(int nid)
+static struct node_private *claim_of(int nid)
 {
-	return rcu_dereference_raw(NODE_DATA(nid)->node_private);
+	return rcu_dereference_protected(NODE_DATA(nid)->node_private,
+					 device_hotplug_is_locked());
 }
 
 /* Caller is in an RCU or SRCU read-side section. */
-static const struct node_private_ops *ops_of(int nid)
+const struct node_private_ops *node_private_ops_of(int nid)
 {
 	struct node_private *np = rcu_dereference_check(NODE_DATA(nid)->node_private,
 							srcu_read_lock_held(&node_private_srcu));
@@ -75,7 +73,7 @@ static int register_locked(int nid, struct node_private *np)
 	pg_data_t *pgdat = NODE_DATA(nid);
 
 	/* One owner a node, and one node an owner. */
-	if (owner_of(nid) || np->registered)
+	if (claim_of(nid) || np->registered)
 		return -EBUSY;
 	/* Memory that is already there was added for everybody to use. */
 	if (node_state(nid, N_MEMORY) || node_has_blocks(nid))
@@ -96,12 +94,10 @@ static void drop_ops(int nid, struct node_private *np)
 {
 	const unsigned long flags = node_private_flags(nid);
 
-	mutex_lock(&node_private_mutex);
-	/* The fence stands as long as there is memory behind it. */
+	device_hotplug_assert_locked();
 	WRITE_ONCE(NODE_DATA(nid)->private_flags, NP_REGISTERED |
-		   (node_state(nid, N_MEMORY_PRIVATE) ? flags & NP_OPS_PROTECT_WRITE : 0));
+		   (node_has_blocks(nid) ? flags & NP_STAYS : 0));
 	RCU_INIT_POINTER(np->ops, NULL);
-	mutex_unlock(&node_private_mutex);
 	synchronize_srcu(&node_private_srcu);
 	synchronize_rcu();
 	if (flags & NP_OPS_RECLAIM)
@@ -111,7 +107,7 @@ static void drop_ops(int nid, struct node_private *np)
 static int unregister_locked(int nid)
 {
 	pg_data_t *pgdat = NODE_DATA(nid);
-	struct node_private *np = owner_of(nid);
+	struct node_private *np = claim_of(nid);
 
 	if (!np)
 		return -ENODEV;
@@ -136,7 +132,7 @@ static void forget_last_memory(int nid, struct node_private *np)
 	if (node_has_blocks(nid))
 		return;
 
-	/* A fence may have outlived its operations. */
+	/* What stays may have outlived its operations. */
 	if (!rcu_access_pointer(np->ops))
 		WRITE_ONCE(NODE_DATA(nid)->private_flags, NP_REGISTERED);
 	if (np->implicit)
@@ -156,15 +152,11 @@ static void forget_last_memory(int nid, struct node_private *np)
  */
 int node_private_register(int nid, struct node_private *np)
 {
-	int rc;
-
 	if (!valid_nid(nid) || !np || !np->owner)
 		return -EINVAL;
 
-	lock_device_hotplug();
-	rc = register_locked(nid, np);
-	unlock_device_hotplug();
-	return rc;
+	guard(device_hotplug)();
+	return register_locked(nid, np);
 }
 EXPORT_SYMBOL_GPL(node_private_register);
 
@@ -179,44 +171,45 @@ EXPORT_SYMBOL_GPL(node_private_register);
  */
 int node_private_unregister(int nid)
 {
-	int rc;
-
 	if (!valid_nid(nid))
 		return -EINVAL;
 
-	lock_device_hotplug();
-	rc = unregister_locked(nid);
-	unlock_device_hotplug();
-	return rc;
+	guard(device_hotplug)();
+	return unregister_locked(nid);
 }
 EXPORT_SYMBOL_GPL(node_private_unregister);
 
-/* What is wrong with a set of operations, or NULL. */
-static const char *ops_fault(const struct node_private_ops *ops)
+/* How a set of operations contradicts itself, or NULL. */
+static const char *ops_contradiction(const struct node_private_ops *ops)
 {
 	const unsigned long flags = ops->flags;
 
-	if ((flags & (NP_OPS_MIGRATION | NP_OPS_DEMOTION)) &&
-	    (!ops->migrate_to || !ops->folio_migrate))
-		return "MIGRATION and DEMOTION need migrate_to and folio_migrate";
-	if (!(flags & NP_OPS_MIGRATION) &&
-	    (flags & (NP_OPS_MEMPOLICY | NP_OPS_NUMA_BALANCING | NP_OPS_COMPACTION)))
-		return "MEMPOLICY, NUMA_BALANCING and COMPACTION need MIGRATION";
-	if ((flags & NP_OPS_PROTECT_WRITE) &&
-	    (flags & (NP_OPS_COMPACTION | NP_OPS_LONGTERM_PIN)))
-		return "PROTECT_WRITE excludes COMPACTION and LONGTERM_PIN";
+	if ((flags & NP_OPS_MIGRATION) && !ops->migrate_to)
+		return "MIGRATION needs migrate_to";
+	if ((flags & NP_OPS_DEMOTION) && !ops->migrate_to)
+		return "DEMOTION needs migrate_to";
+	if ((flags & NP_OPS_MEMPOLICY) && !(flags & NP_OPS_MIGRATION))
+		return "MEMPOLICY needs MIGRATION";
+	if ((flags & NP_OPS_NUMA_BALANCING) && !(flags & NP_OPS_MIGRATION))
+		return "NUMA_BALANCING needs MIGRATION";
+	if ((flags & NP_OPS_COMPACTION) && !(flags & NP_OPS_MIGRATION))
+		return "COMPACTION needs MIGRATION";
+	if ((flags & NP_OPS_PROTECT_WRITE) && (flags & NP_OPS_COMPACTION))
+		return "PROTECT_WRITE excludes COMPACTION";
 	/* Memory that a general shortage can neither use nor take back is no help. */
-	if ((flags & NP_OPS_OOM) &&
-	    (~flags & (NP_OPS_DEMOTION | NP_OPS_RECLAIM)))
+	if ((flags & NP_OPS_OOM) && (~flags & (NP_OPS_DEMOTION | NP_OPS_RECLAIM)))
 		return "OOM needs DEMOTION and RECLAIM";
-	if (ops->handle_fault && !(flags & NP_OPS_PROTECT_WRITE))
-		return "handle_fault needs PROTECT_WRITE";
+	if (ops->promote && !(flags & NP_OPS_PROTECT_WRITE))
+		return "promote needs PROTECT_WRITE";
 	if (ops->reclaim_policy && !(flags & NP_OPS_RECLAIM))
 		return "reclaim_policy needs RECLAIM";
-	if (flags & NP_OPS_LONGTERM_PIN)
-		return "LONGTERM_PIN is impossible in ZONE_MOVABLE, where private memory is";
+	/* What reclaim frees would not be free. */
+	if (ops->reclaim_policy && ops->free_folio)
+		return "free_folio excludes reclaim_policy";
+	if (ops->may_demote && !(flags & NP_OPS_DEMOTION))
+		return "may_demote needs DEMOTION";
 	if (flags & ~NP_OPS_SUPPORTED)
-		return "unknown or unsupported flag";
+		return "unknown flag";
 	return NULL;
 }
 
@@ -225,49 +218,49 @@ static const char *ops_fault(const struct node_private_ops *ops)
  * @nid: a registered node
  * @ops: what to open it to and how to serve it
  *
- * PROTECT_WRITE cannot come or go while memory of the node is online.
+ * PROTECT_WRITE and free_folio cannot come while memory of the node is online, nor
+ * go while the node has any: what was put behind the fence stays behind it, and
+ * frames that nobody wrote to when they became free are not taken for ones wiped.
  *
  * Return: 0, -EINVAL if @ops contradict themselves (the log says how), -ENODEV
  * if the node is not registered, -EBUSY if it has operations already or would
- * change PROTECT_WRITE under its memory.
+ * change either of those two under its memory.
  */
 int node_private_set_ops(int nid, const struct node_private_ops *ops)
 {
-	const char *fault;
+	const char *contradiction;
+	unsigned long flags, old;
 	struct node_private *np;
-	int rc = 0;
 
 	if (!valid_nid(nid) || !ops)
 		return -EINVAL;
-	fault = ops_fault(ops);
-	if (fault) {
-		pr_err("node %d: operations %#lx refused: %s\n", nid, ops->flags, fault);
+	contradiction = ops_contradiction(ops);
+	if (contradiction) {
+		pr_err("node %d: operations %#lx refused: %s\n", nid, ops->flags,
+		       contradiction);
 		return -EINVAL;
 	}
 
-	lock_device_hotplug();
-	np = owner_of(nid);
-	if (!np) {
-		rc = -ENODEV;
-		goto out;
-	}
-	mutex_lock(&node_private_mutex);
-	if (rcu_access_pointer(np->ops) ||
-	    (node_state(nid, N_MEMORY_PRIVATE) &&
-	     ((node_private_flags(nid) ^ ops->flags) & NP_OPS_PROTECT_WRITE))) {
-		rc = -EBUSY;
-	} else {
-		/* A service that sees one without the other is turned away. */
-		rcu_assign_pointer(np->ops, ops);
-		WRITE_ONCE(NODE_DATA(nid)->private_flags, NP_REGISTERED | ops->flags);
-	}
-	mutex_unlock(&node_private_mutex);
+	guard(device_hotplug)();
+	np = claim_of(nid);
+	if (!np)
+		return -ENODEV;
+	if (rcu_access_pointer(np->ops))
+		return -EBUSY;
+	flags = NP_REGISTERED | ops->flags | (ops->free_folio ? NP_KEEPS_FRAMES : 0);
+	old = node_private_flags(nid);
+	if (node_state(nid, N_MEMORY_PRIVATE) && (~old & flags & NP_STAYS))
+		return -EBUSY;
+	if (node_has_blocks(nid) && (old & ~flags & NP_STAYS))
+		return -EBUSY;
+
+	/* A service that sees one without the other is turned away. */
+	rcu_assign_pointer(np->ops, ops);
+	WRITE_ONCE(NODE_DATA(nid)->private_flags, flags);
 	/* Without memory yet, onlining some does it. */
-	if (!rc && (ops->flags & NP_OPS_RECLAIM) && node_state(nid, N_MEMORY_PRIVATE))
+	if (node_wants_kswapd(nid) && node_state(nid, N_MEMORY_PRIVATE))
 		kswapd_run(nid);
-out:
-	unlock_device_hotplug();
-	return rc;
+	return 0;
 }
 EXPORT_SYMBOL_GPL(node_private_set_ops);
 
@@ -283,21 +276,18 @@ EXPORT_SYMBOL_GPL(node_private_set_ops);
 int node_private_clear_ops(int nid, const struct node_private_ops *ops)
 {
 	struct node_private *np;
-	int rc = 0;
 
 	if (!valid_nid(nid) || !ops)
 		return -EINVAL;
 
-	lock_device_hotplug();
-	np = owner_of(nid);
+	guard(device_hotplug)();
+	np = claim_of(nid);
 	if (!np)
-		rc = -ENODEV;
-	else if (rcu_access_pointer(np->ops) != ops)
-		rc = -EINVAL;
-	else
-		drop_ops(nid, np);
-	unlock_device_hotplug();
-	return rc;
+		return -ENODEV;
+	if (rcu_access_pointer(np->ops) != ops)
+		return -EINVAL;
+	drop_ops(nid, np);
+	return 0;
 }
 EXPORT_SYMBOL_GPL(node_private_clear_ops);
 
@@ -311,7 +301,7 @@ EXPORT_SYMBOL_GPL(node_private_clear_ops);
  */
 int node_private_check_add(int nid)
 {
-	struct node_private *np = owner_of(nid);
+	struct node_private *np = claim_of(nid);
 
 	return !np || np->adding == current ? 0 : -EBUSY;
 }
@@ -319,7 +309,7 @@ int node_private_check_add(int nid)
 /* Has offline_and_remove_private_memory() waited long enough? */
 bool node_private_offline_expired(int nid)
 {
-	struct node_private *np = owner_of(nid);
+	struct node_private *np = claim_of(nid);
 
 	return np && np->offlining && time_after(jiffies, np->offline_deadline);
 }
@@ -354,41 +344,36 @@ int add_private_memory_driver_managed(int nid, u64 start, u64 size,
 				      mhp_t mhp_flags, int online_type,
 				      struct node_private *np)
 {
-	bool undo = false;
-	int rc = 0;
+	int rc;
 
 	if (!valid_nid(nid) || !np || !np->owner ||
 	    (mhp_flags & ~MHP_MERGE_RESOURCE) ||
 	    (online_type != MMOP_OFFLINE && online_type != MMOP_ONLINE_MOVABLE))
 		return -EINVAL;
 
-	lock_device_hotplug();
-	if (owner_of(nid) != np) {
-		rc = register_locked(nid, np);
-		if (!rc)
+	scoped_guard(device_hotplug) {
+		if (claim_of(nid) != np) {
+			rc = register_locked(nid, np);
+			if (rc)
+				return rc;
 			np->implicit = true;
-	} else if (np->adding) {
-		rc = -EBUSY;
-	}
-	if (!rc)
+		} else if (np->adding) {
+			return -EBUSY;
+		}
 		np->adding = current;
-	unlock_device_hotplug();
-	if (rc)
-		return rc;
+	}
 
 	rc = add_memory_driver_managed(nid, start, size, resource_name, mhp_flags);
 
-	lock_device_hotplug();
-	np->adding = NULL;
-	if (rc) {
-		forget_last_memory(nid, np);
-	} else if (online_type == MMOP_ONLINE_MOVABLE) {
+	scoped_guard(device_hotplug) {
+		np->adding = NULL;
+		if (rc)
+			forget_last_memory(nid, np);
+		if (rc || online_type != MMOP_ONLINE_MOVABLE)
+			return rc;
 		rc = walk_memory_blocks(start, size, NULL, online_movable);
-		undo = rc;
 	}
-	unlock_device_hotplug();
-
-	if (undo)
+	if (rc)
 		offline_and_remove_private_memory(nid, start, size);
 	return rc;
 }
@@ -436,32 +421,28 @@ int offline_and_remove_private_memory(int nid, u64 start, u64 size)
 	if (!valid_nid(nid) || !size)
 		return -EINVAL;
 
-	lock_device_hotplug();
-	np = owner_of(nid);
-	if (!np)
-		rc = -EINVAL;
-	else if (np->offlining)
-		rc = -EBUSY;
-	else
+	scoped_guard(device_hotplug) {
+		np = claim_of(nid);
+		if (!np)
+			return -EINVAL;
+		if (np->offlining)
+			return -EBUSY;
 		rc = walk_memory_blocks(start, size, &count, count_block_on_node);
-	if (!rc && count.bytes != size)
-		rc = -EINVAL;
-	if (!rc) {
+		if (rc)
+			return rc;
+		if (count.bytes != size)
+			return -EINVAL;
 		timeout = np->offline_timeout_ms ?: OFFLINE_TIMEOUT_MS;
 		np->offline_deadline = jiffies + msecs_to_jiffies(timeout);
 		np->offlining = true;
 	}
-	unlock_device_hotplug();
-	if (rc)
-		return rc;
 
 	rc = offline_and_remove_memory(start, size);
 
-	lock_device_hotplug();
+	guard(device_hotplug)();
 	np->offlining = false;
 	if (!rc)
 		forget_last_memory(nid, np);
-	unlock_device_hotplug();
 	return rc;
 }
 EXPORT_SYMBOL_GPL(offline_and_remove_private_memory);
@@ -473,7 +454,8 @@ EXPORT_SYMBOL_GPL(offline_and_remove_private_memory);
 /*
  * Make an allocation with __GFP_PRIVATE what it has to be: from this node,
  * movable, never failing loudly, never killing anybody. The memory cannot be
- * promised to callers that cannot fail.
+ * promised to callers that cannot fail. Where the owner keeps what is free, the
+ * frames that reclaim frees are the owner's, and nothing is in reserve.
  */
 gfp_t __node_private_gfp(gfp_t gfp, int nid)
 {
@@ -482,8 +464,12 @@ gfp_t __node_private_gfp(gfp_t gfp, int nid)
 	gfp &= ~(__GFP_DMA | __GFP_DMA32 | __GFP_RECLAIMABLE | __GFP_NOFAIL |
 		 __GFP_HARDWALL);
 	gfp |= __GFP_THISNODE | __GFP_MOVABLE | __GFP_HIGHMEM | __GFP_NOWARN;
-	if (!node_allows(nid, NP_OPS_RECLAIM))
+	if (!node_wants_kswapd(nid))
 		gfp &= ~__GFP_RECLAIM;
+	if (node_keeps_frames(nid)) {
+		gfp &= ~(__GFP_HIGH | __GFP_MEMALLOC);
+		gfp |= __GFP_NOMEMALLOC;
+	}
 	return gfp;
 }
 
@@ -498,6 +484,7 @@ unsigned long __node_ordinary_free_pages(void)
 	return free;
 }
 
+/* What their owners keep is no memory: only what they gave out is managed. */
 unsigned long __node_private_oom_pages(const nodemask_t *nodes)
 {
 	unsigned long pages = 0;
@@ -505,40 +492,9 @@ unsigned long __node_private_oom_pages(const nodemask_t *nodes)
 
 	for_each_node_state(nid, N_MEMORY_PRIVATE) {
 		if (node_allows(nid, NP_OPS_OOM) && (!nodes || node_isset(nid, *nodes)))
-			pages += node_present_pages(nid);
+			pages += zone_managed_pages(&NODE_DATA(nid)->node_zones[ZONE_MOVABLE]);
 	}
 	return pages;
-}
-
-/**
- * node_private_alloc_folio - first touch under a policy that names only
- * private nodes
- * @nodes: the private nodes of the policy
- * @gfp: as for an ordinary user page
- * @order: order of the folio
- *
- * Return: a folio from the first of @nodes that allows it, or NULL if none has
- * room, is open to memory policies, is writable and is in the caller's cpuset.
- */
-struct folio *node_private_alloc_folio(const nodemask_t *nodes, gfp_t gfp,
-				       unsigned int order)
-{
-	nodemask_t allowed = cpuset_all_mems_allowed(current);
-	struct folio *folio;
-	int nid;
-
-	nodes_and(allowed, allowed, *nodes);
-	for_each_node_mask(nid, allowed) {
-		unsigned long flags = node_private_flags(nid);
-
-		if (!(flags & NP_OPS_MEMPOLICY) || (flags & NP_OPS_PROTECT_WRITE))
-			continue;
-		folio = __folio_alloc_node(gfp | __GFP_PRIVATE | __GFP_COMP,
-					   order, nid);
-		if (folio)
-			return folio;
-	}
-	return NULL;
 }
 
 /*
@@ -548,30 +504,52 @@ struct folio *node_private_alloc_folio(const nodemask_t *nodes, gfp_t gfp,
 bool __node_private_free_folio(struct page *page, unsigned int order)
 {
 	const struct node_private_ops *ops;
-	bool kept = false;
 
 	/* Tested out of line: every page that is freed comes past the callers. */
 	if (likely(!node_is_private(page_to_nid(page))))
 		return false;
-	rcu_read_lock();
-	ops = ops_of(page_to_nid(page));
-	if (ops && ops->free_folio)
-		kept = ops->free_folio(page, order);
-	rcu_read_unlock();
-	return kept;
+	guard(rcu)();
+	ops = node_private_ops_of(page_to_nid(page));
+	return ops && ops->free_folio && ops->free_folio(page, order);
 }
+
+/**
+ * node_private_keep_pages - make a block of pages the owner's
+ * @page: the first page, as free_folio was given it
+ * @order: order of the block
+ *
+ * For free_folio, before it returns true, and before anybody can hand the pages back.
+ * They are no memory then: not free, not managed, and PageOffline, so that their
+ * memory can go offline under them; then they are the owner's no more, as a memory
+ * notifier (MEM_OFFLINE) tells. Whatever the owner wants to know of them is best
+ * kept by number, and never in the page. Any context.
+ */
+void node_private_keep_pages(struct page *page, unsigned int order)
+{
+	for (unsigned long i = 0; i < 1UL << order; i++)
+		__SetPageOffline(page + i);
+	adjust_managed_page_count(page, -(1L << order));
+}
+EXPORT_SYMBOL_GPL(node_private_keep_pages);
 
 /**
  * node_private_put_pages - hand pages kept by free_folio to the allocator
  * @page: the first page
- * @order: order of the block, at most that of the block kept
+ * @order: order of the block, which need not be one that was kept: pages are kept
+ *	each for itself, and any aligned block of kept pages can be given
  *
- * Pages that failed meanwhile stay where nobody gets them.
+ * Pages that failed meanwhile stay where nobody gets them. The memory must not be
+ * going offline; an owner that gives pages out at any time stops between MEM_GOING_OFFLINE
+ * and MEM_CANCEL_OFFLINE. Any context but NMI.
  */
 void node_private_put_pages(struct page *page, unsigned int order)
 {
 	const unsigned long nr = 1UL << order;
 	unsigned long i;
+
+	for (i = 0; i < nr; i++)
+		__ClearPageOffline(page + i);
+	adjust_managed_page_count(page, nr);
 
 	for (i = 0; i < nr && !PageHWPoison(page + i); i++)
 		;
@@ -590,84 +568,31 @@ void __node_private_folio_split(struct folio *folio, struct folio *new_folio)
 {
 	const struct node_private_ops *ops;
 
-	rcu_read_lock();
-	ops = ops_of(folio_nid(folio));
+	guard(rcu)();
+	ops = node_private_ops_of(folio_nid(folio));
 	if (ops && ops->folio_split)
 		ops->folio_split(folio, new_folio);
-	rcu_read_unlock();
 }
 
-static void notify_migrated(int nid, struct folio *src, struct folio *dst)
+void __node_private_folio_uncharge(struct folio *folio)
 {
 	const struct node_private_ops *ops;
-	int idx;
 
-	idx = srcu_read_lock(&node_private_srcu);
-	ops = ops_of(nid);
-	if (ops && ops->folio_migrate)
-		ops->folio_migrate(src, dst);
-	srcu_read_unlock(&node_private_srcu, idx);
-}
-
-void __node_private_folio_migrate(struct folio *src, struct folio *dst)
-{
-	if (folio_is_private_node(src))
-		notify_migrated(folio_nid(src), src, dst);
-	if (folio_is_private_node(dst) && folio_nid(dst) != folio_nid(src))
-		notify_migrated(folio_nid(dst), src, dst);
+	guard(rcu)();
+	ops = node_private_ops_of(folio_nid(folio));
+	if (ops && ops->folio_uncharge)
+		ops->folio_uncharge(folio);
 }
 
 void __node_private_memory_failure(struct folio *folio, unsigned long pfn,
 				   int mf_flags)
 {
 	const struct node_private_ops *ops;
-	int idx;
 
-	idx = srcu_read_lock(&node_private_srcu);
-	ops = ops_of(folio_nid(folio));
+	guard(srcu)(&node_private_srcu);
+	ops = node_private_ops_of(folio_nid(folio));
 	if (ops && ops->memory_failure)
 		ops->memory_failure(folio, pfn, mf_flags);
-	srcu_read_unlock(&node_private_srcu, idx);
-}
-
-/**
- * node_private_write_fault - serve a write to a folio that must not be written
- * @vmf: the fault, with @page set; no page table lock is held
- * @folio: the folio of that page; a reference to it is used up
- *
- * Return: what the fault returns, or, in a private mapping, VM_FAULT_FALLBACK if
- * the folio cannot move and the caller may make a copy.
- */
-vm_fault_t node_private_write_fault(struct vm_fault *vmf, struct folio *folio)
-{
-	const bool shared = vmf->vma->vm_flags & (VM_SHARED | VM_MAYSHARE);
-	const struct node_private_ops *ops;
-	vm_fault_t ret;
-	int idx;
-
-	idx = srcu_read_lock(&node_private_srcu);
-	ops = ops_of(folio_nid(folio));
-	if (ops && ops->handle_fault)
-		ret = ops->handle_fault(folio, vmf);
-	else
-		ret = node_private_promote(folio, vmf);
-	srcu_read_unlock(&node_private_srcu, idx);
-
-	if (ret != VM_FAULT_FALLBACK || !shared)
-		return ret;
-
-	/* Nothing may stand in for it. Wait, if possible without the locks. */
-	if ((vmf->flags & FAULT_FLAG_ALLOW_RETRY) &&
-	    (vmf->flags & FAULT_FLAG_RETRY_NOWAIT))
-		return VM_FAULT_RETRY;
-	if (vmf->flags & FAULT_FLAG_ALLOW_RETRY) {
-		release_fault_lock(vmf);
-		ret = VM_FAULT_RETRY;
-	} else {
-		ret = 0;
-	}
-	schedule_timeout_killable(1);
-	return ret;
 }
 
 /*
@@ -679,11 +604,10 @@ unsigned long __node_private_keep_free(int nid)
 	struct node_reclaim_policy policy = {};
 	const struct node_private_ops *ops;
 
-	rcu_read_lock();
-	ops = ops_of(nid);
+	guard(rcu)();
+	ops = node_private_ops_of(nid);
 	if (ops && ops->reclaim_policy)
 		ops->reclaim_policy(nid, &policy);
-	rcu_read_unlock();
 	return policy.keep_free;
 }
 
@@ -692,7 +616,8 @@ unsigned long __node_private_keep_free(int nid)
  * @nid: a node open to RECLAIM; otherwise nothing happens
  *
  * For owners whose reclaim_policy has a new answer. Also a node that reclaim has
- * given up is tried again. Any context.
+ * given up is tried again. Any context. An owner that keeps free frames has no
+ * reclaim_policy, and the node no kswapd to wake.
  */
 void node_private_wake_reclaim(int nid)
 {
@@ -704,317 +629,3 @@ void node_private_wake_reclaim(int nid)
 	wakeup_kswapd(&pgdat->node_zones[ZONE_MOVABLE], GFP_KERNEL, 0, ZONE_MOVABLE);
 }
 EXPORT_SYMBOL_GPL(node_private_wake_reclaim);
-
-/*
- * Migration
- */
-
-/*
- * Only memory whose every user goes through page tables may live on a private
- * node: anonymous and shmem pages, but not those that are shared by KSM or
- * whose owner asked for them to stay where they are.
- */
-bool node_private_may_enter(struct folio *folio)
-{
-	return (folio_test_anon(folio) || folio_test_swapbacked(folio)) &&
-	       !folio_test_hugetlb(folio) && !folio_test_ksm(folio) &&
-	       folio_evictable(folio);
-}
-
-/*
- * May memory of the cgroup that is charged for @folio be on @nid? No task stands
- * for it here, so it is the cgroup's cpuset that says so.
- */
-static bool cgroup_allows(struct folio *folio, int nid)
-{
-	bool allowed = true;
-#ifdef CONFIG_MEMCG
-	struct mem_cgroup *memcg;
-
-	rcu_read_lock();
-	memcg = folio_memcg(folio);
-	if (memcg)
-		allowed = cpuset_cgroup_allows_node(memcg->css.cgroup, nid);
-	rcu_read_unlock();
-#endif
-	return allowed;
-}
-
-/* Move isolated folios to a private node by the service that @flag stands for. */
-static int migrate_to(struct list_head *folios, int nid, unsigned long flag,
-		      enum migrate_mode mode, enum migrate_reason reason,
-		      unsigned int *ret_succeeded)
-{
-	const struct node_private_ops *ops;
-	struct folio *folio, *next;
-	LIST_HEAD(refused);
-	int nr_refused = 0;
-	int idx, rc = 0;
-
-	list_for_each_entry_safe(folio, next, folios, lru) {
-		/* What is not up to date has yet to be written. */
-		if (node_private_may_enter(folio) &&
-		    (!node_is_fenced(nid) || folio_test_uptodate(folio)) &&
-		    (reason != MR_DEMOTION || cgroup_allows(folio, nid)))
-			continue;
-		list_move_tail(&folio->lru, &refused);
-		nr_refused++;
-	}
-
-	if (!list_empty(folios)) {
-		idx = srcu_read_lock(&node_private_srcu);
-		ops = ops_of(nid);
-		if (ops && (ops->flags & flag))
-			rc = ops->migrate_to(folios, nid, mode, reason, ret_succeeded);
-		else
-			rc = -ENODEV;
-		srcu_read_unlock(&node_private_srcu, idx);
-	}
-
-	list_splice_tail(&refused, folios);
-	return rc < 0 ? rc : rc + nr_refused;
-}
-
-/**
- * node_private_migrate_to - move isolated folios to a private node on request
- * @folios: the folios; those that did not move are still there on return
- * @nid: the private node
- * @mode: as for migrate_pages()
- * @reason: as for migrate_pages()
- *
- * Return: the number of folios that did not move, or -errno.
- */
-int node_private_migrate_to(struct list_head *folios, int nid,
-			    enum migrate_mode mode, enum migrate_reason reason)
-{
-	unsigned int succeeded = 0;
-
-	return migrate_to(folios, nid, NP_OPS_MIGRATION, mode, reason, &succeeded);
-}
-
-/* The private node nearest to @nid that takes what is demoted. */
-int __node_private_demotion_node(int nid)
-{
-	int best = NUMA_NO_NODE;
-	int other;
-
-	if (node_is_private(nid))
-		return NUMA_NO_NODE;
-	for_each_node_state(other, N_MEMORY_PRIVATE) {
-		if (!node_allows(other, NP_OPS_DEMOTION))
-			continue;
-		if (best == NUMA_NO_NODE ||
-		    node_distance(nid, other) < node_distance(nid, best))
-			best = other;
-	}
-	return best;
-}
-
-/**
- * node_private_demote - move what reclaim isolated to a private node
- * @folios: the folios; those that did not move are still there on return
- * @nid: the private node, or NUMA_NO_NODE if it has gone since
- *
- * Return: the number of pages that moved.
- */
-unsigned int node_private_demote(struct list_head *folios, int nid)
-{
-	unsigned int succeeded = 0;
-
-	if (nid != NUMA_NO_NODE)
-		migrate_to(folios, nid, NP_OPS_DEMOTION, MIGRATE_ASYNC,
-			   MR_DEMOTION, &succeeded);
-	return succeeded;
-}
-
-struct private_target {
-	int nid;
-	gfp_t gfp;
-};
-
-static struct folio *alloc_on_private_node(struct folio *src, unsigned long private)
-{
-	const struct private_target *target = (struct private_target *)private;
-	gfp_t gfp = target->gfp;
-
-	if (folio_test_large(src))
-		gfp |= __GFP_COMP;
-	return __folio_alloc_node(gfp, folio_order(src), target->nid);
-}
-
-/**
- * node_private_migrate_folios - migrate_to for a node that takes every folio
- * @folios: see &node_private_ops.migrate_to
- * @nid: see &node_private_ops.migrate_to
- * @mode: see &node_private_ops.migrate_to
- * @reason: see &node_private_ops.migrate_to
- * @ret_succeeded: see &node_private_ops.migrate_to
- */
-int node_private_migrate_folios(struct list_head *folios, int nid,
-				enum migrate_mode mode,
-				enum migrate_reason reason,
-				unsigned int *ret_succeeded)
-{
-	struct private_target target = {
-		.nid = nid,
-		.gfp = GFP_HIGHUSER_MOVABLE | __GFP_PRIVATE,
-	};
-
-	/* As for other demotion: reclaim neither waits nor eats into reserves. */
-	if (reason == MR_DEMOTION)
-		target.gfp = (target.gfp & ~__GFP_RECLAIM) | GFP_NOWAIT | __GFP_NOMEMALLOC;
-	return migrate_pages(folios, alloc_on_private_node, NULL,
-			     (unsigned long)&target, mode, reason, ret_succeeded);
-}
-EXPORT_SYMBOL_GPL(node_private_migrate_folios);
-
-/*
- * Bringing mlocked pages home
- */
-struct home_walk {
-	struct list_head folios;
-	nodemask_t nodes;	/* where they all belong */
-	unsigned long stop;	/* from here on they belong elsewhere */
-	bool missed;		/* a folio could not be isolated right now */
-};
-
-/* Returns 1, for the walk to end here, if the folio belongs elsewhere. */
-static int queue_for_home(struct folio *folio, struct vm_area_struct *vma,
-			  unsigned long addr, struct home_walk *hw)
-{
-	nodemask_t nodes;
-
-	if (!folio || !folio_is_private_node(folio))
-		return 0;
-	/* Parts of shared memory may have policies of their own. */
-	mpol_home_nodes(vma, addr, &nodes);
-	if (list_empty(&hw->folios)) {
-		hw->nodes = nodes;
-	} else if (!nodes_equal(nodes, hw->nodes)) {
-		hw->stop = addr;
-		return 1;
-	}
-	if (folio_isolate_lru(folio)) {
-		list_add_tail(&folio->lru, &hw->folios);
-		node_stat_add_folio(folio, NR_ISOLATED_ANON + folio_is_file_lru(folio));
-	} else {
-		hw->missed = true;
-	}
-	return 0;
-}
-
-static int home_pmd_entry(pmd_t *pmd, unsigned long addr, unsigned long end,
-			  struct mm_walk *walk)
-{
-	struct vm_area_struct *vma = walk->vma;
-	struct home_walk *hw = walk->private;
-	struct folio *folio, *last = NULL;
-	pte_t *start_pte, *pte;
-	spinlock_t *ptl;	/* of the page table */
-	int stop = 0;
-
-	ptl = pmd_trans_huge_lock(pmd, vma);
-	if (ptl) {
-		if (pmd_present(*pmd) && !is_huge_zero_pmd(*pmd))
-			stop = queue_for_home(pmd_folio(*pmd), vma, addr, hw);
-		spin_unlock(ptl);
-		return stop;
-	}
-
-	start_pte = pte_offset_map_lock(walk->mm, pmd, addr, &ptl);
-	if (!start_pte) {
-		walk->action = ACTION_AGAIN;
-		return 0;
-	}
-	for (pte = start_pte; addr != end && !stop; pte++, addr += PAGE_SIZE) {
-		pte_t ptent = ptep_get(pte);
-
-		if (!pte_present(ptent))
-			continue;
-		folio = vm_normal_folio(vma, addr, ptent);
-		if (folio != last)
-			stop = queue_for_home(folio, vma, addr, hw);
-		last = folio;
-	}
-	pte_unmap_unlock(start_pte, ptl);
-	cond_resched();
-	return stop;
-}
-
-static const struct mm_walk_ops home_walk_ops = {
-	.pmd_entry	= home_pmd_entry,
-	.walk_lock	= PGWALK_RDLOCK,
-};
-
-/*
- * Bring the pages of the first mapping in [@start, @end) home, if it is locked, or of
- * as much of it as belongs to the same nodes. Returns where to go on.
- */
-static unsigned long bring_mapping_home(struct mm_struct *mm, unsigned long start,
-					unsigned long end, bool *ret_left)
-{
-	struct home_walk hw = { .missed = false };
-	struct migration_target_control mtc = {
-		.nmask = &hw.nodes,
-		.gfp_mask = GFP_HIGHUSER_MOVABLE,
-		.reason = MR_SYSCALL,
-	};
-	struct vm_area_struct *vma;
-
-	INIT_LIST_HEAD(&hw.folios);
-	mmap_read_lock(mm);
-	vma = find_vma_intersection(mm, start, end);
-	if (!vma) {
-		mmap_read_unlock(mm);
-		return end;
-	}
-	start = max(start, vma->vm_start);
-	end = min(end, vma->vm_end);
-	hw.stop = end;
-	/* Private nodes hold no hugetlb pages. */
-	if ((vma->vm_flags & VM_LOCKED) && !(vma->vm_flags & (VM_IO | VM_PFNMAP)) &&
-	    !is_vm_hugetlb_page(vma))
-		walk_page_range(mm, start, end, &home_walk_ops, &hw);
-	mmap_read_unlock(mm);
-
-	if (hw.missed)
-		*ret_left = true;
-	if (list_empty(&hw.folios))
-		return hw.stop;
-
-	mtc.nid = numa_mem_id();
-	if (!node_isset(mtc.nid, hw.nodes))
-		mtc.nid = first_node(hw.nodes);
-	if (migrate_pages(&hw.folios, alloc_migration_target, NULL,
-			  (unsigned long)&mtc, MIGRATE_SYNC, MR_SYSCALL, NULL)) {
-		putback_movable_pages(&hw.folios);
-		*ret_left = true;
-	}
-	return hw.stop;
-}
-
-/*
- * A locked page is one its owner wants at hand; it has no business on slow or
- * write-protected memory. Returns 0, or -EAGAIN if some page stayed behind.
- */
-int __node_private_bring_home(unsigned long start, unsigned long end)
-{
-	struct mm_struct *mm = current->mm;
-	unsigned long addr;
-	int tries = 2;
-	bool left;
-
-	if (nodes_empty(node_states[N_MEMORY_PRIVATE]))
-		return 0;
-
-	do {
-		left = false;
-		for (addr = start; addr < end;)
-			addr = bring_mapping_home(mm, addr, end, &left);
-		/* Pages in flight to an LRU list can be isolated afterwards. */
-		if (left)
-			lru_add_drain_all();
-	} while (left && --tries);
-
-	return left ? -EAGAIN : 0;
-}

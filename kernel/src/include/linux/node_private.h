@@ -9,9 +9,8 @@
  * no unless the driver opted in. None of it costs anything until a node is
  * registered: the predicates hide behind a static key.
  *
- * This header is for mm services (the predicates) and for drivers that own
- * such a node (registration and operations). What a driver does with its
- * memory is not its business.
+ * This header is for drivers that own such a node. What mm services call is in
+ * mm/node_private.h. What a driver does with its memory is not its business.
  */
 #ifndef _LINUX_NODE_PRIVATE_H
 #define _LINUX_NODE_PRIVATE_H
@@ -24,6 +23,8 @@
 #include <linux/nodemask.h>
 #include <linux/vmstat.h>
 
+struct mem_cgroup;
+
 /* Services a driver may open its node to */
 #define NP_OPS_MIGRATION	BIT(0)	/* move_pages(), migrate_pages() and kin */
 #define NP_OPS_MEMPOLICY	BIT(1)	/* MPOL_BIND may name the node */
@@ -33,12 +34,30 @@
 #define NP_OPS_OOM		BIT(5)	/* counts as memory for the OOM killer */
 #define NP_OPS_NUMA_BALANCING	BIT(6)	/* NUMA hinting faults */
 #define NP_OPS_COMPACTION	BIT(7)	/* compaction works within the node */
-#define NP_OPS_LONGTERM_PIN	BIT(8)	/* FOLL_LONGTERM pins stay in place */
 /* Services that honour their flag. The rest is refused rather than ignored. */
-#define NP_OPS_SUPPORTED	(NP_OPS_MIGRATION | NP_OPS_MEMPOLICY |	\
-				 NP_OPS_NUMA_BALANCING | NP_OPS_COMPACTION |	\
-				 NP_OPS_RECLAIM | NP_OPS_DEMOTION |		\
-				 NP_OPS_PROTECT_WRITE | NP_OPS_OOM)
+#define NP_OPS_SUPPORTED	(NP_OPS_MIGRATION |		\
+				 NP_OPS_MEMPOLICY |		\
+				 NP_OPS_DEMOTION |		\
+				 NP_OPS_PROTECT_WRITE |		\
+				 NP_OPS_RECLAIM |		\
+				 NP_OPS_OOM |			\
+				 NP_OPS_NUMA_BALANCING |	\
+				 NP_OPS_COMPACTION)
+
+/**
+ * enum node_promote_reason - why a page has to leave a private node
+ * @NODE_PROMOTE_FAULT: somebody writes to it through a page table
+ * @NODE_PROMOTE_WRITE: the kernel writes to it as part of a file
+ * @NODE_PROMOTE_TRUNCATE: the kernel zeroes a part of it that a file loses, which
+ *	cannot fail but with -EIO, and does not give up for a signal
+ * @NODE_PROMOTE_LOCKED: it is mapped where memory is locked, see mlock()
+ */
+enum node_promote_reason {
+	NODE_PROMOTE_FAULT,
+	NODE_PROMOTE_WRITE,
+	NODE_PROMOTE_TRUNCATE,
+	NODE_PROMOTE_LOCKED,
+};
 
 /**
  * struct node_reclaim_policy - how far reclaim of a private node goes
@@ -53,12 +72,18 @@ struct node_reclaim_policy {
  * struct node_private_ops - what the owner of a private node wants and offers
  * @free_folio: a block of 2^@order pages has been freed and wiped of its page
  *	state, or is coming online, and would go to the buddy allocator now.
- *	Returns true to keep it; the owner gives it back later with
- *	node_private_put_pages(). Memory with kept pages can go offline only if
- *	the owner makes them PageOffline and takes them out of the zone's
- *	managed pages, with adjust_managed_page_count(), and undoes both first
- *	when it gives them back.
+ *	Returns true to keep it, after node_private_keep_pages(); the owner
+ *	gives it back later, whole or in parts, with node_private_put_pages().
  *	Any context, interrupts may be off; must not sleep or allocate.
+ *	What is free on such a node is what its owner gave out, so all of it can
+ *	be allocated, by one page, and nothing else is missing there: zones have
+ *	no watermarks, processors keep no lists of free pages, the count of free
+ *	pages is exact, no kswapd runs, and an allocation with __GFP_PRIVATE
+ *	neither reclaims nor reaches for reserves. Nobody writes to a frame that
+ *	is free or being freed: init_on_free, init_on_alloc and page poisoning
+ *	pass the node by, and only __GFP_ZERO zeroes. As this holds for frames
+ *	and not for the moment, the callback comes and goes with the memory, like
+ *	PROTECT_WRITE. Excludes @reclaim_policy.
  * @folio_split: @folio on the node has been split and @new_folio is one of the
  *	parts. Called under the folio lock with interrupts off.
  * @migrate_to: move the isolated folios on the list to node @nid. Those that
@@ -68,13 +93,27 @@ struct node_reclaim_policy {
  *	complete implementation for a node that takes every folio.
  * @folio_migrate: the contents of @src have been copied to @dst, and no page
  *	table maps either yet. Called for the node of @src and for that of
- *	@dst. Both folios are locked; may sleep.
- * @handle_fault: somebody writes to vmf->page, a page of @folio, on a node with
- *	PROTECT_WRITE. Uses up a reference to @folio. Returns 0 for the access to
- *	be tried again, VM_FAULT_FALLBACK if the folio cannot move for now, or
- *	VM_FAULT_ERROR bits. May sleep, but must not release the locks of the
- *	fault. Optional: node_private_promote() is complete, and what is called
- *	if there is none.
+ *	@dst. Both folios are locked; may sleep. Optional. @dst is charged to
+ *	its cgroup by then, folio_memcg(), unless nobody is.
+ * @folio_uncharge: the cgroup of @folio on the node, folio_memcg(), gives up its
+ *	charge: the folio has been freed, or has moved and left the charge to
+ *	the folio that it moved to. Told once for each folio that was charged
+ *	when it came, or for each of its parts. Any context, interrupts may be
+ *	off; must not sleep or allocate. Optional.
+ * @may_demote: would the node take pages of the cgroup @memcg from reclaim now, or
+ *	pages of any if @memcg is NULL? Asked before reclaim sets pages aside for
+ *	the node. Pages that are not set aside are reclaimed as if there were no
+ *	such node, and so are those that @migrate_to leaves on its list. Any
+ *	context; must be quick and must not sleep. Optional, needs DEMOTION.
+ * @promote: have @page, which must not stay, leave for one of the ordinary nodes
+ *	@home. Uses up a reference to its folio. Returns 0 if it has left, or
+ *	somebody else was at it: whoever needs it looks for it again; -EBUSY if
+ *	it cannot leave now and a copy of it will do, which is so for anonymous
+ *	memory only; -EIO if the page has failed; -ENOMEM; -EINTR if the caller
+ *	is being killed. Of the errors only -EIO with NODE_PROMOTE_TRUNCATE. May
+ *	sleep, but must not release locks of a fault.
+ *	Optional: node_private_promote_page() is complete, and what is called if
+ *	there is none. Needs PROTECT_WRITE.
  * @reclaim_policy: fill in @policy for reclaim of node @nid; optional, needs
  *	RECLAIM. Asked each time reclaim looks whether the node has enough free
  *	memory: must be quick and must not sleep. When the answer has changed,
@@ -93,7 +132,10 @@ struct node_private_ops {
 			  enum migrate_mode mode, enum migrate_reason reason,
 			  unsigned int *ret_succeeded);
 	void (*folio_migrate)(struct folio *src, struct folio *dst);
-	vm_fault_t (*handle_fault)(struct folio *folio, struct vm_fault *vmf);
+	void (*folio_uncharge)(struct folio *folio);
+	bool (*may_demote)(int nid, struct mem_cgroup *memcg);
+	int (*promote)(struct page *page, const nodemask_t *home,
+		       enum node_promote_reason reason);
 	void (*reclaim_policy)(int nid, struct node_reclaim_policy *policy);
 	void (*memory_failure)(struct folio *folio, unsigned long pfn,
 			       int mf_flags);
@@ -114,6 +156,7 @@ struct node_private {
 	void *owner;
 	unsigned int offline_timeout_ms;
 
+	/* private: */
 	const struct node_private_ops __rcu *ops;
 	struct task_struct *adding;
 	unsigned long offline_deadline;
@@ -124,10 +167,34 @@ struct node_private {
 
 #ifdef CONFIG_NODE_PRIVATE
 
+/* Registration and operations: may sleep */
+int node_private_register(int nid, struct node_private *np);
+int node_private_unregister(int nid);
+int node_private_set_ops(int nid, const struct node_private_ops *ops);
+int node_private_clear_ops(int nid, const struct node_private_ops *ops);
+int add_private_memory_driver_managed(int nid, u64 start, u64 size,
+				      const char *resource_name,
+				      mhp_t mhp_flags, int online_type,
+				      struct node_private *np);
+int offline_and_remove_private_memory(int nid, u64 start, u64 size);
+
+/* For operations, and for owners at any time */
+void node_private_keep_pages(struct page *page, unsigned int order);
+void node_private_put_pages(struct page *page, unsigned int order);
+int node_private_migrate_folios(struct list_head *folios, int nid,
+				enum migrate_mode mode,
+				enum migrate_reason reason,
+				unsigned int *ret_succeeded);
+int node_private_promote_page(struct page *page, const nodemask_t *home,
+			      enum node_promote_reason reason);
+void node_private_wake_reclaim(int nid);
+
 DECLARE_STATIC_KEY_FALSE(node_private_key);
 
-/* Internal bit of pgdat->private_flags: the node is registered. */
+/* Internal bits of pgdat->private_flags: the node is registered */
 #define NP_REGISTERED		BIT(31)
+/* and its owner keeps what is free: there is a free_folio */
+#define NP_KEEPS_FRAMES		BIT(30)
 
 /* Is there any private node at all? */
 static inline bool node_private_enabled(void)
@@ -142,6 +209,35 @@ static inline unsigned long node_private_flags(int nid)
 	return READ_ONCE(NODE_DATA(nid)->private_flags);
 }
 
+/* Pages that the OOM killer counts, on those of @nodes if not NULL */
+unsigned long __node_private_oom_pages(const nodemask_t *nodes);
+
+static inline unsigned long node_private_oom_pages(const nodemask_t *nodes)
+{
+	if (!node_private_enabled())
+		return 0;
+	return __node_private_oom_pages(nodes);
+}
+
+#else /* !CONFIG_NODE_PRIVATE */
+
+static inline bool node_private_enabled(void)
+{
+	return false;
+}
+
+static inline unsigned long node_private_flags(int nid)
+{
+	return 0;
+}
+
+static inline unsigned long node_private_oom_pages(const nodemask_t *nodes)
+{
+	return 0;
+}
+
+#endif /* CONFIG_NODE_PRIVATE */
+
 /* Is @nid owned by a driver? Says nothing about memory being online on it. */
 static inline bool node_is_private(int nid)
 {
@@ -151,17 +247,6 @@ static inline bool node_is_private(int nid)
 static inline bool folio_is_private_node(const struct folio *folio)
 {
 	return node_is_private(folio_nid(folio));
-}
-
-/* Must frames of node @nid not be written by their users? */
-static inline bool node_is_fenced(int nid)
-{
-	return node_private_flags(nid) & NP_OPS_PROTECT_WRITE;
-}
-
-static inline bool folio_is_fenced(const struct folio *folio)
-{
-	return node_is_fenced(folio_nid(folio));
 }
 
 /* May a service that needs opt-in @flag work on node @nid? */
@@ -178,313 +263,29 @@ static inline bool folio_node_allows(const struct folio *folio,
 	return node_allows(folio_nid(folio), flag);
 }
 
-/* Registration and operations: for drivers, may sleep */
-int node_private_register(int nid, struct node_private *np);
-int node_private_unregister(int nid);
-int node_private_set_ops(int nid, const struct node_private_ops *ops);
-int node_private_clear_ops(int nid, const struct node_private_ops *ops);
-int node_private_migrate_folios(struct list_head *folios, int nid,
-				enum migrate_mode mode,
-				enum migrate_reason reason,
-				unsigned int *ret_succeeded);
-vm_fault_t node_private_promote(struct folio *folio, struct vm_fault *vmf);
-void node_private_put_pages(struct page *page, unsigned int order);
-void node_private_wake_reclaim(int nid);
-int add_private_memory_driver_managed(int nid, u64 start, u64 size,
-				      const char *resource_name,
-				      mhp_t mhp_flags, int online_type,
-				      struct node_private *np);
-int offline_and_remove_private_memory(int nid, u64 start, u64 size);
-
-/* Allocation: for the page allocator */
-gfp_t __node_private_gfp(gfp_t gfp, int nid);
-
-static inline gfp_t node_private_gfp(gfp_t gfp, int nid)
+/* Must the frames of node @nid not be written by their users? */
+static inline bool node_is_fenced(int nid)
 {
-	if (node_private_enabled() && (gfp & __GFP_PRIVATE))
-		return __node_private_gfp(gfp, nid);
-	return gfp;
+	return node_private_flags(nid) & NP_OPS_PROTECT_WRITE;
 }
 
-/* Hotplug */
-int node_private_check_add(int nid);
-bool node_private_offline_expired(int nid);
+/* Must the frame of @page? For now a whole node is fenced or not. */
+static inline bool page_is_fenced(const struct page *page)
+{
+	return node_is_fenced(page_to_nid(page));
+}
+
+/* Must any of its frames? */
+static inline bool folio_is_fenced(const struct folio *folio)
+{
+	return node_is_fenced(folio_nid(folio));
+}
 
 /* Which node state does memory on @nid give it? */
 static inline enum node_states node_memory_state(int nid)
 {
 	return node_is_private(nid) ? N_MEMORY_PRIVATE : N_MEMORY;
 }
-
-/* Reporting: free pages that an allocation without __GFP_PRIVATE can get */
-unsigned long __node_ordinary_free_pages(void);
-
-static inline unsigned long node_ordinary_free_pages(void)
-{
-	if (!node_private_enabled())
-		return global_zone_page_state(NR_FREE_PAGES);
-	return __node_ordinary_free_pages();
-}
-
-/* Pages that the OOM killer counts, on those of @nodes if not NULL */
-unsigned long __node_private_oom_pages(const nodemask_t *nodes);
-
-static inline unsigned long node_private_oom_pages(const nodemask_t *nodes)
-{
-	if (!node_private_enabled())
-		return 0;
-	return __node_private_oom_pages(nodes);
-}
-
-/* Callbacks */
-bool __node_private_free_folio(struct page *page, unsigned int order);
-void __node_private_folio_split(struct folio *folio, struct folio *new_folio);
-void __node_private_folio_migrate(struct folio *src, struct folio *dst);
-void __node_private_memory_failure(struct folio *folio, unsigned long pfn,
-				   int mf_flags);
-
-static inline bool node_private_free_folio(struct page *page,
-					   unsigned int order)
-{
-	return node_private_enabled() &&
-	       __node_private_free_folio(page, order);
-}
-
-static inline void node_private_folio_split(struct folio *folio,
-					    struct folio *new_folio)
-{
-	if (folio_is_private_node(folio))
-		__node_private_folio_split(folio, new_folio);
-}
-
-static inline void node_private_folio_migrate(struct folio *src,
-					      struct folio *dst)
-{
-	if (node_private_enabled())
-		__node_private_folio_migrate(src, dst);
-}
-
-static inline void node_private_memory_failure(struct page *page,
-					       unsigned long pfn, int mf_flags)
-{
-	if (node_is_private(page_to_nid(page)))
-		__node_private_memory_failure(page_folio(page), pfn, mf_flags);
-}
-
-/*
- * The write fence. Whatever page table entry is made for a page, or changed, goes
- * through here last; an entry for a fenced frame loses the right to write.
- */
-pte_t __node_private_fence_pte(pte_t pte);
-pmd_t __node_private_fence_pmd(pmd_t pmd);
-vm_fault_t node_private_write_fault(struct vm_fault *vmf, struct folio *folio);
-int node_private_promote_page(struct page *page, const nodemask_t *home);
-
-static inline pte_t node_private_fence_pte(pte_t pte)
-{
-	if (node_private_enabled() && pte_write(pte))
-		return __node_private_fence_pte(pte);
-	return pte;
-}
-
-#ifdef CONFIG_TRANSPARENT_HUGEPAGE
-static inline pmd_t node_private_fence_pmd(pmd_t pmd)
-{
-	if (node_private_enabled() && pmd_write(pmd))
-		return __node_private_fence_pmd(pmd);
-	return pmd;
-}
-#endif
-
-/* Reclaim: pages to keep free on @nid on top of its watermarks */
-unsigned long __node_private_keep_free(int nid);
-
-static inline unsigned long node_private_keep_free(int nid)
-{
-	if (!(node_private_flags(nid) & NP_OPS_RECLAIM))
-		return 0;
-	return __node_private_keep_free(nid);
-}
-
-/* Demotion, for reclaim of ordinary nodes */
-int __node_private_demotion_node(int nid);
-unsigned int node_private_demote(struct list_head *folios, int nid);
-bool node_private_may_enter(struct folio *folio);
-
-static inline int node_private_demotion_node(int nid)
-{
-	if (!node_private_enabled())
-		return NUMA_NO_NODE;
-	return __node_private_demotion_node(nid);
-}
-
-/* Migration and memory policy */
-int node_private_migrate_to(struct list_head *folios, int nid,
-			    enum migrate_mode mode, enum migrate_reason reason);
-int __node_private_bring_home(unsigned long start, unsigned long end);
-struct folio *node_private_alloc_folio(const nodemask_t *nodes, gfp_t gfp,
-				       unsigned int order);
-
-/* Bring the mlocked pages in a range of current->mm back to ordinary memory. */
-static inline int node_private_bring_home(unsigned long start,
-					  unsigned long end)
-{
-	if (!node_private_enabled())
-		return 0;
-	return __node_private_bring_home(start, end);
-}
-
-#else /* !CONFIG_NODE_PRIVATE */
-
-static inline bool node_private_enabled(void)
-{
-	return false;
-}
-
-static inline unsigned long node_private_flags(int nid)
-{
-	return 0;
-}
-
-static inline bool node_is_private(int nid)
-{
-	return false;
-}
-
-static inline bool folio_is_private_node(const struct folio *folio)
-{
-	return false;
-}
-
-static inline bool node_is_fenced(int nid)
-{
-	return false;
-}
-
-static inline bool folio_is_fenced(const struct folio *folio)
-{
-	return false;
-}
-
-static inline bool node_allows(int nid, unsigned long flag)
-{
-	return true;
-}
-
-static inline bool folio_node_allows(const struct folio *folio,
-				     unsigned long flag)
-{
-	return true;
-}
-
-static inline gfp_t node_private_gfp(gfp_t gfp, int nid)
-{
-	return gfp;
-}
-
-static inline int node_private_check_add(int nid)
-{
-	return 0;
-}
-
-static inline bool node_private_offline_expired(int nid)
-{
-	return false;
-}
-
-static inline enum node_states node_memory_state(int nid)
-{
-	return N_MEMORY;
-}
-
-static inline unsigned long node_ordinary_free_pages(void)
-{
-	return global_zone_page_state(NR_FREE_PAGES);
-}
-
-static inline unsigned long node_private_oom_pages(const nodemask_t *nodes)
-{
-	return 0;
-}
-
-static inline bool node_private_free_folio(struct page *page,
-					   unsigned int order)
-{
-	return false;
-}
-
-static inline void node_private_folio_split(struct folio *folio,
-					    struct folio *new_folio)
-{
-}
-
-static inline void node_private_folio_migrate(struct folio *src,
-					      struct folio *dst)
-{
-}
-
-static inline void node_private_memory_failure(struct page *page,
-					       unsigned long pfn, int mf_flags)
-{
-}
-
-static inline pte_t node_private_fence_pte(pte_t pte)
-{
-	return pte;
-}
-
-static inline pmd_t node_private_fence_pmd(pmd_t pmd)
-{
-	return pmd;
-}
-
-static inline vm_fault_t node_private_write_fault(struct vm_fault *vmf,
-						  struct folio *folio)
-{
-	return VM_FAULT_SIGBUS;
-}
-
-static inline unsigned long node_private_keep_free(int nid)
-{
-	return 0;
-}
-
-static inline int node_private_demotion_node(int nid)
-{
-	return NUMA_NO_NODE;
-}
-
-static inline unsigned int node_private_demote(struct list_head *folios, int nid)
-{
-	return 0;
-}
-
-static inline bool node_private_may_enter(struct folio *folio)
-{
-	return false;
-}
-
-static inline int node_private_migrate_to(struct list_head *folios, int nid,
-					  enum migrate_mode mode,
-					  enum migrate_reason reason)
-{
-	return -EINVAL;
-}
-
-static inline struct folio *node_private_alloc_folio(const nodemask_t *nodes,
-						     gfp_t gfp,
-						     unsigned int order)
-{
-	return NULL;
-}
-
-static inline int node_private_bring_home(unsigned long start,
-					  unsigned long end)
-{
-	return 0;
-}
-
-#endif /* CONFIG_NODE_PRIVATE */
 
 /* Has @nid memory, of whichever kind? Any number below MAX_NUMNODES will do. */
 static inline bool node_has_memory(int nid)
