@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # shellcheck shell=bash
 # The series as commits: `refresh` folds edits made in the tree back into src/ and
-# patches/, `export` writes the whole as a mailable series. Sourced by both parts.
+# patches/, `export` writes the whole as a mailable series, after the letter that
+# introduces it, if there is one beside patches/. Sourced by both parts.
 
 . "$(dirname "${BASH_SOURCE[0]}")/upstream.sh"
 
@@ -61,7 +62,35 @@ series_format()
 {
 	local out=$1
 	shift
-	series_git format-patch -q "$@" --zero-commit --no-signature --no-stat -o "$out" "$(series_git rev-list --max-parents=0 HEAD)..HEAD"
+	series_git format-patch -q "$@" --zero-commit --no-signature --no-stat -o "$out" "$(series_git rev-list --max-parents=0 HEAD)..series"
+}
+
+# fold FILE: a commit for each hunk of an edit, to be squashed into the patch that the
+# lines are from: those changed, or those beside what is new. Where they are all
+# upstream's, it is the last patch that touches the file.
+fold()
+{
+	local file=$1 tip root hunk start count commits target dir
+	tip=$(series_git rev-parse refs/tags/tip)
+	root=$(series_git rev-list --max-parents=0 HEAD)
+	dir=$(mktemp -d)
+	series_git diff -U0 "$tip" -- "$file" | awk -v dir="$dir" '
+		/^@@/ { out = sprintf("%s/%06d", dir, ++n); printf "%s", head >out }
+		!n { head = head $0 "\n"; next }
+		{ print >out }'
+	# From the end, so that the numbers of lines before stay what they are.
+	while read -r hunk; do
+		IFS=' ,' read -r start count < <(sed -nE 's/^@@ -([0-9]+)(,([0-9]+))? .*/\1 \3/p' "$hunk")
+		case ${count:=1} in
+		0) count=2; ((start)) || { start=1; count=1; } ;;
+		esac
+		commits=$(series_git blame -s -l -L "$start,+$count" "$tip" -- "$file" | cut -d' ' -f1 | sed 's/^^.*//' | sort -u)
+		target=$(series_git rev-list "$root..$tip" | grep -m1 -xF "$commits") ||
+			target=$(series_git log -1 --format=%H "$tip" -- "$file")
+		series_git apply --cached --unidiff-zero "$hunk"
+		series_git commit -q --fixup="$target"
+	done < <(find "$dir" -type f | sort -r)
+	rm -rf "$dir"
 }
 
 # Files of the tree that differ from what the series put there.
@@ -87,14 +116,15 @@ refresh_usage()
 		usage: ${up_part##*/}/refresh [--into NNNN-NAME.patch | --new SUBJECT]
 
 		Folds edits made in build/$up_name/tree back: a changed or added new file goes
-		to src/, a change to an existing file into the last patch that touches it, or
-		into the patch given by --into, or into a new patch with --new.
+		to src/, a change to an existing file, or to a new one that grows patch by
+		patch, into the patches that the changed lines are from, or into the one given
+		by --into, or into a new patch with --new. Such a file may be edited in src/ too.
 	END
 }
 
 series_refresh()
 {
-	local into='' subject='' file patch edits=() fix=() target last
+	local into='' subject='' file patch grown edits=() fix=() last
 	while (($#)); do
 		case $1 in
 		--into) into=${2:?--into needs the name of a patch}; shift ;;
@@ -107,8 +137,8 @@ series_refresh()
 	[ -z "$into" ] || [ -f "$up_patches/$(basename "$into")" ] || die "no such patch: $into"
 	[ -d "$up_work/stage/applied" ] || die "nothing to refresh: there is no tree yet" "run ${up_part#"$CRAM_TOP"/}/build prepare"
 	upstream_fetch
+	grown=$(grown_files)
 	mapfile -t edits < <(tree_edits)
-	((${#edits[@]})) || { say "$up_name: the tree has no edits"; return; }
 	for file in "${edits[@]}"; do
 		if [ -e "$up_work/stage/pristine/$file" ]; then
 			fix+=("$file")
@@ -118,19 +148,32 @@ series_refresh()
 			say "src/$file"
 		fi
 	done
-	((${#fix[@]})) || return 0
+	((${#fix[@]})) || [ -n "$grown" ] || { ((${#edits[@]})) || say "$up_name: the tree has no edits"; return; }
 
 	series_commits no
+	series_git tag tip
+	while read -r file; do
+		[ -z "$file" ] || cmp -s "$up_src/$file" "$series/$file" || fix+=("$file")
+	done <<<"$grown"
+	((${#fix[@]})) || { rm -rf "$series"; ((${#edits[@]})) || say "$up_name: the tree has no edits"; return; }
 	for file in "${fix[@]}"; do
-		last=$(grep -lxF -- "--- a/$file" "$up_patches"/[0-9]*.patch 2>/dev/null | tail -n 1)
-		target=${into:-$last}
-		[ -n "$subject" ] || [ -n "$target" ] || die "no patch touches $file yet" "say where it belongs: --into PATCH or --new SUBJECT"
-		copy_into "$up_tree/$file" "$series/$file"
-		series_git add "$file"
-		[ -n "$subject" ] && continue
-		# Commits follow the patches' order: the n-th patch is the n-th from the root.
-		patch=$(patch_files | grep -nF "/$(basename "$target")" | cut -d: -f1)
-		series_git commit -q --fixup="$(series_git rev-list --reverse HEAD | sed -n "$((patch + 1))p")"
+		last=$(series_git log -1 --format=%H "$(series_git rev-list --max-parents=0 HEAD)..tip" -- "$file")
+		[ -n "$subject$into$last" ] || die "no patch touches $file yet" "say where it belongs: --into PATCH or --new SUBJECT"
+		if grep -qxF "$file" <<<"$grown"; then
+			copy_into "$up_src/$file" "$series/$file"
+		else
+			copy_into "$up_tree/$file" "$series/$file"
+		fi
+		if [ -n "$subject" ]; then
+			series_git add "$file"
+		elif [ -n "$into" ]; then
+			series_git add "$file"
+			# Commits follow the patches' order: the n-th patch is the n-th from the root.
+			patch=$(patch_files | grep -nF "/$(basename "$into")" | cut -d: -f1)
+			series_git commit -q --fixup="$(series_git rev-list --reverse tip | sed -n "$((patch + 1))p")"
+		else
+			fold "$file"
+		fi
 	done
 	if [ -n "$subject" ]; then
 		series_git commit -q -s -m "$subject"
@@ -146,14 +189,14 @@ series_refresh()
 	cp "$up_work/refreshed"/*.patch "$up_patches/"
 	rm -rf "$series" "$up_work/refreshed"
 	for file in "${fix[@]}"; do
-		copy_into "$up_tree/$file" "$up_work/stage/applied/$file"
+		grep -qxF "$file" <<<"$grown" || copy_into "$up_tree/$file" "$up_work/stage/applied/$file"
 		say "patches: $file"
 	done
 }
 
 series_export()
 {
-	local out=${1:-$up_work/series} claimed file
+	local out=${1:-$up_work/series} letter claimed file
 	case ${1:-} in
 	-h | --help)
 		say "usage: ${up_part##*/}/export [DIRECTORY]   (default build/$up_name/series)"
@@ -168,7 +211,7 @@ series_export()
 	[ ! -d "$out" ] || [ -z "$(find "$out" -mindepth 1 ! -name '[0-9]*.patch' -print -quit)" ] ||
 		die "$out holds something else than patches" "name an empty or a new directory"
 	upstream_prepare
-	claimed=$(cat /dev/null "$up_patches"/[0-9]*.patch 2>/dev/null | sed -n 's/^Adds: //p' | sort)
+	claimed=$({ cat /dev/null "$up_patches"/[0-9]*.patch 2>/dev/null | sed -n 's/^Adds: //p'; grown_files; } | sort)
 	while read -r file; do
 		grep -qxF "$file" <<<"$claimed" ||
 			die "src/$file belongs to no patch" "name it in the message of one: 'Adds: $file'"
@@ -176,7 +219,15 @@ series_export()
 	series_commits yes
 	mkdir -p "$out"
 	rm -f "$out"/[0-9]*.patch
-	series_format "$out"
+	letter=$(dirname "$up_patches")/cover-letter
+	if [ -f "$letter" ]; then
+		series_git config branch.series.description "$(sed '/^#/d' "$letter")"
+		# The letter is of the day of the last patch, so that two exports are the same.
+		GIT_COMMITTER_DATE=$(series_git log -1 --format=%aI) series_format "$out" \
+			--cover-letter --cover-from-description=subject
+	else
+		series_format "$out"
+	fi
 	rm -rf "$series"
-	say "$up_name: $(find "$out" -name '*.patch' | wc -l) patches in $out"
+	say "$up_name: $(find "$out" -name '*.patch' ! -name '0000-*' | wc -l) patches in $out"
 }

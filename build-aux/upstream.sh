@@ -7,6 +7,9 @@
 #   base      what to fetch                     src/     new files, at their path in the tree
 #   patches/  changes to existing files         build/NAME/tree   the patched tree
 #
+# A new file comes with one patch, whole, or grows over several: then patches/ has the
+# steps as well, and src/ has what they end in, for people to read.
+#
 # The tree is never half-patched: all patches are first applied to copies of the
 # files they touch (the stage); only when every one applied, the stage's files
 # replace those in the tree, and only where their content differs, so that an
@@ -235,6 +238,12 @@ patch_targets()
 	sed -n 's,^--- a/,,p' "$1" | sed 's/\t.*//' | sort -u
 }
 
+# Paths that patches create and others may go on with; src/ has what comes out.
+grown_files()
+{
+	cat /dev/null "$up_patches"/[0-9]*.patch 2>/dev/null | sed -n '\,^--- /dev/null$,{n;s,^+++ b/,,p}' | sed 's/\t.*//' | sort -u
+}
+
 src_files()
 {
 	[ -d "$up_src" ] || return 0
@@ -247,15 +256,16 @@ src_files()
 # hand, and is never overwritten.
 upstream_patch()
 {
-	local tree=$1 stage=$up_work/stage patch file edited=()
+	local tree=$1 stage=$up_work/stage patch file grown edited=()
 	local new=$stage/new applied=$stage/applied pristine=$stage/pristine
 	mkdir -p "$pristine" "$applied"
 	rm -rf "$new"
 	mkdir -p "$new"
+	grown=$(grown_files)
 
 	while read -r patch; do
 		while read -r file; do
-			[ -e "$new/$file" ] && continue
+			[ -e "$new/$file" ] || grep -qxF "$file" <<<"$grown" && continue
 			pristine_copy "$tree" "$file" ||
 				die "$(basename "$patch") changes a file that $up_name $up_version does not have: $file" \
 					"new files belong in ${up_src#"$CRAM_TOP"/}"
@@ -266,7 +276,13 @@ upstream_patch()
 		apply_one "$new" "$patch"
 	done < <(patch_files)
 	while read -r file; do
-		if [ -e "$new/$file" ] || { [ -e "$tree/$file" ] && [ ! -e "$applied/$file" ]; }; then
+		[ -z "$file" ] || cmp -s "$up_src/$file" "$new/$file" ||
+			die "${up_src#"$CRAM_TOP"/}/$file is not what the patches make of it" \
+				"fold it into them: ${up_part#"$CRAM_TOP"/}/refresh"
+	done <<<"$grown"
+	while read -r file; do
+		if { [ -e "$new/$file" ] && ! grep -qxF "$file" <<<"$grown"; } ||
+			{ [ -e "$tree/$file" ] && [ ! -e "$applied/$file" ]; }; then
 			die "${up_src#"$CRAM_TOP"/}/$file is not new: $up_name $up_version has a file of that name" \
 				"change existing files by a patch in ${up_patches#"$CRAM_TOP"/}"
 		fi
