@@ -25,11 +25,11 @@
 
 #define OFFLINE_TIMEOUT_MS	(30 * MSEC_PER_SEC)
 
-DEFINE_STATIC_KEY_FALSE(node_private_key);
-EXPORT_SYMBOL_GPL(node_private_key);
-
 DEFINE_SRCU(node_private_srcu);
 DEFINE_LOCK_GUARD_0(device_hotplug, lock_device_hotplug(), unlock_device_hotplug());
+
+DEFINE_STATIC_KEY_FALSE(node_private_key);
+EXPORT_SYMBOL_GPL(node_private_key);
 
 /* What stands, once set, for as long as the node has memory, online or not. */
 #define NP_STAYS	(NP_OPS_PROTECT_WRITE |	\
