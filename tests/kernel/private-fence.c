@@ -10,9 +10,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/futex.h>
+#include <linux/kernel-page-flags.h>
 #include <linux/userfaultfd.h>
 #include <numaif.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -481,7 +483,9 @@ static void huge_file_in_a_pipe(void)
 	ok(filled_but(memory, 2 * HUGE, WHERE, 'p') && node_of(memory + WHERE) == HOME &&
 		   node_of(memory + HUGE) == CARD,
 	   "a huge page of a file that a pipe holds can be written");
-	ok(meminfo_kb("ShmemHugePages:") == (long)(2 * HUGE / 1024), "and is a huge page still");
+	ok(meminfo_kb("ShmemHugePages:") == (long)(HUGE / 1024),
+	   "and is small pages from then on (%ld kB are in huge ones)",
+	   meminfo_kb("ShmemHugePages:"));
 	intact("a huge page in a pipe");
 
 	vector.iov_base = memory + HUGE + PAGE;
@@ -607,7 +611,7 @@ static void swapped(void)
 
 static void owner_handles_it(void)
 {
-	struct npt_ops ops = { .nid = CARD, .flags = FLAGS, .accept = -1, .handle_fault = 1 };
+	struct npt_ops ops = { .nid = CARD, .flags = FLAGS, .accept = -1, .promote = 1 };
 	uint64_t before;
 	char *memory;
 
@@ -615,16 +619,15 @@ static void owner_handles_it(void)
 	ok(npt_set_ops(CARD, NP_OPS_MIGRATION) == -EBUSY,
 	   "the fence cannot be taken down while there is memory behind it");
 	ops.flags = NP_OPS_MIGRATION;
-	ok(npt_ops(NPT_SET_OPS, &ops) == -EINVAL, "handle_fault without PROTECT_WRITE is refused");
+	ok(npt_ops(NPT_SET_OPS, &ops) == -EINVAL, "promote without PROTECT_WRITE is refused");
 	ops.flags = FLAGS;
-	need(npt_ops(NPT_SET_OPS, &ops) == 0, "operations with handle_fault");
-	before = npt_stats(CARD).handle_fault;
+	need(npt_ops(NPT_SET_OPS, &ops) == 0, "operations with promote");
+	before = npt_stats(CARD).promote;
 	memory = small_on(CARD, LENGTH);
-	ok(filled(memory, LENGTH, 5) && npt_stats(CARD).handle_fault == before,
-	   "reading is no fault");
+	ok(filled(memory, LENGTH, 5) && npt_stats(CARD).promote == before, "reading is no fault");
 	memory[WHERE] = 'f';
-	ok(npt_stats(CARD).handle_fault > before && filled_but(memory, LENGTH, WHERE, 'f'),
-	   "writing calls the owner's handle_fault");
+	ok(npt_stats(CARD).promote > before && filled_but(memory, LENGTH, WHERE, 'f'),
+	   "writing calls the owner's promote");
 	munmap(memory, LENGTH);
 
 	memory = small_on(CARD, LENGTH);
@@ -635,6 +638,242 @@ static void owner_handles_it(void)
 	munmap(memory, LENGTH);
 	intact("clearing operations");
 	need(npt_set_ops(CARD, FLAGS | NP_OPS_RECLAIM) == 0, "operations");
+}
+
+/* A page of a file that has failed: it can be neither moved nor written. */
+struct failed {
+	int fd;
+	off_t at;
+};
+
+static bool write_fails(void *argument)
+{
+	const struct failed *page = argument;
+
+	return pwrite(page->fd, "f", 1, page->at) == -1 && errno == EIO;
+}
+
+static bool hole_is_punched(void *argument)
+{
+	const struct failed *page = argument;
+
+	return fallocate(page->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, page->at,
+			 2 * (off_t)PAGE) == 0;
+}
+
+static bool file_is_cut(void *argument)
+{
+	const struct failed *page = argument;
+
+	return ftruncate(page->fd, page->at) == 0;
+}
+
+/* Whoever reports it is killed for it. */
+static bool page_fails(char *page)
+{
+	uint64_t frame = frame_of(page);
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		madvise(page, PAGE, MADV_HWPOISON);
+		_exit(0);
+	}
+	return waitpid(pid, NULL, 0) == pid && frame_is(frame, KPF_HWPOISON);
+}
+
+static void failed_page(void)
+{
+	int fd;
+	char *memory = map_shared(LENGTH, &fd);
+	struct failed page = { .fd = fd, .at = WHERE };
+
+	fill(memory, LENGTH, 5);
+	need(move_to(memory, LENGTH, CARD) == 0, "shared memory on the card");
+	need(page_fails(memory + 5 * PAGE), "a failed page: %m");
+	ok(in_time(20, write_fails, &page), "write(2) to a failed page is EIO");
+	ok(in_time(20, hole_is_punched, &page), "a hole that begins in it can be punched");
+	ok(memory[7 * PAGE + WHERE % PAGE - 1] == 0 && memory[7 * PAGE + WHERE % PAGE] != 0,
+	   "and ends where it should");
+	ok(in_time(20, file_is_cut, &page), "the file can be cut off within it");
+	munmap(memory, LENGTH);
+	close(fd);
+	intact("a failed page");
+}
+
+/*
+ * A huge page of a file is held by a pipe, and its home has no huge page free. Who
+ * writes to it, or cuts it off, gets on with small ones.
+ */
+struct held {
+	int fd;
+	char *at;
+};
+
+static bool held_is_written(void *argument)
+{
+	const struct held *page = argument;
+
+	return pwrite(page->fd, "h", 1, WHERE) == 1;
+}
+
+static bool held_is_cut(void *argument)
+{
+	const struct held *page = argument;
+
+	return ftruncate(page->fd, HUGE + WHERE) == 0;
+}
+
+static void no_huge_page_at_home(void)
+{
+	const size_t small = 64 << 20;
+	struct npt_alloc all = { .nid = OTHER, .how = NPT_THISNODE, .order = 9, .count = 1000 };
+	char *memory, *spread = map_anonymous(small);
+	struct iovec vector;
+	struct held page;
+	int ends[2];
+
+	need(write_file("/proc/sys/vm/compact_unevictable_allowed", "0") == 0 && pipe(ends) == 0,
+	     "memory can be held in place");
+	memory = huge_file(&page.fd);
+	need(bind_to(memory, 2 * HUGE, MPOL_BIND, 1UL << OTHER | 1UL << CARD, 0) == 0, "mbind");
+	vector = (struct iovec){ memory + PAGE, PAGE };
+	need(vmsplice(ends[1], &vector, 1, 0) == (ssize_t)PAGE, "vmsplice: %m");
+	vector.iov_base = memory + HUGE + PAGE;
+	need(vmsplice(ends[1], &vector, 1, 0) == (ssize_t)PAGE, "vmsplice: %m");
+
+	/* Every other page free, and no two of them to be brought together. */
+	need(madvise(spread, small, MADV_NOHUGEPAGE) == 0 &&
+		     bind_to(spread, small, MPOL_BIND, 1UL << OTHER, 0) == 0 &&
+		     mlock(spread, small) == 0,
+	     "small pages: %m");
+	need(npt_alloc(&all) == 0 && all.ret_count > 0, "all huge pages of a node in use");
+	for (size_t at = 0; at < small; at += 2 * PAGE)
+		munmap(spread + at, PAGE);
+
+	ok(in_time(20, held_is_written, &page) && filled_but(memory, 2 * HUGE, WHERE, 'h'),
+	   "without a huge page at home write(2) to one in a pipe takes small ones");
+	ok(node_of(memory + WHERE) == OTHER, "from the home that its policy names (node %d)",
+	   node_of(memory + WHERE));
+	ok(in_time(20, held_is_cut, &page), "and truncation does");
+	npt_free();
+	munmap(spread, small);
+	munmap(memory, 2 * HUGE);
+	close(page.fd);
+	close(ends[0]);
+	close(ends[1]);
+	ok(used_pages(CARD) == 0, "nothing stays behind (%ld pages)", used_pages(CARD));
+	intact("no huge page at home");
+}
+
+/*
+ * A page that another processor has just put there is on its way to a list. Whoever
+ * writes to it neither waits for that processor nor makes it work.
+ */
+static atomic_int busy; /* 1: the page is there; 2: the other processor may go on */
+
+static void *put_and_stay(void *memory)
+{
+	const struct sched_param priority = { .sched_priority = 50 };
+	time_t end = time(NULL) + 40;
+	cpu_set_t second;
+
+	CPU_ZERO(&second);
+	CPU_SET(1, &second);
+	need(sched_setaffinity(0, sizeof(second), &second) == 0 &&
+		     move_to(memory, PAGE, CARD) == 0 &&
+		     sched_setscheduler(0, SCHED_FIFO, &priority) == 0,
+	     "a page from the second processor: %m");
+	busy = 1;
+	while (busy == 1 && time(NULL) < end)
+		;
+	return NULL;
+}
+
+static void page_of_another_processor(void)
+{
+	static const char RUNTIME[] = "/proc/sys/kernel/sched_rt_runtime_us";
+	cpu_set_t first, all;
+
+	if (sysconf(_SC_NPROCESSORS_ONLN) < 2) {
+		note("one processor only");
+		return;
+	}
+	CPU_ZERO(&first);
+	CPU_SET(0, &first);
+	need(sched_getaffinity(0, sizeof(all), &all) == 0 && write_file(RUNTIME, "-1") == 0,
+	     "a processor can be kept busy");
+	for (int shared = 0; shared < 2; shared++) {
+		char *memory = shared ? map_shared(PAGE, NULL) : map_anonymous(PAGE);
+		pthread_t other;
+		time_t began;
+
+		fill(memory, PAGE, 5);
+		busy = 0;
+		need(pthread_create(&other, NULL, put_and_stay, memory) == 0, "a thread");
+		need(sched_setaffinity(0, sizeof(first), &first) == 0, "stay on the first: %m");
+		while (!busy)
+			usleep(1000);
+		began = time(NULL);
+		memory[100] = 'q';
+		ok(time(NULL) - began < 15 && node_of(memory) != CARD &&
+			   filled_but(memory, PAGE, 100, 'q'),
+		   "%s page that a busy processor has put there is written at once (%ld s)",
+		   shared ? "a shared" : "an anonymous", (long)(time(NULL) - began));
+		busy = 2;
+		pthread_join(other, NULL);
+		munmap(memory, PAGE);
+		sched_setaffinity(0, sizeof(all), &all);
+	}
+	need(write_file(RUNTIME, "950000") == 0, "as before");
+	ok(used_pages(CARD) == 0, "nothing stays behind (%ld pages)", used_pages(CARD));
+	intact("a page of another processor");
+}
+
+/* Every memory block of the card to a state. */
+static bool set_blocks(const char *state)
+{
+	uint64_t block =
+		strtoull(read_file("/sys/devices/system/memory/block_size_bytes"), NULL, 16);
+	char path[80];
+	bool done = true;
+
+	for (uint64_t at = card_start(); at < card_start() + card_size(); at += block) {
+		snprintf(path, sizeof(path), "/sys/devices/system/memory/memory%lu/state",
+			 (unsigned long)(at / block));
+		done = write_file(path, state) == 0 && done;
+	}
+	return done;
+}
+
+/* The fence belongs to the memory, online or not. */
+static void fence_of_offline_memory(void)
+{
+	struct npt_ops ops = { .nid = CARD };
+
+	if (!blocks_by_sysfs())
+		return;
+	need(set_blocks("offline") && npt_ops(NPT_CLEAR_OPS, &ops) == 0,
+	     "no operations, and no memory online");
+	ok(npt_set_ops(CARD, NP_OPS_MIGRATION) == -EBUSY,
+	   "the fence cannot be taken down while there is memory that is offline");
+	ok(set_blocks("online_movable") && npt_set_ops(CARD, NP_OPS_MIGRATION) == -EBUSY,
+	   "nor when it has come online again");
+	need(npt_set_ops(CARD, FLAGS | NP_OPS_RECLAIM) == 0, "operations");
+}
+
+/* What happened can be counted. */
+static void counted(void)
+{
+	long faults = vmstat("node_private_fence_fault"), moved = vmstat("node_private_promote"),
+	     came = vmstat("node_private_enter");
+	char *memory = small_on(CARD, LENGTH);
+
+	memory[WHERE] = 'v';
+	ok(vmstat("node_private_enter") - came >= (long)(LENGTH / PAGE),
+	   "pages that come are counted");
+	ok(vmstat("node_private_fence_fault") > faults && vmstat("node_private_promote") > moved,
+	   "and so are the faults of writers, and what is promoted");
+	munmap(memory, LENGTH);
 }
 
 /* Writers and movers at once */
@@ -795,7 +1034,13 @@ int main(int argc, char **argv)
 	only_filled_pages_come();
 	swapped();
 	owner_handles_it();
+	no_huge_page_at_home();
+	page_of_another_processor();
+	fence_of_offline_memory();
+	counted();
 	writers_and_movers(seconds);
+	/* The last: its page stays where nobody gets it, and its block offline. */
+	failed_page();
 	ok(npt_range(NPT_REMOVE, CARD, 0) == 0, "the node can be taken away");
 	return done();
 }

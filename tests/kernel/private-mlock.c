@@ -66,7 +66,8 @@ static void against_movers(const char *what, int seconds)
 	stop = true;
 	pthread_barrier_wait(&barrier);
 	pthread_join(mover, NULL);
-	ok(!found, "%s: with mlock and move_pages returned, no locked page is there (%lu in %lu rounds)",
+	ok(!found,
+	   "%s: with mlock and move_pages returned, no locked page is there (%lu in %lu rounds)",
 	   what, found, rounds);
 	ok(failed < rounds, "%s: mlock succeeds (%lu of %lu times not)", what, failed, rounds);
 	need(move_to(memory, LENGTH, HOME) == 0 && filled(memory, LENGTH, 5), "%s: memory at home",

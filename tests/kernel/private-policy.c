@@ -340,6 +340,32 @@ static void locked_shared_memory(void)
 	shmctl(id, IPC_RMID, NULL);
 }
 
+/* Memory of the kernel's own is never there, also if it is shmem that a policy covers. */
+static void kernel_files(void)
+{
+	const size_t length = 64 * PAGE;
+
+	for (int movable = 1; movable >= 0; movable--) {
+		int fd = npt_file(length, movable);
+		char *file = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+		need(fd >= 0 && file != MAP_FAILED, "a file of the kernel's: %m");
+		need(bind_to(file, length, MPOL_BIND, 1UL << CARD, 0) == 0, "mbind: %m");
+		fill(file, length, 5);
+		ok(pages_on(file, length, movable ? CARD : HOME) == length / PAGE,
+		   "first touch of a file %s",
+		   movable ? "for users, by policy, is on the card"
+			   : "that the kernel has for itself is at home");
+		move_to(file, length, HOME);
+		move_to(file, length, CARD);
+		ok(pages_on(file, length, movable ? CARD : HOME) == length / PAGE &&
+			   filled(file, length, 5),
+		   movable ? "and it can be moved there" : "and it cannot be moved there");
+		munmap(file, length);
+		close(fd);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	bool print = argc > 1 && !strcmp(argv[1], "--print");
@@ -379,6 +405,7 @@ int main(int argc, char **argv)
 	if (!print) {
 		policies_stay_what_they_are();
 		locked_shared_memory();
+		kernel_files();
 	}
 	ok(used_pages(CARD) == 0, "in the end nothing is left on the private node");
 	return done();
