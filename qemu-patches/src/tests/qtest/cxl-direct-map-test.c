@@ -12,6 +12,7 @@
 
 #include "qemu/osdep.h"
 #include "qemu/bswap.h"
+#include "qemu/timer.h"
 #include "qemu/units.h"
 #include "libqtest.h"
 
@@ -141,6 +142,11 @@ static void commit(QTestState *qts, uint64_t comp, unsigned n, bool on)
     g_assert(!!(qtest_readl(qts, ctrl) & HDM_COMMITTED) == on);
 }
 
+static int compare_strings(gconstpointer a, gconstpointer b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
 /*
  * The mappings, one "BASE-LAST BACKEND OFFSET-LAST" each, in hexadecimal, in
  * ascending order; each shows in several trees.
@@ -176,7 +182,7 @@ static char *mappings(QTestState *qts)
                                         strrchr(ram, '/') + 1 : ram,
                                         ram_base, ram_last));
     }
-    g_ptr_array_sort_values(found, (GCompareFunc)strcmp);
+    g_ptr_array_sort(found, compare_strings);
     for (i = 0; i < found->len; i++) {
         if (i == 0 || strcmp(found->pdata[i], found->pdata[i - 1])) {
             g_string_append_printf(all, "%s%s", all->len ? ", " : "",
