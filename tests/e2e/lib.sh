@@ -206,7 +206,7 @@ stand_in()
 			-machine none,memory-backend=pc.ram -object "memory-backend-memfd,id=pc.ram,size=$3M,share=on"
 	} >"/run/$1.out" 2>&1 &
 	stand_in=$!
-	need "$1 runs" wait_for 60 grep -q ready "/run/$1.out"
+	need "$1 runs" wait_for 300 grep -q ready "/run/$1.out"
 	need "$1 is taken in" ctl vm add "$stand_in"
 }
 
