@@ -323,9 +323,9 @@ static void *keep(void *arg)
 			give_turn(looker, roster.vms.v[i], left, want_idle);
 			left -= atomic_exchange(&looker->look_ns, 0);
 			placement_us += roster.vms.v[i]->placement_cost_us;
-			/* The VM that was cut short goes on first in the next round. */
+			/* One with more to look at than is ever paid for starves no other. */
 			if (had && left <= 0)
-				first = i;
+				first = (i + 1) % n;
 		}
 		atomic_store(&looker->placement_us, placement_us);
 	} while (host_sleep(host, roster.settings.round_ms ? roster.settings.round_ms : 1000));
