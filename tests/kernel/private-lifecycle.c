@@ -177,8 +177,8 @@ static void set_ops(unsigned int set)
 		want = -EINVAL;
 	else if (model.owner < 0)
 		want = -ENODEV;
-	else if (model.online && (((int)ops.flags ^ model.fence) & NP_OPS_PROTECT_WRITE ||
-				  ops.keep != model.keep))
+	else if (model.online &&
+		 (((int)ops.flags ^ model.fence) & NP_OPS_PROTECT_WRITE || ops.keep != model.keep))
 		want = -EBUSY;
 	expect("set_ops", npt_ops(NPT_SET_OPS, &ops), want);
 	if (!want) {

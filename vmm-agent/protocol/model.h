@@ -49,7 +49,7 @@ struct cram_host_report {
 	uint64_t start_time_s; /* wall clock */
 	bool paused;
 	bool draining;
-       /* host-wide pause in force */
+	/* host-wide pause in force */
 	bool libvirt_connected;
 	char detector[32];	/* in use: "damon+page_idle", "damon", ... */
 	char config_error[512]; /* why the last reload was refused; empty: it was taken */

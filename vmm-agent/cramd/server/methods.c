@@ -394,16 +394,11 @@ static int add_vm(struct cram_call *call, struct json_object *parameters, void *
 }
 
 const struct cram_method status_methods[] = {
-	{ "GetStatus", false, get_status },
-	{ "ListVms", false, list_vms },
-	{ "ShowVm", false, show_vm },
-	{ "ExplainVm", false, explain_vm },
-	{ "ListNodes", false, list_nodes },
-	{ "Check", false, check },
-	{ "Record", false, record },
-	{ "Monitor", true, monitor },
-	{ "GetMetrics", false, get_metrics },
-	{ NULL, false, NULL },
+	{ "GetStatus", false, get_status },   { "ListVms", false, list_vms },
+	{ "ShowVm", false, show_vm },	      { "ExplainVm", false, explain_vm },
+	{ "ListNodes", false, list_nodes },   { "Check", false, check },
+	{ "Record", false, record },	      { "Monitor", true, monitor },
+	{ "GetMetrics", false, get_metrics }, { NULL, false, NULL },
 };
 
 const struct cram_method control_methods[] = {
