@@ -85,7 +85,7 @@ fold()
 		0) count=2; ((start)) || { start=1; count=1; } ;;
 		esac
 		commits=$(series_git blame -s -l -L "$start,+$count" "$tip" -- "$file" | cut -d' ' -f1 | sed 's/^^.*//' | sort -u)
-		target=$(series_git rev-list "$root..$tip" | grep -m1 -xF "$commits") ||
+		target=$(series_git rev-list "$root..$tip" | grep -xF "$commits" | sed -n 1p) ||
 			target=$(series_git log -1 --format=%H "$tip" -- "$file")
 		series_git apply --cached --unidiff-zero "$hunk"
 		series_git commit -q --fixup="$target"
