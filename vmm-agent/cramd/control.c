@@ -71,8 +71,8 @@ static void apply(struct daemon *d, struct vm *vm)
 static void apply_to_all(struct daemon *d)
 {
 	atomic_store(&d->host.paused, d->overrides.paused);
-	for (size_t i = 0; i < d->vms.n; i++)
-		apply(d, d->vms.v[i].vm);
+	for (size_t i = 0; i < d->host.vms.n; i++)
+		apply(d, d->host.vms.v[i]);
 }
 
 int daemon_pause(struct daemon *d, struct vm *vm, struct cram_error *err)
@@ -143,9 +143,9 @@ void daemon_say_left(struct daemon *d)
 	uint64_t bytes = 0, mib;
 	size_t vms = 0;
 
-	for (size_t i = 0; i < d->vms.n; i++) {
-		bytes += d->vms.v[i].vm->input.tier_bytes;
-		vms += d->vms.v[i].vm->input.tier_bytes != 0;
+	for (size_t i = 0; i < d->host.vms.n; i++) {
+		bytes += d->host.vms.v[i]->input.tier_bytes;
+		vms += d->host.vms.v[i]->input.tier_bytes != 0;
 	}
 	mib = (bytes + MiB - 1) / MiB;
 	if (bytes)
@@ -188,11 +188,11 @@ static int check_floors(const struct daemon *d, const struct vm *vm, struct cram
 	uint64_t floors = 0, dram = 0;
 	char object[300];
 
-	for (size_t i = 0; i < d->vms.n; i++)
-		if (d->vms.v[i].vm->settings.mode == CRAM_MODE_AUTO)
-			floors += d->vms.v[i].vm->settings.floor;
-	for (size_t i = 0; i < d->n_dram; i++)
-		dram += d->dram[i].total;
+	for (size_t i = 0; i < d->host.vms.n; i++)
+		if (d->host.vms.v[i]->settings.mode == CRAM_MODE_AUTO)
+			floors += d->host.vms.v[i]->settings.floor;
+	for (size_t i = 0; i < d->snapshot.n_dram; i++)
+		dram += d->snapshot.dram[i].total;
 	dram = dram > d->conf.host.reserve_bytes ? dram - d->conf.host.reserve_bytes : 0;
 	if (floors <= dram)
 		return 0;

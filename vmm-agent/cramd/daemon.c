@@ -4,13 +4,11 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/stat.h>
 
-#include "server/server.h"
 #include "util/file.h"
 
 /* That a process has been examined for longer than this is said. */
@@ -82,8 +80,8 @@ int daemon_reload(struct daemon *d, struct cram_error *err)
 	d->config_error[0] = '\0';
 	d->config_generation++;
 	host_set_settings(&d->host, &d->conf.host);
-	for (size_t i = 0; i < d->vms.n; i++)
-		daemon_resolve(d, d->vms.v[i].vm);
+	for (size_t i = 0; i < d->host.vms.n; i++)
+		daemon_resolve(d, d->host.vms.v[i]);
 	cram_log_info(&d->host.log, "configuration read again");
 	return 0;
 }
@@ -94,8 +92,8 @@ static int on_exit_of_vm(struct loop *loop, int fd, uint32_t events, void *userd
 
 	(void)loop;
 	(void)events;
-	for (size_t i = 0; i < d->vms.n; i++) {
-		struct vm *vm = d->vms.v[i].vm;
+	for (size_t i = 0; i < d->host.vms.n; i++) {
+		struct vm *vm = d->host.vms.v[i];
 
 		if (vm->pidfd != fd)
 			continue;
@@ -109,9 +107,9 @@ static int on_exit_of_vm(struct loop *loop, int fd, uint32_t events, void *userd
 
 struct vm *daemon_find_pid(const struct daemon *d, pid_t pid)
 {
-	for (size_t i = 0; i < d->vms.n; i++)
-		if (d->vms.v[i].vm->pid == pid)
-			return d->vms.v[i].vm;
+	for (size_t i = 0; i < d->host.vms.n; i++)
+		if (d->host.vms.v[i]->pid == pid)
+			return d->host.vms.v[i];
 	return NULL;
 }
 
@@ -119,8 +117,8 @@ int daemon_find_vm(const struct daemon *d, const char *name, struct vm **ret_vm)
 {
 	struct vm *found = NULL;
 
-	for (size_t i = 0; i < d->vms.n; i++) {
-		struct vm *vm = d->vms.v[i].vm;
+	for (size_t i = 0; i < d->host.vms.n; i++) {
+		struct vm *vm = d->host.vms.v[i];
 
 		if (strcmp(vm->name, name) != 0 && strcasecmp(vm->uuid, name) != 0)
 			continue;
@@ -234,45 +232,35 @@ static void name_vm(const struct daemon *d, struct vm *vm)
 {
 	bool taken = !vm->uuid[0];
 
-	for (size_t i = 0; i < d->vms.n && !taken; i++)
-		taken = !strcasecmp(d->vms.v[i].vm->uuid, vm->uuid);
+	for (size_t i = 0; i < d->host.vms.n && !taken; i++)
+		taken = !strcasecmp(d->host.vms.v[i]->uuid, vm->uuid);
 	if (taken)
 		snprintf(vm->uuid, sizeof(vm->uuid), "pid-%d", (int)vm->pid);
 	if (!vm->name[0])
 		snprintf(vm->name, sizeof(vm->name), "pid-%d", (int)vm->pid);
 }
 
-/* Owns @vm, also when it fails. */
 static int take_in(struct daemon *d, struct vm *vm, bool from_libvirt, struct cram_error *err)
 {
-	struct daemon_vm entry = { .vm = vm };
 	int r;
 
 	vm->from_libvirt = from_libvirt;
 	name_vm(d, vm);
-	r = loop_add(&d->loop, vm->pidfd, EPOLLIN, on_exit_of_vm, d, &entry.exit);
-	if (r < 0)
-		goto fail;
-	r = array_push(&d->vms, entry);
-	if (r < 0)
-		goto fail;
-	r = host_add_vm(&d->host, vm);
+	r = loop_add(&d->loop, vm->pidfd, EPOLLIN, on_exit_of_vm, d, &vm->exit);
+	if (r == 0)
+		r = host_add_vm(&d->host, vm);
 	if (r < 0) {
-		d->vms.n--;
-		goto fail;
+		cram_error_set(err, r, vm->name, "take it in", NULL, "%s", strerror(-r));
+		loop_remove(&d->loop, vm->exit);
+		return r;
 	}
 	vm->reported_state = CRAM_N_VM_STATES;
 	daemon_restore(d, vm);
 	daemon_resolve(d, vm);
 	cram_log_info(&d->host.log, "vm \"%s\": found (pid %d, %zu MiB, %zu RAM blocks)", vm->name,
 		      (int)vm->pid, (size_t)(vm->ram / MiB), vm->blocks.n);
-	daemon_event(d, "vm-added", vm, vm->ram, "pid %d", (int)vm->pid);
+	events_say(&d->events, "vm-added", vm, vm->ram, "pid %d", (int)vm->pid);
 	return 0;
-fail:
-	cram_error_set(err, r, vm->name, "take it in", NULL, "%s", strerror(-r));
-	loop_remove(&d->loop, entry.exit);
-	vm_unref(vm);
-	return r;
 }
 
 /* The RAM of a VM was looked for again. */
@@ -297,8 +285,8 @@ void daemon_relayout(struct daemon *d)
 {
 	uint64_t now = monotonic_ms();
 
-	for (size_t i = 0; i < d->vms.n; i++) {
-		struct vm *vm = d->vms.v[i].vm;
+	for (size_t i = 0; i < d->host.vms.n; i++) {
+		struct vm *vm = d->host.vms.v[i];
 
 		if (now < vm->relayout_ms || !atomic_exchange(&vm->relayout, false))
 			continue;
@@ -324,8 +312,10 @@ void daemon_discovered(struct daemon *d)
 		*entry = d->candidates.v[--d->candidates.n];
 		r = found.r < 0 ? not_examined(&found, &err)
 				: take_in(d, found.vm, candidate.from_libvirt, &err);
-		if (d->server)
-			server_examined(d->server, found.pid, r < 0 ? NULL : found.vm, &err);
+		events_examined(&d->events, found.pid, r < 0 ? NULL : found.vm, &err);
+		vm_unref(found.vm);
+		if (r == 0)
+			daemon_wake(d);
 		if (r == 0 && candidate.from_libvirt)
 			daemon_domain(d, &candidate.domain);
 		else if (r < 0 && r != -ESRCH && candidate.from_libvirt)
@@ -335,21 +325,14 @@ void daemon_discovered(struct daemon *d)
 
 void daemon_remove_vm(struct daemon *d, struct vm *vm)
 {
-	for (size_t i = 0; i < d->vms.n; i++) {
-		if (d->vms.v[i].vm != vm)
-			continue;
-		daemon_event(d, "vm-removed", vm, 0, "pid %d", (int)vm->pid);
-		pthread_mutex_lock(&vm->lock);
-		d->demoted += vm->counters.demoted;
-		d->promoted += vm->counters.promoted;
-		d->refused += vm->counters.refused;
-		pthread_mutex_unlock(&vm->lock);
-		loop_remove(&d->loop, d->vms.v[i].exit);
-		d->vms.v[i] = d->vms.v[--d->vms.n];
-		host_remove_vm(&d->host, vm);
-		vm_unref(vm);
-		return;
-	}
+	events_say(&d->events, "vm-removed", vm, 0, "pid %d", (int)vm->pid);
+	pthread_mutex_lock(&vm->lock);
+	d->host.gone.demoted += vm->counters.demoted;
+	d->host.gone.promoted += vm->counters.promoted;
+	d->host.gone.refused += vm->counters.refused;
+	pthread_mutex_unlock(&vm->lock);
+	loop_remove(&d->loop, vm->exit);
+	host_remove_vm(&d->host, vm);
 }
 
 void daemon_resolve(struct daemon *d, struct vm *vm)
@@ -373,7 +356,8 @@ void daemon_resolve(struct daemon *d, struct vm *vm)
 	/* Whatever was decided under the old settings and is not yet done is not done any more. */
 	atomic_fetch_add(&vm->epoch, 1);
 	if (vm->has_action)
-		daemon_event(d, "settings", vm, 0, "mode %s", cram_mode_name(vm->settings.mode));
+		events_say(&d->events, "settings", vm, 0, "mode %s",
+			   cram_mode_name(vm->settings.mode));
 }
 
 /* What is wrong with the settings in @domain is said once, and counted. */
@@ -388,7 +372,7 @@ static void take_note(struct daemon *d, struct vm *vm, const struct libvirt_doma
 					       : "; it is only monitored until that is corrected");
 		if (bad) {
 			d->bad_domain_settings++;
-			daemon_event(d, "settings-refused", vm, 0, "%s", domain->note);
+			events_say(&d->events, "settings-refused", vm, 0, "%s", domain->note);
 		}
 	}
 	memcpy(vm->note, domain->note, sizeof(vm->note));
@@ -450,37 +434,20 @@ void daemon_domain(struct daemon *d, const struct libvirt_domain *domain)
 	daemon_resolve(d, vm);
 }
 
+void daemon_wake(struct daemon *d)
+{
+	loop_timer_fire(d->round_timer, d->conf.host.round_ms);
+}
+
 uint64_t daemon_missing(const struct daemon *d, const struct vm *vm, uint64_t give_back)
 {
 	uint64_t room = 0;
 
-	for (size_t i = 0; i < d->n_dram; i++) {
+	for (size_t i = 0; i < d->snapshot.n_dram; i++) {
 		if (!(vm->input.home_mask & UINT64_C(1) << i))
 			continue;
-		if (d->available[i] > d->headroom[i])
-			room += d->available[i] - d->headroom[i];
+		if (d->decision.available[i] > d->decision.headroom[i])
+			room += d->decision.available[i] - d->decision.headroom[i];
 	}
 	return give_back > room ? give_back - room : 0;
-}
-
-void daemon_event(struct daemon *d, const char *type, const struct vm *vm, uint64_t bytes,
-		  const char *fmt, ...)
-{
-	struct cram_event_report event = { .bytes = bytes };
-	struct timespec ts;
-	va_list ap;
-
-	if (!d->server)
-		return;
-	clock_gettime(CLOCK_REALTIME, &ts);
-	event.time_us = (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
-	snprintf(event.type, sizeof(event.type), "%s", type);
-	if (vm) {
-		snprintf(event.uuid, sizeof(event.uuid), "%s", vm->uuid);
-		snprintf(event.name, sizeof(event.name), "%s", vm->name);
-	}
-	va_start(ap, fmt);
-	vsnprintf(event.text, sizeof(event.text), fmt, ap);
-	va_end(ap);
-	server_event(d->server, &event);
 }

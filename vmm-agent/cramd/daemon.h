@@ -5,23 +5,14 @@
  */
 #pragma once
 
-#include "act/mover.h"
-#include "act/relief.h"
+#include "act/dispatch.h"
 #include "classify/looker.h"
 #include "classify/nominator.h"
 #include "discover.h"
+#include "events.h"
 #include "loop.h"
 #include "sense/libvirt.h"
-#include "sense/unfit.h"
-
-#define DAEMON_TIERS_MAX 8
-
-struct server;
-
-struct daemon_vm {
-	struct vm *vm;
-	struct loop_source *exit; /* its pidfd */
-};
+#include "sense/snapshot.h"
 
 /* A process that is being examined. */
 struct daemon_candidate {
@@ -42,13 +33,14 @@ struct daemon_refusal {
 struct daemon {
 	struct host host;
 	struct loop loop;
+	int round_timer;
+	struct events events;
 	struct discover discover;
 	struct looker looker;
 	struct nominator nominator;
 	struct mover mover;
 	struct relief relief;
 	struct libvirt *libvirt; /* NULL: configured away */
-	struct server *server;
 
 	const char *conf_path;
 	struct cram_conf conf;
@@ -60,36 +52,16 @@ struct daemon {
 
 	CRAM_ARRAY(struct daemon_candidate) candidates;
 	CRAM_ARRAY(struct daemon_refusal) refusals;
-	CRAM_ARRAY(struct daemon_vm) vms;
 	uint64_t started_ms, started_wall_s;
 
-	struct nodes nodes;
-	struct unfit unfit;
-	uint64_t reported_unfit; /* mask: said in the log */
-	struct cram_tier_input tiers[DAEMON_TIERS_MAX];
-	uint64_t tier_capacity[DAEMON_TIERS_MAX];
-	uint64_t tier_used[DAEMON_TIERS_MAX]; /* by VMs ... */
-	uint64_t tier_own[DAEMON_TIERS_MAX];  /* ... whose tier it is; the rest is to leave */
-	uint32_t tier_vms[DAEMON_TIERS_MAX];
-	size_t n_tiers;
-	struct cram_dram_input dram[CRAM_MAX_DRAM];
-	uint64_t headroom[CRAM_MAX_DRAM], available[CRAM_MAX_DRAM]; /* as decided last */
-	size_t n_dram;
-	uint64_t low[NODES_MAX]; /* the kernel's low watermarks, by node */
-
-	/* The last decision's, and its arrays, as long as vms; grown with it, else reused. */
-	struct cram_snapshot snap;
-	CRAM_ARRAY(struct cram_vm_input) inputs;
-	CRAM_ARRAY(struct cram_vm_action) actions;
-	CRAM_ARRAY(size_t) by_priority;
-	CRAM_ARRAY(struct relief_order) standing;
+	/* The stages of a round, and what it came to. */
+	struct snapshot snapshot;
 	struct cram_policy_workspace *workspace;
-	struct cram_bucket demote_bucket, promote_bucket;
+	CRAM_ARRAY(struct cram_vm_action) actions; /* in the order of host.vms */
+	struct cram_decision decision;
+	struct dispatch dispatch;
 	uint64_t rounds, round_us, decision_us;
-	uint64_t last_round_ms, last_promoted, promote_rate;
-	uint64_t demoted, promoted, refused; /* of VMs that have gone */
-	struct cram_ratelimit log_limit;
-	uint64_t log_missed;
+	uint64_t reported_unfit; /* mask of nodes: said in the log */
 };
 
 /* Reads settings and overrides, nothing else. */
@@ -137,13 +109,8 @@ uint64_t daemon_give_back(const struct vm *vm);
 /* At the end: what nobody will bring home. */
 void daemon_say_left(struct daemon *d);
 
-/* One round: sense the host, decide, hand out work. */
-void daemon_round(struct daemon *d);
-/* What the last one decided on, as `cramctl policy simulate` reads it. NULL: out of memory. */
-struct json_object *daemon_record(struct daemon *d);
+/* Has a round run in the next turn of the loop, instead of when it is due. */
+void daemon_wake(struct daemon *d);
 
 /* Bytes that @vm would have to give back but that do not fit into DRAM above headroom now. */
 uint64_t daemon_missing(const struct daemon *d, const struct vm *vm, uint64_t give_back);
-
-void daemon_event(struct daemon *d, const char *type, const struct vm *vm, uint64_t bytes,
-		  const char *fmt, ...) __attribute__((format(printf, 5, 6)));

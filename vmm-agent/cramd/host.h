@@ -30,9 +30,15 @@ struct host {
 	pthread_mutex_t lock;
 	pthread_cond_t wake; /* workers that wait for time or for the end */
 	struct cram_host_settings settings;
-	char detector_note[160]; /* why a detector is not in use; empty: all are */
-	CRAM_ARRAY(struct vm *) vms;
+	char detector_note[160];     /* why a detector is not in use; empty: all are */
+	CRAM_ARRAY(struct vm *) vms; /* which the loop reads without the lock */
 	unsigned int vms_generation;
+
+	/* Of the loop alone. */
+	struct cram_bucket demote_bucket, promote_bucket;
+	struct vm_counters gone; /* bytes moved of VMs that have gone */
+	struct cram_ratelimit log_limit;
+	uint64_t log_missed;
 };
 
 /* A worker's own copy of the list, with references; reused from round to round. */

@@ -84,12 +84,30 @@ void loop_remove(struct loop *loop, struct loop_source *source)
 	push(&loop->removed, source);
 }
 
+static struct timespec timespec_of(uint32_t ms)
+{
+	return (struct timespec){ .tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000 };
+}
+
 int loop_timer_set(int fd, uint32_t ms)
 {
-	struct timespec ts = { .tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000 };
-	struct itimerspec spec = { .it_interval = ts, .it_value = ts };
+	struct itimerspec spec = { .it_interval = timespec_of(ms), .it_value = timespec_of(ms) };
 
 	return timerfd_settime(fd, 0, &spec, NULL) < 0 ? -errno : 0;
+}
+
+int loop_timer_fire(int fd, uint32_t ms)
+{
+	/* None at all would stop it. */
+	struct itimerspec spec = { .it_interval = timespec_of(ms), .it_value.tv_nsec = 1 };
+
+	return timerfd_settime(fd, 0, &spec, NULL) < 0 ? -errno : 0;
+}
+
+void loop_after(struct loop *loop, void (*handler)(void *userdata), void *userdata)
+{
+	loop->after = handler;
+	loop->after_userdata = userdata;
 }
 
 int loop_timer_new(uint32_t ms, int *ret_fd)
@@ -129,6 +147,8 @@ int loop_run(struct loop *loop)
 				return r;
 		}
 		free_all(&loop->removed);
+		if (loop->after)
+			loop->after(loop->after_userdata);
 	}
 	return 0;
 }

@@ -24,6 +24,8 @@ struct loop_source {
 struct loop {
 	int epoll;
 	bool stop;
+	void (*after)(void *userdata);
+	void *after_userdata;
 	struct loop_source *sources;
 	/* Removed while a batch of events is handled, which may still name them; freed after it. */
 	struct loop_source *removed;
@@ -43,6 +45,11 @@ void loop_remove(struct loop *loop, struct loop_source *source);
 /* A timerfd that fires every @ms from now on; the caller closes it. The handler must read it. */
 int loop_timer_new(uint32_t ms, int *ret_fd);
 int loop_timer_set(int fd, uint32_t ms);
+/* The same, with the first time in the next turn. */
+int loop_timer_fire(int fd, uint32_t ms);
+
+/* @handler is called at the end of each turn: when all that was ready has been handled. */
+void loop_after(struct loop *loop, void (*handler)(void *userdata), void *userdata);
 
 /* Runs until loop->stop or until a handler fails. */
 int loop_run(struct loop *loop);

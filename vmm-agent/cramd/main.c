@@ -11,7 +11,7 @@
 #include <time.h>
 
 #include "confine.h"
-#include "daemon.h"
+#include "round.h"
 #include "server/server.h"
 #include "util/cleanup.h"
 
@@ -140,7 +140,7 @@ static int on_round(struct loop *loop, int fd, uint32_t events, void *userdata)
 	if (!take_wakeup(fd))
 		return 0;
 	loop_timer_set(fd, d->conf.host.round_ms);
-	daemon_round(d);
+	round_run(d);
 	sd_notify(0, "WATCHDOG=1");
 	return 0;
 }
@@ -151,7 +151,7 @@ static int on_relief(struct loop *loop, int fd, uint32_t events, void *userdata)
 	(void)loop;
 	(void)events;
 	if (take_wakeup(fd))
-		daemon_round(userdata);
+		daemon_wake(userdata);
 	return 0;
 }
 
@@ -235,9 +235,9 @@ static int fail(struct daemon *d, const char *what, int r)
 	return r;
 }
 
-static int run(struct daemon *d, const struct options *o)
+static int run(struct daemon *d, const struct options *o, struct server **ret_server)
 {
-	cleanup_close int signals = -1, round = -1, refresh = -1;
+	cleanup_close int signals = -1, refresh = -1;
 	struct loop_source *source;
 	struct cram_error err = {};
 	char text[CRAM_ERROR_TEXT];
@@ -253,7 +253,7 @@ static int run(struct daemon *d, const struct options *o)
 		return fail(d, "watch signals", r);
 	if (mkdir(o->run_dir, 0755) < 0 && errno != EEXIST)
 		return fail(d, "make the run directory", -errno);
-	r = server_start(d, &err, &d->server);
+	r = server_start(d, &err, ret_server);
 	if (r < 0) {
 		cram_log_err(&d->host.log, "%s", cram_error_format(&err, text, sizeof(text)));
 		return r;
@@ -289,15 +289,17 @@ static int run(struct daemon *d, const struct options *o)
 	r = start_libvirt(d, o, &refresh);
 	if (r < 0)
 		return fail(d, "start libvirt's threads", r);
-	r = loop_timer_new(d->conf.host.round_ms, &round);
+	r = loop_timer_new(d->conf.host.round_ms, &d->round_timer);
 	if (r < 0)
 		return fail(d, "make a timer", r);
-	r = loop_add(&d->loop, round, EPOLLIN, on_round, d, &source);
+	r = loop_add(&d->loop, d->round_timer, EPOLLIN, on_round, d, &source);
 	if (r < 0)
 		return fail(d, "watch the timer", r);
-	daemon_round(d);
+	/* What is answered from the first moment on has been sensed. */
+	round_run(d);
 	sd_notify(0, "READY=1");
-	cram_log_info(&d->host.log, "cramd " CRAM_VERSION " started, %zu tier nodes", d->n_tiers);
+	cram_log_info(&d->host.log, "cramd " CRAM_VERSION " started, %zu tier nodes",
+		      d->snapshot.n_tiers);
 	r = loop_run(&d->loop);
 	sd_notify(0, "STOPPING=1");
 	daemon_say_left(d);
@@ -305,7 +307,7 @@ static int run(struct daemon *d, const struct options *o)
 }
 
 /* VMs stay as they are: their memory, their policies, their limits. */
-static void stop(struct daemon *d)
+static void stop(struct daemon *d, struct server *server)
 {
 	host_stop(&d->host);
 	discover_stop(&d->discover);
@@ -316,23 +318,23 @@ static void stop(struct daemon *d)
 		mover_stop(&d->mover);
 	if (d->libvirt)
 		libvirt_stop(d->libvirt);
-	if (d->server)
-		server_stop(d->server);
-	d->server = NULL;
-	while (d->vms.n)
-		daemon_remove_vm(d, d->vms.v[0].vm);
-	array_free(&d->vms);
+	if (server)
+		server_stop(server);
+	while (d->host.vms.n)
+		daemon_remove_vm(d, d->host.vms.v[0]);
+	events_free(&d->events);
 	array_free(&d->candidates);
 	array_free(&d->refusals);
-	array_free(&d->inputs);
 	array_free(&d->actions);
-	array_free(&d->by_priority);
-	array_free(&d->standing);
+	snapshot_free(&d->snapshot);
+	dispatch_free(&d->dispatch);
 	relief_fini(&d->relief);
 	discover_fini(&d->discover);
 	cram_policy_workspace_free(d->workspace);
 	cram_overrides_free(&d->overrides);
 	cram_conf_free(&d->conf);
+	if (d->round_timer >= 0)
+		close(d->round_timer);
 	loop_fini(&d->loop);
 	host_fini(&d->host);
 }
@@ -347,6 +349,7 @@ int main(int argc, char **argv)
 		.log_level = LOG_INFO,
 		.confine = true,
 	};
+	struct server *server = NULL;
 	struct timespec now;
 	struct daemon *d;
 	int r;
@@ -372,16 +375,17 @@ int main(int argc, char **argv)
 	d->started_ms = monotonic_ms();
 	clock_gettime(CLOCK_REALTIME, &now);
 	d->started_wall_s = (uint64_t)now.tv_sec;
-	d->log_limit = (struct cram_ratelimit){ .interval_ms = 60000, .burst = 100 };
+	d->host.log_limit = (struct cram_ratelimit){ .interval_ms = 60000, .burst = 100 };
 	d->loop.epoll = -1;
+	d->round_timer = -1;
 	r = relief_init(&d->relief, &d->host, &d->mover);
 	if (r == 0)
 		r = discover_init(&d->discover, &d->host);
 	if (r == 0)
 		r = loop_init(&d->loop);
 	if (r == 0)
-		r = run(d, &o);
-	stop(d);
+		r = run(d, &o, &server);
+	stop(d, server);
 	free(d);
 	return r < 0 ? 1 : 0;
 }

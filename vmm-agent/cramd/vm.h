@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * One VM as the agent knows it, shared between the loop and its worker threads. Holds facts and
- * counters; what to do about them is decided in decide/. How it is examined: examine.h; how moves
+ * counters; what to do about them is decided in policy/. How it is examined: examine.h; how moves
  * are accounted for: moves.h.
  */
 #pragma once
@@ -17,6 +17,8 @@
 #include "sense/ramblock.h"
 #include "settings/domain.h"
 #include "settings/settings.h"
+
+struct loop_source;
 
 enum vm_job_kind {
 	VM_JOB_DEMOTE,
@@ -110,6 +112,7 @@ struct vm {
 	} seen;
 
 	/* Of the loop alone. */
+	struct loop_source *exit;  /* its pidfd, watched */
 	bool from_libvirt;	   /* else added by pid */
 	char uuid[QEMU_UUID_TEXT]; /* "pid-N" where QEMU was given none, or another VM has the same
 				    */

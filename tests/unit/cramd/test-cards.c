@@ -12,7 +12,7 @@
 
 #include <errno.h>
 
-#include "cramd/daemon.h"
+#include "cramd/round.h"
 #include "recorded.h"
 #include "util/cleanup.h"
 
@@ -134,8 +134,8 @@ static bool unfit(struct fixture *f, int nid, const char *list, const char *word
 	char why[256] = "";
 
 	assert_int_equal(nodes_read(&f->d.host.root, &nodes), 0);
-	unfit_refresh(&f->d.unfit, &f->d.host.root, ask, &nodes, list);
-	if (!unfit_node(&f->d.unfit, nodes_find(&nodes, nid), why, sizeof(why)))
+	unfit_refresh(&f->d.snapshot.unfit, &f->d.host.root, ask, &nodes, list);
+	if (!unfit_node(&f->d.snapshot.unfit, nodes_find(&nodes, nid), why, sizeof(why)))
 		return false;
 	if (!strstr(why, word))
 		print_error("\"%s\" is not in: %s\n", word, why);
@@ -174,7 +174,7 @@ static void one_of_several_cards_is_enough(void **state)
 	cards[1].compresses = true;
 	assert_true(unfit(f, 1, "none", "mem1, a card that compresses"));
 	/* Nor does one that says nothing hide it. */
-	memset(&f->d.unfit, 0, sizeof(f->d.unfit));
+	memset(&f->d.snapshot.unfit, 0, sizeof(f->d.snapshot.unfit));
 	cards[1] = cards[0];
 	cards[0].compresses = true;
 	cards[1].error = -EBUSY;
@@ -246,17 +246,18 @@ static void a_round_uses_no_unfit_node(void **state)
 	cram_conf_init(&d->conf);
 	assert_int_equal(relief_init(&d->relief, &d->host, &d->mover), 0);
 	strcpy(d->conf.host.compressing_nodes, "2");
-	daemon_round(d);
-	assert_int_equal(d->n_tiers, 1);
-	assert_int_equal(d->tiers[0].nid, 1);
-	assert_int_equal(d->n_dram, 1);
-	assert_int_equal(d->dram[0].nid, 0);
+	round_run(d);
+	assert_int_equal(d->snapshot.n_tiers, 1);
+	assert_int_equal(d->snapshot.tiers[0].nid, 1);
+	assert_int_equal(d->snapshot.n_dram, 1);
+	assert_int_equal(d->snapshot.dram[0].nid, 0);
 	assert_true(atomic_load(&d->host.tier_nodes) == 6);
 	/* Also when the operator names it a tier. */
 	strcpy(d->conf.host.tier_nodes, "1-2");
-	daemon_round(d);
-	assert_int_equal(d->n_tiers, 1);
+	round_run(d);
+	assert_int_equal(d->snapshot.n_tiers, 1);
 	relief_fini(&d->relief);
+	events_free(&d->events);
 	cram_policy_workspace_free(d->workspace);
 	cram_conf_free(&d->conf);
 }

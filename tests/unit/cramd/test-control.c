@@ -12,7 +12,7 @@
 
 #include <errno.h>
 
-#include "cramd/daemon.h"
+#include "cramd/round.h"
 #include "recorded.h"
 
 #define UUID "0F3C2E54-0000-4000-8000-00000000000A" /* as QEMU may have been told */
@@ -27,7 +27,6 @@ struct fixture {
 static void find_vm(struct fixture *f, const char *uuid, uint64_t started)
 {
 	struct vm *vm = calloc(1, sizeof(*vm));
-	struct daemon_vm entry = { .vm = vm };
 
 	assert_non_null(vm);
 	vm->refs = 1;
@@ -39,7 +38,7 @@ static void find_vm(struct fixture *f, const char *uuid, uint64_t started)
 	pthread_mutex_init(&vm->lock, NULL);
 	pthread_mutex_init(&vm->placing, NULL);
 	pthread_mutex_init(&vm->placing_next, NULL);
-	assert_int_equal(array_push(&f->d.vms, entry), 0);
+	assert_int_equal(array_push(&f->d.host.vms, vm), 0);
 	f->vm = vm;
 	daemon_restore(&f->d, vm);
 	daemon_resolve(&f->d, vm);
@@ -58,15 +57,13 @@ static void start(struct fixture *f)
 	f->d.host.log.level = LOG_EMERG;
 	f->d.conf_path = conf;
 	assert_int_equal(daemon_load(&f->d, &err), 0);
-	f->d.n_dram = 1;
-	f->d.dram[0].total = 4 * GiB;
+	f->d.snapshot.n_dram = 1;
+	f->d.snapshot.dram[0].total = 4 * GiB;
 }
 
 static void stop(struct fixture *f)
 {
-	for (size_t i = 0; i < f->d.vms.n; i++)
-		vm_unref(f->d.vms.v[i].vm);
-	array_free(&f->d.vms);
+	events_free(&f->d.events);
 	cram_overrides_free(&f->d.overrides);
 	cram_conf_free(&f->d.conf);
 	host_fini(&f->d.host);
@@ -216,7 +213,8 @@ static void a_refused_setting_changes_nothing(void **state)
 	struct cram_error err = {};
 
 	assert_int_equal(daemon_set(&f->d, f->vm, &mode, &err), 0);
-	f->d.dram[0].total = GiB + 600 * MiB; /* a reserve of 1 GiB leaves less than that floor */
+	f->d.snapshot.dram[0].total =
+		GiB + 600 * MiB; /* a reserve of 1 GiB leaves less than that floor */
 	assert_int_equal(daemon_set(&f->d, f->vm, &floor, &err), -ERANGE);
 	assert_non_null(strstr(err.why, "exceed"));
 	assert_int_equal(f->vm->settings.floor, 512 * MiB);

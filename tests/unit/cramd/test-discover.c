@@ -20,8 +20,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "cramd/daemon.h"
 #include "cramd/examine.h"
+#include "cramd/round.h"
 #include "recorded.h"
 
 #define UUID "0f3c2e54-0000-4000-8000-000000000001"
@@ -122,14 +122,13 @@ static int drop(void **state)
 	int r;
 
 	discover_stop(&f->d.discover);
-	while (f->d.vms.n)
-		daemon_remove_vm(&f->d, f->d.vms.v[0].vm);
-	array_free(&f->d.vms);
+	while (f->d.host.vms.n)
+		daemon_remove_vm(&f->d, f->d.host.vms.v[0]);
 	array_free(&f->d.candidates);
-	array_free(&f->d.inputs);
 	array_free(&f->d.actions);
-	array_free(&f->d.by_priority);
-	array_free(&f->d.standing);
+	snapshot_free(&f->d.snapshot);
+	dispatch_free(&f->d.dispatch);
+	events_free(&f->d.events);
 	relief_fini(&f->d.relief);
 	discover_fini(&f->d.discover);
 	cram_policy_workspace_free(f->d.workspace);
@@ -162,23 +161,23 @@ static void a_stuck_qemu_keeps_nobody_waiting(void **state)
 
 	/* When its mappings cannot be read, these return all the same ... */
 	assert_int_equal(daemon_want_vm(&f->d, f->pid, NULL, &err), 0);
-	daemon_round(&f->d);
+	round_run(&f->d);
 	assert_int_equal(daemon_want_vm(&f->d, f->pid, NULL, &err), 0);
 	daemon_discovered(&f->d);
 	/* ... it is no VM yet, and wanted once. */
 	assert_int_equal(poll(&p, 1, 100), 0);
-	assert_int_equal(f->d.vms.n, 0);
+	assert_int_equal(f->d.host.vms.n, 0);
 	assert_int_equal(f->d.candidates.n, 1);
 
 	unlock(f, maps);
 	take_discovered(f);
-	assert_int_equal(f->d.vms.n, 1);
+	assert_int_equal(f->d.host.vms.n, 1);
 	assert_int_equal(f->d.candidates.n, 0);
-	assert_string_equal(f->d.vms.v[0].vm->name, "db");
-	assert_int_equal(f->d.vms.v[0].vm->ram, 64 << 20);
-	assert_int_equal(f->d.vms.v[0].vm->blocks.n, 1);
-	assert_int_equal(f->d.vms.v[0].vm->reason, VM_NOT_LOOKED);
-	assert_false(f->d.vms.v[0].vm->from_libvirt);
+	assert_string_equal(f->d.host.vms.v[0]->name, "db");
+	assert_int_equal(f->d.host.vms.v[0]->ram, 64 << 20);
+	assert_int_equal(f->d.host.vms.v[0]->blocks.n, 1);
+	assert_int_equal(f->d.host.vms.v[0]->reason, VM_NOT_LOOKED);
+	assert_false(f->d.host.vms.v[0]->from_libvirt);
 	assert_int_equal(daemon_want_vm(&f->d, f->pid, NULL, &err), -EEXIST);
 }
 
@@ -201,12 +200,12 @@ static void what_libvirt_said_last_is_in_force_when_the_vm_is_taken_in(void **st
 	domain->domain.tiering.mode = CRAM_MODE_OFF;
 	daemon_domain(&f->d, domain);
 	free(domain);
-	assert_int_equal(f->d.vms.n, 0);
+	assert_int_equal(f->d.host.vms.n, 0);
 
 	unlock(f, maps);
 	take_discovered(f);
-	assert_int_equal(f->d.vms.n, 1);
-	vm = f->d.vms.v[0].vm;
+	assert_int_equal(f->d.host.vms.n, 1);
+	vm = f->d.host.vms.v[0];
 	assert_true(vm->from_libvirt);
 	assert_int_equal(vm->settings.mode, CRAM_MODE_OFF);
 }
@@ -241,8 +240,8 @@ static struct vm *taken_in(struct fixture *f)
 {
 	unlock(f, maps);
 	take_discovered(f);
-	assert_int_equal(f->d.vms.n, 1);
-	return f->d.vms.v[0].vm;
+	assert_int_equal(f->d.host.vms.n, 1);
+	return f->d.host.vms.v[0];
 }
 
 static void a_typo_in_the_live_xml_changes_nothing(void **state)
@@ -291,7 +290,7 @@ static void what_cannot_be_a_vm_is_forgotten(void **state)
 	put_cmdline(f, "/bin/sleep 1");
 	assert_int_equal(daemon_want_vm(&f->d, f->pid, NULL, &err), 0);
 	take_discovered(f);
-	assert_int_equal(f->d.vms.n, 0);
+	assert_int_equal(f->d.host.vms.n, 0);
 	assert_int_equal(f->d.candidates.n, 0);
 }
 
@@ -312,10 +311,10 @@ static struct vm *take_in(struct fixture *f, const char *mappings)
 	assert_int_equal(daemon_want_vm(&f->d, f->pid, NULL, NULL), 0);
 	unlock(f, mappings);
 	take_discovered(f);
-	assert_int_equal(f->d.vms.n, 1);
+	assert_int_equal(f->d.host.vms.n, 1);
 	put(f, "numa_maps", "", 0);
 	link_fd(f, 3, "/dev/null");
-	return f->d.vms.v[0].vm;
+	return f->d.host.vms.v[0];
 }
 
 static void examine(struct fixture *f, struct vm *vm, const struct proc_status *status,
@@ -491,11 +490,11 @@ static void a_stuck_qemu_delays_no_other(void **state)
 	assert_int_equal(poll(&p, 1, 10000), 1);
 	assert_int_equal(read(p.fd, &n, sizeof(n)), sizeof(n));
 	daemon_discovered(&f->d);
-	assert_int_equal(f->d.vms.n, 1);
-	assert_string_equal(f->d.vms.v[0].vm->name, "other");
+	assert_int_equal(f->d.host.vms.n, 1);
+	assert_string_equal(f->d.host.vms.v[0]->name, "other");
 	unlock(f, maps);
 	take_discovered(f);
-	assert_int_equal(f->d.vms.n, 2);
+	assert_int_equal(f->d.host.vms.n, 2);
 }
 
 int main(void)

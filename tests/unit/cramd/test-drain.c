@@ -19,8 +19,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "cramd/daemon.h"
 #include "cramd/examine.h"
+#include "cramd/round.h"
 #include "cramd/sense/pages.h"
 #include "random.h"
 #include "recorded.h"
@@ -149,7 +149,6 @@ static void *examine_all_the_time(void *arg)
 static void make_vm(struct fixture *f)
 {
 	struct vm *vm = calloc(1, sizeof(*vm));
-	struct daemon_vm entry = { .vm = vm };
 
 	assert_non_null(vm);
 	vm->refs = 1;
@@ -174,7 +173,7 @@ static void make_vm(struct fixture *f)
 		.tiers = 1U << CRAM_TIER_NODE,
 	};
 	vm->policy_memory.first_seen_ms = 1;
-	assert_int_equal(array_push(&f->d.vms, entry), 0);
+	assert_int_equal(array_push(&f->d.host.vms, vm), 0);
 	f->vm = vm;
 }
 
@@ -220,12 +219,10 @@ static int drop(void **state)
 	host_stop(&f->d.host);
 	mover_stop(&f->d.mover);
 	relief_fini(&f->d.relief);
-	vm_unref(f->vm);
-	array_free(&f->d.vms);
-	array_free(&f->d.inputs);
 	array_free(&f->d.actions);
-	array_free(&f->d.by_priority);
-	array_free(&f->d.standing);
+	snapshot_free(&f->d.snapshot);
+	dispatch_free(&f->d.dispatch);
+	events_free(&f->d.events);
 	cram_policy_workspace_free(f->d.workspace);
 	cram_conf_free(&f->d.conf);
 	host_fini(&f->d.host);
@@ -261,17 +258,17 @@ static void a_drained_vm_has_nothing_on_the_tier(void **state)
 		look_at_everything(vm);
 		for (int i = 0; pages_on_tier() < enough; i++) {
 			assert_true(i < 20000);
-			daemon_round(&f->d);
+			round_run(&f->d);
 			usleep(500);
 		}
 		/* Ordered while memory goes out. */
 		vm->drain = true;
 		atomic_fetch_add(&vm->epoch, 1);
-		daemon_round(&f->d);
+		round_run(&f->d);
 		for (int i = 0; vm->action.state != CRAM_VM_DRAINED; i++) {
 			assert_true(i < 20000);
 			usleep(500);
-			daemon_round(&f->d);
+			round_run(&f->d);
 		}
 		assert_int_equal(pages_on_tier(), 0);
 	}

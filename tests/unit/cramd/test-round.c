@@ -16,7 +16,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "cramd/daemon.h"
+#include "cramd/round.h"
 #include "cramd/sense/pages.h"
 #include "cramd/server/report.h"
 #include "protocol/record.h"
@@ -72,7 +72,6 @@ static void put(const char *path, const char *text)
 static struct vm *make_vm(struct daemon *d, size_t i)
 {
 	struct vm *vm = calloc(1, sizeof(*vm));
-	struct daemon_vm entry = { .vm = vm };
 
 	assert_non_null(vm);
 	vm->refs = 1;
@@ -107,7 +106,7 @@ static struct vm *make_vm(struct daemon *d, size_t i)
 	};
 	/* Seen long ago: no warm-up. */
 	vm->policy_memory.first_seen_ms = 1;
-	assert_int_equal(array_push(&d->vms, entry), 0);
+	assert_int_equal(array_push(&d->host.vms, vm), 0);
 	return vm;
 }
 
@@ -145,13 +144,10 @@ static int drop(void **state)
 		vm_unref(d->mover.out.jobs[i].vm);
 	for (size_t i = 0; i < d->mover.home.n; i++)
 		vm_unref(d->mover.home.jobs[i].vm);
-	for (size_t i = 0; i < d->vms.n; i++)
-		vm_unref(d->vms.v[i].vm);
-	array_free(&d->vms);
-	array_free(&d->inputs);
 	array_free(&d->actions);
-	array_free(&d->by_priority);
-	array_free(&d->standing);
+	snapshot_free(&d->snapshot);
+	dispatch_free(&d->dispatch);
+	events_free(&d->events);
 	cram_policy_workspace_free(d->workspace);
 	cram_conf_free(&d->conf);
 	host_fini(&d->host);
@@ -162,9 +158,9 @@ static int drop(void **state)
 /* The buckets start empty: time has to pass before anything may move. */
 static void pass_time(struct daemon *d)
 {
-	for (size_t i = 0; i < d->vms.n; i++)
-		d->vms.v[i].vm->demote_bucket.filled_ms = 1;
-	d->demote_bucket.filled_ms = 1;
+	for (size_t i = 0; i < d->host.vms.n; i++)
+		d->host.vms.v[i]->demote_bucket.filled_ms = 1;
+	d->host.demote_bucket.filled_ms = 1;
 }
 
 static void cold_memory_is_handed_to_the_movers(void **state)
@@ -172,9 +168,9 @@ static void cold_memory_is_handed_to_the_movers(void **state)
 	struct daemon *d = *state;
 	struct vm *vm = make_vm(d, 0);
 
-	daemon_round(d);
+	round_run(d);
 	pass_time(d);
-	daemon_round(d);
+	round_run(d);
 	assert_int_equal(d->mover.out.n, 1);
 	assert_ptr_equal(d->mover.out.jobs[0].vm, vm);
 	assert_int_equal(d->mover.out.jobs[0].nid, 1);
@@ -182,7 +178,7 @@ static void cold_memory_is_handed_to_the_movers(void **state)
 	assert_true(d->mover.out.jobs[0].bytes <= VM_RAM);
 	/* One job of a kind at a time. */
 	pass_time(d);
-	daemon_round(d);
+	round_run(d);
 	assert_int_equal(d->mover.out.n, 1);
 }
 
@@ -203,7 +199,7 @@ static void what_may_not_move_is_not_handed_out(void **state)
 	make_vm(d, 10)->settings.floor = VM_RAM;
 	for (int i = 0; i < 3; i++) {
 		pass_time(d);
-		daemon_round(d);
+		round_run(d);
 	}
 	assert_int_equal(d->mover.out.n, 0);
 }
@@ -216,11 +212,11 @@ static void a_drained_vms_policy_is_put_back_when_it_is_home(void **state)
 	vm->bound = true;
 	vm->drain = true;
 	vm->node_bytes[1] = 4 << 20;
-	daemon_round(d);
+	round_run(d);
 	assert_true(d->mover.home.n == 0 || d->mover.home.jobs[0].kind != VM_JOB_UNBIND);
 	vm->node_bytes[1] = 0;
 	atomic_store(&vm->busy, 0);
-	daemon_round(d);
+	round_run(d);
 	assert_int_equal(d->mover.home.jobs[d->mover.home.n - 1].kind, VM_JOB_UNBIND);
 }
 
@@ -234,28 +230,28 @@ static void a_drain_is_done_when_a_later_reading_has_confirmed_it(void **state)
 	vm->drain = true;
 	atomic_store(&vm->epoch, 7);
 	/* What is known says that nothing is out, but it is older than the order. */
-	daemon_round(d);
+	round_run(d);
 	assert_int_equal(vm->action.state, CRAM_VM_DRAINING);
 	assert_true(atomic_load(&vm->recount));
 	vm->settled_epoch = 7;
-	daemon_round(d);
+	round_run(d);
 	assert_int_equal(vm->action.state, CRAM_VM_DRAINED);
 	assert_false(atomic_load(&vm->recount));
 	/* A demotion from before the order is still at work ... */
 	atomic_store(&vm->busy, 1U << VM_JOB_DEMOTE);
-	daemon_round(d);
+	round_run(d);
 	assert_int_equal(vm->action.state, CRAM_VM_DRAINING);
 	/* ... has ended, and no reading has begun since ... */
 	atomic_store(&vm->busy, 0);
 	vm->jobs_ended = 1;
-	daemon_round(d);
+	round_run(d);
 	assert_int_equal(vm->action.state, CRAM_VM_DRAINING);
 	vm->settled_jobs = 1;
-	daemon_round(d);
+	round_run(d);
 	assert_int_equal(vm->action.state, CRAM_VM_DRAINED);
 	/* ... or our policy is still in force. */
 	vm->bound = true;
-	daemon_round(d);
+	round_run(d);
 	assert_int_equal(vm->action.state, CRAM_VM_DRAINING);
 }
 
@@ -279,9 +275,9 @@ static void a_node_that_is_full_takes_nothing(void **state)
 	make_vm(d, 0);
 	put("/sys/devices/system/node/node1/meminfo",
 	    "Node 1 MemTotal: 16777216 kB\nNode 1 MemFree: 1024 kB\n");
-	daemon_round(d);
+	round_run(d);
 	pass_time(d);
-	daemon_round(d);
+	round_run(d);
 	assert_int_equal(d->mover.out.n, 0);
 }
 
@@ -292,9 +288,9 @@ static void what_only_the_rates_hold_back_is_left_to_relief(void **state)
 	struct vm *vm = make_vm(d, 0);
 
 	d->conf.host.vm_demote_rate = 8 * MiB;
-	daemon_round(d);
+	round_run(d);
 	pass_time(d);
-	daemon_round(d);
+	round_run(d);
 	assert_int_equal(d->relief.orders.n, 1);
 	assert_ptr_equal(d->relief.orders.v[0].vm, vm);
 	assert_int_equal(d->relief.orders.v[0].bytes + vm->action.demote_bytes, VM_RAM);
@@ -303,7 +299,7 @@ static void what_only_the_rates_hold_back_is_left_to_relief(void **state)
 	assert_int_equal(d->relief.nodes.n, 1);
 	assert_true(d->relief.headroom[0] > 0);
 	vm->paused_by_operator = true;
-	daemon_round(d);
+	round_run(d);
 	assert_int_equal(d->relief.orders.n, 0);
 }
 
@@ -356,11 +352,11 @@ static void put_out(struct vm *vm, size_t ranges, int nid, uint8_t flags)
 /* Two rounds, so that the promotion buckets have something in them. */
 static void let_come_home(struct daemon *d)
 {
-	daemon_round(d);
-	for (size_t i = 0; i < d->vms.n; i++)
-		d->vms.v[i].vm->promote_bucket.filled_ms = 1;
-	d->promote_bucket.filled_ms = 1;
-	daemon_round(d);
+	round_run(d);
+	for (size_t i = 0; i < d->host.vms.n; i++)
+		d->host.vms.v[i]->promote_bucket.filled_ms = 1;
+	d->host.promote_bucket.filled_ms = 1;
+	round_run(d);
 }
 
 static void a_host_full_of_page_cache_takes_hot_memory_home(void **state)
@@ -376,7 +372,7 @@ static void a_host_full_of_page_cache_takes_hot_memory_home(void **state)
 	assert_int_equal(d->mover.home.jobs[0].bytes, 32 * RANGE_BYTES);
 	assert_int_equal(d->mover.home.jobs[0].nid, 0);
 	/* What is free and half of the clean cache, above the watermarks of both zones. */
-	assert_int_equal(d->available[0] >> 10,
+	assert_int_equal(d->decision.available[0] >> 10,
 			 2726297 + (30408704 - 20480 - 1024) / 2 - (2048 + 81920) * 4);
 	assert_int_equal(daemon_missing(d, vm, GiB), 0);
 	relief_look(&d->relief, 0);
@@ -409,9 +405,9 @@ static void a_slow_node_full_of_page_cache_is_a_tier(void **state)
 	put("/sys/devices/system/node/node1/meminfo",
 	    "Node 1 MemTotal: 16777216 kB\nNode 1 MemFree: 65536 kB\n"
 	    "Node 1 Inactive(file): 15000000 kB\nNode 1 Dirty: 0 kB\nNode 1 Writeback: 0 kB\n");
-	daemon_round(d);
+	round_run(d);
 	pass_time(d);
-	daemon_round(d);
+	round_run(d);
 	assert_int_equal(d->mover.out.n, 1);
 }
 
@@ -429,11 +425,11 @@ static void memory_on_a_tier_that_is_withdrawn_comes_home(void **state)
 	assert_int_equal(d->mover.home.jobs[0].bytes, 8 * RANGE_BYTES);
 	assert_int_equal(atomic_load(&vm->tier_nid), -1);
 	assert_true(atomic_load(&vm->look_everywhere));
-	assert_int_equal(d->tier_used[0], 8 * RANGE_BYTES);
+	assert_int_equal(d->snapshot.tier_used[0], 8 * RANGE_BYTES);
 	/* And once it is home, so is its policy. */
 	vm->node_bytes[1] = 0;
 	atomic_store(&vm->busy, 0);
-	daemon_round(d);
+	round_run(d);
 	assert_int_equal(d->mover.home.jobs[1].kind, VM_JOB_UNBIND);
 }
 
@@ -465,13 +461,13 @@ static void each_tier_counts_what_is_on_it(void **state)
 	put_out(vm, 8, 2, 0);
 	put_out(vm, 4, 1, 0);
 	vm->moved_since = RANGE_BYTES;
-	daemon_round(d);
+	round_run(d);
 	assert_int_equal(atomic_load(&vm->tier_nid), 1);
-	assert_int_equal(d->tier_used[0], 5 * RANGE_BYTES);
-	assert_int_equal(d->tier_used[1], 8 * RANGE_BYTES);
+	assert_int_equal(d->snapshot.tier_used[0], 5 * RANGE_BYTES);
+	assert_int_equal(d->snapshot.tier_used[1], 8 * RANGE_BYTES);
 	/* What is there of a VM that does not use this tier leaves room to nobody. */
-	assert_int_equal(d->tiers[1].used_other, (UINT64_C(16777216) - 16700000) << 10);
-	assert_int_equal(d->tier_vms[1], 1);
+	assert_int_equal(d->snapshot.tiers[1].used_other, (UINT64_C(16777216) - 16700000) << 10);
+	assert_int_equal(d->snapshot.tier_vms[1], 1);
 }
 
 static void memory_comes_home_to_the_node_that_was_decided(void **state)
@@ -492,7 +488,7 @@ static void memory_comes_home_to_the_node_that_was_decided(void **state)
 	put_out(vm, 8, 1, RANGE_HOT);
 	let_come_home(d);
 	assert_int_equal(d->mover.home.n, 1);
-	assert_int_equal(d->dram[vm->action.home].nid, 2);
+	assert_int_equal(d->snapshot.dram[vm->action.home].nid, 2);
 	assert_int_equal(d->mover.home.jobs[0].nid, 2);
 }
 
@@ -501,13 +497,13 @@ static void what_is_handed_out_is_paid_for(void **state)
 	struct daemon *d = *state;
 	struct vm *vm = make_vm(d, 0);
 
-	daemon_round(d);
+	round_run(d);
 	pass_time(d);
-	daemon_round(d);
+	round_run(d);
 	assert_int_equal(d->mover.out.n, 1);
 	assert_true(vm->demote_bucket.tokens + d->mover.out.jobs[0].bytes <=
 		    d->conf.host.vm_demote_rate * d->conf.host.burst_ms / 1000);
-	assert_true(d->demote_bucket.tokens + d->mover.out.jobs[0].bytes <=
+	assert_true(d->host.demote_bucket.tokens + d->mover.out.jobs[0].bytes <=
 		    d->conf.host.demote_rate * d->conf.host.burst_ms / 1000);
 }
 
@@ -542,7 +538,7 @@ static void what_a_round_decided_on_can_be_decided_on_again(void **state)
 	let_come_home(d);
 	/* One that came after the round is not in it. */
 	make_vm(d, 2);
-	o = daemon_record(d);
+	o = snapshot_record(&d->snapshot, &d->host, &d->conf.host.policy);
 	assert_non_null(o);
 	text = json_object_to_json_string(o);
 	assert_int_equal(cram_record_parse("record", text, strlen(text), &other, &rec, &err), 0);
@@ -552,7 +548,7 @@ static void what_a_round_decided_on_can_be_decided_on_again(void **state)
 	assert_int_equal(cram_policy_workspace_reserve(&ws, 2), 0);
 	assert_int_equal(cram_policy_decide(&rec.params, &rec.snap, ws, &again), 0);
 	for (size_t i = 0; i < 2; i++)
-		assert_memory_equal(&actions[i], &d->vms.v[i].vm->action, sizeof(actions[i]));
+		assert_memory_equal(&actions[i], &d->host.vms.v[i]->action, sizeof(actions[i]));
 	assert_true(actions[1].promote_hot_bytes > 0);
 	cram_policy_workspace_free(ws);
 	cram_record_free(&rec);
@@ -581,11 +577,11 @@ static void check_says_what_could_be_gained_and_for_the_rest_why_not(void **stat
 	make_vm(d, 2)->settings.floor = VM_RAM;
 	make_vm(d, 3)->settings.tiers = 1U << CRAM_TIER_CRAM;
 	make_vm(d, 4)->settings.floor = VM_RAM / 4;
-	strcpy(d->vms.v[4].vm->note, "weight: bad value");
+	strcpy(d->host.vms.v[4]->note, "weight: bad value");
 	put("/proc/meminfo", "MemTotal: 1 kB\nSwapTotal: 0 kB\nSwapFree: 0 kB\n");
 	put("/sys/kernel/mm/transparent_hugepage/shmem_enabled",
 	    "always within_size advise [never] deny force\n");
-	daemon_round(d);
+	round_run(d);
 	assert_string_equal(finding(d, "host", "tier")->text, "node 1 is a tier");
 	assert_int_equal(finding(d, "host", "gain")->bytes, VM_RAM + VM_RAM / 4 * 3);
 	assert_string_equal(finding(d, "host", "no-swap")->severity, "info");
@@ -596,8 +592,15 @@ static void check_says_what_could_be_gained_and_for_the_rest_why_not(void **stat
 	assert_non_null(strstr(finding(d, "vm \"vm3\"", "tiers")->text, "tiers is cram,"));
 	assert_string_equal(finding(d, "vm \"vm4\"", "settings")->text, "weight: bad value");
 	put("/sys/devices/system/node/has_memory", "0\n");
-	daemon_round(d);
+	round_run(d);
 	assert_string_equal(finding(d, "host", "no-tier")->severity, "error");
+}
+
+static void turn(struct daemon *d)
+{
+	round_run(d);
+	/* They have been told. */
+	events_clear(&d->events);
 }
 
 static void a_steady_round_allocates_nothing(void **state)
@@ -607,11 +610,11 @@ static void a_steady_round_allocates_nothing(void **state)
 
 	for (size_t i = 0; i < VMS; i++)
 		make_vm(d, i);
-	daemon_round(d);
-	daemon_round(d);
+	turn(d);
+	turn(d);
 	before = allocations;
 	for (int i = 0; i < 200; i++)
-		daemon_round(d);
+		turn(d);
 	assert_int_equal(allocations - before, 0);
 	assert_int_equal(d->rounds, 202);
 }

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <grp.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
@@ -12,7 +13,6 @@
 #include <sys/un.h>
 
 #include "methods.h"
-#include "report.h"
 #include "util/cleanup.h"
 
 struct listener {
@@ -35,6 +35,7 @@ static void drop_client(struct client *client)
 {
 	loop_remove(&client->listener->server->d->loop, client->source);
 	close(client->fd);
+	answer_drop(client);
 	cram_peer_free(client->peer);
 	*client->prev = client->next;
 	if (client->next)
@@ -153,6 +154,74 @@ fail:
 	return cram_error_set(err, -errno, listener->path, "listen", NULL, "%s", strerror(errno));
 }
 
+/* On its next turn output is written, and requests that waited behind a kept call are read. */
+static void wake(struct client *client)
+{
+	loop_change(&client->listener->server->d->loop, client->source, EPOLLIN | EPOLLOUT);
+}
+
+static void tell_news(struct server *server, const struct cram_event_report *news)
+{
+	for (struct client *client = server->clients; client; client = client->next) {
+		struct json_object *o;
+
+		if (!client->monitor)
+			continue;
+		o = json_object_new_object();
+		if (!o)
+			continue;
+		json_object_object_add(o, "event", cram_encode_as(event, news));
+		cram_call_notify(client->monitor, o);
+		wake(client);
+	}
+}
+
+/* Answers those who asked for it to be added: that it is a VM when the round has seen it. */
+static void tell_examined(struct server *server, const struct event *event)
+{
+	for (struct client *client = server->clients; client; client = client->next) {
+		struct cram_call *call = client->adding;
+
+		if (!call || client->adding_pid != event->examined.pid)
+			continue;
+		client->adding = NULL;
+		if (event->examined.vm) {
+			answer_after_round(
+				server->d, call,
+				&(struct answer){ .accepted = true, .vm = event->examined.vm });
+			continue;
+		}
+		cram_call_fail(call, CRAM_ERR_REFUSED, &event->examined.err);
+		wake(client);
+	}
+}
+
+/* At the end of each turn of the loop. */
+static void tell(void *userdata)
+{
+	struct server *server = userdata;
+	struct daemon *d = server->d;
+
+	for (size_t i = 0; i < d->events.queue.n; i++) {
+		const struct event *event = &d->events.queue.v[i];
+
+		if (event->kind == EVENT_NEWS)
+			tell_news(server, &event->news);
+		else
+			tell_examined(server, event);
+	}
+	if (d->events.lost)
+		cram_log_warn(&d->host.log, "%" PRIu64 " events are not told: out of memory",
+			      d->events.lost);
+	events_clear(&d->events);
+	for (struct client *client = server->clients; client; client = client->next) {
+		if (!client->waiting || d->rounds == client->answer.rounds)
+			continue;
+		answer_now(d, client);
+		wake(client);
+	}
+}
+
 int server_start(struct daemon *d, struct cram_error *err, struct server **ret_server)
 {
 	struct server *server = calloc(1, sizeof(*server));
@@ -182,6 +251,7 @@ int server_start(struct daemon *d, struct cram_error *err, struct server **ret_s
 		server_stop(server);
 		return r;
 	}
+	loop_after(&d->loop, tell, server);
 	*ret_server = server;
 	return 0;
 }
@@ -199,54 +269,10 @@ static void stop_listener(struct listener *listener)
 
 void server_stop(struct server *server)
 {
+	loop_after(&server->d->loop, NULL, NULL);
 	while (server->clients)
 		drop_client(server->clients);
 	stop_listener(&server->control);
 	stop_listener(&server->status);
 	free(server);
-}
-
-/* On its next turn output is written, and requests that waited behind a kept call are read. */
-static void wake(struct client *client)
-{
-	loop_change(&client->listener->server->d->loop, client->source, EPOLLIN | EPOLLOUT);
-}
-
-void server_examined(struct server *server, pid_t pid, struct vm *vm, const struct cram_error *err)
-{
-	struct cram_vm_report report;
-	struct daemon *d = server->d;
-
-	if (vm) {
-		daemon_round(d);
-		report_vm(d, vm, &report);
-	}
-	for (struct client *client = server->clients; client; client = client->next) {
-		struct cram_call *call = client->adding;
-
-		if (!call || client->adding_pid != pid)
-			continue;
-		client->adding = NULL;
-		if (vm)
-			cram_call_reply(call, cram_reply_accepted(&report, 0, ""));
-		else
-			cram_call_fail(call, CRAM_ERR_REFUSED, err);
-		wake(client);
-	}
-}
-
-void server_event(struct server *server, const struct cram_event_report *event)
-{
-	for (struct client *client = server->clients; client; client = client->next) {
-		struct json_object *o;
-
-		if (!client->monitor)
-			continue;
-		o = json_object_new_object();
-		if (!o)
-			continue;
-		json_object_object_add(o, "event", cram_encode_as(event, event));
-		cram_call_notify(client->monitor, o);
-		wake(client);
-	}
 }

@@ -67,24 +67,24 @@ static int only_vm(struct daemon *d, struct cram_call *call, struct json_object 
 
 static size_t collect_nodes(struct daemon *d, struct cram_node_report *nodes)
 {
-	for (size_t i = 0; i < d->n_tiers; i++)
+	for (size_t i = 0; i < d->snapshot.n_tiers; i++)
 		report_node(d, i, &nodes[i]);
-	return d->n_tiers;
+	return d->snapshot.n_tiers;
 }
 
 static struct cram_vm_report *collect_vms(struct daemon *d)
 {
-	struct cram_vm_report *vms = calloc(d->vms.n ? d->vms.n : 1, sizeof(*vms));
+	struct cram_vm_report *vms = calloc(d->host.vms.n ? d->host.vms.n : 1, sizeof(*vms));
 
-	for (size_t i = 0; vms && i < d->vms.n; i++)
-		report_vm(d, d->vms.v[i].vm, &vms[i]);
+	for (size_t i = 0; vms && i < d->host.vms.n; i++)
+		report_vm(d, d->host.vms.v[i], &vms[i]);
 	return vms;
 }
 
 static int get_status(struct cram_call *call, struct json_object *parameters, void *userdata,
 		      struct cram_error *err)
 {
-	struct cram_node_report nodes[DAEMON_TIERS_MAX];
+	struct cram_node_report nodes[TIERS_MAX];
 	struct cram_host_report host;
 	struct daemon *d = userdata;
 
@@ -97,7 +97,7 @@ static int get_status(struct cram_call *call, struct json_object *parameters, vo
 static int list_nodes(struct cram_call *call, struct json_object *parameters, void *userdata,
 		      struct cram_error *err)
 {
-	struct cram_node_report nodes[DAEMON_TIERS_MAX];
+	struct cram_node_report nodes[TIERS_MAX];
 
 	if (no_parameters(parameters, err) < 0)
 		return bad_parameter(call, err);
@@ -115,7 +115,7 @@ static int list_vms(struct cram_call *call, struct json_object *parameters, void
 	vms = collect_vms(d);
 	if (!vms)
 		return -ENOMEM;
-	return cram_call_reply(call, cram_reply_vms(vms, d->vms.n));
+	return cram_call_reply(call, cram_reply_vms(vms, d->host.vms.n));
 }
 
 typedef struct json_object *vm_reply(const struct daemon *d, const struct vm *vm,
@@ -173,7 +173,7 @@ static int check(struct cram_call *call, struct json_object *parameters, void *u
 {
 	cleanup_free struct cram_check_report *findings = NULL;
 	struct daemon *d = userdata;
-	size_t max = d->vms.n * 2 + DAEMON_TIERS_MAX + NODES_MAX + 16;
+	size_t max = d->host.vms.n * 2 + TIERS_MAX + NODES_MAX + 16;
 
 	if (no_parameters(parameters, err) < 0)
 		return bad_parameter(call, err);
@@ -186,16 +186,19 @@ static int check(struct cram_call *call, struct json_object *parameters, void *u
 static int record(struct cram_call *call, struct json_object *parameters, void *userdata,
 		  struct cram_error *err)
 {
+	struct daemon *d = userdata;
+
 	if (no_parameters(parameters, err) < 0)
 		return bad_parameter(call, err);
-	return cram_call_reply(call, cram_reply_record(daemon_record(userdata)));
+	return cram_call_reply(call, cram_reply_record(snapshot_record(&d->snapshot, &d->host,
+								       &d->conf.host.policy)));
 }
 
 static int get_metrics(struct cram_call *call, struct json_object *parameters, void *userdata,
 		       struct cram_error *err)
 {
 	cleanup_free struct cram_vm_report *vms = NULL;
-	struct cram_node_report nodes[DAEMON_TIERS_MAX];
+	struct cram_node_report nodes[TIERS_MAX];
 	struct cram_host_report host;
 	struct daemon *d = userdata;
 
@@ -205,8 +208,8 @@ static int get_metrics(struct cram_call *call, struct json_object *parameters, v
 	if (!vms)
 		return -ENOMEM;
 	report_host(d, &host);
-	return cram_call_reply(
-		call, cram_reply_metrics(&host, nodes, collect_nodes(d, nodes), vms, d->vms.n));
+	return cram_call_reply(call, cram_reply_metrics(&host, nodes, collect_nodes(d, nodes), vms,
+							d->host.vms.n));
 }
 
 static int monitor(struct cram_call *call, struct json_object *parameters, void *userdata,
@@ -222,18 +225,45 @@ static int monitor(struct cram_call *call, struct json_object *parameters, void 
 	return 0;
 }
 
-/* In force, with what the operator should know of it. */
-static int answer_message(struct cram_call *call, int r, const struct cram_error *err)
+void answer_after_round(struct daemon *d, struct cram_call *call, const struct answer *answer)
 {
-	char text[CRAM_ERROR_TEXT] = "";
-	struct json_object *o = json_object_new_object();
+	struct client *client = cram_peer_userdata(cram_call_peer(call));
 
-	if (!o)
-		return -ENOMEM;
-	if (r < 0)
-		cram_error_format(err, text, sizeof(text));
-	json_object_object_add(o, "message", json_object_new_string(text));
-	return cram_call_reply(call, o);
+	cram_call_keep(call);
+	client->waiting = call;
+	client->answer = *answer;
+	client->answer.rounds = d->rounds;
+	if (answer->vm)
+		vm_ref(answer->vm);
+	daemon_wake(d);
+}
+
+void answer_now(struct daemon *d, struct client *client)
+{
+	const struct answer *answer = &client->answer;
+	struct cram_vm_report report;
+	struct json_object *o;
+
+	if (answer->vm)
+		report_vm(d, answer->vm, &report);
+	if (answer->accepted) {
+		o = cram_reply_accepted(answer->vm ? &report : NULL, answer->missing,
+					answer->message);
+	} else {
+		o = json_object_new_object();
+		if (o)
+			json_object_object_add(o, "message",
+					       json_object_new_string(answer->message));
+	}
+	cram_call_reply(client->waiting, o);
+	answer_drop(client);
+}
+
+void answer_drop(struct client *client)
+{
+	if (client->waiting)
+		vm_unref(client->answer.vm);
+	client->waiting = NULL;
 }
 
 typedef int host_or_vm(struct daemon *d, struct vm *vm, struct cram_error *err);
@@ -263,13 +293,16 @@ static int command(struct daemon *d, struct cram_call *call, struct json_object 
 static int pause_or_resume(struct daemon *d, struct cram_call *call, struct json_object *parameters,
 			   host_or_vm *run, struct cram_error *err)
 {
+	struct answer answer = {};
 	struct vm *vm;
 	int result, r = command(d, call, parameters, run, err, &vm, &result);
 
 	if (r)
 		return r < 0 ? r : 0;
-	daemon_round(d);
-	return answer_message(call, result, err);
+	if (result < 0)
+		cram_error_format(err, answer.message, sizeof(answer.message));
+	answer_after_round(d, call, &answer);
+	return 0;
 }
 
 static int pause_method(struct cram_call *call, struct json_object *parameters, void *userdata,
@@ -288,32 +321,29 @@ static int resume_method(struct cram_call *call, struct json_object *parameters,
 static int accepted(struct daemon *d, struct cram_call *call, struct vm *vm,
 		    const struct cram_error *err)
 {
-	uint64_t back = 0, missing = 0;
-	struct cram_vm_report report;
-	char message[CRAM_ERROR_TEXT] = "";
+	struct answer answer = { .accepted = true, .vm = vm };
+	uint64_t back = 0;
 
-	for (size_t i = 0; i < d->vms.n; i++) {
-		struct vm *one = d->vms.v[i].vm;
+	for (size_t i = 0; i < d->host.vms.n; i++) {
+		struct vm *one = d->host.vms.v[i];
 
 		if (vm && one != vm)
 			continue;
 		back += daemon_give_back(one);
-		missing += daemon_missing(d, one, daemon_give_back(one));
+		answer.missing += daemon_missing(d, one, daemon_give_back(one));
 	}
 	if (err && err->code)
-		cram_error_format(err, message, sizeof(message));
-	else if (missing)
-		snprintf(message, sizeof(message),
+		cram_error_format(err, answer.message, sizeof(answer.message));
+	else if (answer.missing)
+		snprintf(answer.message, sizeof(answer.message),
 			 "%" PRIu64 " MiB to give back, of them %" PRIu64
 			 " MiB do not fit into DRAM above its headroom now",
-			 back / MiB, missing / MiB);
+			 back / MiB, answer.missing / MiB);
 	else if (back)
-		snprintf(message, sizeof(message), "%" PRIu64 " MiB to give back", back / MiB);
-	/* The work begins now, not at the next round. */
-	daemon_round(d);
-	if (vm)
-		report_vm(d, vm, &report);
-	return cram_call_reply(call, cram_reply_accepted(vm ? &report : NULL, missing, message));
+		snprintf(answer.message, sizeof(answer.message), "%" PRIu64 " MiB to give back",
+			 back / MiB);
+	answer_after_round(d, call, &answer);
+	return 0;
 }
 
 static int drain(struct cram_call *call, struct json_object *parameters, void *userdata,
@@ -386,7 +416,7 @@ static int add_vm(struct cram_call *call, struct json_object *parameters, void *
 	log_control(d, call, text);
 	if (daemon_want_vm(d, (pid_t)pid, NULL, err) < 0)
 		return cram_call_fail(call, CRAM_ERR_REFUSED, err);
-	/* Answered when it has been examined: server_examined(). */
+	/* Answered when it has been examined: EVENT_EXAMINED. */
 	cram_call_keep(call);
 	client->adding = call;
 	client->adding_pid = (pid_t)pid;

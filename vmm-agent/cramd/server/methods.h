@@ -7,17 +7,34 @@
 #include "../daemon.h"
 #include "protocol/protocol.h"
 
+/* What is answered to a call once a round that began after it has ended. */
+struct answer {
+	uint64_t rounds; /* how many had when it came */
+	bool accepted;	 /* with what follows from it; else the message alone */
+	struct vm *vm;	 /* a reference; NULL: the whole host */
+	uint64_t missing;
+	char message[CRAM_ERROR_TEXT];
+};
+
 struct client {
 	struct listener *listener;
 	struct client *next, **prev;
 	struct cram_peer *peer;
 	struct loop_source *source;
-	/* Kept calls, one of them at a time: of a stream, and of a VM to be added. NULL: none. */
-	struct cram_call *monitor, *adding;
+	/* Kept calls, one of them at a time: a stream, a VM to be added, a round to come. */
+	struct cram_call *monitor, *adding, *waiting;
 	pid_t adding_pid;
+	struct answer answer; /* to the one that is waiting */
 	struct ucred cred;
 	int fd;
 };
+
+/* Has @call answered with @answer after the next round, and that run at once. */
+void answer_after_round(struct daemon *d, struct cram_call *call, const struct answer *answer);
+/* That round has ended. */
+void answer_now(struct daemon *d, struct client *client);
+/* Nobody is there to be answered. */
+void answer_drop(struct client *client);
 
 /* For handlers whose userdata is the struct daemon, and their peer's a struct client. */
 extern const struct cram_method status_methods[], control_methods[];

@@ -76,8 +76,8 @@ static void detector_text(struct daemon *d, char *buf, size_t size)
 
 static void sums(struct daemon *d, struct cram_host_report *ret)
 {
-	for (size_t i = 0; i < d->vms.n; i++) {
-		struct vm *vm = d->vms.v[i].vm;
+	for (size_t i = 0; i < d->host.vms.n; i++) {
+		struct vm *vm = d->host.vms.v[i];
 
 		ret->sold += vm->ram;
 		if (vm->settings.mode == CRAM_MODE_AUTO) {
@@ -109,16 +109,16 @@ void report_host(struct daemon *d, struct cram_host_report *ret)
 		.config_generation = d->config_generation,
 		.reload_failures = d->reload_failures,
 		.bad_domain_settings = d->bad_domain_settings,
-		.vms = d->vms.n,
+		.vms = d->host.vms.n,
 		.dram_reserve = d->conf.host.reserve_bytes,
 		.rounds = d->rounds,
 		.round_us = d->round_us,
 		.decision_us = d->decision_us,
-		.demoted = d->demoted,
-		.promoted = d->promoted,
-		.refused = d->refused,
+		.demoted = d->host.gone.demoted,
+		.promoted = d->host.gone.promoted,
+		.refused = d->host.gone.refused,
 		.libvirt_stale = d->libvirt ? libvirt_stale(d->libvirt) : 0,
-		.log_missed = d->log_missed,
+		.log_missed = d->host.log_missed,
 		.cpu_us = cpu_us(),
 		.kdamond_cpu_us = atomic_load(&d->host.kdamond_cpu_us),
 		.rss = own_rss(),
@@ -130,14 +130,14 @@ void report_host(struct daemon *d, struct cram_host_report *ret)
 	TEXT(ret->config_error, "%s", d->config_error);
 	detector_text(d, ret->detector, sizeof(ret->detector));
 	sums(d, ret);
-	for (size_t i = 0; i < d->n_dram; i++) {
-		ret->dram_total += d->dram[i].total;
-		ret->dram_free += d->dram[i].free;
-		ret->dram_available += d->available[i];
-		ret->dram_headroom += d->headroom[i];
+	for (size_t i = 0; i < d->snapshot.n_dram; i++) {
+		ret->dram_total += d->snapshot.dram[i].total;
+		ret->dram_free += d->snapshot.dram[i].free;
+		ret->dram_available += d->decision.available[i];
+		ret->dram_headroom += d->decision.headroom[i];
 	}
-	for (size_t i = 0; i < d->n_tiers; i++)
-		ret->tier_capacity += d->tier_capacity[i];
+	for (size_t i = 0; i < d->snapshot.n_tiers; i++)
+		ret->tier_capacity += d->snapshot.tier_capacity[i];
 	in.dram = ret->dram_total;
 	in.reserve = ret->dram_reserve;
 	in.tier_physical = ret->tier_capacity;
@@ -152,17 +152,17 @@ void report_host(struct daemon *d, struct cram_host_report *ret)
 
 void report_node(const struct daemon *d, size_t tier, struct cram_node_report *ret)
 {
-	const struct cram_tier_input *t = &d->tiers[tier];
-	const struct node *node = nodes_find(&d->nodes, t->nid);
+	const struct cram_tier_input *t = &d->snapshot.tiers[tier];
+	const struct node *node = nodes_find(&d->snapshot.nodes, t->nid);
 
 	*ret = (struct cram_node_report){
 		.nid = t->nid,
-		.capacity = d->tier_capacity[tier],
-		.used = d->tier_used[tier],
-		.device_bytes = d->tier_used[tier],
+		.capacity = d->snapshot.tier_capacity[tier],
+		.used = d->snapshot.tier_used[tier],
+		.device_bytes = d->snapshot.tier_used[tier],
 		.free = node ? node->free : 0,
 		.budget = t->budget > t->used_other ? t->budget - t->used_other : 0,
-		.vms = d->tier_vms[tier],
+		.vms = d->snapshot.tier_vms[tier],
 	};
 	TEXT(ret->tier, "%s", cram_tier_name(t->kind));
 	TEXT(ret->state, "%s", t->accepting ? "online" : "full");
@@ -176,7 +176,7 @@ void report_vm(struct daemon *d, struct vm *vm, struct cram_vm_report *ret)
 
 	*ret = (struct cram_vm_report){
 		.pid = vm->pid,
-		.nid = in->tier >= 0 && vm->has_action ? d->tiers[in->tier].nid : -1,
+		.nid = in->tier >= 0 && vm->has_action ? d->snapshot.tiers[in->tier].nid : -1,
 		.ram = vm->ram,
 		.eligible = in->eligible,
 		.dram = in->dram,
@@ -207,7 +207,7 @@ void report_vm(struct daemon *d, struct vm *vm, struct cram_vm_report *ret)
 	TEXT(ret->state, "%s", vm->has_action ? cram_vm_state_name(a->state) : "waiting");
 	TEXT(ret->note, "%s", vm->note);
 	if (ret->nid >= 0)
-		TEXT(ret->tier, "%s", cram_tier_name(d->tiers[in->tier].kind));
+		TEXT(ret->tier, "%s", cram_tier_name(d->snapshot.tiers[in->tier].kind));
 	pthread_mutex_lock(&vm->lock);
 	TEXT(ret->ineligible, "%s", vm_ineligible_name(vm->reason));
 	if (!ret->note[0])
@@ -252,8 +252,8 @@ static void add(struct findings *f, const char *severity, const char *subject, c
 /* Does a tier of this host fit the VM's settings? */
 static bool has_tier(const struct daemon *d, const struct vm *vm)
 {
-	for (size_t i = 0; i < d->n_tiers; i++)
-		if (vm->settings.tiers & 1U << d->tiers[i].kind)
+	for (size_t i = 0; i < d->snapshot.n_tiers; i++)
+		if (vm->settings.tiers & 1U << d->snapshot.tiers[i].kind)
 			return true;
 	return false;
 }
@@ -262,22 +262,24 @@ void report_no_tier(const struct daemon *d, const struct vm *vm, char *buf, size
 {
 	char tiers[64];
 
-	if (d->n_tiers && !has_tier(d, vm)) {
+	if (d->snapshot.n_tiers && !has_tier(d, vm)) {
 		snprintf(buf, size, "its setting tiers is %s, and this host has none of them",
 			 cram_settings_text(&vm->settings, CRAM_SET_TIERS, tiers, sizeof(tiers)));
 		return;
 	}
-	for (size_t i = 0; i < d->n_tiers; i++) {
-		if (!(vm->settings.tiers & 1U << d->tiers[i].kind) || d->tiers[i].accepting)
+	for (size_t i = 0; i < d->snapshot.n_tiers; i++) {
+		if (!(vm->settings.tiers & 1U << d->snapshot.tiers[i].kind) ||
+		    d->snapshot.tiers[i].accepting)
 			continue;
 		snprintf(buf, size, "node %d is full: the kernel keeps the rest of it free",
-			 d->tiers[i].nid);
+			 d->snapshot.tiers[i].nid);
 		return;
 	}
-	for (size_t i = 0; !d->n_tiers && i < d->nodes.n; i++)
-		if (d->nodes.v[i].has_memory && unfit_node(&d->unfit, &d->nodes.v[i], buf, size))
+	for (size_t i = 0; !d->snapshot.n_tiers && i < d->snapshot.nodes.n; i++)
+		if (d->snapshot.nodes.v[i].has_memory &&
+		    unfit_node(&d->snapshot.unfit, &d->snapshot.nodes.v[i], buf, size))
 			return;
-	if (d->n_tiers)
+	if (d->snapshot.n_tiers)
 		snprintf(buf, size, "its cpuset allows none of the tiers");
 	else
 		snprintf(buf, size, "no slow memory: tier_nodes is %s, and no such node has memory",
@@ -302,7 +304,7 @@ static uint64_t check_vm(struct daemon *d, struct vm *vm, struct findings *f)
 		add(f, "warning", subject, vm_ineligible_name(reason), vm->ram, "%s", why);
 		return 0;
 	}
-	if (d->n_tiers && !has_tier(d, vm)) {
+	if (d->snapshot.n_tiers && !has_tier(d, vm)) {
 		add(f, "warning", subject, "tiers", vm->ram,
 		    "its setting tiers is %s, and this host has none of them; add node",
 		    cram_settings_text(&vm->settings, CRAM_SET_TIERS, tiers, sizeof(tiers)));
@@ -341,18 +343,18 @@ size_t report_check(struct daemon *d, struct cram_check_report *findings, size_t
 	char detector[32], note[160], why[256];
 	uint64_t gain = 0;
 
-	for (size_t i = 0; i < d->nodes.n; i++)
-		if (d->nodes.v[i].has_memory &&
-		    unfit_node(&d->unfit, &d->nodes.v[i], why, sizeof(why)))
-			add(&f, "error", "host", "compressing-node", d->nodes.v[i].total, "%s",
-			    why);
-	if (d->n_tiers == 0)
+	for (size_t i = 0; i < d->snapshot.nodes.n; i++)
+		if (d->snapshot.nodes.v[i].has_memory &&
+		    unfit_node(&d->snapshot.unfit, &d->snapshot.nodes.v[i], why, sizeof(why)))
+			add(&f, "error", "host", "compressing-node", d->snapshot.nodes.v[i].total,
+			    "%s", why);
+	if (d->snapshot.n_tiers == 0)
 		add(&f, "error", "host", "no-tier", 0,
 		    "no slow memory: no node with memory and without CPUs (tier_nodes = %s)",
 		    d->conf.host.tier_nodes);
-	for (size_t i = 0; i < d->n_tiers; i++)
-		add(&f, "ok", "host", "tier", d->tier_capacity[i], "node %d is a tier",
-		    d->tiers[i].nid);
+	for (size_t i = 0; i < d->snapshot.n_tiers; i++)
+		add(&f, "ok", "host", "tier", d->snapshot.tier_capacity[i], "node %d is a tier",
+		    d->snapshot.tiers[i].nid);
 	detector_text(d, detector, sizeof(detector));
 	pthread_mutex_lock(&d->host.lock);
 	TEXT(note, "%s", d->host.detector_note);
@@ -367,9 +369,9 @@ size_t report_check(struct daemon *d, struct cram_check_report *findings, size_t
 	if (d->config_error[0])
 		add(&f, "error", "host", "config", 0, "%s", d->config_error);
 	check_kernel(d, &f);
-	for (size_t i = 0; i < d->vms.n; i++)
-		gain += check_vm(d, d->vms.v[i].vm, &f);
-	if (d->n_tiers)
+	for (size_t i = 0; i < d->host.vms.n; i++)
+		gain += check_vm(d, d->host.vms.v[i], &f);
+	if (d->snapshot.n_tiers)
 		add(&f, "ok", "host", "gain", gain, "of the VMs' memory may leave DRAM once cold");
 	return f.n;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The two sockets: listening and clients (listen.c), the methods of docs/protocol.md (methods.c).
- * Runs on the loop and answers from the last finished round; nothing here waits for a scan, a move
- * or libvirt.
+ * Runs on the loop: requests as they come, and after each turn what daemon.events has. Answers from
+ * the last finished round; nothing here waits for a scan, a move or libvirt.
  */
 #pragma once
 
@@ -20,9 +20,3 @@ struct server; /* owns its descriptors */
  */
 int server_start(struct daemon *d, struct cram_error *err, struct server **ret_server);
 void server_stop(struct server *server);
-
-/* Answers those who asked for @pid to be added; @vm NULL: @err says why it is not. */
-void server_examined(struct server *server, pid_t pid, struct vm *vm, const struct cram_error *err);
-
-/* Sends @event to everyone who monitors. */
-void server_event(struct server *server, const struct cram_event_report *event);

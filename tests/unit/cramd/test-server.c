@@ -1,0 +1,323 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The real loop with the real sockets: what is answered when, and who is told what. A round is due
+ * in an hour, so whatever needs one has asked for it.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <json-c/json.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "cramd/round.h"
+#include "cramd/server/server.h"
+#include "protocol/protocol.h"
+#include "recorded.h"
+
+#define HOUR_MS	   3600000
+#define TIMEOUT_MS 20000
+
+struct fixture {
+	char dir[64], control[80], status[80];
+	struct daemon d;
+	struct server *server;
+	struct vm *vm;
+	int enough;
+	pthread_t loop;
+};
+
+static int on_round(struct loop *loop, int fd, uint32_t events, void *userdata)
+{
+	uint64_t n;
+
+	(void)loop;
+	(void)events;
+	if (read(fd, &n, sizeof(n)) == sizeof(n))
+		round_run(userdata);
+	return 0;
+}
+
+static int on_discovered(struct loop *loop, int fd, uint32_t events, void *userdata)
+{
+	uint64_t n;
+
+	(void)loop;
+	(void)events;
+	if (read(fd, &n, sizeof(n)) == sizeof(n))
+		daemon_discovered(userdata);
+	return 0;
+}
+
+static int on_enough(struct loop *loop, int fd, uint32_t events, void *userdata)
+{
+	(void)fd;
+	(void)events;
+	(void)userdata;
+	loop->stop = true;
+	return 0;
+}
+
+static void *run_loop(void *arg)
+{
+	struct fixture *f = arg;
+
+	return loop_run(&f->d.loop) < 0 ? arg : NULL;
+}
+
+/* Until then only the loop's thread may look at the daemon. */
+static void end_loop(struct fixture *f)
+{
+	static const uint64_t one = 1;
+	void *failed;
+
+	assert_int_equal(write(f->enough, &one, sizeof(one)), sizeof(one));
+	assert_int_equal(pthread_join(f->loop, &failed), 0);
+	assert_null(failed);
+}
+
+static void make_vm(struct fixture *f)
+{
+	struct vm *vm = calloc(1, sizeof(*vm));
+
+	assert_non_null(vm);
+	vm->refs = 1;
+	vm->pid = 1000;
+	vm->pidfd = -1;
+	vm->cgroup = (struct cgroup){ -1, -1 };
+	vm->tier_nid = -1;
+	vm->ram = GiB;
+	vm->reason = VM_ELIGIBLE;
+	vm->home_nodes = 1;
+	vm->node_bytes[0] = GiB - 64 * MiB;
+	vm->node_bytes[1] = 64 * MiB;
+	vm->reported_state = CRAM_N_VM_STATES;
+	strcpy(vm->name, "db");
+	strcpy(vm->uuid, "pid-1000");
+	pthread_mutex_init(&vm->placing, NULL);
+	pthread_mutex_init(&vm->placing_next, NULL);
+	pthread_mutex_init(&vm->lock, NULL);
+	assert_int_equal(array_push(&f->d.host.vms, vm), 0);
+	daemon_resolve(&f->d, vm);
+	f->vm = vm;
+}
+
+static void put_host(struct fixture *f)
+{
+	recorded_make(f->dir, sizeof(f->dir));
+	recorded_put(f->dir, "/sys/devices/system/node/online", "0-1\n");
+	recorded_put(f->dir, "/sys/devices/system/node/has_memory", "0-1\n");
+	recorded_put(f->dir, "/sys/devices/system/node/has_cpu", "0\n");
+	recorded_put(f->dir, "/sys/devices/system/node/node0/meminfo",
+		     "Node 0 MemTotal: 16777216 kB\nNode 0 MemFree: 8388608 kB\n");
+	recorded_put(f->dir, "/sys/devices/system/node/node1/meminfo",
+		     "Node 1 MemTotal: 16777216 kB\nNode 1 MemFree: 16700000 kB\n");
+	recorded_put(f->dir, "/sys/devices/system/node/node0/distance", "10 20\n");
+	recorded_put(f->dir, "/sys/devices/system/node/node1/distance", "20 10\n");
+	recorded_put(f->dir, "/proc/zoneinfo", "Node 0, zone   Normal\n        low      0\n");
+	snprintf(f->control, sizeof(f->control), "%s/control", f->dir);
+	snprintf(f->status, sizeof(f->status), "%s/status", f->dir);
+}
+
+static int make(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+	struct daemon *d = &f->d;
+	struct loop_source *source;
+	struct cram_error err = {};
+
+	assert_non_null(f);
+	put_host(f);
+	assert_int_equal(host_init(&d->host, f->dir, f->dir), 0);
+	d->host.log.level = LOG_EMERG;
+	cram_conf_init(&d->conf);
+	d->conf.host.round_ms = HOUR_MS;
+	snprintf(d->overrides_path, sizeof(d->overrides_path), "%s/overrides.json", f->dir);
+	d->mover.host = &d->host;
+	assert_int_equal(relief_init(&d->relief, &d->host, &d->mover), 0);
+	assert_int_equal(loop_init(&d->loop), 0);
+	assert_int_equal(discover_init(&d->discover, &d->host), 0);
+	assert_int_equal(discover_start(&d->discover), 0);
+	assert_int_equal(loop_add(&d->loop, d->discover.wake, EPOLLIN, on_discovered, d, &source),
+			 0);
+	assert_int_equal(loop_timer_new(HOUR_MS, &d->round_timer), 0);
+	assert_int_equal(loop_add(&d->loop, d->round_timer, EPOLLIN, on_round, d, &source), 0);
+	f->enough = eventfd(0, EFD_CLOEXEC);
+	assert_int_equal(loop_add(&d->loop, f->enough, EPOLLIN, on_enough, d, &source), 0);
+	assert_int_equal(server_start(d, &err, &f->server), 0);
+	make_vm(f);
+	assert_int_equal(pthread_create(&f->loop, NULL, run_loop, f), 0);
+	*state = f;
+	return 0;
+}
+
+static int drop(void **state)
+{
+	struct fixture *f = *state;
+	struct daemon *d = &f->d;
+	int r;
+
+	discover_stop(&d->discover);
+	server_stop(f->server);
+	for (size_t i = 0; i < d->mover.home.n; i++)
+		vm_unref(d->mover.home.jobs[i].vm);
+	relief_fini(&d->relief);
+	discover_fini(&d->discover);
+	array_free(&d->candidates);
+	array_free(&d->actions);
+	snapshot_free(&d->snapshot);
+	dispatch_free(&d->dispatch);
+	events_free(&d->events);
+	cram_policy_workspace_free(d->workspace);
+	cram_overrides_free(&d->overrides);
+	cram_conf_free(&d->conf);
+	close(d->round_timer);
+	close(f->enough);
+	loop_fini(&d->loop);
+	host_fini(&d->host);
+	r = recorded_drop(f->dir);
+	free(f);
+	return r;
+}
+
+static struct cram_client *connect_to(const char *path, const char *interface)
+{
+	struct cram_client *client;
+	struct cram_error err = {};
+
+	assert_int_equal(cram_client_connect(path, interface, TIMEOUT_MS, &client, &err), 0);
+	return client;
+}
+
+/* The one call of a client of its own; its reply, which the caller owns. */
+static struct json_object *call(const struct fixture *f, const char *method, const char *parameters)
+{
+	struct cram_client *client = connect_to(f->control, CRAM_IFACE_CONTROL);
+	struct cram_error err = {};
+	struct json_object *reply;
+
+	assert_int_equal(cram_client_call(client, method, json_tokener_parse(parameters), &reply,
+					  NULL, &err),
+			 0);
+	cram_client_free(client);
+	return reply;
+}
+
+static const char *text_at(struct json_object *reply, const char *object, const char *key)
+{
+	return json_object_get_string(
+		json_object_object_get(json_object_object_get(reply, object), key));
+}
+
+static void a_pause_is_answered_when_a_round_has_heeded_it(void **state)
+{
+	struct fixture *f = *state;
+	struct json_object *reply = call(f, "Pause", "{}");
+
+	assert_string_equal(json_object_get_string(json_object_object_get(reply, "message")), "");
+	json_object_put(reply);
+	end_loop(f);
+	assert_int_equal(f->d.rounds, 1);
+	assert_true(f->vm->input.flags & CRAM_VM_F_PAUSED);
+}
+
+static void a_drain_is_answered_with_what_a_round_made_of_it(void **state)
+{
+	struct fixture *f = *state;
+	struct json_object *reply = call(f, "Drain", "{\"vm\": \"db\"}");
+
+	assert_string_equal(text_at(reply, "vm", "state"), "draining");
+	assert_int_equal(json_object_get_int64(json_object_object_get(
+				 json_object_object_get(reply, "vm"), "tier_bytes")),
+			 64 * MiB);
+	json_object_put(reply);
+	/* One that asks again has another round, not the answer of the first. */
+	json_object_put(call(f, "Drain", "{\"vm\": \"db\"}"));
+	end_loop(f);
+	assert_int_equal(f->d.rounds, 2);
+	assert_int_equal(atomic_load(&f->vm->refs), 1 + f->d.mover.home.n);
+}
+
+static void whoever_goes_away_is_not_waited_for(void **state)
+{
+	struct fixture *f = *state;
+	static const char request[] =
+		"{\"method\": \"org.cramd.Control.Drain\", \"parameters\": {\"vm\": \"db\"}}";
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	memcpy(addr.sun_path, f->control, sizeof(f->control));
+	assert_int_equal(connect(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
+	assert_int_equal(send(fd, request, sizeof(request), 0), sizeof(request));
+	close(fd);
+	json_object_put(call(f, "Pause", "{}"));
+	end_loop(f);
+	assert_int_equal(atomic_load(&f->vm->refs), 1 + f->d.mover.home.n);
+}
+
+static void a_change_is_told_to_who_monitors(void **state)
+{
+	struct fixture *f = *state;
+	struct cram_client *client = connect_to(f->status, CRAM_IFACE_STATUS);
+	struct json_object *event;
+	struct cram_error err = {};
+
+	assert_int_equal(cram_client_call_more(client, "Monitor", NULL, &err), 0);
+	/* It is there before this is asked: the loop reads what came first first. */
+	json_object_put(call(f, "Drain", "{\"vm\": \"db\"}"));
+	assert_int_equal(cram_client_next(client, &event, NULL, &err), 1);
+	assert_string_equal(text_at(event, "event", "type"), "state");
+	assert_string_equal(text_at(event, "event", "name"), "db");
+	assert_string_equal(text_at(event, "event", "text"), "draining");
+	json_object_put(event);
+	cram_client_free(client);
+	end_loop(f);
+}
+
+static void who_asks_for_what_is_no_vm_is_told_why(void **state)
+{
+	struct fixture *f = *state;
+	struct cram_client *client;
+	struct json_object *reply;
+	struct cram_error err = {};
+	const char *error;
+	char path[64], parameters[32], text[CRAM_ERROR_TEXT];
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)getpid());
+	recorded_put(f->dir, path, "1 (a) S 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 5 0 0\n");
+	snprintf(path, sizeof(path), "/proc/%d/cmdline", (int)getpid());
+	recorded_put(f->dir, path, "/bin/true");
+	client = connect_to(f->control, CRAM_IFACE_CONTROL);
+	snprintf(parameters, sizeof(parameters), "{\"pid\": %d}", (int)getpid());
+	assert_int_equal(cram_client_call(client, "AddVm", json_tokener_parse(parameters), &reply,
+					  &error, &err),
+			 -EREMOTEIO);
+	assert_string_equal(error, CRAM_ERR_REFUSED);
+	assert_non_null(strstr(cram_error_format(&err, text, sizeof(text)), "it is no QEMU"));
+	cram_client_free(client);
+	end_loop(f);
+}
+
+int main(void)
+{
+#define TEST(f) cmocka_unit_test_setup_teardown(f, make, drop)
+	const struct CMUnitTest tests[] = {
+		TEST(a_pause_is_answered_when_a_round_has_heeded_it),
+		TEST(a_drain_is_answered_with_what_a_round_made_of_it),
+		TEST(whoever_goes_away_is_not_waited_for),
+		TEST(a_change_is_told_to_who_monitors),
+		TEST(who_asks_for_what_is_no_vm_is_told_why),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

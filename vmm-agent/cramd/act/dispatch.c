@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Work for the movers and for relief; see dispatch.h. */
+#include "dispatch.h"
+
+#include "util/sort.h"
+
+void dispatch_free(struct dispatch *dispatch)
+{
+	array_free(&dispatch->by_priority);
+	array_free(&dispatch->standing);
+}
+
+/* Of two VMs by index, whose work comes first? */
+static bool first(const void *a, const void *b, const void *actions)
+{
+	size_t i = *(const size_t *)a, k = *(const size_t *)b;
+	const struct cram_vm_action *x = (const struct cram_vm_action *)actions + i;
+	const struct cram_vm_action *y = (const struct cram_vm_action *)actions + k;
+
+	return x->priority != y->priority ? x->priority > y->priority : i < k;
+}
+
+static void put_in_order(struct dispatch *dispatch, size_t n, const struct cram_decision *decision)
+{
+	dispatch->by_priority.n = n;
+	for (size_t i = 0; i < n; i++)
+		dispatch->by_priority.v[i] = i;
+	cram_sort(dispatch->by_priority.v, n, sizeof(*dispatch->by_priority.v), first,
+		  decision->actions);
+}
+
+static void hand_out(struct mover *mover, struct host *host, struct vm *vm,
+		     const struct snapshot *s)
+{
+	const struct cram_vm_action *a = &vm->action;
+	uint64_t back = a->promote_hot_bytes + a->promote_bytes;
+
+	if (back && mover_submit(mover, vm, a->promote_bytes ? VM_JOB_PROMOTE : VM_JOB_PROMOTE_HOT,
+				 back, 0, s->dram[a->home].nid) == 0) {
+		cram_bucket_take(&host->promote_bucket, back);
+		cram_bucket_take(&vm->promote_bucket, back);
+	}
+	if (a->demote_bytes && vm->input.tier >= 0 &&
+	    mover_submit(mover, vm, VM_JOB_DEMOTE, a->demote_bytes, a->demote_age_s,
+			 s->tiers[vm->input.tier].nid) == 0) {
+		cram_bucket_take(&host->demote_bucket, a->demote_bytes);
+		cram_bucket_take(&vm->demote_bucket, a->demote_bytes);
+	}
+	if (a->goes_home && !vm->input.tier_bytes && !atomic_load(&vm->busy)) {
+		bool bound;
+
+		pthread_mutex_lock(&vm->lock);
+		bound = vm->bound;
+		pthread_mutex_unlock(&vm->lock);
+		if (bound)
+			mover_submit(mover, vm, VM_JOB_UNBIND, 0, 0, -1);
+	}
+}
+
+static struct relief_order order_for(struct vm *vm, const struct snapshot *s, uint64_t rate)
+{
+	struct relief_order order = {
+		.vm = vm,
+		.bytes = vm->action.held_back_bytes,
+		.rate = rate,
+		.min_age_s = vm->action.demote_age_s,
+		.epoch = atomic_load(&vm->epoch),
+		.nid = s->tiers[vm->input.tier].nid,
+	};
+
+	for (size_t i = 0; i < s->n_dram; i++)
+		if (vm->input.home_mask & UINT64_C(1) << i)
+			order.home |= UINT64_C(1) << s->dram[i].nid;
+	return order;
+}
+
+/* What the relief thread watches until the next round, and what it may order meanwhile. */
+static int leave_orders(struct dispatch *dispatch, struct relief *relief, struct host *host,
+			const struct cram_host_settings *set, const struct snapshot *s,
+			const struct cram_decision *decision)
+{
+	struct relief_node nodes[CRAM_MAX_DRAM];
+
+	for (size_t i = 0; i < s->n_dram; i++)
+		nodes[i] = (struct relief_node){
+			.nid = s->dram[i].nid,
+			.headroom = decision->headroom[i],
+			.low = s->dram[i].low,
+		};
+	dispatch->standing.n = 0;
+	for (size_t k = 0; k < dispatch->by_priority.n; k++) {
+		struct vm *vm = host->vms.v[dispatch->by_priority.v[k]];
+
+		if (vm->action.held_back_bytes && vm->input.tier >= 0)
+			dispatch->standing.v[dispatch->standing.n++] =
+				order_for(vm, s, set->vm_demote_rate);
+	}
+	return relief_publish(relief,
+			      &(struct relief_plan){
+				      .nodes = nodes,
+				      .n_nodes = s->n_dram,
+				      .orders = dispatch->standing.v,
+				      .n_orders = dispatch->standing.n,
+				      .cache_permille = set->policy.cache_permille,
+				      .rate = set->demote_rate,
+				      .now_ms = s->view.now_ms,
+				      .due_ms = s->view.now_ms + set->round_ms,
+			      },
+			      &host->demote_bucket);
+}
+
+int dispatch_work(struct dispatch *dispatch, struct mover *mover, struct relief *relief,
+		  struct host *host, const struct cram_host_settings *set, const struct snapshot *s,
+		  const struct cram_decision *decision)
+{
+	size_t n = host->vms.n;
+
+	if (array_reserve(&dispatch->by_priority, n) < 0 ||
+	    array_reserve(&dispatch->standing, n) < 0)
+		return -ENOMEM;
+	put_in_order(dispatch, n, decision);
+	for (size_t k = 0; k < n; k++)
+		hand_out(mover, host, host->vms.v[dispatch->by_priority.v[k]], s);
+	return leave_orders(dispatch, relief, host, set, s, decision);
+}

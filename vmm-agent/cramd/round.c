@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* One round; see round.h. The deciding itself is in policy/. */
+#include "round.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+static int decide(struct daemon *d)
+{
+	const struct snapshot *s = &d->snapshot;
+	uint64_t began_us = monotonic_us();
+
+	if (array_reserve(&d->actions, s->view.n_vms) < 0 ||
+	    cram_policy_workspace_reserve(&d->workspace, s->view.n_vms) < 0)
+		return -ENOMEM;
+	d->decision.actions = d->actions.v;
+	if (cram_policy_decide(&d->conf.host.policy, &s->view, d->workspace, &d->decision) < 0)
+		return -EINVAL;
+	d->decision_us = monotonic_us() - began_us;
+	return 0;
+}
+
+/* What was decided is in force until the next round. */
+static void take_effect(struct daemon *d)
+{
+	for (size_t i = 0; i < d->host.vms.n; i++) {
+		struct vm *vm = d->host.vms.v[i];
+
+		vm->action = d->actions.v[i];
+		vm->policy_memory = vm->action.memory;
+		vm->has_action = true;
+		atomic_store(&vm->look_everywhere, vm->input.tier_bytes && vm->action.goes_home);
+		atomic_store(&vm->cold_age_s, vm->action.cold_age_s);
+	}
+}
+
+/* Once, until the node is fit again. */
+static void announce_nodes(struct daemon *d)
+{
+	const struct snapshot *s = &d->snapshot;
+	uint64_t unfit = s->unfit_nodes & ~d->reported_unfit;
+	char why[256];
+
+	d->reported_unfit = s->unfit_nodes;
+	for (size_t i = 0; i < s->nodes.n; i++) {
+		const struct node *node = &s->nodes.v[i];
+
+		if (!(unfit & UINT64_C(1) << node->nid) ||
+		    !unfit_node(&s->unfit, node, why, sizeof(why)))
+			continue;
+		cram_log_err(&d->host.log, "not used: %s", why);
+		events_say(&d->events, "node-refused", NULL, node->total, "%s", why);
+	}
+}
+
+static void log_reason(struct daemon *d, const struct vm *vm, enum vm_ineligible reason,
+		       const char *why)
+{
+	uint32_t missed;
+
+	if (!cram_ratelimit_ok(&d->host.log_limit, monotonic_ms(), &missed))
+		return;
+	d->host.log_missed += missed;
+	if (reason == VM_ELIGIBLE)
+		cram_log_info(&d->host.log, "vm \"%s\": can be tiered", vm->name);
+	else
+		cram_log_info(&d->host.log, "vm \"%s\": left alone: %s", vm->name, why);
+}
+
+static void announce_vm(struct daemon *d, struct vm *vm)
+{
+	enum vm_ineligible reason;
+	char why[sizeof(vm->why)];
+
+	pthread_mutex_lock(&vm->lock);
+	reason = vm->reason;
+	snprintf(why, sizeof(why), "%s", vm->why[0] ? vm->why : vm_ineligible_text(reason));
+	pthread_mutex_unlock(&vm->lock);
+	if (reason != vm->reported_reason && reason != VM_NOT_LOOKED) {
+		vm->reported_reason = reason;
+		log_reason(d, vm, reason, why);
+	}
+	if (vm->action.state != vm->reported_state) {
+		vm->reported_state = vm->action.state;
+		cram_log_debug(&d->host.log, "vm \"%s\": %s, %" PRIu64 " MiB on the tier", vm->name,
+			       cram_vm_state_name(vm->action.state), vm->input.tier_bytes / MiB);
+		events_say(&d->events, "state", vm, vm->input.tier_bytes, "%s",
+			   cram_vm_state_name(vm->action.state));
+	}
+}
+
+static void announce(struct daemon *d)
+{
+	announce_nodes(d);
+	for (size_t i = 0; i < d->host.vms.n; i++)
+		announce_vm(d, d->host.vms.v[i]);
+}
+
+static int round_once(struct daemon *d)
+{
+	const struct cram_host_settings *set = &d->conf.host;
+	int r;
+
+	r = snapshot_take(&d->snapshot, &d->host, set, monotonic_ms());
+	if (r < 0)
+		return r;
+	r = decide(d);
+	if (r < 0)
+		return r;
+	take_effect(d);
+	r = dispatch_work(&d->dispatch, &d->mover, &d->relief, &d->host, set, &d->snapshot,
+			  &d->decision);
+	announce(d);
+	return r;
+}
+
+void round_run(struct daemon *d)
+{
+	uint64_t start_us = monotonic_us();
+	uint32_t missed;
+	int r;
+
+	daemon_relayout(d);
+	r = round_once(d);
+	if (r < 0 && cram_ratelimit_ok(&d->host.log_limit, monotonic_ms(), &missed)) {
+		d->host.log_missed += missed;
+		cram_log_err(&d->host.log,
+			     "a round could not be finished: %s; the next one tries again",
+			     strerror(-r));
+	}
+	d->rounds++;
+	d->round_us = monotonic_us() - start_us;
+}

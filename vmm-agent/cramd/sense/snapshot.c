@@ -1,0 +1,315 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* From what was sensed to what is decided on; see snapshot.h. */
+#include "snapshot.h"
+
+#include <string.h>
+
+#include "../moves.h"
+#include "protocol/record.h"
+
+/* What an ordinary slow node keeps free for the kernel itself. */
+#define TIER_KEEP_PERMILLE 20
+#define TIER_KEEP_MIN	   (16 * MiB)
+
+/* The kernel's watermarks change by hand only, and their file is long. */
+#define WATERMARK_EVERY 32
+
+/* ------------------------------------------------------------------ nodes */
+
+static void read_nodes(struct snapshot *s, struct host *host, uint64_t now_ms)
+{
+	size_t before = s->nodes.n;
+	uint32_t missed;
+	int r;
+
+	r = nodes_read(&host->root, &s->nodes);
+	if (r == 0 && (s->nodes.n != before || s->taken % WATERMARK_EVERY == 0))
+		r = nodes_low_watermarks(&host->root, s->low);
+	if (r == 0 || !cram_ratelimit_ok(&host->log_limit, now_ms, &missed))
+		return;
+	host->log_missed += missed;
+	cram_log_warn(&host->log, "NUMA nodes cannot be read: %s; decided by what they were before",
+		      strerror(-r));
+}
+
+static bool is_tier(const struct node *node, const char *tier_nodes)
+{
+	uint64_t mask;
+
+	if (!strcmp(tier_nodes, "none"))
+		return false;
+	if (!strcmp(tier_nodes, "auto"))
+		return node->has_memory && !node->has_cpu;
+	return parse_node_list(tier_nodes, &mask) == 0 && (mask & UINT64_C(1) << node->nid);
+}
+
+static struct cram_dram_input dram_of(const struct snapshot *s, const struct node *node)
+{
+	return (struct cram_dram_input){
+		.nid = node->nid,
+		.total = node->total,
+		.free = node->free,
+		.low = s->low[node->nid],
+		.inactive_file = node->inactive_file,
+		.dirty = node->dirty,
+	};
+}
+
+/* An ordinary slow node gives up page cache as DRAM does. */
+static uint64_t available_on(const struct snapshot *s, const struct node *node,
+			     const struct cram_host_settings *set)
+{
+	struct cram_dram_input dram = dram_of(s, node);
+
+	return cram_dram_available(&dram, set->policy.cache_permille);
+}
+
+static void add_tier(struct snapshot *s, const struct node *node,
+		     const struct cram_host_settings *set)
+{
+	uint64_t keep = node->total * TIER_KEEP_PERMILLE / 1000;
+	uint64_t available = available_on(s, node, set);
+
+	if (keep < TIER_KEEP_MIN)
+		keep = TIER_KEEP_MIN;
+	s->tier_capacity[s->n_tiers] = node->total;
+	s->tiers[s->n_tiers++] = (struct cram_tier_input){
+		.nid = node->nid,
+		.kind = CRAM_TIER_NODE,
+		.budget = node->total > keep ? node->total - keep : 0,
+		.free = available > keep ? available - keep : 0,
+		.accepting = node->has_memory && available > keep,
+	};
+}
+
+static void sense_nodes(struct snapshot *s, struct host *host, const struct cram_host_settings *set,
+			uint64_t now_ms)
+{
+	uint64_t tier_nodes = 0;
+
+	read_nodes(s, host, now_ms);
+	unfit_refresh(&s->unfit, &host->root, cxl_ask_kernel, &s->nodes, set->compressing_nodes);
+	s->unfit_nodes = 0;
+	s->n_tiers = 0;
+	s->n_dram = 0;
+	for (size_t i = 0; i < s->nodes.n; i++) {
+		const struct node *node = &s->nodes.v[i];
+		uint64_t bit = UINT64_C(1) << node->nid;
+
+		if (node->has_memory && unfit_node(&s->unfit, node, NULL, 0)) {
+			/* Neither tier nor home: what lies there comes home, and nothing goes. */
+			s->unfit_nodes |= bit;
+			tier_nodes |= bit;
+		} else if (is_tier(node, set->tier_nodes)) {
+			if (s->n_tiers == TIERS_MAX)
+				continue;
+			tier_nodes |= bit;
+			add_tier(s, node, set);
+		} else if (node->has_memory) {
+			s->dram[s->n_dram++] = dram_of(s, node);
+		}
+	}
+	atomic_store(&host->tier_nodes, tier_nodes);
+}
+
+/* ------------------------------------------------------------------ VMs */
+
+/* The nearest of the tiers that the VM's settings and cpuset allow; -1: none. */
+static int choose_tier(const struct snapshot *s, const struct vm *vm, uint64_t home,
+		       uint64_t allowed)
+{
+	int best = -1;
+	unsigned int best_distance = UINT8_MAX + 1;
+
+	for (size_t i = 0; i < s->n_tiers; i++) {
+		const struct cram_tier_input *tier = &s->tiers[i];
+		const struct node *node = nodes_find(&s->nodes, tier->nid);
+		unsigned int distance = UINT8_MAX;
+
+		if (!(vm->settings.tiers & 1U << tier->kind))
+			continue;
+		if (allowed && !(allowed & UINT64_C(1) << tier->nid))
+			continue;
+		for (int nid = 0; node && nid < NODES_MAX; nid++)
+			if ((home & UINT64_C(1) << nid) && node->distance[nid] < distance)
+				distance = node->distance[nid];
+		if (distance < best_distance) {
+			best = (int)i;
+			best_distance = distance;
+		}
+	}
+	return best;
+}
+
+/* What of @vm's memory is on which tier. vm->lock is held. */
+static void count_tiers(struct snapshot *s, const struct vm *vm, uint64_t tier_bytes, int tier)
+{
+	uint64_t elsewhere = 0;
+
+	for (size_t i = 0; i < s->n_tiers; i++) {
+		uint64_t bytes = vm->node_bytes[s->tiers[i].nid];
+
+		/* What was moved since the reading came from or went to its own. */
+		if ((int)i == tier)
+			continue;
+		elsewhere += bytes;
+		s->tier_used[i] += bytes;
+		s->tier_vms[i] += bytes != 0;
+	}
+	if (tier >= 0 && tier_bytes > elsewhere) {
+		s->tier_used[tier] += tier_bytes - elsewhere;
+		s->tier_own[tier] += tier_bytes - elsewhere;
+		s->tier_vms[tier]++;
+	}
+}
+
+static void sense_vm(struct snapshot *s, struct host *host, struct vm *vm,
+		     const struct cram_host_settings *set, uint64_t now_ms)
+{
+	struct ranges_summary summary = {};
+	uint64_t tier_nodes = atomic_load(&host->tier_nodes), home, allowed;
+	struct cram_vm_input *in = &vm->input;
+	bool eligible, paused, home_for_good;
+
+	pthread_mutex_lock(&vm->lock);
+	ranges_summarise(&vm->ranges, monotonic_s(), &summary);
+	eligible = vm->reason == VM_ELIGIBLE;
+	home_for_good = vm_settled(vm) && !vm->bound;
+	home = vm->home_nodes;
+	allowed = vm->mems_allowed;
+	*in = (struct cram_vm_input){
+		.uuid = vm->uuid,
+		.name = vm->name,
+		.mode = vm->settings.mode,
+		.quota = vm->settings.quota,
+		.hard_limit = vm->settings.hard_limit,
+		.floor = vm->settings.floor,
+		.weight = vm->settings.weight,
+		.cold_age_s = vm->settings.cold_age_s,
+		.ram = vm->ram,
+		.eligible = eligible ? vm->ram : 0,
+		.dram = vm_dram_bytes(vm, tier_nodes),
+		.tier_bytes = vm_tier_bytes(vm, tier_nodes),
+		.swapped = vm->swapped,
+		.ratio_q16 = 1U << 16,
+		.hot_bytes = summary.hot,
+		.accessed_bytes = summary.accessed,
+		.returned_total = vm->counters.returned,
+		.memory = vm->policy_memory,
+	};
+	memcpy(in->cold, summary.cold, sizeof(in->cold));
+	in->tier = choose_tier(s, vm, home, allowed);
+	count_tiers(s, vm, in->tier_bytes, in->tier);
+	s->promoted += vm->counters.promoted;
+	pthread_mutex_unlock(&vm->lock);
+
+	in->device_bytes = in->tier_bytes;
+	if (in->hot_bytes > in->tier_bytes)
+		in->hot_bytes = in->tier_bytes;
+	for (size_t i = 0; i < s->n_dram; i++)
+		if (home & UINT64_C(1) << s->dram[i].nid)
+			in->home_mask |= UINT64_C(1) << i;
+	paused = vm->paused_by_operator || vm->paused_by_job || atomic_load(&host->paused);
+	in->flags = (eligible ? 0 : CRAM_VM_F_INELIGIBLE) | (paused ? CRAM_VM_F_PAUSED : 0) |
+		    (vm->drain ? CRAM_VM_F_DRAIN : 0) | (vm->incoming ? CRAM_VM_F_INCOMING : 0) |
+		    (home_for_good && !in->tier_bytes ? CRAM_VM_F_HOME : 0);
+	in->demote_tokens = cram_bucket_fill(&vm->demote_bucket, now_ms, set->vm_demote_rate,
+					     set->vm_demote_rate * set->burst_ms / 1000);
+	in->promote_tokens = cram_bucket_fill(&vm->promote_bucket, now_ms, set->vm_promote_rate,
+					      set->vm_promote_rate * set->burst_ms / 1000);
+
+	atomic_store(&vm->tier_nid, in->tier >= 0 ? s->tiers[in->tier].nid : -1);
+	/* Whoever waits for the end of a drain waits for the reading that confirms it. */
+	atomic_store(&vm->recount, vm->drain && !in->tier_bytes && !home_for_good);
+	atomic_store(&vm->watched, eligible && !paused && !vm->incoming &&
+					   (vm->settings.mode != CRAM_MODE_OFF || in->tier_bytes));
+}
+
+static int sense_vms(struct snapshot *s, struct host *host, const struct cram_host_settings *set,
+		     uint64_t now_ms)
+{
+	if (array_reserve(&s->inputs, host->vms.n) < 0)
+		return -ENOMEM;
+	memset(s->tier_used, 0, sizeof(s->tier_used));
+	memset(s->tier_own, 0, sizeof(s->tier_own));
+	memset(s->tier_vms, 0, sizeof(s->tier_vms));
+	s->promoted = host->gone.promoted;
+	s->inputs.n = host->vms.n;
+	for (size_t i = 0; i < host->vms.n; i++) {
+		sense_vm(s, host, host->vms.v[i], set, now_ms);
+		s->inputs.v[i] = host->vms.v[i]->input;
+	}
+	return 0;
+}
+
+/* What on the tiers belongs to no VM that uses them. */
+static void sense_others(struct snapshot *s, const struct cram_host_settings *set)
+{
+	for (size_t i = 0; i < s->n_tiers; i++) {
+		const struct node *node = nodes_find(&s->nodes, s->tiers[i].nid);
+		uint64_t used = node ? node->total - available_on(s, node, set) : 0;
+
+		s->tiers[i].used_other = used > s->tier_own[i] ? used - s->tier_own[i] : 0;
+	}
+}
+
+/* How fast memory comes home, smoothed over some four rounds. @before: bytes at @before_ms. */
+static void sense_rate(struct snapshot *s, uint64_t before, uint64_t before_ms, uint64_t now_ms)
+{
+	uint64_t bytes = s->promoted >= before ? s->promoted - before : 0;
+
+	if (before_ms && now_ms > before_ms)
+		s->promote_rate = (s->promote_rate * 3 + bytes * 1000 / (now_ms - before_ms)) / 4;
+}
+
+/* ------------------------------------------------------------------ all of it */
+
+int snapshot_take(struct snapshot *s, struct host *host, const struct cram_host_settings *set,
+		  uint64_t now_ms)
+{
+	uint64_t promoted = s->promoted;
+
+	sense_nodes(s, host, set, now_ms);
+	s->taken++;
+	if (sense_vms(s, host, set, now_ms) < 0)
+		return -ENOMEM;
+	sense_others(s, set);
+	sense_rate(s, promoted, s->view.now_ms, now_ms);
+	s->view = (struct cram_snapshot){
+		.now_ms = now_ms,
+		.demote_tokens = cram_bucket_fill(&host->demote_bucket, now_ms, set->demote_rate,
+						  set->demote_rate * set->burst_ms / 1000),
+		.promote_tokens = cram_bucket_fill(&host->promote_bucket, now_ms, set->promote_rate,
+						   set->promote_rate * set->burst_ms / 1000),
+		.promote_rate = s->promote_rate,
+		.dram = s->dram,
+		.n_dram = s->n_dram,
+		.tiers = s->tiers,
+		.n_tiers = s->n_tiers,
+		.vms = s->inputs.v,
+		.n_vms = s->inputs.n,
+	};
+	return 0;
+}
+
+void snapshot_free(struct snapshot *s)
+{
+	array_free(&s->inputs);
+}
+
+struct json_object *snapshot_record(struct snapshot *s, const struct host *host,
+				    const struct cram_policy_params *params)
+{
+	struct cram_snapshot view = s->view;
+
+	/* The names of those that are gone have gone with them. */
+	s->inputs.n = 0;
+	if (array_reserve(&s->inputs, host->vms.n) < 0)
+		return NULL;
+	for (size_t i = 0; i < host->vms.n; i++)
+		if (host->vms.v[i]->has_action)
+			s->inputs.v[s->inputs.n++] = host->vms.v[i]->input;
+	view.vms = s->inputs.v;
+	view.n_vms = s->inputs.n;
+	return cram_record_encode(params, &view);
+}
