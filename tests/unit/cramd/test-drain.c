@@ -61,10 +61,7 @@ static size_t page_of(const void *address)
 	return page;
 }
 
-long __wrap_move_pages(int pid, unsigned long n, void **addrs, const int *nodes, int *status,
-		       int flags);
-long __wrap_move_pages(int pid, unsigned long n, void **addrs, const int *nodes, int *status,
-		       int flags)
+static long move(int pid, unsigned long n, void **addrs, const int *nodes, int *status, int flags)
 {
 	(void)pid;
 	(void)flags;
@@ -88,10 +85,8 @@ long __wrap_move_pages(int pid, unsigned long n, void **addrs, const int *nodes,
 	return 0;
 }
 
-int __wrap_proc_for_each_numa(const struct sysroot *root, pid_t pid,
-			      int (*visit)(const struct proc_numa *numa, void *arg), void *arg);
-int __wrap_proc_for_each_numa(const struct sysroot *root, pid_t pid,
-			      int (*visit)(const struct proc_numa *numa, void *arg), void *arg)
+static int numa_maps(const struct sysroot *root, pid_t pid,
+		     int (*visit)(const struct proc_numa *numa, void *arg), void *arg)
 {
 	struct proc_numa numa = { .start = START, .page_size = PAGE_BYTES };
 
@@ -108,6 +103,8 @@ int __wrap_proc_for_each_numa(const struct sysroot *root, pid_t pid,
 	}
 	return visit(&numa, arg);
 }
+
+static const struct kernel played = { .move_pages = move, .numa_maps = numa_maps };
 
 static size_t pages_on_tier(void)
 {
@@ -196,6 +193,7 @@ static int make(void **state)
 	recorded_put(f->dir, "/proc/42/fd/", NULL);
 	assert_int_equal(host_init(&f->d.host, f->dir, "/run/cramd"), 0);
 	f->d.host.log.level = LOG_ERR;
+	f->d.host.kernel = &played;
 	cram_conf_init(&f->d.conf);
 	/* Rates are not what this is about. */
 	f->d.conf.host.demote_rate = f->d.conf.host.vm_demote_rate = TiB;

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -295,15 +296,29 @@ static void the_longest_look_is_known(void **state)
 	assert_int_equal(f->vms[0]->counters.looks, 2);
 }
 
+static sem_t moving;
+
+static void *move_for_long(void *vm)
+{
+	vm_placing_begins(vm);
+	sem_post(&moving);
+	usleep(700000);
+	vm_placing_ends(vm);
+	return NULL;
+}
+
 static void a_range_that_is_being_moved_is_looked_at_later(void **state)
 {
 	static const struct page_idle idle = { 0, 0 };
 	struct fixture *f = *state;
 	struct look_buffers buffers;
+	pthread_t mover;
 
-	vm_placing_begins(f->vms[0]);
+	sem_init(&moving, 0, 0);
+	assert_int_equal(pthread_create(&mover, NULL, move_for_long, f->vms[0]), 0);
+	sem_wait(&moving);
 	assert_int_equal(look_at_range(&f->host, f->vms[0], 0, &idle, -1, &buffers), -ETIMEDOUT);
-	vm_placing_ends(f->vms[0]);
+	pthread_join(mover, NULL);
 	look(f, 0);
 }
 

@@ -180,6 +180,45 @@ static void without_a_round_memory_leaves_within_rates_and_limits(void **state)
 	assert_int_equal(f->vm->demote_bucket.tokens, 36 * MiB);
 }
 
+/* Three of them at once could take three times their own rate, and that is more than the host's. */
+static void vms_share_the_rate_of_the_host(void **state)
+{
+	struct relief_node node = { .nid = 0, .headroom = 512 * MiB };
+	struct relief_order orders[3];
+	struct fixture *f = *state;
+	struct vm others[2] = {};
+	uint64_t sent = 0;
+
+	for (size_t i = 0; i < 3; i++) {
+		struct vm *vm = i ? &others[i - 1] : f->vm;
+
+		/* Not the plan's to free. */
+		vm->refs = 1;
+		orders[i] = (struct relief_order){
+			.vm = vm, .home = 1, .bytes = ORDERED, .rate = RATE, .nid = 1
+		};
+	}
+	assert_int_equal(relief_publish(&f->relief,
+					&(struct relief_plan){ .nodes = &node,
+							       .n_nodes = 1,
+							       .orders = orders,
+							       .n_orders = 3,
+							       .rate = 2 * RATE,
+							       .now_ms = 1000,
+							       .due_ms = 1000 },
+					&f->bucket),
+			 0);
+	free_memory(f, 100);
+	for (uint64_t now = 1500; now < 4000; now += 100) {
+		relief_look(&f->relief, now);
+		sent += movers_are_done(f);
+		others[0].busy = others[1].busy = 0;
+		assert_true(sent <= (now - 1000) * 2 * RATE / 1000);
+	}
+	assert_true(sent > 5 * RATE);
+	assert_int_equal(relief_publish(&f->relief, &(struct relief_plan){}, &f->bucket), 0);
+}
+
 static void a_loop_that_stops_while_memory_is_short_is_noticed_too(void **state)
 {
 	struct fixture *f = *state;
@@ -284,6 +323,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(a_node_that_runs_short_is_seen_and_a_round_is_asked_for_once),
 		TEST(without_a_round_memory_leaves_within_rates_and_limits),
+		TEST(vms_share_the_rate_of_the_host),
 		TEST(a_loop_that_stops_while_memory_is_short_is_noticed_too),
 		TEST(what_would_not_help_or_no_longer_holds_is_not_ordered),
 		TEST(relief_comes_while_the_loop_is_stuck),

@@ -35,6 +35,7 @@ struct fixture {
 	struct vm *vm;
 	int enough;
 	pthread_t loop;
+	bool ended;
 };
 
 static int on_round(struct loop *loop, int fd, uint32_t events, void *userdata)
@@ -81,6 +82,7 @@ static void end_loop(struct fixture *f)
 	static const uint64_t one = 1;
 	void *failed;
 
+	f->ended = true;
 	assert_int_equal(write(f->enough, &one, sizeof(one)), sizeof(one));
 	assert_int_equal(pthread_join(f->loop, &failed), 0);
 	assert_null(failed);
@@ -167,6 +169,8 @@ static int drop(void **state)
 	struct daemon *d = &f->d;
 	int r;
 
+	if (!f->ended)
+		end_loop(f);
 	discover_stop(&d->discover);
 	server_stop(f->server);
 	for (size_t i = 0; i < d->mover.home.n; i++)

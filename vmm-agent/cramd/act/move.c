@@ -31,8 +31,17 @@ void move_pace_bound(struct move_pace *pace)
 		pace->batch = MOVE_BATCH_MIN;
 }
 
-int move_pages_to(pid_t pid, void *const *addrs, size_t n, int nid, struct move_pace *pace,
-		  struct move_result *ret_result)
+/* The first that the kernel says why of. */
+static int refusal(const int *status, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (status[i] < 0)
+			return status[i];
+	return -EBUSY;
+}
+
+int move_pages_to(const struct kernel *kernel, pid_t pid, void *const *addrs, size_t n, int nid,
+		  struct move_pace *pace, struct move_result *ret_result)
 {
 	struct move_result result = {};
 	int nodes[MOVE_BATCH_MAX], status[MOVE_BATCH_MAX];
@@ -50,7 +59,7 @@ int move_pages_to(pid_t pid, void *const *addrs, size_t n, int nid, struct move_
 			nodes[k] = nid;
 			status[k] = 0;
 		}
-		rc = move_pages(pid, count, batch, nodes, status, MPOL_MF_MOVE);
+		rc = kernel->move_pages(pid, count, batch, nodes, status, MPOL_MF_MOVE);
 		if (rc < 0)
 			error = -errno;
 		took = now_us() - start;
@@ -62,17 +71,18 @@ int move_pages_to(pid_t pid, void *const *addrs, size_t n, int nid, struct move_
 			result.worst_us = took;
 		move_pace_adapt(pace, count, took);
 		i += count;
+		if (rc == 0)
+			continue;
 		/*
-		 * A positive value counts pages that were not moved, the untried rest included: the
-		 * kernel stops at the first that it cannot migrate.
+		 * A positive value counts pages that were not moved, those included that were not
+		 * tried: the kernel may stop at one that it cannot migrate.
 		 */
-		if (rc != 0) {
-			for (size_t k = 0; !error && k < count; k++)
-				if (status[k] < 0)
-					error = status[k];
-			result.error = error ? error : -EBUSY;
+		if (rc > 0)
+			error = refusal(status, count);
+		if (!result.error)
+			result.error = error;
+		if (rc < 0)
 			break;
-		}
 	}
 	*ret_result = result;
 	return 0;

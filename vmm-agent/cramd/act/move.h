@@ -4,9 +4,7 @@
  */
 #pragma once
 
-#include <stddef.h>
-#include <stdint.h>
-#include <sys/types.h>
+#include "../kernel.h"
 
 /* Smallest call: below this its fixed cost (a drain of all CPUs' page lists) dominates. */
 #define MOVE_BATCH_MIN 16
@@ -33,9 +31,11 @@ void move_pace_bound(struct move_pace *pace);
 void move_pace_adapt(struct move_pace *pace, size_t done, uint64_t took_us);
 
 /*
- * Moves the @n pages at @addrs to node @nid, in calls that keep to @pace. Stops at the first
- * refusal of a whole call (*ret_result says so) and returns 0; -ESRCH: the process is gone;
- * -ENODEV: the node has no memory; -EACCES: outside the process's cpuset; -EPERM.
+ * Moves the @n pages at @addrs to node @nid, in calls that keep to @pace. Pages that cannot be
+ * moved are left where they are, and with them what the kernel did not try of their call; the next
+ * call goes on after it. Stops when a call as a whole is refused, say because the node is full.
+ * Both are in *ret_result and return 0; -ESRCH: the process is gone; -ENODEV: the node has no
+ * memory; -EACCES: outside the process's cpuset; -EPERM.
  */
-int move_pages_to(pid_t pid, void *const *addrs, size_t n, int nid, struct move_pace *pace,
-		  struct move_result *ret_result);
+int move_pages_to(const struct kernel *kernel, pid_t pid, void *const *addrs, size_t n, int nid,
+		  struct move_pace *pace, struct move_result *ret_result);

@@ -49,19 +49,20 @@ static void count_nodes(const struct work *w, size_t n, uint16_t *ret_dram, uint
 /* Was any page of the range touched since its idle flags were last checked? */
 static int touched(struct work *w, const struct vm *vm, uint64_t addr, size_t n, bool *ret_touched)
 {
+	const struct kernel *kernel = w->host->kernel;
 	int pagemap, r;
 
 	r = pagemap_open(&w->host->root, vm->pid, &pagemap);
 	if (r < 0)
 		return r;
-	r = pagemap_read(pagemap, addr, n, w->entries);
+	r = kernel->pagemap(pagemap, addr, n, w->entries);
 	close(pagemap);
 	if (r < 0)
 		return r;
-	r = page_idle_heads(&w->idle, w->entries, n, w->heads);
+	r = kernel->idle_heads(&w->idle, w->entries, n, w->heads);
 	if (r < 0)
 		return r;
-	r = page_idle_check(&w->idle, w->heads, n, w->still_idle);
+	r = kernel->idle_check(&w->idle, w->heads, n, w->still_idle);
 	if (r < 0)
 		return r;
 	*ret_touched = false;
@@ -117,7 +118,7 @@ static int move_range_alone(struct work *w, const struct mover_job *job, size_t 
 		if (w->nodes[i] >= 0 && on_tier(w, i) != demote)
 			w->addrs[wanted++] = (void *)(uintptr_t)(addr + i * PAGE_BYTES);
 	vm_move_begins(vm, (demote ? 1 : -1) * (int64_t)(wanted * PAGE_BYTES));
-	r = move_pages_to(vm->pid, w->addrs, wanted, job->nid, &w->pace, &result);
+	r = move_pages_to(w->host->kernel, vm->pid, w->addrs, wanted, job->nid, &w->pace, &result);
 	if (r < 0)
 		return r;
 	r = pages_where(w->host->kernel, vm->pid, addr, n, w->nodes);

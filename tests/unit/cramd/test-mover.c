@@ -1,0 +1,492 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* What a mover does with its job, on a kernel that is played here: one call after the other. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <numaif.h>
+#include <semaphore.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cramd/act/mover.h"
+#include "recorded.h"
+#include "util/cleanup.h"
+
+#define BLOCKS	2
+#define RANGES	4 /* of each block */
+#define PAGES	((size_t)BLOCKS * RANGES * PAGES_PER_RANGE)
+#define START	0x7f0000000000UL
+#define TIER	2
+#define BATCH	64
+#define PAGE(r) ((size_t)(r)*PAGES_PER_RANGE)
+
+/* The played kernel: process 42, whose pages lie one after the other. */
+static struct kernel_played {
+	int node[PAGES];
+	bool pinned[PAGES], touched[PAGES];
+	size_t calls, moved_to[8], longest;
+	int full; /* this node has no room */
+	struct proc_policy policy[BLOCKS];
+	unsigned int policies; /* times one was set */
+	unsigned int halting;  /* so many of the first of them wait */
+	enum proc_mpol next;   /* the first that did not */
+	void (*before_move)(void);
+} kernel;
+
+/* Whose job is being done: some of what is played happens to it. */
+static struct fixture {
+	char dir[64];
+	struct host host;
+	struct mover mover;
+	struct vm *vm;
+	sem_t going_on, halted;
+} * it;
+
+static long move(int pid, unsigned long n, void **addrs, const int *nodes, int *status, int flags)
+{
+	long left = 0;
+
+	(void)flags;
+	assert_int_equal(pid, 42);
+	if (nodes && kernel.before_move)
+		kernel.before_move();
+	kernel.calls += nodes != NULL;
+	if (nodes && n > kernel.longest)
+		kernel.longest = n;
+	if (nodes && nodes[0] == kernel.full) {
+		errno = ENOMEM;
+		return -1;
+	}
+	for (unsigned long i = 0; i < n; i++) {
+		size_t page = ((uintptr_t)addrs[i] - START) / PAGE_BYTES;
+
+		assert_true(page < PAGES);
+		/* What comes after a page that cannot be moved is not tried. */
+		left += nodes && (left || kernel.pinned[page]);
+		if (nodes && !left) {
+			kernel.node[page] = nodes[i];
+			kernel.moved_to[nodes[i]]++;
+		}
+		if (!nodes)
+			status[i] = kernel.node[page];
+	}
+	return left;
+}
+
+static int set_policy(const struct sysroot *root, pid_t pid, const struct ramblock *block,
+		      const struct proc_policy *policy)
+{
+	(void)root;
+	assert_int_equal(pid, 42);
+	if (kernel.policies++ < kernel.halting) {
+		sem_post(&it->halted);
+		sem_wait(&it->going_on);
+	} else if (kernel.policies == kernel.halting + 1) {
+		kernel.next = policy->mode;
+	}
+	kernel.policy[(block->start - START) / (RANGES * RANGE_BYTES)] = *policy;
+	return 0;
+}
+
+static int pagemap(int fd, uint64_t addr, size_t n, uint64_t *entries)
+{
+	(void)fd;
+	for (size_t i = 0; i < n; i++)
+		entries[i] = PAGEMAP_PRESENT | ((addr - START) / PAGE_BYTES + i + 1);
+	return 0;
+}
+
+static int heads(const struct page_idle *idle, const uint64_t *entries, size_t n, uint64_t *ret)
+{
+	(void)idle;
+	for (size_t i = 0; i < n; i++)
+		ret[i] = PAGEMAP_PFN(entries[i]);
+	return 0;
+}
+
+static int check(const struct page_idle *idle, const uint64_t *frames, size_t n, bool *ret_idle)
+{
+	(void)idle;
+	for (size_t i = 0; i < n; i++)
+		ret_idle[i] = !kernel.touched[frames[i] - 1];
+	return 0;
+}
+
+static const struct kernel played = {
+	.move_pages = move,
+	.mapping_set = set_policy,
+	.pagemap = pagemap,
+	.idle_heads = heads,
+	.idle_check = check,
+};
+
+static const struct proc_policy old[BLOCKS] = {
+	{ .mode = PROC_MPOL_PREFERRED, .nodes = 1 },
+	{ .mode = PROC_MPOL_INTERLEAVE, .nodes = 3, .flags = 1 << 15 },
+};
+
+static struct vm *make_vm(void)
+{
+	struct vm *vm = calloc(1, sizeof(*vm));
+
+	assert_non_null(vm);
+	vm->refs = 1;
+	vm->pid = 42;
+	vm->pidfd = -1;
+	vm->cgroup = (struct cgroup){ -1, -1 };
+	vm->tier_nid = TIER;
+	vm->cold_age_s = 10;
+	vm->blocks.n = BLOCKS;
+	for (size_t i = 0; i < BLOCKS; i++) {
+		uint64_t start = START + i * RANGES * RANGE_BYTES;
+
+		vm->blocks.v[i] = (struct ramblock){ .start = start,
+						     .end = start + RANGES * RANGE_BYTES,
+						     .memfd = true };
+		vm->first[i] = i * RANGES;
+		vm->block_homes[i] = UINT64_C(1) << i;
+		vm->old_policy[i] = old[i];
+	}
+	vm->old_known = 3;
+	pthread_mutex_init(&vm->placing, NULL);
+	pthread_mutex_init(&vm->placing_next, NULL);
+	pthread_mutex_init(&vm->lock, NULL);
+	assert_int_equal(ranges_init(&vm->ranges, (size_t)BLOCKS * RANGES), 0);
+	vm->ranges.idle_flags = true;
+	for (size_t i = 0; i < vm->ranges.n; i++) {
+		vm->ranges.v[i].dram_pages = PAGES_PER_RANGE;
+		vm->ranges.v[i].armed_s = 1;
+		vm->ranges.v[i].checked_s = 100000;
+		vm->ranges.v[i].flags = RANGE_ARMED;
+	}
+	return vm;
+}
+
+static int make(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+
+	assert_non_null(f);
+	memset(&kernel, 0, sizeof(kernel));
+	kernel.full = -1;
+	recorded_make(f->dir, sizeof(f->dir));
+	recorded_put(f->dir, "/sys/kernel/mm/page_idle/bitmap", "");
+	recorded_put(f->dir, "/proc/kpageflags", "");
+	recorded_put(f->dir, "/proc/42/pagemap", "");
+	assert_int_equal(host_init(&f->host, f->dir, "/run/cramd"), 0);
+	f->host.kernel = &played;
+	f->host.log.level = LOG_EMERG;
+	f->host.tier_nodes = UINT64_C(1) << TIER;
+	f->host.idle_active = true;
+	f->host.settings.batch_ms = 1000;
+	f->host.settings.batch_pages = BATCH;
+	f->vm = make_vm();
+	assert_int_equal(mover_start(&f->mover, &f->host), 0);
+	sem_init(&f->going_on, 0, 0);
+	sem_init(&f->halted, 0, 0);
+	it = f;
+	*state = f;
+	return 0;
+}
+
+static int drop(void **state)
+{
+	struct fixture *f = *state;
+	int r;
+
+	/* Whoever still waits for the test goes on without it. */
+	for (size_t i = 0; i < MOVER_THREADS; i++)
+		sem_post(&f->going_on);
+	mover_stop(&f->mover);
+	vm_unref(f->vm);
+	host_fini(&f->host);
+	r = recorded_drop(f->dir);
+	free(f);
+	return r;
+}
+
+static void wait_for(struct fixture *f, enum vm_job_kind kind)
+{
+	for (int ms = 0; atomic_load(&f->vm->busy) & 1U << kind; ms++) {
+		assert_true(ms < 20000);
+		usleep(1000);
+	}
+}
+
+static void submit(struct fixture *f, enum vm_job_kind kind, uint64_t bytes, int nid)
+{
+	assert_int_equal(mover_submit(&f->mover, f->vm, kind, bytes, 10, nid), 0);
+}
+
+static void do_job(struct fixture *f, enum vm_job_kind kind, uint64_t bytes, int nid)
+{
+	submit(f, kind, bytes, nid);
+	wait_for(f, kind);
+}
+
+static size_t pages_on(int nid)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < PAGES; i++)
+		n += kernel.node[i] == nid;
+	return n;
+}
+
+/* ------------------------------------------------------------------ how much, and where to */
+
+static void a_job_moves_what_it_was_given_and_no_more(void **state)
+{
+	struct fixture *f = *state;
+
+	do_job(f, VM_JOB_DEMOTE, 3 * RANGE_BYTES / 2, TIER);
+	assert_int_equal(pages_on(TIER), PAGES_PER_RANGE * 3 / 2);
+	assert_int_equal(f->vm->counters.demoted, 3 * RANGE_BYTES / 2);
+	assert_int_equal(f->vm->moved_since, 3 * RANGE_BYTES / 2);
+	assert_int_equal(f->vm->counters.refused, 0);
+	assert_int_equal(f->vm->under_way, 0);
+	assert_int_equal(f->vm->jobs_ended, 1);
+	/* In calls as large as is set. */
+	assert_int_equal(kernel.longest, BATCH);
+}
+
+static void memory_goes_to_the_node_it_was_sent_to(void **state)
+{
+	struct fixture *f = *state;
+
+	do_job(f, VM_JOB_DEMOTE, 2 * RANGE_BYTES, TIER);
+	do_job(f, VM_JOB_PROMOTE, RANGE_BYTES, 1);
+	assert_int_equal(pages_on(1), PAGES_PER_RANGE);
+	assert_int_equal(pages_on(TIER), PAGES_PER_RANGE);
+	assert_int_equal(f->vm->counters.promoted, RANGE_BYTES);
+	assert_int_equal(f->vm->moved_since, RANGE_BYTES);
+}
+
+/* What is refused is counted, and what else was to go goes. */
+static void one_page_that_cannot_be_moved_stops_its_call_alone(void **state)
+{
+	struct fixture *f = *state;
+
+	kernel.pinned[PAGE(0) + BATCH + 10] = true;
+	kernel.pinned[PAGE(1)] = true;
+	do_job(f, VM_JOB_DEMOTE, 2 * RANGE_BYTES, TIER);
+	for (size_t i = 0; i < PAGES_PER_RANGE; i++) {
+		bool untried = i >= BATCH + 10 && i < 2 * BATCH;
+
+		assert_int_equal(kernel.node[i], untried ? 0 : TIER);
+		assert_int_equal(kernel.node[PAGE(1) + i], i < BATCH ? 0 : TIER);
+	}
+	assert_int_equal(f->vm->counters.refused, (BATCH - 10 + BATCH) * PAGE_BYTES);
+	assert_int_equal(f->vm->counters.last_error, -EBUSY);
+}
+
+static void a_tier_that_is_full_is_asked_once(void **state)
+{
+	struct fixture *f = *state;
+
+	kernel.full = TIER;
+	do_job(f, VM_JOB_DEMOTE, RANGE_BYTES, TIER);
+	assert_int_equal(kernel.calls, 1);
+	assert_int_equal(pages_on(TIER), 0);
+	assert_int_equal(f->vm->counters.refused, BATCH * PAGE_BYTES);
+	assert_int_equal(f->vm->counters.last_error, -ENOMEM);
+}
+
+/* ------------------------------------------------------------------ what stops it */
+
+static void what_was_touched_since_the_last_look_stays(void **state)
+{
+	struct fixture *f = *state;
+
+	kernel.touched[PAGE(1) + 7] = true;
+	do_job(f, VM_JOB_DEMOTE, 2 * RANGE_BYTES, TIER);
+	assert_int_equal(kernel.node[PAGE(0)], TIER);
+	assert_int_equal(kernel.node[PAGE(1)], 0);
+	assert_int_equal(kernel.node[PAGE(1) + 7], 0);
+	/* It is not cold any more, so another one went in its place. */
+	assert_false(f->vm->ranges.v[1].flags & RANGE_ARMED);
+	assert_int_equal(pages_on(TIER), 2 * PAGES_PER_RANGE);
+}
+
+static void change_settings(void)
+{
+	atomic_fetch_add(&it->vm->epoch, 1);
+}
+
+static void pause_host(void)
+{
+	atomic_store(&it->host.paused, true);
+}
+
+static void end_process(void)
+{
+	atomic_store(&it->vm->dead, true);
+}
+
+static void fill_up_home(void)
+{
+	atomic_store(&it->host.short_nodes, 1);
+}
+
+/* While its first range is being moved; nothing of the second is. */
+static void assert_stopped_by(struct fixture *f, void (*event)(void))
+{
+	kernel.before_move = event;
+	do_job(f, VM_JOB_DEMOTE, 4 * RANGE_BYTES, TIER);
+	assert_int_equal(pages_on(TIER), PAGES_PER_RANGE);
+}
+
+static void new_settings_stop_a_demotion_under_way(void **state)
+{
+	assert_stopped_by(*state, change_settings);
+}
+
+static void a_pause_of_the_host_stops_a_demotion_under_way(void **state)
+{
+	assert_stopped_by(*state, pause_host);
+}
+
+static void nothing_is_done_to_a_process_that_has_ended(void **state)
+{
+	struct fixture *f = *state;
+	unsigned int policies;
+
+	assert_stopped_by(f, end_process);
+	/* Nor is its policy put back. */
+	policies = kernel.policies;
+	do_job(f, VM_JOB_UNBIND, 0, -1);
+	assert_int_equal(kernel.policies, policies);
+}
+
+/* Neither stops what comes home; only a node that has run short does. */
+static void memory_comes_home_all_the_same(void **state)
+{
+	struct fixture *f = *state;
+
+	do_job(f, VM_JOB_DEMOTE, 4 * RANGE_BYTES, TIER);
+	pause_host();
+	kernel.before_move = change_settings;
+	do_job(f, VM_JOB_PROMOTE, 2 * RANGE_BYTES, 0);
+	assert_int_equal(pages_on(TIER), 2 * PAGES_PER_RANGE);
+	kernel.before_move = fill_up_home;
+	do_job(f, VM_JOB_PROMOTE, 2 * RANGE_BYTES, 0);
+	assert_int_equal(pages_on(TIER), PAGES_PER_RANGE);
+}
+
+/* ------------------------------------------------------------------ policies */
+
+static void a_demotion_binds_each_block_to_its_homes_and_the_tier(void **state)
+{
+	struct fixture *f = *state;
+
+	do_job(f, VM_JOB_DEMOTE, RANGE_BYTES, TIER);
+	for (size_t i = 0; i < BLOCKS; i++) {
+		assert_int_equal(kernel.policy[i].mode, PROC_MPOL_BIND);
+		assert_int_equal(kernel.policy[i].nodes, UINT64_C(1) << i | UINT64_C(1) << TIER);
+	}
+	assert_int_equal(f->vm->bound, 3);
+	/* Once. */
+	do_job(f, VM_JOB_DEMOTE, RANGE_BYTES, TIER);
+	assert_int_equal(kernel.policies, BLOCKS);
+}
+
+static void each_block_gets_its_own_policy_back(void **state)
+{
+	struct fixture *f = *state;
+
+	do_job(f, VM_JOB_DEMOTE, RANGE_BYTES, TIER);
+	do_job(f, VM_JOB_UNBIND, 0, -1);
+	for (size_t i = 0; i < BLOCKS; i++)
+		assert_memory_equal(&kernel.policy[i], &old[i], sizeof(old[i]));
+	assert_int_equal(f->vm->bound, 0);
+}
+
+static void without_the_policy_to_go_back_to_none_is_replaced(void **state)
+{
+	struct fixture *f = *state;
+
+	f->vm->old_known = 1;
+	do_job(f, VM_JOB_DEMOTE, RANGE_BYTES, TIER);
+	assert_int_equal(kernel.policy[1].nodes, 0);
+	assert_int_equal(pages_on(TIER), 0);
+	assert_int_equal(f->vm->counters.last_error, -EAGAIN);
+	/* It is found in time for the next job. */
+	f->vm->old_known = 3;
+	do_job(f, VM_JOB_DEMOTE, RANGE_BYTES, TIER);
+	assert_int_equal(f->vm->bound, 3);
+	assert_int_equal(pages_on(TIER), PAGES_PER_RANGE);
+}
+
+static void what_was_unplugged_is_left_alone(void **state)
+{
+	struct fixture *f = *state;
+
+	do_job(f, VM_JOB_DEMOTE, RANGE_BYTES, TIER);
+	atomic_store(&f->vm->gone, 2);
+	do_job(f, VM_JOB_UNBIND, 0, -1);
+	assert_memory_equal(&kernel.policy[0], &old[0], sizeof(old[0]));
+	assert_int_equal(kernel.policy[1].mode, PROC_MPOL_BIND);
+	assert_int_equal(f->vm->bound, 0);
+}
+
+/* ------------------------------------------------------------------ whose turn it is */
+
+/* With every mover at work, a demotion is queued first and what brings home second: that is first.
+ */
+static void what_comes_home_does_not_wait_behind_what_goes_out(void **state)
+{
+	struct fixture *f = *state;
+	struct vm *vms[MOVER_THREADS + 1];
+
+	kernel.halting = MOVER_THREADS;
+	for (size_t i = 0; i < ARRAY_SIZE(vms); i++) {
+		vms[i] = make_vm();
+		vms[i]->bound = 1;
+	}
+	for (size_t i = 0; i < MOVER_THREADS; i++) {
+		assert_int_equal(mover_submit(&f->mover, vms[i], VM_JOB_UNBIND, 0, 0, -1), 0);
+		sem_wait(&f->halted);
+	}
+	submit(f, VM_JOB_DEMOTE, RANGE_BYTES, TIER);
+	assert_int_equal(mover_submit(&f->mover, vms[MOVER_THREADS], VM_JOB_UNBIND, 0, 0, -1), 0);
+	sem_post(&f->going_on);
+	wait_for(f, VM_JOB_DEMOTE);
+	/* The next that was done after those that had begun. */
+	assert_int_equal(kernel.next, old[0].mode);
+	for (size_t i = 1; i < MOVER_THREADS; i++)
+		sem_post(&f->going_on);
+	for (size_t i = 0; i < ARRAY_SIZE(vms); i++) {
+		while (atomic_load(&vms[i]->busy))
+			usleep(1000);
+		vm_unref(vms[i]);
+	}
+}
+
+int main(void)
+{
+#define TEST(f) cmocka_unit_test_setup_teardown(f, make, drop)
+	const struct CMUnitTest tests[] = {
+		TEST(a_job_moves_what_it_was_given_and_no_more),
+		TEST(memory_goes_to_the_node_it_was_sent_to),
+		TEST(one_page_that_cannot_be_moved_stops_its_call_alone),
+		TEST(a_tier_that_is_full_is_asked_once),
+		TEST(what_was_touched_since_the_last_look_stays),
+		TEST(new_settings_stop_a_demotion_under_way),
+		TEST(a_pause_of_the_host_stops_a_demotion_under_way),
+		TEST(nothing_is_done_to_a_process_that_has_ended),
+		TEST(memory_comes_home_all_the_same),
+		TEST(a_demotion_binds_each_block_to_its_homes_and_the_tier),
+		TEST(each_block_gets_its_own_policy_back),
+		TEST(without_the_policy_to_go_back_to_none_is_replaced),
+		TEST(what_was_unplugged_is_left_alone),
+		TEST(what_comes_home_does_not_wait_behind_what_goes_out),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
