@@ -53,6 +53,7 @@ static void sizes_take_libvirts_units(void **state)
 		{ "99999999999999999999999", -ERANGE },
 		{ "8388608 TiB", -ERANGE },
 		{ "1 GiBGiBGiBGiB", -EINVAL },
+		{ "1 GiB x", -EINVAL },
 	};
 	uint64_t v;
 	(void)state;
@@ -102,6 +103,8 @@ static void times_take_units(void **state)
 		{ "1 S", DURATION_S, 0, -EINVAL },
 		{ "1 s s", DURATION_S, 0, -EINVAL },
 		{ "1.5 s", DURATION_MS, 0, -EINVAL },
+		/* A line break is no blank in a configuration file. */
+		{ "1\n s", DURATION_S, 0, -EINVAL },
 		{ "1 KiB", DURATION_S, 0, -EINVAL },
 		{ "99999999999999999999", DURATION_US, 0, -ERANGE },
 		{ "9999999999999999 h", DURATION_S, 0, -ERANGE },

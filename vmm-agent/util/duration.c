@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "util/cleanup.h"
+#include "util/quantity.h"
 
 int cram_duration_unit(const char *unit, uint64_t *ret_us)
 {
@@ -28,27 +29,15 @@ int cram_duration_unit(const char *unit, uint64_t *ret_us)
 
 int cram_duration_parse(const char *text, uint64_t step, uint64_t *ret_steps)
 {
-	const char *p = text + strspn(text, " \t");
-	uint64_t value = 0, unit = step;
-	char name[8];
-	size_t n;
+	char name[QUANTITY_UNIT_MAX];
+	uint64_t value, unit = step;
+	int r;
 
-	if (*p < '0' || *p > '9')
+	r = cram_quantity_split(text, " \t", &value, name);
+	if (r < 0)
+		return r;
+	if (name[0] && cram_duration_unit(name, &unit) < 0)
 		return -EINVAL;
-	for (; *p >= '0' && *p <= '9'; p++)
-		if (__builtin_mul_overflow(value, 10, &value) ||
-		    __builtin_add_overflow(value, (uint64_t)(*p - '0'), &value))
-			return -ERANGE;
-	p += strspn(p, " \t");
-	n = strcspn(p, " \t");
-	if (n > 0) {
-		if (n >= sizeof(name) || p[n + strspn(p + n, " \t")] != '\0')
-			return -EINVAL;
-		memcpy(name, p, n);
-		name[n] = '\0';
-		if (cram_duration_unit(name, &unit) < 0)
-			return -EINVAL;
-	}
 	if (__builtin_mul_overflow(value, unit, &value))
 		return -ERANGE;
 	if (value % step)

@@ -11,6 +11,7 @@
 #include <strings.h>
 
 #include "util/cleanup.h"
+#include "util/quantity.h"
 
 int cram_size_unit(const char *unit, uint64_t *ret_bytes)
 {
@@ -34,34 +35,18 @@ int cram_size_unit(const char *unit, uint64_t *ret_bytes)
 	return -EINVAL;
 }
 
-static const char *skip_space(const char *p)
-{
-	return p + strspn(p, " \t\r\n");
-}
-
 int cram_size_parse(const char *text, uint64_t default_unit, uint64_t *ret_bytes)
 {
-	const char *p = skip_space(text);
-	uint64_t value = 0, unit = default_unit;
-	char name[8];
-	size_t n;
+	char name[QUANTITY_UNIT_MAX];
+	uint64_t value, unit = default_unit;
+	int r;
 
-	if (*p < '0' || *p > '9')
+	/* Line breaks too: this is also what stands between two tags. */
+	r = cram_quantity_split(text, " \t\r\n", &value, name);
+	if (r < 0)
+		return r;
+	if (name[0] && cram_size_unit(name, &unit) < 0)
 		return -EINVAL;
-	for (; *p >= '0' && *p <= '9'; p++)
-		if (__builtin_mul_overflow(value, 10, &value) ||
-		    __builtin_add_overflow(value, (uint64_t)(*p - '0'), &value))
-			return -ERANGE;
-	p = skip_space(p);
-	n = strcspn(p, " \t\r\n");
-	if (n > 0) {
-		if (n >= sizeof(name) || *skip_space(p + n) != '\0')
-			return -EINVAL;
-		memcpy(name, p, n);
-		name[n] = '\0';
-		if (cram_size_unit(name, &unit) < 0)
-			return -EINVAL;
-	}
 	if (unit == 0 && value != 0)
 		return -EINVAL;
 	if (__builtin_mul_overflow(value, unit, &value) || value > INT64_MAX)
