@@ -83,6 +83,11 @@ static void line(const char *name, uint64_t bytes, const char *remark)
 	printf("%s%s\n", remark[0] ? "   " : "", remark);
 }
 
+static void milliseconds(const char *name, uint64_t us)
+{
+	printf("  %-26s%7" PRIu64 ".%" PRIu64 " ms\n", name, us / 1000, us / 100 % 10);
+}
+
 static void print_node(const void *report)
 {
 	const struct cram_node_report *r = report;
@@ -237,6 +242,9 @@ static void print_vm(const struct cram_vm_report *vm)
 	line("home", vm->promoted, "");
 	line("used after moving out", vm->returned, "");
 	line("refused by the kernel", vm->refused, "");
+	puts("longest wait of the guest for the agent");
+	milliseconds("moving", vm->worst_batch_us);
+	milliseconds("being looked at", vm->worst_look_us);
 }
 
 /* The VM that the reply is about. */
