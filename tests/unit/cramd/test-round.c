@@ -268,6 +268,39 @@ static void only_one_job_brings_memory_home_at_a_time(void **state)
 			 -EBUSY);
 }
 
+/* What is said is what can be done about it, not only the kind of reason. */
+static void a_vm_that_is_left_alone_is_announced_once_with_why(void **state)
+{
+	struct daemon *d = *state;
+	struct vm *vm = make_vm(d, 0);
+	char said[512] = "";
+	int out[2];
+	ssize_t n;
+
+	vm->reason = VM_FILE;
+	strcpy(vm->why, "RAM is a file below /dev/shm: use source memfd");
+	assert_int_equal(pipe2(out, O_NONBLOCK | O_CLOEXEC), 0);
+	d->host.log = (struct cram_log){ .fd = out[1], .level = LOG_INFO };
+	d->host.log_limit = (struct cram_ratelimit){ .interval_ms = 60000, .burst = 100 };
+	round_run(d);
+	n = read(out[0], said, sizeof(said) - 1);
+	assert_true(n > 0);
+	assert_non_null(strstr(said, "vm \"vm0\": left alone: RAM is a file below /dev/shm"));
+	/* It stays so, and nothing more is said of it. */
+	round_run(d);
+	assert_int_equal(read(out[0], said, sizeof(said)), -1);
+	/* Without more to be said, the kind of reason. */
+	vm->reason = VM_LOCKED;
+	vm->why[0] = '\0';
+	round_run(d);
+	n = read(out[0], said, sizeof(said) - 1);
+	assert_true(n > 0);
+	said[n] = '\0';
+	assert_non_null(strstr(said, vm_ineligible_text(VM_LOCKED)));
+	close(out[0]);
+	close(out[1]);
+}
+
 static void a_node_that_is_full_takes_nothing(void **state)
 {
 	struct daemon *d = *state;
@@ -630,6 +663,8 @@ int main(void)
 			a_drain_is_done_when_a_later_reading_has_confirmed_it, make, drop),
 		cmocka_unit_test_setup_teardown(only_one_job_brings_memory_home_at_a_time, make,
 						drop),
+		cmocka_unit_test_setup_teardown(a_vm_that_is_left_alone_is_announced_once_with_why,
+						make, drop),
 		cmocka_unit_test_setup_teardown(a_node_that_is_full_takes_nothing, make, drop),
 		cmocka_unit_test_setup_teardown(what_only_the_rates_hold_back_is_left_to_relief,
 						make, drop),

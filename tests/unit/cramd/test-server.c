@@ -36,16 +36,18 @@ struct fixture {
 	int enough;
 	pthread_t loop;
 	bool ended;
+	_Atomic bool no_rounds;
 };
 
 static int on_round(struct loop *loop, int fd, uint32_t events, void *userdata)
 {
+	struct fixture *f = userdata;
 	uint64_t n;
 
 	(void)loop;
 	(void)events;
-	if (read(fd, &n, sizeof(n)) == sizeof(n))
-		round_run(userdata);
+	if (read(fd, &n, sizeof(n)) == sizeof(n) && !atomic_load(&f->no_rounds))
+		round_run(&f->d);
 	return 0;
 }
 
@@ -153,7 +155,7 @@ static int make(void **state)
 	assert_int_equal(loop_add(&d->loop, d->discover.wake, EPOLLIN, on_discovered, d, &source),
 			 0);
 	assert_int_equal(loop_timer_new(HOUR_MS, &d->round_timer), 0);
-	assert_int_equal(loop_add(&d->loop, d->round_timer, EPOLLIN, on_round, d, &source), 0);
+	assert_int_equal(loop_add(&d->loop, d->round_timer, EPOLLIN, on_round, f, &source), 0);
 	f->enough = eventfd(0, EFD_CLOEXEC);
 	assert_int_equal(loop_add(&d->loop, f->enough, EPOLLIN, on_enough, d, &source), 0);
 	assert_int_equal(server_start(d, &err, &f->server), 0);
@@ -259,13 +261,24 @@ static void whoever_goes_away_is_not_waited_for(void **state)
 		"{\"method\": \"org.cramd.Control.Drain\", \"parameters\": {\"vm\": \"db\"}}";
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct cram_client *later;
+	struct json_object *reply;
+	struct cram_error err = {};
 
+	atomic_store(&f->no_rounds, true);
 	memcpy(addr.sun_path, f->control, sizeof(f->control));
 	assert_int_equal(connect(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
 	assert_int_equal(send(fd, request, sizeof(request), 0), sizeof(request));
 	close(fd);
+	/* When this is answered the loop has seen both, and there was no round in between. */
+	later = connect_to(f->status, CRAM_IFACE_STATUS);
+	assert_int_equal(cram_client_call(later, "ListVms", NULL, &reply, NULL, &err), 0);
+	json_object_put(reply);
+	cram_client_free(later);
+	atomic_store(&f->no_rounds, false);
 	json_object_put(call(f, "Pause", "{}"));
 	end_loop(f);
+	assert_true(f->vm->drain_asked);
 	assert_int_equal(atomic_load(&f->vm->refs), 1 + f->d.mover.home.n);
 }
 
