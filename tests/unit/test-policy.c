@@ -223,6 +223,7 @@ static void vm_nasty(struct cram_vm_input *vm, uint64_t *rng)
 		&vm->hard_limit,
 		&vm->floor,
 		&vm->home_mask,
+		&vm->return_mask,
 		&vm->ram,
 		&vm->eligible,
 		&vm->dram,
@@ -838,6 +839,12 @@ static void what_comes_home_goes_to_the_one_node_whose_room_it_takes(void **stat
 	decide(&h);
 	assert_int_equal(h.actions[0].home, 0);
 	assert_int_equal(comes_home(&h), GiB);
+	/* Of its two homes, only one is that of what is out. */
+	vm->home_mask = 3;
+	vm->return_mask = 1;
+	decide(&h);
+	assert_int_equal(h.actions[0].home, 0);
+	vm->return_mask = 0;
 	vm->home_mask = 0; /* no home of its own: any */
 	decide(&h);
 	assert_int_equal(h.actions[0].home, 2);

@@ -90,6 +90,9 @@ struct vm {
 	bool realtime;			     /* libvirt says so */
 	uint64_t home_nodes;		     /* mask, of all blocks together */
 	uint64_t block_homes[RAMBLOCKS_MAX]; /* the same of each */
+	/* Of them, or where they have no DRAM of the VM's, where each may come home to: as the last
+	 * round saw nodes. */
+	uint64_t block_returns[RAMBLOCKS_MAX];
 	struct vm_counters counters;
 	uint64_t scanned_ms;
 	uint64_t placed_ms;		    /* when node_bytes was read; 0: never */
@@ -158,6 +161,11 @@ const struct ramblock *vm_range(const struct vm *vm, size_t index, uint64_t *ret
 				size_t *ret_pages);
 /* Index of the range that holds @addr. -ENOENT: no block does. */
 int vm_range_index(const struct vm *vm, uint64_t addr, size_t *ret_index);
+/* Where the ranges of block @i end. vm->lock is held, or @i was seen before. */
+static inline size_t vm_block_end(const struct vm *vm, size_t i)
+{
+	return i + 1 < vm->blocks.n ? vm->first[i + 1] : vm->ranges.n;
+}
 /* Is block @i still there? */
 static inline bool vm_has_block(const struct vm *vm, size_t i)
 {

@@ -133,12 +133,24 @@ static int short_home(const struct cram_snapshot *snap, const struct cram_decisi
 	return -1;
 }
 
+static uint64_t all_nodes(const struct cram_snapshot *snap)
+{
+	return snap->n_dram >= 64 ? UINT64_MAX : (UINT64_C(1) << snap->n_dram) - 1;
+}
+
 static uint64_t home_of(const struct cram_snapshot *snap, const struct cram_vm_input *vm)
 {
-	uint64_t all = snap->n_dram >= 64 ? UINT64_MAX : (UINT64_C(1) << snap->n_dram) - 1;
-	uint64_t home = vm->home_mask & all;
+	uint64_t home = vm->home_mask & all_nodes(snap);
 
-	return home ? home : all;
+	return home ? home : all_nodes(snap);
+}
+
+/* Each RAM block has its own home: not all that is out may be at home on each of the VM's nodes. */
+static uint64_t return_of(const struct cram_snapshot *snap, const struct cram_vm_input *vm)
+{
+	uint64_t home = vm->return_mask & all_nodes(snap);
+
+	return home ? home : home_of(snap, vm);
 }
 
 static const struct cram_tier_input *tier_of(const struct cram_snapshot *snap,
@@ -454,7 +466,7 @@ static void promote(const struct cram_snapshot *snap, struct cram_policy_workspa
 		struct cram_vm_action *a = &d->actions[v];
 		uint64_t want = ws->work[v].want_home;
 		uint64_t allowed = min(want, min(tokens, vm->promote_tokens)), got = 0;
-		int home = roomiest(room, snap->n_dram, home_of(snap, vm));
+		int home = roomiest(room, snap->n_dram, return_of(snap, vm));
 
 		if (allowed < want)
 			reason(a, CRAM_REASON_RATE, want, allowed);

@@ -155,6 +155,7 @@ struct cram_vm_input {
 	/* sensed */
 	int tier;	       /* index into snapshot.tiers of the one it uses; -1: none */
 	uint64_t home_mask;    /* bit i: snapshot.dram[i] is one of its home nodes */
+	uint64_t return_mask;  /* the same of what is to come home first; 0: as home_mask */
 	uint64_t ram;	       /* guest RAM */
 	uint64_t eligible;     /* of it, what may be moved at all */
 	uint64_t dram;	       /* guest RAM resident in DRAM */

@@ -151,6 +151,7 @@ static struct vm *make_vm(void)
 						     .memfd = true };
 		vm->first[i] = i * RANGES;
 		vm->block_homes[i] = UINT64_C(1) << i;
+		vm->block_returns[i] = 3;
 		vm->old_policy[i] = old[i];
 	}
 	vm->old_known = 3;
@@ -266,6 +267,24 @@ static void memory_goes_to_the_node_it_was_sent_to(void **state)
 	assert_int_equal(pages_on(TIER), PAGES_PER_RANGE);
 	assert_int_equal(f->vm->counters.promoted, RANGE_BYTES);
 	assert_int_equal(f->vm->moved_since, RANGE_BYTES);
+}
+
+/* Whatever was accessed first: a block that is not at home there waits for another job. */
+static void a_block_comes_home_to_its_own_homes_alone(void **state)
+{
+	struct fixture *f = *state;
+
+	do_job(f, VM_JOB_DEMOTE, BLOCKS * RANGES * RANGE_BYTES, TIER);
+	assert_int_equal(pages_on(TIER), PAGES);
+	f->vm->block_returns[0] = 1;
+	f->vm->block_returns[1] = 2;
+	f->vm->ranges.v[0].flags |= RANGE_HOT;
+	do_job(f, VM_JOB_PROMOTE, BLOCKS * RANGES * RANGE_BYTES, 1);
+	assert_int_equal(pages_on(TIER), PAGES / 2);
+	assert_int_equal(kernel.node[0], TIER);
+	assert_int_equal(kernel.node[PAGE(RANGES)], 1);
+	do_job(f, VM_JOB_PROMOTE_HOT, BLOCKS * RANGES * RANGE_BYTES, 0);
+	assert_int_equal(kernel.node[0], 0);
 }
 
 /* What is refused is counted, and what else was to go goes. */
@@ -474,6 +493,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(a_job_moves_what_it_was_given_and_no_more),
 		TEST(memory_goes_to_the_node_it_was_sent_to),
+		TEST(a_block_comes_home_to_its_own_homes_alone),
 		TEST(one_page_that_cannot_be_moved_stops_its_call_alone),
 		TEST(a_tier_that_is_full_is_asked_once),
 		TEST(what_was_touched_since_the_last_look_stays),

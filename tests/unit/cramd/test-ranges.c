@@ -177,15 +177,23 @@ static void the_oldest_go_first_and_no_more_than_asked(void **state)
 static void hot_pages_come_home_before_others(void **state)
 {
 	struct ranges *r = *state;
+	const struct ranges_span all = { 0, r->n }, two[] = { { 0, 1 }, { 2, 4 } };
 	size_t picked[8];
 
 	for (size_t i = 0; i < 4; i++)
 		look(r, i, 0, 512, 0, 0, 1000);
 	look(r, 3, 0, 512, 0, 1, 1030);
-	assert_int_equal(ranges_pick_tier(r, UINT64_MAX, false, picked, 8), 1);
+	assert_int_equal(ranges_pick_tier(r, &all, 1, UINT64_MAX, false, picked, 8), 1);
 	assert_int_equal(picked[0], 3);
-	assert_int_equal(ranges_pick_tier(r, UINT64_MAX, true, picked, 8), 4);
+	assert_int_equal(ranges_pick_tier(r, &all, 1, UINT64_MAX, true, picked, 8), 4);
 	assert_int_equal(picked[0], 3);
+	/* Of some of them, in all of them before others. */
+	assert_int_equal(ranges_pick_tier(r, two, 2, UINT64_MAX, true, picked, 8), 3);
+	assert_int_equal(picked[0], 3);
+	assert_int_equal(picked[1], 0);
+	assert_int_equal(picked[2], 2);
+	assert_int_equal(ranges_pick_tier(r, two, 1, UINT64_MAX, true, picked, 8), 1);
+	assert_int_equal(ranges_pick_tier(r, two, 0, UINT64_MAX, true, picked, 8), 0);
 }
 
 static void sums_add_up(void **state)

@@ -302,6 +302,7 @@ static void promotions_into_a_short_node_stop_under_way(void **state)
 	vm->blocks.v[0].end = (uintptr_t)ram + RANGE_BYTES;
 	assert_int_equal(ranges_init(&vm->ranges, 1), 0);
 	vm->ranges.v[0].tier_pages = PAGES_PER_RANGE;
+	vm->block_returns[0] = 1;
 	assert_int_equal(mover_start(&f->mover, &f->host), 0);
 	for (int open = 0; open < 2; open++) {
 		atomic_store(&f->host.short_nodes, open ? 0 : 1);

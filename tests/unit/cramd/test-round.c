@@ -503,26 +503,69 @@ static void each_tier_counts_what_is_on_it(void **state)
 	assert_int_equal(d->snapshot.tier_vms[1], 1);
 }
 
-static void memory_comes_home_to_the_node_that_was_decided(void **state)
+/* Two home nodes, 0 with 4 GiB and 2 with @mib of DRAM free; tier 1. */
+static struct vm *vm_with_two_homes(struct daemon *d, unsigned int mib)
 {
-	struct daemon *d = *state;
 	struct vm *vm = make_vm(d, 0);
+	char text[128];
 
 	put("/sys/devices/system/node/online", "0-2\n");
 	put("/sys/devices/system/node/has_memory", "0-2\n");
 	put("/sys/devices/system/node/has_cpu", "0,2\n");
-	put("/sys/devices/system/node/node2/meminfo",
-	    "Node 2 MemTotal: 16777216 kB\nNode 2 MemFree: 8388608 kB\n");
+	snprintf(text, sizeof(text), "Node 2 MemTotal: 16777216 kB\nNode 2 MemFree: %u kB\n",
+		 mib * 1024);
+	put("/sys/devices/system/node/node2/meminfo", text);
 	put("/sys/devices/system/node/node0/distance", "10 20 20\n");
 	put("/sys/devices/system/node/node1/distance", "20 10 20\n");
 	put("/sys/devices/system/node/node2/distance", "20 20 10\n");
 	vm->mems_allowed = 7;
 	vm->home_nodes = 1U << 0 | 1U << 2;
+	return vm;
+}
+
+static void memory_comes_home_to_the_node_that_was_decided(void **state)
+{
+	struct daemon *d = *state;
+	struct vm *vm = vm_with_two_homes(d, 8192);
+
 	put_out(vm, 8, 1, RANGE_HOT);
 	let_come_home(d);
 	assert_int_equal(d->mover.home.n, 1);
 	assert_int_equal(d->snapshot.dram[vm->action.home].nid, 2);
 	assert_int_equal(d->mover.home.jobs[0].nid, 2);
+}
+
+/* The first half of its memory is at home on node 0, the second on node 2, which has less free. */
+static void what_was_accessed_decides_which_home_it_is(void **state)
+{
+	struct daemon *d = *state;
+	struct vm *vm = vm_with_two_homes(d, 3072);
+
+	vm->blocks.n = 2;
+	vm->first[1] = RANGES / 2;
+	vm->block_homes[0] = 1U << 0;
+	vm->block_homes[1] = 1U << 2;
+	put_out(vm, RANGES, 1, 0);
+	vm->drain = true;
+	vm->ranges.v[RANGES - 1].flags |= RANGE_HOT;
+	let_come_home(d);
+	assert_int_equal(d->mover.home.jobs[0].nid, 2);
+	assert_int_equal(vm->block_returns[0], 1U << 0);
+	assert_int_equal(vm->block_returns[1], 1U << 2);
+	/* When nothing was, all that is out counts, and the node with more room is first. */
+	vm->ranges.v[RANGES - 1].flags &= (uint8_t)~RANGE_HOT;
+	atomic_store(&vm->busy, 0);
+	let_come_home(d);
+	assert_int_equal(d->mover.home.jobs[1].nid, 0);
+	for (size_t i = 0; i < RANGES / 2; i++)
+		vm->ranges.v[i].tier_pages = 0;
+	atomic_store(&vm->busy, 0);
+	let_come_home(d);
+	assert_int_equal(d->mover.home.jobs[2].nid, 2);
+	/* A block whose home has gone comes home where the VM has one. */
+	vm->block_homes[1] = 1U << 5;
+	let_come_home(d);
+	assert_int_equal(vm->block_returns[1], 1U << 0 | 1U << 2);
 }
 
 static void what_is_handed_out_is_paid_for(void **state)
@@ -681,6 +724,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(each_tier_counts_what_is_on_it, make, drop),
 		cmocka_unit_test_setup_teardown(memory_comes_home_to_the_node_that_was_decided,
 						make, drop),
+		cmocka_unit_test_setup_teardown(what_was_accessed_decides_which_home_it_is, make,
+						drop),
 		cmocka_unit_test_setup_teardown(what_is_handed_out_is_paid_for, make, drop),
 		cmocka_unit_test_setup_teardown(the_most_urgent_is_handed_out_first, make, drop),
 		cmocka_unit_test_setup_teardown(what_a_round_decided_on_can_be_decided_on_again,

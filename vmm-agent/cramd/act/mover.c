@@ -235,6 +235,20 @@ static int unbind_blocks(struct work *w, struct vm *vm)
 	return 0;
 }
 
+/* What is out and may come home to the job's node. vm->lock is held. */
+static size_t pick_home(const struct mover_job *job, uint64_t bytes, size_t *indices)
+{
+	const struct vm *vm = job->vm;
+	struct ranges_span spans[RAMBLOCKS_MAX];
+	size_t n = 0;
+
+	for (size_t i = 0; i < vm->blocks.n; i++)
+		if (vm->block_returns[i] & UINT64_C(1) << job->nid)
+			spans[n++] = (struct ranges_span){ vm->first[i], vm_block_end(vm, i) };
+	return ranges_pick_tier(&vm->ranges, spans, n, bytes, job->kind == VM_JOB_PROMOTE, indices,
+				PICK_MAX);
+}
+
 static size_t pick(const struct mover_job *job, uint64_t bytes, size_t *indices)
 {
 	struct vm *vm = job->vm;
@@ -244,8 +258,7 @@ static size_t pick(const struct mover_job *job, uint64_t bytes, size_t *indices)
 	if (job->kind == VM_JOB_DEMOTE)
 		n = ranges_pick_cold(&vm->ranges, bytes, job->min_age_s, indices, PICK_MAX);
 	else
-		n = ranges_pick_tier(&vm->ranges, bytes, job->kind == VM_JOB_PROMOTE, indices,
-				     PICK_MAX);
+		n = pick_home(job, bytes, indices);
 	pthread_mutex_unlock(&vm->lock);
 	return n;
 }

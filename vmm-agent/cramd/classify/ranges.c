@@ -235,19 +235,21 @@ size_t ranges_pick_cold(const struct ranges *ranges, uint64_t bytes, uint32_t mi
 	return n;
 }
 
-size_t ranges_pick_tier(const struct ranges *ranges, uint64_t bytes, bool any, size_t *indices,
-			size_t max)
+size_t ranges_pick_tier(const struct ranges *ranges, const struct ranges_span *spans,
+			size_t n_spans, uint64_t bytes, bool any, size_t *indices, size_t max)
 {
 	uint64_t taken = 0;
 	size_t n = 0;
 
 	/* Two passes: what was accessed comes home first, whatever else after it. */
-	for (int pass = 0; pass < (any ? 2 : 1); pass++) {
-		for (size_t i = 0; i < ranges->n && n < max && taken < bytes; i++) {
-			const struct range *range = &ranges->v[i];
-			bool hot = range->flags & RANGE_HOT;
+	for (size_t k = 0; k < (any ? 2 : 1) * n_spans; k++) {
+		const struct ranges_span *span = &spans[k % n_spans];
+		bool hot = k < n_spans;
 
-			if (!range->tier_pages || hot != (pass == 0))
+		for (size_t i = span->first; i < span->end && n < max && taken < bytes; i++) {
+			const struct range *range = &ranges->v[i];
+
+			if (!range->tier_pages || !!(range->flags & RANGE_HOT) != hot)
 				continue;
 			indices[n++] = i;
 			taken += (uint64_t)range->tier_pages * PAGE_BYTES;

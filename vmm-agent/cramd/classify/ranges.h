@@ -101,6 +101,13 @@ void ranges_summarise(const struct ranges *ranges, uint32_t now_s,
  */
 size_t ranges_pick_cold(const struct ranges *ranges, uint64_t bytes, uint32_t min_age_s,
 			size_t *indices, size_t max);
-/* Picks ranges with tier pages to bring home: hot ones, or with @any whichever, youngest first. */
-size_t ranges_pick_tier(const struct ranges *ranges, uint64_t bytes, bool any, size_t *indices,
-			size_t max);
+
+/* Ranges from @first to before @end. */
+struct ranges_span {
+	size_t first, end;
+};
+
+/* Picks ranges with tier pages in @spans to bring home: hot ones, or with @any whichever after
+ * them. */
+size_t ranges_pick_tier(const struct ranges *ranges, const struct ranges_span *spans,
+			size_t n_spans, uint64_t bytes, bool any, size_t *indices, size_t max);

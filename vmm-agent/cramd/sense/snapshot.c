@@ -163,6 +163,54 @@ static void count_tiers(struct snapshot *s, const struct vm *vm, uint64_t tier_b
 	}
 }
 
+/* Mask of nodes that block @i of @vm may come home to. */
+static uint64_t returns_of(const struct snapshot *s, const struct vm *vm, size_t i)
+{
+	uint64_t dram = 0, home;
+
+	for (size_t k = 0; k < s->n_dram; k++)
+		dram |= UINT64_C(1) << s->dram[k].nid;
+	home = vm->block_homes[i] & dram;
+	if (!home)
+		home = vm->home_nodes & dram;
+	return home ? home : dram;
+}
+
+/*
+ * Where blocks of @vm may come home to: mask of nodes for what was accessed out there, or if
+ * nothing was, for whatever is out; 0: anywhere at home. vm->lock is held.
+ */
+static uint64_t find_returns(const struct snapshot *s, struct vm *vm)
+{
+	uint64_t hot = 0, any = 0;
+
+	for (size_t i = 0; i < vm->blocks.n; i++) {
+		uint64_t returns = returns_of(s, vm, i);
+
+		vm->block_returns[i] = returns;
+		if (vm->blocks.n == 1)
+			return 0;
+		for (size_t k = vm->first[i]; k < vm_block_end(vm, i) && (returns & ~hot); k++) {
+			const struct range *range = &vm->ranges.v[k];
+
+			any |= range->tier_pages ? returns : 0;
+			hot |= range->tier_pages && range->flags & RANGE_HOT ? returns : 0;
+		}
+	}
+	return hot ? hot : any;
+}
+
+/* Of a mask of nodes, the bits that policy gives them. */
+static uint64_t dram_bits(const struct snapshot *s, uint64_t nodes)
+{
+	uint64_t bits = 0;
+
+	for (size_t i = 0; i < s->n_dram; i++)
+		if (nodes & UINT64_C(1) << s->dram[i].nid)
+			bits |= UINT64_C(1) << i;
+	return bits;
+}
+
 static void sense_vm(struct snapshot *s, struct host *host, struct vm *vm,
 		     const struct cram_host_settings *set, uint64_t now_ms)
 {
@@ -198,6 +246,8 @@ static void sense_vm(struct snapshot *s, struct host *host, struct vm *vm,
 		.memory = vm->policy_memory,
 	};
 	memcpy(in->cold, summary.cold, sizeof(in->cold));
+	in->home_mask = dram_bits(s, home);
+	in->return_mask = dram_bits(s, find_returns(s, vm));
 	in->tier = choose_tier(s, vm, home, allowed);
 	count_tiers(s, vm, in->tier_bytes, in->tier);
 	s->promoted += vm->counters.promoted;
@@ -206,9 +256,6 @@ static void sense_vm(struct snapshot *s, struct host *host, struct vm *vm,
 	in->device_bytes = in->tier_bytes;
 	if (in->hot_bytes > in->tier_bytes)
 		in->hot_bytes = in->tier_bytes;
-	for (size_t i = 0; i < s->n_dram; i++)
-		if (home & UINT64_C(1) << s->dram[i].nid)
-			in->home_mask |= UINT64_C(1) << i;
 	paused = vm->paused_by_operator || vm->paused_by_job || atomic_load(&host->paused);
 	in->flags = (eligible ? 0 : CRAM_VM_F_INELIGIBLE) | (paused ? CRAM_VM_F_PAUSED : 0) |
 		    (vm->drain ? CRAM_VM_F_DRAIN : 0) | (vm->incoming ? CRAM_VM_F_INCOMING : 0) |
