@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <semaphore.h>
 
 #include "cramd/round.h"
 #include "recorded.h"
@@ -21,7 +22,10 @@ static struct {
 	bool compresses;
 	int error;
 	int asked;
+	bool stuck;
 } cards[2];
+
+static sem_t mailbox;
 
 static const uint8_t other_log[20] = {
 	0x0d, 0xa9, 0xc0, 0xb5, 0xbf, 0x41, 0x4b, 0x78, 0x8f, 0x79,
@@ -40,6 +44,8 @@ static int ask(const struct sysroot *root, const char *memdev, uint8_t *buf, siz
 	assert_true(i == 0 || i == 1);
 	assert_true(size >= 48);
 	cards[i].asked++;
+	if (cards[i].stuck)
+		sem_wait(&mailbox);
 	if (cards[i].error)
 		return cards[i].error;
 	memset(buf, 0, 8);
@@ -103,6 +109,7 @@ static int make(void **state)
 
 	assert_non_null(f);
 	memset(cards, 0, sizeof(cards));
+	sem_init(&mailbox, 0, 0);
 	recorded_make(f->dir, sizeof(f->dir));
 	recorded_put(f->dir, "/sys/devices/system/node/online", "0-2\n");
 	recorded_put(f->dir, "/sys/devices/system/node/has_memory", "0-2\n");
@@ -134,7 +141,9 @@ static bool unfit(struct fixture *f, int nid, const char *list, const char *word
 	char why[256] = "";
 
 	assert_int_equal(nodes_read(&f->d.host.root, &nodes), 0);
-	unfit_refresh(&f->d.snapshot.unfit, &f->d.host.root, ask, &nodes, list);
+	do
+		unfit_refresh(&f->d.snapshot.unfit, &f->d.host.root, ask, &nodes, list);
+	while (f->d.snapshot.unfit.asking);
 	if (!unfit_node(&f->d.snapshot.unfit, nodes_find(&nodes, nid), why, sizeof(why)))
 		return false;
 	if (!strstr(why, word))
@@ -220,6 +229,36 @@ static void cards_are_asked_when_memory_comes_or_goes(void **state)
 	assert_int_equal(cards[0].asked, 2);
 }
 
+/* Its node is not used meanwhile, and those that were known before are as they were. */
+static void a_card_that_does_not_answer_keeps_nobody_waiting(void **state)
+{
+	static const char *const mem0[] = { "mem0" }, *const mem1[] = { "mem1" };
+	struct fixture *f = *state;
+	struct unfit *u = &f->d.snapshot.unfit;
+	struct nodes nodes;
+	char why[256];
+
+	put_region(f->dir, 0, 1, mem0, 1);
+	put_node(f->dir, 2, 0);
+	assert_false(unfit(f, 1, "none", ""));
+	put_region(f->dir, 1, 2, mem1, 1);
+	put_node(f->dir, 2, 524288);
+	cards[1].stuck = true;
+	assert_int_equal(nodes_read(&f->d.host.root, &nodes), 0);
+	alarm(10);
+	for (int i = 0; i < 3; i++) {
+		unfit_refresh(u, &f->d.host.root, ask, &nodes, "none");
+		assert_true(unfit_node(u, nodes_find(&nodes, 2), why, sizeof(why)));
+		assert_non_null(strstr(why, "still being asked"));
+		assert_false(unfit_node(u, nodes_find(&nodes, 1), NULL, 0));
+	}
+	alarm(0);
+	assert_int_equal(cards[1].asked, 1);
+	sem_post(&mailbox);
+	assert_false(unfit(f, 2, "none", ""));
+	unfit_free(u);
+}
+
 static void answers_are_read_within_their_length(void **state)
 {
 	uint8_t answer[48] = { 2 };
@@ -272,6 +311,7 @@ int main(void)
 		TEST(a_card_that_cannot_be_asked_is_not_trusted),
 		TEST(an_operator_names_what_cannot_be_seen),
 		TEST(cards_are_asked_when_memory_comes_or_goes),
+		TEST(a_card_that_does_not_answer_keeps_nobody_waiting),
 		TEST(answers_are_read_within_their_length),
 		TEST(a_round_uses_no_unfit_node),
 	};

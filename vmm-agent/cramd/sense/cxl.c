@@ -195,6 +195,23 @@ static int visit(int dirfd, const char *name, void *arg)
 	return 0;
 }
 
+static int is_region(int dirfd, const char *name, void *arg)
+{
+	(void)dirfd;
+	(void)arg;
+	return strncmp(name, "region", 6) == 0;
+}
+
+int cxl_any(const struct sysroot *root)
+{
+	cleanup_close int dir = -1;
+	int r = sysroot_open_file(root, DEVICES, O_RDONLY | O_DIRECTORY, &dir);
+
+	if (r == -ENOENT)
+		return 0; /* no CXL in this kernel */
+	return r < 0 ? r : for_each_entry(dir, is_region, NULL);
+}
+
 int cxl_nodes(const struct sysroot *root, cxl_ask *ask, struct cxl_node *ret_nodes, size_t n)
 {
 	struct walk walk = { .root = root, .ask = ask, .nodes = ret_nodes, .n = n };

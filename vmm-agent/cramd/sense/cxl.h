@@ -35,6 +35,9 @@ struct cxl_node {
 	int error;		      /* of a card that could not be asked, negative errno */
 };
 
+/* 1: there are CXL regions; 0: none, so no card has to be asked; negative errno: cannot be told. */
+int cxl_any(const struct sysroot *root);
+
 /*
  * Fills @ret_nodes, indexed by node, from the CXL regions of this host, asking every card behind
  * them once. Nodes without a region are plain. A region that cannot be understood is passed over

@@ -342,6 +342,7 @@ int snapshot_take(struct snapshot *s, struct host *host, const struct cram_host_
 void snapshot_free(struct snapshot *s)
 {
 	array_free(&s->inputs);
+	unfit_free(&s->unfit);
 }
 
 struct json_object *snapshot_record(struct snapshot *s, const struct host *host,
