@@ -185,6 +185,14 @@ static void quiet(void *userdata, virErrorPtr error)
 	(void)error;
 }
 
+/* Is that why the last call failed? */
+static bool is_unsupported(void)
+{
+	const virError *error = virGetLastError();
+
+	return error && error->code == VIR_ERR_NO_SUPPORT;
+}
+
 static int subscribe(struct libvirt *l, virConnectPtr conn)
 {
 	static const struct {
@@ -207,8 +215,12 @@ static int subscribe(struct libvirt *l, virConnectPtr conn)
 		if (virConnectDomainEventRegisterAny(conn, NULL, events[i].id, events[i].callback,
 						     l, NULL) < 0)
 			return -EIO;
-	/* Without probes a libvirtd that hangs would hold every worker for good. */
-	if (virConnectSetKeepAlive(conn, KEEPALIVE_INTERVAL, KEEPALIVE_COUNT) < 0)
+	/*
+	 * Without probes a libvirtd that hangs would hold every worker for good. Drivers that need
+	 * no daemon have none.
+	 */
+	if (virConnectSetKeepAlive(conn, KEEPALIVE_INTERVAL, KEEPALIVE_COUNT) < 0 &&
+	    !is_unsupported())
 		return -EIO;
 	return 0;
 }
@@ -375,12 +387,8 @@ static void refresh(struct libvirt *l, virConnectPtr conn)
 		l->entries.v[i].listed = false;
 	pthread_mutex_unlock(&l->lock);
 	r = refresh_by_stats(l, conn);
-	if (r < 0) {
-		const virError *error = virGetLastError();
-
-		if (error && error->code == VIR_ERR_NO_SUPPORT)
-			r = refresh_by_list(l, conn);
-	}
+	if (r < 0 && is_unsupported())
+		r = refresh_by_list(l, conn);
 	pthread_mutex_lock(&l->lock);
 	l->refreshing = false;
 	/* What is not listed has ended, most likely: asked once, and forgotten when that says so.

@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * libvirt's threads against libvirt itself: its test driver keeps domains in this process, one of
+ * them, "test", from the start. They have no QEMU, so the pid files are the test's.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <libvirt/libvirt.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cramd/sense/libvirt.h"
+#include "recorded.h"
+
+#define URI	  "test:///default"
+#define TEST_UUID "6695eb01-f6a4-8304-79aa-97f2502e193f"
+#define WAIT_MS	  20000
+/* An answer to what was asked just now would have come by then. */
+#define QUIET_MS 400
+
+static const char other_xml[] = "<domain type='test'><name>other</name><memory>1024</memory>"
+				"<uuid>11111111-2222-4333-8444-555555555555</uuid>"
+				"<os><type>hvm</type></os></domain>";
+
+struct fixture {
+	char dir[64];
+	struct cram_log log;
+	struct libvirt *libvirt;
+	virConnectPtr conn; /* as virsh has one */
+};
+
+static int make(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+
+	assert_non_null(f);
+	recorded_make(f->dir, sizeof(f->dir));
+	recorded_put(f->dir, "/test.pid", "4711\n");
+	f->log = (struct cram_log){ .fd = 2, .level = LOG_EMERG };
+	f->conn = virConnectOpen(URI);
+	assert_non_null(f->conn);
+	assert_int_equal(libvirt_start(URI, f->dir, &f->log, &f->libvirt), 0);
+	*state = f;
+	return 0;
+}
+
+static int drop(void **state)
+{
+	struct fixture *f = *state;
+	int r;
+
+	libvirt_stop(f->libvirt);
+	virConnectClose(f->conn);
+	r = recorded_drop(f->dir);
+	free(f);
+	return r;
+}
+
+/* The next answer within @ms; false: none. */
+static bool answer_within(struct fixture *f, int ms, struct libvirt_domain *ret)
+{
+	struct pollfd p = { .fd = libvirt_fd(f->libvirt), .events = POLLIN };
+
+	return libvirt_next(f->libvirt, ret) == 1 ||
+	       (poll(&p, 1, ms) == 1 && libvirt_next(f->libvirt, ret) == 1);
+}
+
+/* Until nothing more comes; the last about @name. */
+static void answers_about(struct fixture *f, const char *uuid, struct libvirt_domain *ret)
+{
+	struct libvirt_domain answer;
+	bool found = false;
+
+	while (answer_within(f, found ? QUIET_MS : WAIT_MS, &answer)) {
+		if (strcmp(answer.uuid, uuid) != 0)
+			continue;
+		*ret = answer;
+		found = true;
+	}
+	assert_true(found);
+}
+
+static void what_runs_already_is_found(void **state)
+{
+	struct fixture *f = *state;
+	struct libvirt_domain answer;
+
+	answers_about(f, TEST_UUID, &answer);
+	assert_true(libvirt_connected(f->libvirt));
+	assert_string_equal(answer.name, "test");
+	assert_true(answer.running);
+	assert_int_equal(answer.pid, 4711);
+	assert_true(answer.has_domain);
+	assert_false(answer.busy || answer.incoming);
+}
+
+/* All domains are in one call, and where that shows nothing new none is asked by itself. */
+static void what_has_not_changed_is_not_asked_again(void **state)
+{
+	struct fixture *f = *state;
+	struct libvirt_domain answer;
+
+	answers_about(f, TEST_UUID, &answer);
+	for (int i = 0; i < 3; i++) {
+		libvirt_refresh(f->libvirt);
+		assert_false(answer_within(f, QUIET_MS, &answer));
+	}
+}
+
+static void what_comes_and_goes_is_told(void **state)
+{
+	static const char uuid[] = "11111111-2222-4333-8444-555555555555";
+	struct fixture *f = *state;
+	struct libvirt_domain answer;
+	virDomainPtr domain;
+
+	answers_about(f, TEST_UUID, &answer);
+	domain = virDomainCreateXML(f->conn, other_xml, 0);
+	assert_non_null(domain);
+	libvirt_refresh(f->libvirt);
+	answers_about(f, uuid, &answer);
+	assert_true(answer.running);
+	assert_int_equal(answer.pid, 0);
+	assert_int_equal(virDomainDestroy(domain), 0);
+	virDomainFree(domain);
+	libvirt_refresh(f->libvirt);
+	answers_about(f, uuid, &answer);
+	assert_false(answer.running);
+	/* And is forgotten then. */
+	libvirt_refresh(f->libvirt);
+	assert_false(answer_within(f, QUIET_MS, &answer));
+}
+
+static void bad_settings_are_told_with_why(void **state)
+{
+	struct fixture *f = *state;
+	struct libvirt_domain answer;
+	virDomainPtr domain = virDomainLookupByName(f->conn, "test");
+
+	answers_about(f, TEST_UUID, &answer);
+	assert_string_equal(answer.note, "");
+	assert_int_equal(virDomainSetMetadata(domain, VIR_DOMAIN_METADATA_ELEMENT,
+					      "<tiering mode='atuo'/>", "cram",
+					      "urn:cramd:domain:1.0", 0),
+			 0);
+	virDomainFree(domain);
+	answers_about(f, TEST_UUID, &answer);
+	assert_true(answer.domain.bad_tiering);
+	assert_non_null(strstr(answer.note, "atuo"));
+}
+
+int main(void)
+{
+#define TEST(f) cmocka_unit_test_setup_teardown(f, make, drop)
+	const struct CMUnitTest tests[] = {
+		TEST(what_runs_already_is_found),
+		TEST(what_has_not_changed_is_not_asked_again),
+		TEST(what_comes_and_goes_is_told),
+		TEST(bad_settings_are_told_with_why),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
