@@ -273,6 +273,48 @@ static void the_strongest_source_wins_setting_by_setting(void **state)
 	cram_conf_free(&conf);
 }
 
+/* Names may have 255 characters, and a pattern is about all of them. */
+static void a_pattern_matches_the_whole_name(void **state)
+{
+	static const char text[] = "[vm]\nweight = 100\n[match end]\nname = *-end\nweight = 300\n"
+				   "[match part]\nname = prod\nweight = 400\n";
+	struct cram_vm_identity id;
+	struct cram_vm_settings set;
+	struct cram_error err = { 0 };
+	struct cram_conf conf;
+	char name[256];
+	(void)state;
+
+	memset(name, 'x', 255);
+	memcpy(name + 251, "-end", 5);
+	assert_int_equal(cram_conf_parse("c", text, strlen(text), &conf, &err), 0);
+	id = (struct cram_vm_identity){ .name = name };
+	cram_settings_resolve(&conf, &id, GiB, NULL, NULL, NULL, &set);
+	assert_int_equal(set.weight, 300);
+	id.name = "prod-1";
+	cram_settings_resolve(&conf, &id, GiB, NULL, NULL, NULL, &set);
+	assert_int_equal(set.weight, 100);
+	cram_conf_free(&conf);
+}
+
+/* libvirt's own limit on what QEMU may take, and a limit on locked memory, are neither ours. */
+static void what_libvirt_allows_qemu_is_no_size_of_the_guest(void **state)
+{
+	static const char xml[] =
+		"<domain><name>n</name><memory unit='GiB'>1</memory><memtune><hard_limit "
+		"unit='TiB'>8</hard_limit></memtune><metadata><nova:instance xmlns:nova="
+		"'http://openstack.org/xmlns/libvirt/nova/1.0'><nova:flavor name='m1.old'/>"
+		"</nova:instance></metadata></domain>";
+	struct cram_domain d;
+	(void)state;
+
+	assert_int_equal(cram_domain_parse(xml, strlen(xml), &d, NULL), 0);
+	assert_int_equal(d.ram, GiB);
+	assert_false(d.locked);
+	assert_false(d.has_tiering);
+	assert_string_equal(d.flavour, "m1.old"); /* as Nova wrote it before 1.1 */
+}
+
 static void an_unlisted_vm_is_only_monitored(void **state)
 {
 	struct cram_vm_identity id = { .name = "x" };
@@ -776,6 +818,8 @@ int main(void)
 		cmocka_unit_test(log_lines_cannot_be_forged_and_are_rate_limited),
 		cmocka_unit_test(every_setting_refuses_what_it_does_not_allow),
 		cmocka_unit_test(the_strongest_source_wins_setting_by_setting),
+		cmocka_unit_test(a_pattern_matches_the_whole_name),
+		cmocka_unit_test(what_libvirt_allows_qemu_is_no_size_of_the_guest),
 		cmocka_unit_test(an_unlisted_vm_is_only_monitored),
 		cmocka_unit_test(a_floor_beyond_the_guest_is_the_guest),
 		cmocka_unit_test(printed_values_are_values_that_can_be_set),

@@ -415,6 +415,22 @@ static void each_block_keeps_its_own_policy_and_homes(void **state)
 	assert_string_equal(vm->uuid, vm->name);
 }
 
+/* Its resident set says nothing: what it was given is sold all the same. */
+static void a_confidential_guest_counts_and_is_left_alone(void **state)
+{
+	struct fixture *f = *state;
+	struct proc_status status = { .state = 'S', .mems_allowed = 1 };
+	struct vm *vm;
+
+	put_cmdline(f, "/usr/bin/qemu-system-x86_64 -m 64M -machine memory-backend=a -object "
+		       "memory-backend-memfd,id=a,size=64M -object sev-snp-guest,id=s");
+	vm = take_in(f, maps);
+	examine(f, vm, &status, 1);
+	assert_int_equal(vm->reason, VM_CONFIDENTIAL);
+	assert_int_equal(vm->ram, 64 << 20);
+	assert_int_equal(vm->blocks.n, 0);
+}
+
 static void memory_that_is_pinned_is_left_alone(void **state)
 {
 	struct fixture *f = *state;
@@ -512,6 +528,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(
 			memory_plugged_in_is_taken_in_and_unplugged_is_let_go, make, drop),
 		cmocka_unit_test_setup_teardown(each_block_keeps_its_own_policy_and_homes, make,
+						drop),
+		cmocka_unit_test_setup_teardown(a_confidential_guest_counts_and_is_left_alone, make,
 						drop),
 		cmocka_unit_test_setup_teardown(memory_that_is_pinned_is_left_alone, make, drop),
 		cmocka_unit_test_setup_teardown(devices_and_userfaultfds_are_seen_when_they_come,

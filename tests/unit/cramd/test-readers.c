@@ -24,6 +24,7 @@
 #include "cramd/sense/proc.h"
 #include "cramd/sense/qemu.h"
 #include "cramd/sense/ramblock.h"
+#include "util/cleanup.h"
 
 static void numbers_are_read_strictly(void **state)
 {
@@ -157,6 +158,9 @@ static void numa_maps_lines_are_read(void **state)
 	assert_int_equal(numa.policy.mode, PROC_MPOL_BIND);
 	assert_int_equal(numa.policy.nodes, 3);
 
+	assert_int_equal(proc_parse_numa("1000 bind:1-2,4 anon=3 N1=3 kernelpagesize_kB=4", &numa),
+			 0);
+	assert_int_equal(numa.policy.nodes, 1U << 1 | 1U << 2 | 1U << 4);
 	assert_int_equal(
 		proc_parse_numa("1000 bind=static:2 huge N2=4 kernelpagesize_kB=2048", &numa), 0);
 	assert_int_equal(numa.policy.flags, 1 << 15); /* MPOL_F_STATIC_NODES */
@@ -232,9 +236,18 @@ static void what_forbids_tiering_is_found_on_the_command_line(void **state)
 	static const char vhost[] = "qemu-system-x86_64\0-device\0vhost-user-fs-pci,tag=x";
 	static const char huge[] = "qemu-system-x86_64\0-object\0memory-backend-memfd,id=a,size=2M,"
 				   "hugetlb=on,share=on";
+	static const char *const confidential[] = { "sev-guest", "sev-snp-guest", "tdx-guest" };
 	struct qemu_cmdline c;
+	char text[128];
+	int n;
 
 	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(confidential); i++) {
+		n = snprintf(text, sizeof(text), "qemu-system-x86_64%c-object%c%s,id=s", 0, 0,
+			     confidential[i]);
+		assert_int_equal(qemu_cmdline_parse(text, (size_t)n + 1, &c), 0);
+		assert_true(c.confidential);
+	}
 	assert_int_equal(qemu_cmdline_parse(locked, sizeof(locked), &c), 0);
 	assert_true(c.locked);
 	assert_int_equal(qemu_cmdline_parse(vfio, sizeof(vfio), &c), 0);

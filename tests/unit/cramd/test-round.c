@@ -478,6 +478,22 @@ static void what_mode_monitor_gives_back_comes_home(void **state)
 	assert_int_equal(d->mover.home.jobs[0].bytes, 8 * RANGE_BYTES);
 }
 
+/* A device was assigned to it while memory was out, say. */
+static void what_is_out_of_a_vm_that_may_no_longer_be_tiered_comes_home(void **state)
+{
+	struct daemon *d = *state;
+	struct vm *vm = make_vm(d, 0);
+
+	put_out(vm, 8, 1, 0);
+	vm->reason = VM_PINNED;
+	let_come_home(d);
+	assert_int_equal(d->mover.home.n, 1);
+	assert_int_equal(d->mover.home.jobs[0].kind, VM_JOB_PROMOTE);
+	assert_int_equal(d->mover.home.jobs[0].bytes, 8 * RANGE_BYTES);
+	assert_int_equal(vm->input.tier_bytes, 8 * RANGE_BYTES);
+	assert_int_equal(d->mover.out.n, 0);
+}
+
 static void each_tier_counts_what_is_on_it(void **state)
 {
 	struct daemon *d = *state;
@@ -721,6 +737,8 @@ int main(void)
 						drop),
 		cmocka_unit_test_setup_teardown(what_mode_monitor_gives_back_comes_home, make,
 						drop),
+		cmocka_unit_test_setup_teardown(
+			what_is_out_of_a_vm_that_may_no_longer_be_tiered_comes_home, make, drop),
 		cmocka_unit_test_setup_teardown(each_tier_counts_what_is_on_it, make, drop),
 		cmocka_unit_test_setup_teardown(memory_comes_home_to_the_node_that_was_decided,
 						make, drop),
