@@ -78,7 +78,7 @@ fold()
 		/^@@/ { out = sprintf("%s/%06d", dir, ++n); printf "%s", head >out }
 		!n { head = head $0 "\n"; next }
 		{ print >out }'
-	# From the end, so that the numbers of lines before stay what they are.
+	# From the beginning: git puts what is only added where it is in the end, counted in lines.
 	while read -r hunk; do
 		IFS=' ,' read -r start count < <(sed -nE 's/^@@ -([0-9]+)(,([0-9]+))? .*/\1 \3/p' "$hunk")
 		case ${count:=1} in
@@ -89,7 +89,7 @@ fold()
 			target=$(series_git log -1 --format=%H "$tip" -- "$file")
 		series_git apply --cached --unidiff-zero "$hunk"
 		series_git commit -q --fixup="$target"
-	done < <(find "$dir" -type f | sort -r)
+	done < <(find "$dir" -type f | sort)
 	rm -rf "$dir"
 }
 

@@ -6,11 +6,17 @@
 #include "private-node.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/userfaultfd.h>
+#include <numaif.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -24,6 +30,19 @@
 static char *memory;
 static atomic_bool stop;
 static pthread_barrier_t barrier;
+
+static bool at_home(const char *at)
+{
+	const int node = node_of(at);
+
+	return node >= 0 && node != CARD;
+}
+
+/* A write that no compiler leaves out, though it changes nothing. */
+static void put(char *at, char byte)
+{
+	*(volatile char *)at = byte;
+}
 
 /* Moves all of it there and back, from a moment that both threads agree on. */
 static void *move_there_and_back(void *argument)
@@ -88,16 +107,142 @@ static void locked_on_fault(void)
 	again = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	need(again != MAP_FAILED && mlock2(again, length, MLOCK_ONFAULT) == 0, "mlock2: %m");
 	sum += again[5 * PAGE];
-	ok(node_of(again + 5 * PAGE) != CARD, "locked on fault, a page is brought home when read");
+	ok(at_home(again + 5 * PAGE), "locked on fault, a page is brought home when read");
 	ok(pages_on(file, length, CARD) == length / PAGE - 1, "and only that (%zu of %lu there)",
 	   pages_on(file, length, CARD), length / PAGE);
-	again[6 * PAGE] = again[6 * PAGE];
-	ok(node_of(again + 6 * PAGE) != CARD, "or written");
+	put(again + 6 * PAGE, file[6 * PAGE]);
+	ok(at_home(again + 6 * PAGE), "or written");
 	ok(filled(again, length, 5) && pages_on(again, length, CARD) == 0,
 	   "and in the end all, as they were");
 	munmap(again, length);
 	munmap(file, length);
 	close(fd);
+}
+
+/* First touch goes by a policy that names the card alone, but not where memory is locked. */
+static void first_touch(void)
+{
+	const size_t length = 8 * PAGE;
+	char *small = map_anonymous(length), *huge = map_huge(HUGE);
+
+	need(madvise(small, length, MADV_NOHUGEPAGE) == 0, "small pages: %m");
+	need(bind_to(small, length, MPOL_BIND, 1 << CARD, 0) == 0 &&
+		     bind_to(huge, HUGE, MPOL_BIND, 1 << CARD, 0) == 0,
+	     "policies");
+	small[0] = 1;
+	need(node_of(small) == CARD, "first touch by such a policy");
+	need(mlock2(small, length, MLOCK_ONFAULT) == 0 && mlock2(huge, HUGE, MLOCK_ONFAULT) == 0,
+	     "mlock2: %m");
+	ok(at_home(small), "locking on fault, too, brings home what is there");
+	small[PAGE] = 1;
+	huge[0] = 1;
+	ok(at_home(small + PAGE) && at_home(huge),
+	   "first touch of locked memory is not there, whatever the policy (nodes %d, %d)",
+	   node_of(small + PAGE), node_of(huge));
+	munmap(small, length);
+	munmap(huge, HUGE);
+}
+
+/* A mapping of a file, locked on fault, whose faults somebody else resolves. */
+static char *map_resolved(int fd, size_t length, uint64_t mode, int *ret_uffd)
+{
+	struct uffdio_api api = { .api = UFFD_API,
+				  .features = mode == UFFDIO_REGISTER_MODE_MINOR
+						      ? UFFD_FEATURE_MINOR_SHMEM
+						      : 0 };
+	char *mapped = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	struct uffdio_register range = { .range = { (uintptr_t)mapped, length }, .mode = mode };
+
+	*ret_uffd = (int)syscall(__NR_userfaultfd, O_CLOEXEC);
+	need(mapped != MAP_FAILED && *ret_uffd >= 0 && ioctl(*ret_uffd, UFFDIO_API, &api) == 0 &&
+		     ioctl(*ret_uffd, UFFDIO_REGISTER, &range) == 0,
+	     "userfaultfd: %m");
+	need(mlock2(mapped, length, MLOCK_ONFAULT) == 0, "mlock2: %m");
+	return mapped;
+}
+
+static void resolved_by_userfaultfd(void)
+{
+	const size_t length = 8 * PAGE;
+	struct uffdio_continue resolve = { 0 };
+	struct uffdio_copy copy = { 0 };
+	int fd, uffd, rc, ends[2];
+	char *file, *locked, *source, byte = 0;
+	struct iovec vector;
+
+	file = map_shared(length, &fd);
+	fill(file, length, 5);
+	need(move_to(file, length, CARD) == 0, "a file there");
+	vector = (struct iovec){ file + PAGE, PAGE };
+	need(pipe(ends) == 0 && vmsplice(ends[1], &vector, 1, 0) == (ssize_t)PAGE, "vmsplice: %m");
+	locked = map_resolved(fd, length, UFFDIO_REGISTER_MODE_MINOR, &uffd);
+	resolve.range = (struct uffdio_range){ (uintptr_t)locked, length };
+	rc = ioctl(uffd, UFFDIO_CONTINUE, &resolve);
+	ok(rc == 0 && resolve.mapped == (long long)length,
+	   "UFFDIO_CONTINUE maps what is there (%lld bytes)", (long long)resolve.mapped);
+	ok(pages_on(locked, length, CARD) == 0 && filled(locked, length, 5),
+	   "at home, where memory is locked, as it was (%zu pages there)",
+	   pages_on(locked, length, CARD));
+	ok(read(ends[0], &byte, 1) == 1 && byte == locked[PAGE], "one that a pipe holds is copied");
+	close(ends[0]);
+	close(ends[1]);
+	close(uffd);
+	munmap(locked, length);
+	munmap(file, length);
+	close(fd);
+
+	source = map_anonymous(length);
+	fill(source, length, 6);
+	file = map_shared(length, &fd);
+	need(bind_to(file, length, MPOL_BIND, 1 << CARD, 0) == 0, "a policy");
+	file[7 * PAGE] = 1;
+	need(node_of(file + 7 * PAGE) == CARD, "first touch of the file by its policy");
+	locked = map_resolved(fd, length, UFFDIO_REGISTER_MODE_MISSING, &uffd);
+	copy.dst = (uintptr_t)locked;
+	copy.src = (uintptr_t)source;
+	copy.len = 7 * PAGE;
+	rc = ioctl(uffd, UFFDIO_COPY, &copy);
+	ok(rc == 0 && copy.copy == (long long)(7 * PAGE),
+	   "UFFDIO_COPY fills a file that belongs there (%lld bytes)", (long long)copy.copy);
+	ok(pages_on(locked, 7 * PAGE, CARD) == 0 && filled(locked, 7 * PAGE, 6),
+	   "at home, where memory is locked (%zu pages there)", pages_on(locked, 7 * PAGE, CARD));
+	close(uffd);
+	munmap(locked, length);
+	munmap(file, length);
+	munmap(source, length);
+	close(fd);
+}
+
+/* Pages of the card that were unmapped to be swapped out, but are held: they stay in the swap
+ * cache. */
+static void back_from_the_swap_cache(void)
+{
+	const size_t length = 16 * PAGE;
+	char *small = small_on(CARD, length), byte = 0;
+	const char second = small[PAGE];
+	struct iovec vector = { small, length };
+	volatile char sum = 0;
+	int ends[2];
+
+	need(pipe(ends) == 0 && fcntl(ends[1], F_SETPIPE_SZ, 1 << 20) > 0 &&
+		     vmsplice(ends[1], &vector, 1, 0) == (ssize_t)length,
+	     "vmsplice: %m");
+	need(madvise(small, length, MADV_PAGEOUT) == 0, "MADV_PAGEOUT: %m");
+	need(node_of(small) < 0 && used_pages(CARD) == (long)(length / PAGE),
+	     "pages are not mapped (%d), but there (%ld)", node_of(small), used_pages(CARD));
+	need(mlock2(small, length, MLOCK_ONFAULT) == 0, "mlock2: %m");
+	sum += small[0];
+	put(small + PAGE, second);
+	ok(at_home(small) && at_home(small + PAGE),
+	   "locked, a page comes home from the swap cache when read or written (nodes %d, %d)",
+	   node_of(small), node_of(small + PAGE));
+	ok(filled(small, length, 5) && pages_on(small, length, CARD) == 0,
+	   "and in the end all, as they were");
+	ok(read(ends[0], &byte, 1) == 1 && byte == small[0], "whoever held one keeps it");
+	close(ends[0]);
+	close(ends[1]);
+	ok(used_pages(CARD) == 0, "then the card has nothing of it (%ld pages)", used_pages(CARD));
+	munmap(small, length);
 }
 
 int main(int argc, char **argv)
@@ -124,6 +269,12 @@ int main(int argc, char **argv)
 	munmap(memory, LENGTH);
 
 	locked_on_fault();
+	first_touch();
+	resolved_by_userfaultfd();
+	swap_on("64M");
+	need(npt_set_ops(CARD, NP_OPS_MIGRATION | NP_OPS_MEMPOLICY | NP_OPS_RECLAIM) == 0,
+	     "operations");
+	back_from_the_swap_cache();
 	ok(used_pages(CARD) == 0, "nothing stays behind (%ld pages)", used_pages(CARD));
 	return done();
 }

@@ -139,6 +139,8 @@ static inline int node_private_demotion_node(int nid, struct mem_cgroup *memcg)
 /* Promotion: what must not stay, for whichever reason */
 int node_private_promote(struct page *page, const nodemask_t *home,
 			 enum node_promote_reason reason);
+int node_private_promote_at(struct page *page, struct vm_area_struct *vma,
+			    unsigned long addr, enum node_promote_reason reason);
 
 /* Home: the ordinary nodes that memory belongs on, by policy */
 void mpol_ordinary_nodes(const struct mempolicy *pol, nodemask_t *ret_nodes);
@@ -163,6 +165,9 @@ static inline bool node_private_locked_out(const struct folio *folio,
 {
 	return folio_is_private_node(folio) && (vma->vm_flags & VM_LOCKED);
 }
+
+struct folio *node_private_copy_home(struct page *page, struct vm_area_struct *vma,
+				     unsigned long addr);
 
 /*
  * node_private_fence.c: whatever page table entry is made for a page, or changed,
@@ -302,6 +307,14 @@ static inline int node_private_promote(struct page *page, const nodemask_t *home
 	return -EINVAL;
 }
 
+static inline int node_private_promote_at(struct page *page,
+					  struct vm_area_struct *vma,
+					  unsigned long addr,
+					  enum node_promote_reason reason)
+{
+	return -EINVAL;
+}
+
 static inline int node_private_bring_home(unsigned long start,
 					  unsigned long end)
 {
@@ -312,6 +325,13 @@ static inline bool node_private_locked_out(const struct folio *folio,
 					   const struct vm_area_struct *vma)
 {
 	return false;
+}
+
+static inline struct folio *node_private_copy_home(struct page *page,
+						   struct vm_area_struct *vma,
+						   unsigned long addr)
+{
+	return NULL;
 }
 
 static inline pte_t node_private_fence_pte(pte_t pte)

@@ -56,13 +56,11 @@ void __node_private_set_ptes(struct mm_struct *mm, unsigned long addr,
 vm_fault_t node_private_fault(struct vm_fault *vmf, enum node_promote_reason reason)
 {
 	const bool anon = PageAnon(vmf->page);
-	nodemask_t home;
 	int rc;
 
 	if (reason == NODE_PROMOTE_FAULT)
 		count_vm_event(NODE_PRIVATE_FENCE_FAULT);
-	mpol_ordinary_nodes_at(vmf->vma, vmf->address, &home);
-	rc = node_private_promote(vmf->page, &home, reason);
+	rc = node_private_promote_at(vmf->page, vmf->vma, vmf->address, reason);
 	switch (rc) {
 	case 0:
 		return 0;

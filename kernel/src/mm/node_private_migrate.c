@@ -540,6 +540,16 @@ int node_private_promote(struct page *page, const nodemask_t *home,
 	return rc;
 }
 
+/* As node_private_promote(), to where memory at @addr in @vma belongs. */
+int node_private_promote_at(struct page *page, struct vm_area_struct *vma,
+			    unsigned long addr, enum node_promote_reason reason)
+{
+	nodemask_t home;
+
+	mpol_ordinary_nodes_at(vma, addr, &home);
+	return node_private_promote(page, &home, reason);
+}
+
 /*
  * mlock
  */
@@ -713,4 +723,43 @@ int __node_private_bring_home(unsigned long start, unsigned long end)
 		if (schedule_timeout_killable(1) && fatal_signal_pending(current))
 			return -EINTR;
 	}
+}
+
+/**
+ * node_private_copy_home - what to map of a page in the swap cache where memory is locked
+ * @page: the page, locked, on a private node
+ * @vma: the locked mapping
+ * @addr: where in it
+ *
+ * Nobody maps the page here, and it may be pinned: a copy is as good as moving it. The
+ * swap cache's own goes when no swap entry is for it any more.
+ *
+ * Return: as ksm_might_need_to_copy(): a locked, charged copy; the page's own folio, for
+ * the caller to report that it is not up to date; NULL; or -EHWPOISON.
+ */
+struct folio *node_private_copy_home(struct page *page, struct vm_area_struct *vma,
+				     unsigned long addr)
+{
+	struct folio *copy;
+
+	if (PageHWPoison(page))
+		return ERR_PTR(-EHWPOISON);
+	if (!folio_test_uptodate(page_folio(page)))
+		return page_folio(page);
+	copy = vma_alloc_folio(GFP_HIGHUSER_MOVABLE, 0, vma, addr, false);
+	if (!copy)
+		return NULL;
+	if (mem_cgroup_charge(copy, vma->vm_mm, GFP_KERNEL)) {
+		folio_put(copy);
+		return NULL;
+	}
+	if (copy_mc_user_highpage(folio_page(copy, 0), page, addr, vma)) {
+		folio_put(copy);
+		return ERR_PTR(-EHWPOISON);
+	}
+	folio_set_dirty(copy);
+	__folio_mark_uptodate(copy);
+	__folio_set_locked(copy);
+	count_vm_event(NODE_PRIVATE_LOCKED_HOME);
+	return copy;
 }
