@@ -111,9 +111,10 @@ cxl_blocks()
 
 cxl_node()
 {
-	local node
-	node=$(cxl_blocks "$1" | { read -r block && cd "$block" && compgen -G 'node[0-9]*'; }) ||
-		die "$1 has no node"
+	local blocks node
+	# All of them: a reader that leaves early would fail the pipe, now and then.
+	mapfile -t blocks < <(cxl_blocks "$1")
+	node=$(cd "${blocks[0]:-/nonexistent}" 2>/dev/null && compgen -G 'node[0-9]*') || die "$1 has no node"
 	echo "${node#node}"
 }
 
