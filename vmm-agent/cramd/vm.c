@@ -152,6 +152,17 @@ static int fill(struct vm *vm, const struct sysroot *root)
 	return r;
 }
 
+void vm_init(struct vm *vm)
+{
+	vm->refs = 1;
+	vm->pidfd = -1;
+	vm->tier_nid = -1;
+	vm->cgroup = (struct cgroup){ .memory = -1, .cpuset = -1 };
+	pthread_mutex_init(&vm->placing, NULL);
+	pthread_mutex_init(&vm->placing_next, NULL);
+	pthread_mutex_init(&vm->lock, NULL);
+}
+
 int vm_new(const struct sysroot *root, pid_t pid, struct vm **ret_vm)
 {
 	struct vm *vm = calloc(1, sizeof(*vm));
@@ -159,14 +170,9 @@ int vm_new(const struct sysroot *root, pid_t pid, struct vm **ret_vm)
 
 	if (!vm)
 		return -ENOMEM;
-	vm->refs = 1;
+	vm_init(vm);
 	vm->pid = pid;
-	vm->tier_nid = -1;
-	vm->cgroup = (struct cgroup){ .memory = -1, .cpuset = -1 };
 	vm->reason = VM_NOT_LOOKED;
-	pthread_mutex_init(&vm->placing, NULL);
-	pthread_mutex_init(&vm->placing_next, NULL);
-	pthread_mutex_init(&vm->lock, NULL);
 	/* Pinned before anything is read: what is read then belongs to this very process. */
 	vm->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
 	if (vm->pidfd < 0)

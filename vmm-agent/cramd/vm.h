@@ -138,6 +138,8 @@ struct vm {
 	bool has_action;
 };
 
+/* @vm, all zero until now, has one reference and is nobody's yet: no process, no cgroup, no tier. */
+void vm_init(struct vm *vm);
 /*
  * Examines process @pid: identity, layout. *ret_vm has one reference. -ESRCH: gone; -ENOEXEC: not a
  * QEMU. A layout that is not understood is no error: the VM is ineligible. Waits for the process's

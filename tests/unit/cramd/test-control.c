@@ -29,15 +29,11 @@ static void find_vm(struct fixture *f, const char *uuid, uint64_t started)
 	struct vm *vm = calloc(1, sizeof(*vm));
 
 	assert_non_null(vm);
-	vm->refs = 1;
-	vm->pidfd = -1;
+	vm_init(vm);
 	vm->ram = GiB;
 	vm->start_time = started;
 	strcpy(vm->name, "db");
 	strcpy(vm->uuid, uuid);
-	pthread_mutex_init(&vm->lock, NULL);
-	pthread_mutex_init(&vm->placing, NULL);
-	pthread_mutex_init(&vm->placing_next, NULL);
 	assert_int_equal(array_push(&f->d.host.vms, vm), 0);
 	f->vm = vm;
 	daemon_restore(&f->d, vm);

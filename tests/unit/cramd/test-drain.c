@@ -148,18 +148,13 @@ static void make_vm(struct fixture *f)
 	struct vm *vm = calloc(1, sizeof(*vm));
 
 	assert_non_null(vm);
-	vm->refs = 1;
+	vm_init(vm);
 	vm->pid = 42;
-	vm->pidfd = -1;
-	vm->cgroup = (struct cgroup){ -1, -1 };
 	vm->tier_nid = 1;
 	vm->ram = (uint64_t)PAGES * PAGE_BYTES;
 	strcpy(vm->name, "vm");
 	vm->blocks.n = 1;
 	vm->blocks.v[0] = (struct ramblock){ .start = START, .end = START + vm->ram };
-	pthread_mutex_init(&vm->placing, NULL);
-	pthread_mutex_init(&vm->placing_next, NULL);
-	pthread_mutex_init(&vm->lock, NULL);
 	assert_int_equal(ranges_init(&vm->ranges, RANGES), 0);
 	vm->settings = (struct cram_vm_settings){
 		.mode = CRAM_MODE_AUTO,

@@ -146,19 +146,14 @@ static struct vm *make_vm(struct fixture *f, int i)
 	char path[64];
 
 	assert_non_null(vm);
-	vm->refs = 1;
+	vm_init(vm);
 	vm->pid = 100 + i;
-	vm->pidfd = -1;
 	vm->tier_nid = TIER;
 	vm->cold_age_s = 4;
 	vm->watched = true;
-	vm->cgroup = (struct cgroup){ -1, -1 };
 	vm->ram = (uint64_t)RANGES * RANGE_BYTES;
 	vm->blocks.n = 1;
 	vm->blocks.v[0] = (struct ramblock){ .start = START, .end = START + vm->ram };
-	pthread_mutex_init(&vm->placing, NULL);
-	pthread_mutex_init(&vm->placing_next, NULL);
-	pthread_mutex_init(&vm->lock, NULL);
 	assert_int_equal(ranges_init(&vm->ranges, RANGES), 0);
 	snprintf(path, sizeof(path), "/proc/%d/status", 100 + i);
 	recorded_put(f->dir, path, "State:\tS\nMems_allowed_list:\t0-1\n");

@@ -136,10 +136,8 @@ static struct vm *make_vm(void)
 	struct vm *vm = calloc(1, sizeof(*vm));
 
 	assert_non_null(vm);
-	vm->refs = 1;
+	vm_init(vm);
 	vm->pid = 42;
-	vm->pidfd = -1;
-	vm->cgroup = (struct cgroup){ -1, -1 };
 	vm->tier_nid = TIER;
 	vm->cold_age_s = 10;
 	vm->blocks.n = BLOCKS;
@@ -155,9 +153,6 @@ static struct vm *make_vm(void)
 		vm->old_policy[i] = old[i];
 	}
 	vm->old_known = 3;
-	pthread_mutex_init(&vm->placing, NULL);
-	pthread_mutex_init(&vm->placing_next, NULL);
-	pthread_mutex_init(&vm->lock, NULL);
 	assert_int_equal(ranges_init(&vm->ranges, (size_t)BLOCKS * RANGES), 0);
 	vm->ranges.idle_flags = true;
 	for (size_t i = 0; i < vm->ranges.n; i++) {

@@ -47,15 +47,12 @@ static int make(void **state)
 	snprintf(path, sizeof(path), "%s/proc/42/numa_maps", f->dir);
 	assert_int_equal(mkfifo(path, 0600), 0);
 
-	f->vm.cgroup = (struct cgroup){ -1, -1 };
+	vm_init(&f->vm);
 	f->vm.pid = 42;
 	f->vm.tier_nid = 1;
 	f->vm.ram = (uint64_t)RANGES * RANGE_BYTES;
 	f->vm.blocks.n = 1;
 	f->vm.blocks.v[0] = (struct ramblock){ .start = START, .end = START + f->vm.ram };
-	pthread_mutex_init(&f->vm.lock, NULL);
-	pthread_mutex_init(&f->vm.placing, NULL);
-	pthread_mutex_init(&f->vm.placing_next, NULL);
 	*state = f;
 	return 0;
 }

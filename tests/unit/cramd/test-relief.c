@@ -59,11 +59,8 @@ static int make(void **state)
 	assert_int_equal(relief_init(&f->relief, &f->host, &f->mover), 0);
 	f->vm = calloc(1, sizeof(*f->vm));
 	assert_non_null(f->vm);
-	f->vm->refs = 1;
-	f->vm->pidfd = -1;
-	f->vm->cgroup = (struct cgroup){ -1, -1 };
+	vm_init(f->vm);
 	f->vm->tier_nid = 1;
-	pthread_mutex_init(&f->vm->lock, NULL);
 	*state = f;
 	return 0;
 }

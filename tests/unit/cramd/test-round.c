@@ -74,16 +74,10 @@ static struct vm *make_vm(struct daemon *d, size_t i)
 	struct vm *vm = calloc(1, sizeof(*vm));
 
 	assert_non_null(vm);
-	vm->refs = 1;
+	vm_init(vm);
 	vm->pid = (pid_t)(1000 + i);
-	vm->pidfd = -1;
-	vm->cgroup = (struct cgroup){ -1, -1 };
-	vm->tier_nid = -1;
 	vm->ram = VM_RAM;
 	snprintf(vm->name, sizeof(vm->name), "vm%zu", i);
-	pthread_mutex_init(&vm->placing, NULL);
-	pthread_mutex_init(&vm->placing_next, NULL);
-	pthread_mutex_init(&vm->lock, NULL);
 	assert_int_equal(ranges_init(&vm->ranges, RANGES), 0);
 	vm->ranges.idle_flags = true;
 	for (size_t k = 0; k < RANGES; k++) {

@@ -95,11 +95,8 @@ static void make_vm(struct fixture *f)
 	struct vm *vm = calloc(1, sizeof(*vm));
 
 	assert_non_null(vm);
-	vm->refs = 1;
+	vm_init(vm);
 	vm->pid = 1000;
-	vm->pidfd = -1;
-	vm->cgroup = (struct cgroup){ -1, -1 };
-	vm->tier_nid = -1;
 	vm->ram = GiB;
 	vm->reason = VM_ELIGIBLE;
 	vm->home_nodes = 1;
@@ -108,9 +105,6 @@ static void make_vm(struct fixture *f)
 	vm->reported_state = CRAM_N_VM_STATES;
 	strcpy(vm->name, "db");
 	strcpy(vm->uuid, "pid-1000");
-	pthread_mutex_init(&vm->placing, NULL);
-	pthread_mutex_init(&vm->placing_next, NULL);
-	pthread_mutex_init(&vm->lock, NULL);
 	assert_int_equal(array_push(&f->d.host.vms, vm), 0);
 	daemon_resolve(&f->d, vm);
 	f->vm = vm;
