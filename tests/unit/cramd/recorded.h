@@ -38,6 +38,20 @@ static inline void recorded_put(const char *dir, const char *path, const char *t
 	close(fd);
 }
 
+/* Node 0 with processors and 16 GiB, half of them free; node 1 slow, with 16 GiB nearly unused. */
+static inline void recorded_put_nodes(const char *dir)
+{
+	recorded_put(dir, "/sys/devices/system/node/online", "0-1\n");
+	recorded_put(dir, "/sys/devices/system/node/has_memory", "0-1\n");
+	recorded_put(dir, "/sys/devices/system/node/has_cpu", "0\n");
+	recorded_put(dir, "/sys/devices/system/node/node0/meminfo",
+		     "Node 0 MemTotal: 16777216 kB\nNode 0 MemFree: 8388608 kB\n");
+	recorded_put(dir, "/sys/devices/system/node/node1/meminfo",
+		     "Node 1 MemTotal: 16777216 kB\nNode 1 MemFree: 16700000 kB\n");
+	recorded_put(dir, "/sys/devices/system/node/node0/distance", "10 20\n");
+	recorded_put(dir, "/sys/devices/system/node/node1/distance", "20 10\n");
+}
+
 static inline int recorded_drop(const char *dir)
 {
 	char command[128];

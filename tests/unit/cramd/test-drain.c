@@ -176,15 +176,7 @@ static int make(void **state)
 	assert_non_null(f);
 	kernel.rng = random_seed("drain");
 	recorded_make(f->dir, sizeof(f->dir));
-	recorded_put(f->dir, "/sys/devices/system/node/online", "0-1\n");
-	recorded_put(f->dir, "/sys/devices/system/node/has_memory", "0-1\n");
-	recorded_put(f->dir, "/sys/devices/system/node/has_cpu", "0\n");
-	recorded_put(f->dir, "/sys/devices/system/node/node0/meminfo",
-		     "Node 0 MemTotal: 16777216 kB\nNode 0 MemFree: 8388608 kB\n");
-	recorded_put(f->dir, "/sys/devices/system/node/node1/meminfo",
-		     "Node 1 MemTotal: 16777216 kB\nNode 1 MemFree: 16700000 kB\n");
-	recorded_put(f->dir, "/sys/devices/system/node/node0/distance", "10 20\n");
-	recorded_put(f->dir, "/sys/devices/system/node/node1/distance", "20 10\n");
+	recorded_put_nodes(f->dir);
 	recorded_put(f->dir, "/proc/42/fd/", NULL);
 	assert_int_equal(host_init(&f->d.host, f->dir, "/run/cramd"), 0);
 	f->d.host.log.level = LOG_ERR;

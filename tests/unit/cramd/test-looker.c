@@ -21,11 +21,12 @@
 #include "cramd/classify/looker.h"
 #include "cramd/classify/nominator.h"
 #include "cramd/moves.h"
+#include "played.h"
 #include "recorded.h"
 
 #define VMS    3
 #define RANGES 64
-#define START  0x7f0000000000UL
+#define START PLAYED_START
 #define TIER   1
 
 /* The played kernel: every range of process 100 + i; what it was asked. */
@@ -91,22 +92,6 @@ static int numa(const struct sysroot *root, pid_t pid,
 	return visit(&line, arg);
 }
 
-static int pagemap(int fd, uint64_t addr, size_t n, uint64_t *entries)
-{
-	(void)fd;
-	for (size_t i = 0; i < n; i++)
-		entries[i] = PAGEMAP_PRESENT | ((addr - START) / PAGE_BYTES + i + 1);
-	return 0;
-}
-
-static int heads(const struct page_idle *idle, const uint64_t *entries, size_t n, uint64_t *ret)
-{
-	(void)idle;
-	for (size_t i = 0; i < n; i++)
-		ret[i] = PAGEMAP_PFN(entries[i]);
-	return 0;
-}
-
 static int check(const struct page_idle *idle, const uint64_t *frames, size_t n, bool *ret_idle)
 {
 	(void)idle;
@@ -127,8 +112,8 @@ static int mark(const struct page_idle *idle, const uint64_t *frames, size_t n)
 static const struct kernel played = {
 	.move_pages = where,
 	.numa_maps = numa,
-	.pagemap = pagemap,
-	.idle_heads = heads,
+	.pagemap = played_pagemap,
+	.idle_heads = played_heads,
 	.idle_check = check,
 	.idle_mark = mark,
 };

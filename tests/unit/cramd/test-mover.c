@@ -15,13 +15,14 @@
 #include <unistd.h>
 
 #include "cramd/act/mover.h"
+#include "played.h"
 #include "recorded.h"
 #include "util/cleanup.h"
 
 #define BLOCKS	2
 #define RANGES	4 /* of each block */
 #define PAGES	((size_t)BLOCKS * RANGES * PAGES_PER_RANGE)
-#define START	0x7f0000000000UL
+#define START PLAYED_START
 #define TIER	2
 #define BATCH	64
 #define PAGE(r) ((size_t)(r)*PAGES_PER_RANGE)
@@ -94,22 +95,6 @@ static int set_policy(const struct sysroot *root, pid_t pid, const struct ramblo
 	return 0;
 }
 
-static int pagemap(int fd, uint64_t addr, size_t n, uint64_t *entries)
-{
-	(void)fd;
-	for (size_t i = 0; i < n; i++)
-		entries[i] = PAGEMAP_PRESENT | ((addr - START) / PAGE_BYTES + i + 1);
-	return 0;
-}
-
-static int heads(const struct page_idle *idle, const uint64_t *entries, size_t n, uint64_t *ret)
-{
-	(void)idle;
-	for (size_t i = 0; i < n; i++)
-		ret[i] = PAGEMAP_PFN(entries[i]);
-	return 0;
-}
-
 static int check(const struct page_idle *idle, const uint64_t *frames, size_t n, bool *ret_idle)
 {
 	(void)idle;
@@ -121,8 +106,8 @@ static int check(const struct page_idle *idle, const uint64_t *frames, size_t n,
 static const struct kernel played = {
 	.move_pages = move,
 	.mapping_set = set_policy,
-	.pagemap = pagemap,
-	.idle_heads = heads,
+	.pagemap = played_pagemap,
+	.idle_heads = played_heads,
 	.idle_check = check,
 };
 

@@ -109,16 +109,10 @@ static int make(void **state)
 	struct daemon *d = calloc(1, sizeof(*d));
 
 	recorded_make(dir, sizeof(dir));
-	put("/sys/devices/system/node/online", "0-1\n");
-	put("/sys/devices/system/node/has_memory", "0-1\n");
-	put("/sys/devices/system/node/has_cpu", "0\n");
+	recorded_put_nodes(dir);
 	put("/sys/devices/system/node/node0/meminfo",
 	    "Node 0 MemTotal: 16777216 kB\nNode 0 MemFree: 4194304 kB\n");
-	put("/sys/devices/system/node/node1/meminfo",
-	    "Node 1 MemTotal: 16777216 kB\nNode 1 MemFree: 16700000 kB\n");
 	put("/proc/zoneinfo", "Node 0, zone   Normal\n        low      0\n");
-	put("/sys/devices/system/node/node0/distance", "10 20\n");
-	put("/sys/devices/system/node/node1/distance", "20 10\n");
 	assert_non_null(d);
 	assert_int_equal(host_init(&d->host, dir, "/run/cramd"), 0);
 	d->host.log.level = LOG_ERR;
