@@ -62,6 +62,19 @@ int daemon_load(struct daemon *d, struct cram_error *err)
 	return r;
 }
 
+void daemon_fini(struct daemon *d)
+{
+	events_free(&d->events);
+	array_free(&d->candidates);
+	array_free(&d->refusals);
+	array_free(&d->actions);
+	snapshot_free(&d->snapshot);
+	dispatch_free(&d->dispatch);
+	cram_policy_workspace_free(d->workspace);
+	cram_overrides_free(&d->overrides);
+	cram_conf_free(&d->conf);
+}
+
 int daemon_reload(struct daemon *d, struct cram_error *err)
 {
 	struct cram_conf conf;

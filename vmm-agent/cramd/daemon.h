@@ -66,6 +66,8 @@ struct daemon {
 
 /* Reads settings and overrides, nothing else. */
 int daemon_load(struct daemon *d, struct cram_error *err);
+/* Frees what was loaded and what rounds came to; threads, sockets and VMs are their makers'. */
+void daemon_fini(struct daemon *d);
 
 /*
  * Has @pid examined, to be taken in after that; no error when that has begun already. @domain: what

@@ -97,6 +97,16 @@ void host_remove_vm(struct host *host, struct vm *vm)
 		vm_unref(vm);
 }
 
+bool host_may_log(struct host *host, uint64_t now_ms)
+{
+	uint32_t missed;
+
+	if (!cram_ratelimit_ok(&host->log_limit, now_ms, &missed))
+		return false;
+	host->log_missed += missed;
+	return true;
+}
+
 void host_set_settings(struct host *host, const struct cram_host_settings *settings)
 {
 	pthread_mutex_lock(&host->lock);

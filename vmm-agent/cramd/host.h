@@ -69,6 +69,8 @@ void host_stop(struct host *host);
 int host_add_vm(struct host *host, struct vm *vm);
 void host_remove_vm(struct host *host, struct vm *vm);
 void host_set_settings(struct host *host, const struct cram_host_settings *settings);
+/* Loop only. May a line be logged that could come each round? Those that may not are counted. */
+bool host_may_log(struct host *host, uint64_t now_ms);
 
 /* Brings @roster up to date. 0 or -ENOMEM (it is empty then). */
 int roster_copy(struct host *host, struct roster *roster);

@@ -322,17 +322,9 @@ static void stop(struct daemon *d, struct server *server)
 		server_stop(server);
 	while (d->host.vms.n)
 		daemon_remove_vm(d, d->host.vms.v[0]);
-	events_free(&d->events);
-	array_free(&d->candidates);
-	array_free(&d->refusals);
-	array_free(&d->actions);
-	snapshot_free(&d->snapshot);
-	dispatch_free(&d->dispatch);
 	relief_fini(&d->relief);
 	discover_fini(&d->discover);
-	cram_policy_workspace_free(d->workspace);
-	cram_overrides_free(&d->overrides);
-	cram_conf_free(&d->conf);
+	daemon_fini(d);
 	if (d->round_timer >= 0)
 		close(d->round_timer);
 	loop_fini(&d->loop);

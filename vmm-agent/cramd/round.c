@@ -57,11 +57,8 @@ static void announce_nodes(struct daemon *d)
 static void log_reason(struct daemon *d, const struct vm *vm, enum vm_ineligible reason,
 		       const char *why)
 {
-	uint32_t missed;
-
-	if (!cram_ratelimit_ok(&d->host.log_limit, monotonic_ms(), &missed))
+	if (!host_may_log(&d->host, monotonic_ms()))
 		return;
-	d->host.log_missed += missed;
 	if (reason == VM_ELIGIBLE)
 		cram_log_info(&d->host.log, "vm \"%s\": can be tiered", vm->name);
 	else
@@ -118,17 +115,14 @@ static int round_once(struct daemon *d)
 void round_run(struct daemon *d)
 {
 	uint64_t start_us = monotonic_us();
-	uint32_t missed;
 	int r;
 
 	daemon_relayout(d);
 	r = round_once(d);
-	if (r < 0 && cram_ratelimit_ok(&d->host.log_limit, monotonic_ms(), &missed)) {
-		d->host.log_missed += missed;
+	if (r < 0 && host_may_log(&d->host, monotonic_ms()))
 		cram_log_err(&d->host.log,
 			     "a round could not be finished: %s; the next one tries again",
 			     strerror(-r));
-	}
 	d->rounds++;
 	d->round_us = monotonic_us() - start_us;
 }

@@ -296,9 +296,7 @@ static void a_round_uses_no_unfit_node(void **state)
 	round_run(d);
 	assert_int_equal(d->snapshot.n_tiers, 1);
 	relief_fini(&d->relief);
-	events_free(&d->events);
-	cram_policy_workspace_free(d->workspace);
-	cram_conf_free(&d->conf);
+	daemon_fini(d);
 }
 
 int main(void)

@@ -59,9 +59,7 @@ static void start(struct fixture *f)
 
 static void stop(struct fixture *f)
 {
-	events_free(&f->d.events);
-	cram_overrides_free(&f->d.overrides);
-	cram_conf_free(&f->d.conf);
+	daemon_fini(&f->d);
 	host_fini(&f->d.host);
 }
 

@@ -124,15 +124,9 @@ static int drop(void **state)
 	discover_stop(&f->d.discover);
 	while (f->d.host.vms.n)
 		daemon_remove_vm(&f->d, f->d.host.vms.v[0]);
-	array_free(&f->d.candidates);
-	array_free(&f->d.actions);
-	snapshot_free(&f->d.snapshot);
-	dispatch_free(&f->d.dispatch);
-	events_free(&f->d.events);
 	relief_fini(&f->d.relief);
 	discover_fini(&f->d.discover);
-	cram_policy_workspace_free(f->d.workspace);
-	cram_conf_free(&f->d.conf);
+	daemon_fini(&f->d);
 	loop_fini(&f->d.loop);
 	host_fini(&f->d.host);
 	kill(f->pid, SIGKILL);

@@ -204,12 +204,7 @@ static int drop(void **state)
 	host_stop(&f->d.host);
 	mover_stop(&f->d.mover);
 	relief_fini(&f->d.relief);
-	array_free(&f->d.actions);
-	snapshot_free(&f->d.snapshot);
-	dispatch_free(&f->d.dispatch);
-	events_free(&f->d.events);
-	cram_policy_workspace_free(f->d.workspace);
-	cram_conf_free(&f->d.conf);
+	daemon_fini(&f->d);
 	host_fini(&f->d.host);
 	r = recorded_drop(f->dir);
 	free(f);

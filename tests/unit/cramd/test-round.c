@@ -132,12 +132,7 @@ static int drop(void **state)
 		vm_unref(d->mover.out.jobs[i].vm);
 	for (size_t i = 0; i < d->mover.home.n; i++)
 		vm_unref(d->mover.home.jobs[i].vm);
-	array_free(&d->actions);
-	snapshot_free(&d->snapshot);
-	dispatch_free(&d->dispatch);
-	events_free(&d->events);
-	cram_policy_workspace_free(d->workspace);
-	cram_conf_free(&d->conf);
+	daemon_fini(d);
 	host_fini(&d->host);
 	free(d);
 	return recorded_drop(dir);

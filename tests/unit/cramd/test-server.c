@@ -165,14 +165,7 @@ static int drop(void **state)
 		vm_unref(d->mover.home.jobs[i].vm);
 	relief_fini(&d->relief);
 	discover_fini(&d->discover);
-	array_free(&d->candidates);
-	array_free(&d->actions);
-	snapshot_free(&d->snapshot);
-	dispatch_free(&d->dispatch);
-	events_free(&d->events);
-	cram_policy_workspace_free(d->workspace);
-	cram_overrides_free(&d->overrides);
-	cram_conf_free(&d->conf);
+	daemon_fini(d);
 	close(d->round_timer);
 	close(f->enough);
 	loop_fini(&d->loop);

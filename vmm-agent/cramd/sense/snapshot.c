@@ -19,15 +19,13 @@
 static void read_nodes(struct snapshot *s, struct host *host, uint64_t now_ms)
 {
 	size_t before = s->nodes.n;
-	uint32_t missed;
 	int r;
 
 	r = nodes_read(&host->root, &s->nodes);
 	if (r == 0 && (s->nodes.n != before || s->taken % WATERMARK_EVERY == 0))
 		r = nodes_low_watermarks(&host->root, s->low);
-	if (r == 0 || !cram_ratelimit_ok(&host->log_limit, now_ms, &missed))
+	if (r == 0 || !host_may_log(host, now_ms))
 		return;
-	host->log_missed += missed;
 	cram_log_warn(&host->log, "NUMA nodes cannot be read: %s; decided by what they were before",
 		      strerror(-r));
 }
@@ -163,14 +161,20 @@ static void count_tiers(struct snapshot *s, const struct vm *vm, uint64_t tier_b
 	}
 }
 
-/* Mask of nodes that block @i of @vm may come home to. */
-static uint64_t returns_of(const struct snapshot *s, const struct vm *vm, size_t i)
+static uint64_t dram_nodes(const struct snapshot *s)
 {
-	uint64_t dram = 0, home;
+	uint64_t nodes = 0;
 
-	for (size_t k = 0; k < s->n_dram; k++)
-		dram |= UINT64_C(1) << s->dram[k].nid;
-	home = vm->block_homes[i] & dram;
+	for (size_t i = 0; i < s->n_dram; i++)
+		nodes |= UINT64_C(1) << s->dram[i].nid;
+	return nodes;
+}
+
+/* Mask of nodes of @dram that block @i of @vm may come home to. */
+static uint64_t returns_of(const struct vm *vm, size_t i, uint64_t dram)
+{
+	uint64_t home = vm->block_homes[i] & dram;
+
 	if (!home)
 		home = vm->home_nodes & dram;
 	return home ? home : dram;
@@ -180,16 +184,18 @@ static uint64_t returns_of(const struct snapshot *s, const struct vm *vm, size_t
  * Where blocks of @vm may come home to: mask of nodes for what was accessed out there, or if
  * nothing was, for whatever is out; 0: anywhere at home. vm->lock is held.
  */
-static uint64_t find_returns(const struct snapshot *s, struct vm *vm)
+static uint64_t find_returns(const struct snapshot *s, struct vm *vm, uint64_t tier_bytes)
 {
-	uint64_t hot = 0, any = 0;
+	uint64_t dram = dram_nodes(s), hot = 0, any = 0;
 
+	for (size_t i = 0; i < vm->blocks.n; i++)
+		vm->block_returns[i] = returns_of(vm, i, dram);
+	/* Ranges are many: they are gone through only where there is a choice. */
+	if (vm->blocks.n < 2 || !tier_bytes)
+		return 0;
 	for (size_t i = 0; i < vm->blocks.n; i++) {
-		uint64_t returns = returns_of(s, vm, i);
+		uint64_t returns = vm->block_returns[i];
 
-		vm->block_returns[i] = returns;
-		if (vm->blocks.n == 1)
-			return 0;
 		for (size_t k = vm->first[i]; k < vm_block_end(vm, i) && (returns & ~hot); k++) {
 			const struct range *range = &vm->ranges.v[k];
 
@@ -247,7 +253,7 @@ static void sense_vm(struct snapshot *s, struct host *host, struct vm *vm,
 	};
 	memcpy(in->cold, summary.cold, sizeof(in->cold));
 	in->home_mask = dram_bits(s, home);
-	in->return_mask = dram_bits(s, find_returns(s, vm));
+	in->return_mask = dram_bits(s, find_returns(s, vm, in->tier_bytes));
 	in->tier = choose_tier(s, vm, home, allowed);
 	count_tiers(s, vm, in->tier_bytes, in->tier);
 	s->promoted += vm->counters.promoted;
