@@ -138,7 +138,7 @@ struct vm {
 	bool has_action;
 };
 
-/* @vm, all zero until now, has one reference and is nobody's yet: no process, no cgroup, no tier. */
+/* @vm, all zero until now, has one reference, and no process, cgroup or tier yet. */
 void vm_init(struct vm *vm);
 /*
  * Examines process @pid: identity, layout. *ret_vm has one reference. -ESRCH: gone; -ENOEXEC: not a

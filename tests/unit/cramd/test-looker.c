@@ -26,7 +26,7 @@
 
 #define VMS    3
 #define RANGES 64
-#define START PLAYED_START
+#define START  PLAYED_START
 #define TIER   1
 
 /* The played kernel: every range of process 100 + i; what it was asked. */

@@ -22,7 +22,7 @@
 #define BLOCKS	2
 #define RANGES	4 /* of each block */
 #define PAGES	((size_t)BLOCKS * RANGES * PAGES_PER_RANGE)
-#define START PLAYED_START
+#define START	PLAYED_START
 #define TIER	2
 #define BATCH	64
 #define PAGE(r) ((size_t)(r)*PAGES_PER_RANGE)
