@@ -15,11 +15,15 @@
  * Then each of a list of mistakes is made in turn, and has to be found.
  */
 #include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "cram_account.h"
+/* The kernel's own header, in the kernel's types. */
+typedef uint64_t u64;
+#include <linux/cram_account.h>
 
 enum {
 	FRAMES = 3,

@@ -2,7 +2,7 @@
 /*
  * What a card of compressed memory may be asked to hold: the counters behind
  * the promise that it is never overrun, and nothing else. No locks, no frames,
- * no I/O, so that every state of them can be enumerated (tests/model).
+ * no I/O, so that a program can go through all states that they can be in.
  *
  * A frame of the card is KEPT (trimmed, costs nothing), CREDITED (given to the
  * allocator: may be written at any moment), WRITTEN (write-protected, its bytes
@@ -15,84 +15,112 @@
  * state of the card that was ever seen. All amounts are in bytes of the card,
  * all counts in frames.
  */
-#ifndef CRAM_ACCOUNT_H
-#define CRAM_ACCOUNT_H
+#ifndef _LINUX_CRAM_ACCOUNT_H
+#define _LINUX_CRAM_ACCOUNT_H
 
-#include <stdbool.h>
-#include <stdint.h>
+#include <linux/types.h>
 
 /* Requests for a report that may be unanswered at once before their epochs are merged. */
-#define CRAM_EPOCHS 2
+#define CRAM_EPOCHS	2
 
-/* What the card says of itself, as of one moment. */
+/**
+ * struct cram_report - what the card says of itself, as of one moment
+ * @tag: of the newest request that the card had received at that moment
+ * @generation: rises with every snapshot
+ * @stored: bytes stored, the card's own metadata included
+ * @usable: bytes it can store
+ * @target: what @usable is about to shrink to; 0: no shrink is announced
+ */
 struct cram_report {
-	uint64_t tag;	     /* of the newest request that the card had received at that moment */
-	uint64_t generation; /* rises with every snapshot */
-	uint64_t stored;     /* bytes stored, the card's own metadata included */
-	uint64_t usable;     /* bytes it can store */
-	uint64_t target;     /* what usable is about to shrink to; 0: no shrink is announced */
+	u64 tag;
+	u64 generation;
+	u64 stored;
+	u64 usable;
+	u64 target;
 };
 
 /* Frames written before the request @tag was sent, which no report has covered. */
 struct cram_epoch {
-	uint64_t tag;
-	uint64_t frames;
+	u64 tag;
+	u64 frames;
 };
 
+/**
+ * struct cram_account - the counters of one card
+ * @worst: most that one frame can make the card store
+ * @reserve: for all that the card may do by itself: lag, step, growth; zeroing
+ * @generation: of the report in force; 0: none yet
+ * @stored: of that report
+ * @physical: the lower one of usable and target
+ * @shrinking: @physical is a target that the card waits to be granted
+ * @credited: frames given to the allocator and not known to be written
+ * @unsettled: frames written since the newest request was sent
+ * @epoch: unanswered requests, oldest first
+ * @epochs: how many
+ * @tag: of the newest request
+ * @budget: frames that the processor may zero between two reports; worst each, of
+ *	@reserve
+ * @zeroed: of @budget, spent
+ * @zeroing: of @zeroed, still under way
+ * @zero_tag: newest request that was sent before the last zeroing ended
+ */
 struct cram_account {
-	uint64_t worst;	  /* most that one frame can make the card store */
-	uint64_t reserve; /* for all that the card may do by itself: lag, step, growth; zeroing */
-	uint64_t generation; /* of the report in force; 0: none yet */
-	uint64_t stored;
-	uint64_t physical; /* the lower one of usable and target */
-	bool shrinking;	   /* physical is a target that the card waits to be granted */
-	uint64_t credited;
-	uint64_t unsettled;		      /* written since the newest request was sent */
-	struct cram_epoch epoch[CRAM_EPOCHS]; /* unanswered requests, oldest first */
+	u64 worst;
+	u64 reserve;
+	u64 generation;
+	u64 stored;
+	u64 physical;
+	bool shrinking;
+	u64 credited;
+	u64 unsettled;
+	struct cram_epoch epoch[CRAM_EPOCHS];
 	unsigned int epochs;
-	uint64_t tag;	   /* of the newest request */
-	uint64_t budget;   /* frames that the processor may zero between two reports; worst each, of
-			      @reserve */
-	uint64_t zeroed;   /* of @budget, spent */
-	uint64_t zeroing;  /* of @zeroed, still under way */
-	uint64_t zero_tag; /* newest request that was sent before the last zeroing ended */
+	u64 tag;
+	u64 budget;
+	u64 zeroed;
+	u64 zeroing;
+	u64 zero_tag;
 };
 
-static inline uint64_t cram_account_unsettled(const struct cram_account *a)
+static inline u64 cram_account_unsettled(const struct cram_account *a)
 {
-	uint64_t frames = a->unsettled;
+	u64 frames = a->unsettled;
 
 	for (unsigned int i = 0; i < a->epochs; i++)
 		frames += a->epoch[i].frames;
 	return frames;
 }
 
-/* Frames that may be given to the allocator now. */
-static inline uint64_t cram_account_room(const struct cram_account *a)
+/* Bytes that the card may come to store, whatever happens, and what it is left to itself. */
+static inline u64 cram_account_claimed(const struct cram_account *a)
 {
-	uint64_t claimed =
-		a->stored + a->reserve + a->worst * (a->credited + cram_account_unsettled(a));
+	return a->stored + a->reserve + a->worst * (a->credited + cram_account_unsettled(a));
+}
+
+/* Frames that may be given to the allocator now. */
+static inline u64 cram_account_room(const struct cram_account *a)
+{
+	u64 claimed = cram_account_claimed(a);
 
 	return a->physical > claimed ? (a->physical - claimed) / a->worst : 0;
 }
 
 /* Frames that have to be taken back for the promise to hold again: physical fell. */
-static inline uint64_t cram_account_excess(const struct cram_account *a)
+static inline u64 cram_account_excess(const struct cram_account *a)
 {
-	uint64_t claimed =
-		a->stored + a->reserve + a->worst * (a->credited + cram_account_unsettled(a));
+	u64 claimed = cram_account_claimed(a);
 
 	return claimed > a->physical ? (claimed - a->physical + a->worst - 1) / a->worst : 0;
 }
 
 /* @frames KEPT frames go to the allocator; at most cram_account_room(). */
-static inline void cram_account_give(struct cram_account *a, uint64_t frames)
+static inline void cram_account_give(struct cram_account *a, u64 frames)
 {
 	a->credited += frames;
 }
 
 /* @frames CREDITED frames that nobody can have written are KEPT again. */
-static inline void cram_account_take(struct cram_account *a, uint64_t frames)
+static inline void cram_account_take(struct cram_account *a, u64 frames)
 {
 	a->credited -= frames;
 }
@@ -102,7 +130,7 @@ static inline void cram_account_take(struct cram_account *a, uint64_t frames)
  * caches were flushed before. Also for frames that are freed while CREDITED,
  * since nobody knows whether they were written.
  */
-static inline void cram_account_written(struct cram_account *a, uint64_t frames)
+static inline void cram_account_written(struct cram_account *a, u64 frames)
 {
 	a->credited -= frames;
 	a->unsettled += frames;
@@ -139,13 +167,14 @@ static inline bool cram_account_may_ask(const struct cram_account *a)
 }
 
 /* A report is asked for: returns the tag to send with the request. */
-static inline uint64_t cram_account_ask(struct cram_account *a)
+static inline u64 cram_account_ask(struct cram_account *a)
 {
 	if (a->epochs == CRAM_EPOCHS) {
 		/* Whoever waits for so many answers can wait for one more before it settles. */
 		a->unsettled += a->epoch[--a->epochs].frames;
 	}
-	a->epoch[a->epochs++] = (struct cram_epoch){ .tag = ++a->tag, .frames = a->unsettled };
+	a->epoch[a->epochs].tag = ++a->tag;
+	a->epoch[a->epochs++].frames = a->unsettled;
 	a->unsettled = 0;
 	return a->tag;
 }
@@ -175,4 +204,4 @@ static inline bool cram_account_apply(struct cram_account *a, const struct cram_
 	return true;
 }
 
-#endif
+#endif /* _LINUX_CRAM_ACCOUNT_H */
