@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* See cram.h. */
+#include "cram.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+int cram_nid = -1;
+
+int cram_up(void)
+{
+	FILE *output = popen("tests/host/cram-node", "r");
+	char line[256] = "";
+
+	need(output != NULL, "popen: %m");
+	while (fgets(line, sizeof(line), output))
+		;
+	need(pclose(output) == 0 && line[0] >= '0' && line[0] <= '9',
+	     "the card comes up as a CRAM node: %s", line);
+	cram_nid = atoi(line);
+	need(node_in("has_private_memory", cram_nid), "node %d is a private node", cram_nid);
+	return cram_nid;
+}
+
+static char *cram_file(const char *name)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "/sys/devices/system/node/node%d/cram/%s", cram_nid, name);
+	return read_file(path);
+}
+
+uint64_t cram_bytes(const char *name)
+{
+	char *text = cram_file(name), *end;
+	uint64_t value = strtoull(text, &end, 10);
+
+	need(end > text && strcmp(end, "\n") == 0, "cram/%s has a number: '%s'", name, text);
+	return value;
+}
+
+uint64_t cram_stat(const char *name)
+{
+	char *text = cram_file("stats"), key[64], *line = text;
+
+	snprintf(key, sizeof(key), "%s ", name);
+	while (line && strncmp(line, key, strlen(key)) != 0) {
+		line = strchr(line, '\n');
+		line = line ? line + 1 : NULL;
+	}
+	need(line != NULL, "cram/stats has %s", name);
+	return strtoull(line + strlen(key), NULL, 10);
+}
+
+char *cram_state(void)
+{
+	char *text = cram_file("state");
+
+	text[strcspn(text, "\n")] = '\0';
+	return text;
+}
+
+bool cram_state_is(const char *state)
+{
+	return strcmp(cram_state(), state) == 0;
+}
+
+bool cram_promise_holds(void)
+{
+	uint64_t generation, physical, reserve, stored, unsettled, credit;
+
+	/*
+	 * Within one report frames go from credit to unsettled and from nothing to credit,
+	 * so that a sum read in this order is never too high.
+	 */
+	do {
+		generation = cram_bytes("generation");
+		physical = cram_bytes("physical_bytes");
+		reserve = cram_bytes("reserve_bytes");
+		stored = cram_bytes("stored_bytes");
+		unsettled = cram_bytes("unsettled_bytes");
+		credit = cram_bytes("credit_bytes");
+	} while (cram_bytes("generation") != generation);
+	if (stored + reserve + unsettled + credit <= physical)
+		return true;
+	note("generation %llu: stored %llu + reserve %llu + unsettled %llu + credit %llu > physical %llu",
+	     (unsigned long long)generation, (unsigned long long)stored,
+	     (unsigned long long)reserve, (unsigned long long)unsettled, (unsigned long long)credit,
+	     (unsigned long long)physical);
+	return false;
+}
+
+bool cram_credit_is_free_memory(void)
+{
+	long managed = managed_pages(cram_nid), free_pages = managed - used_pages(cram_nid);
+	uint64_t credit = cram_bytes("credit_bytes");
+
+	/* What a frame may take is at least a page. */
+	if ((uint64_t)free_pages * PAGE <= credit)
+		return true;
+	note("%ld pages are free for %llu bytes of credit", free_pages, (unsigned long long)credit);
+	return false;
+}
+
+bool eventually(int seconds, bool (*function)(const void *argument), const void *argument)
+{
+	if (debug_kernel())
+		seconds *= 5;
+	for (int i = 0; i < seconds * 50; i++) {
+		if (function(argument))
+			return true;
+		usleep(20000);
+	}
+	return function(argument);
+}
+
+static bool in_state(const void *state)
+{
+	return cram_state_is(state);
+}
+
+bool cram_becomes(const char *state, int seconds)
+{
+	if (eventually(seconds, in_state, state))
+		return true;
+	note("the state is %s, not %s", cram_state(), state);
+	return false;
+}
+
+static bool is_empty(const void *unused)
+{
+	(void)unused;
+	return cram_bytes("resident_bytes") == 0 && cram_bytes("quarantined_bytes") == 0;
+}
+
+bool cram_empties(int seconds)
+{
+	if (eventually(seconds, is_empty, NULL))
+		return true;
+	note("resident %llu, quarantined %llu", (unsigned long long)cram_bytes("resident_bytes"),
+	     (unsigned long long)cram_bytes("quarantined_bytes"));
+	return false;
+}
+
+static bool has_credit(const void *bytes)
+{
+	return cram_bytes("credit_bytes") >= *(const uint64_t *)bytes;
+}
+
+bool cram_has_credit(uint64_t bytes, int seconds)
+{
+	if (eventually(seconds, has_credit, &bytes))
+		return true;
+	note("credit is %llu, not %llu", (unsigned long long)cram_bytes("credit_bytes"),
+	     (unsigned long long)bytes);
+	return false;
+}
+
+/* Data */
+
+uint64_t draw(uint64_t *state)
+{
+	*state ^= *state << 13;
+	*state ^= *state >> 7;
+	*state ^= *state << 17;
+	return *state;
+}
+
+/* Never 0, from which draw() would not move. */
+static uint64_t start_of(uint64_t seed)
+{
+	return (seed + 1) * 0x9e3779b97f4a7c15ULL | 1;
+}
+
+#define WORDS (PAGE / sizeof(uint64_t))
+
+void pack_page(void *page, uint64_t seed, unsigned int ratio)
+{
+	uint64_t state = start_of(seed), *words = page;
+	const size_t random = ratio ? WORDS / ratio : 0;
+
+	for (size_t i = 0; i < random; i++)
+		words[i] = draw(&state);
+	for (size_t i = random; i < WORDS; i++)
+		words[i] = ratio ? start_of(seed) : 0;
+}
+
+bool page_packed(const void *page, uint64_t seed, unsigned int ratio)
+{
+	const uint64_t *words = page;
+	uint64_t state = start_of(seed);
+	const size_t random = ratio ? WORDS / ratio : 0;
+
+	for (size_t i = 0; i < random; i++)
+		if (words[i] != draw(&state))
+			return false;
+	for (size_t i = random; i < WORDS; i++)
+		if (words[i] != (ratio ? start_of(seed) : 0))
+			return false;
+	return true;
+}
+
+static unsigned int ratio_of(size_t page, unsigned int ratio)
+{
+	static const unsigned int MIX[] = { 1, 4, 2, 0, 1, 8, 3 };
+
+	return ratio == MIXED ? MIX[page % COUNT(MIX)] : ratio;
+}
+
+void pack(void *memory, size_t length, uint64_t seed, unsigned int ratio)
+{
+	for (size_t i = 0; i < length / PAGE; i++)
+		pack_page((char *)memory + i * PAGE, seed + i, ratio_of(i, ratio));
+}
+
+bool packed(const void *memory, size_t length, uint64_t seed, unsigned int ratio)
+{
+	for (size_t i = 0; i < length / PAGE; i++)
+		if (!page_packed((const char *)memory + i * PAGE, seed + i, ratio_of(i, ratio))) {
+			note("page %zu is not what was written", i);
+			return false;
+		}
+	return true;
+}
