@@ -1,0 +1,369 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * CRAM: memory on a card that compresses it, which cannot be overrun.
+ *
+ * A card of compressed memory promises more than it has. What it can store depends
+ * on what is written, so the only safe rule is to let nobody write what may not fit.
+ * Its memory is a private node whose pages are write-protected, and a frame is free
+ * there only once the most that it can take has been set aside of what the card
+ * says it has left: see cram_account.h for the counters and cram_frames.c for
+ * the frames. Nothing has to be admitted, and no interrupt has to be in time.
+ *
+ * Here: nodes come and go, and what memory management calls.
+ */
+#define pr_fmt(fmt) "cram: " fmt
+
+#include <linux/cleanup.h>
+#include <linux/device.h>
+#include <linux/export.h>
+#include <linux/init.h>
+#include <linux/memcontrol.h>
+#include <linux/memory.h>
+#include <linux/memory_hotplug.h>
+#include <linux/mm.h>
+#include <linux/sizes.h>
+#include <linux/slab.h>
+
+#include "cram.h"
+
+#define MOST_CREDIT_BYTES_AT_FIRST	SZ_32M
+#define INTERVAL_MS_AT_FIRST		10
+
+static DEFINE_MUTEX(cram_lock);		/* nodes that come and go */
+static struct cram __rcu *crams[MAX_NUMNODES];
+
+struct cram *cram_of(int nid)
+{
+	/* Goes only after the node's operations, which wait for those that are called. */
+	return rcu_dereference_raw(crams[nid]);
+}
+
+void cram_kick(struct cram *c)
+{
+	mod_delayed_work(c->queue, &c->work, 0);
+}
+
+/* Reclaim is to set aside for the node what it can take, and nothing else. */
+static bool cram_may_demote(int nid, struct mem_cgroup *memcg)
+{
+	const struct cram *c = cram_of(nid);
+
+	return c && !READ_ONCE(c->closed) && cram_memcg_has_room(memcg);
+}
+
+static void cram_folio_uncharge(struct folio *folio)
+{
+	cram_memcg_release(folio_memcg(folio), folio_nr_pages(folio));
+}
+
+static const struct node_private_ops cram_node_ops = {
+	.free_folio	= cram_free_folio,
+	.migrate_to	= cram_migrate_to,
+	.folio_migrate	= cram_folio_migrate,
+	.folio_uncharge	= cram_folio_uncharge,
+	.promote	= cram_promote,
+	.may_demote	= cram_may_demote,
+	.flags		= NP_OPS_MIGRATION | NP_OPS_MEMPOLICY | NP_OPS_DEMOTION |
+			  NP_OPS_PROTECT_WRITE | NP_OPS_RECLAIM,
+};
+
+/*
+ * Memory blocks that root takes offline, or online, by hand
+ */
+
+static int cram_memory_changes(struct notifier_block *nb, unsigned long action, void *arg)
+{
+	const struct memory_notify *change = arg;
+	struct cram *c;
+
+	/* Before it is online, the memory's node is not known. */
+	if (!(action & (MEM_ONLINE | MEM_GOING_OFFLINE | MEM_CANCEL_OFFLINE | MEM_OFFLINE)))
+		return NOTIFY_OK;
+	c = cram_of(pfn_to_nid(change->start_pfn));
+	if (!c || change->start_pfn < c->first_pfn ||
+	    change->start_pfn - c->first_pfn >= c->nr_frames)
+		return NOTIFY_OK;
+	switch (action) {
+	case MEM_ONLINE:
+	case MEM_CANCEL_OFFLINE:
+		cram_set_online(c, change->start_pfn, change->nr_pages, true);
+		cram_kick(c);
+		break;
+	case MEM_GOING_OFFLINE:
+		cram_set_online(c, change->start_pfn, change->nr_pages, false);
+		break;
+	case MEM_OFFLINE:
+		cram_frames_gone(c, change->start_pfn, change->nr_pages);
+		break;
+	}
+	return NOTIFY_OK;
+}
+
+static struct notifier_block cram_memory_notifier = {
+	.notifier_call = cram_memory_changes,
+};
+
+/*
+ * Nodes
+ */
+
+static void cram_free(struct cram *c)
+{
+	if (!c)
+		return;
+	if (c->queue)
+		destroy_workqueue(c->queue);
+	cram_frames_free(c);
+	kfree(c);
+}
+
+DEFINE_FREE(cram, struct cram *, cram_free(_T))
+
+static struct cram *cram_alloc(int nid, u64 start, u64 size, struct device *dev,
+			       const struct cram_card_ops *ops, void *card)
+{
+	struct cram *c __free(cram) = kzalloc(sizeof(*c), GFP_KERNEL);
+
+	if (!c)
+		return NULL;
+	c->np.owner = c;
+	c->nid = nid;
+	c->start = start;
+	c->size = size;
+	c->first_pfn = PHYS_PFN(start);
+	c->nr_frames = PHYS_PFN(size);
+	c->nr_blocks = c->nr_frames >> CRAM_BLOCK_ORDER;
+	c->dev = dev;
+	c->ops = ops;
+	c->card = card;
+	spin_lock_init(&c->lock);
+	mutex_init(&c->give_lock);
+	mutex_init(&c->work_lock);
+	INIT_DELAYED_WORK(&c->work, cram_work);
+	c->most_credit = PHYS_PFN(MOST_CREDIT_BYTES_AT_FIRST);
+	c->interval_ms = INTERVAL_MS_AT_FIRST;
+	/* Memory may be waiting for this. */
+	c->queue = alloc_workqueue("cram/%d", WQ_MEM_RECLAIM | WQ_UNBOUND, 1, nid);
+	if (!c->queue || cram_frames_init(c))
+		return NULL;
+	return_ptr(c);
+}
+
+/* What the card stores when it has been told to forget everything: next to nothing. */
+static int cram_start_card(struct cram *c)
+{
+	int rc = cram_first_report(c);
+
+	if (rc)
+		return rc;
+	rc = cram_trim_all(c);
+	if (rc == -EOPNOTSUPP) {
+		c->cannot_trim = true;
+	} else if (rc) {
+		dev_err(c->dev, "cram: node %d: the card could not be trimmed: %pe; not using it\n",
+			c->nid, ERR_PTR(rc));
+		return rc;
+	}
+	rc = cram_first_report(c);
+	if (rc)
+		return rc;
+	if (!cram_account_room(&c->account)) {
+		dev_err(c->dev, "cram: node %d: %llu of %llu bytes are stored, of which nothing is in use, and %llu are in reserve; not using the card\n",
+			c->nid, c->account.stored, c->account.physical, c->account.reserve);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+static void cram_close(struct cram *c)
+{
+	WRITE_ONCE(c->closed, true);
+	disable_delayed_work_sync(&c->work);
+}
+
+static void cram_reopen(struct cram *c)
+{
+	WRITE_ONCE(c->closed, false);
+	enable_delayed_work(&c->work);
+	cram_kick(c);
+}
+
+static int cram_bring_up(struct cram *c, const char *name)
+{
+	const int nid = c->nid;
+	int rc;
+
+	rc = node_private_register(nid, &c->np);
+	if (rc)
+		return rc;
+	rcu_assign_pointer(crams[nid], c);
+	rc = node_private_set_ops(nid, &cram_node_ops);
+	if (rc)
+		goto unregister;
+	rc = add_private_memory_driver_managed(nid, c->start, c->size, name, MHP_NONE,
+					       MMOP_ONLINE_MOVABLE, &c->np);
+	if (rc)
+		goto unregister;
+	rc = cram_sysfs_add(c);
+	if (rc)
+		goto remove;
+	cram_kick(c);
+	return 0;
+remove:
+	/* Nobody can have got any of it: nothing was given. */
+	WARN_ON_ONCE(offline_and_remove_private_memory(nid, c->start, c->size));
+unregister:
+	disable_delayed_work_sync(&c->work);
+	WARN_ON_ONCE(node_private_unregister(nid));
+	RCU_INIT_POINTER(crams[nid], NULL);
+	synchronize_rcu();
+	return rc;
+}
+
+static bool range_is_fit(int nid, u64 start, u64 size, struct device *dev)
+{
+	const u64 block = memory_block_size_bytes();
+
+	if (!size || !IS_ALIGNED(start, block) || !IS_ALIGNED(size, block)) {
+		dev_err(dev, "cram: %#llx bytes at %#llx are not whole memory blocks of %#llx bytes\n",
+			size, start, block);
+		return false;
+	}
+	if (nid < 0 || nid >= MAX_NUMNODES || !node_possible(nid)) {
+		dev_err(dev, "cram: there can be no node %d\n", nid);
+		return false;
+	}
+	return true;
+}
+
+int cram_register_private_node(int nid, u64 start, u64 size, const char *name,
+			       struct device *dev,
+			       const struct cram_card_ops *ops, void *card)
+{
+	int rc;
+
+	if (!ops || !ops->report || !ops->trim || !ops->max_ranges ||
+	    ops->max_bytes < PAGE_SIZE || !range_is_fit(nid, start, size, dev))
+		return -EINVAL;
+
+	guard(mutex)(&cram_lock);
+	if (cram_of(nid)) {
+		dev_err(dev, "cram: node %d has a card already: one card, one node\n", nid);
+		return -EBUSY;
+	}
+	struct cram *c __free(cram) = cram_alloc(nid, start, size, dev, ops, card);
+
+	if (!c)
+		return -ENOMEM;
+	rc = cram_start_card(c);
+	if (rc)
+		return rc;
+	rc = cram_bring_up(c, name);
+	if (rc) {
+		dev_err(dev, "cram: node %d: its memory did not come online: %pe\n", nid,
+			ERR_PTR(rc));
+		return rc;
+	}
+	dev_info(dev, "cram: node %d: %llu MiB, of which the card has %llu MiB; its memory map takes %llu MiB of ordinary memory\n",
+		 nid, size / SZ_1M, c->account.physical / SZ_1M,
+		 (u64)c->nr_frames * sizeof(struct page) / SZ_1M);
+	retain_and_null_ptr(c);
+	return 0;
+}
+EXPORT_SYMBOL_GPL(cram_register_private_node);
+
+int cram_unregister_private_node(int nid)
+{
+	struct cram *c;
+	int rc;
+
+	if (nid < 0 || nid >= MAX_NUMNODES)
+		return -EINVAL;
+	guard(mutex)(&cram_lock);
+	c = cram_of(nid);
+	if (!c)
+		return -ENODEV;
+
+	/* Nothing comes any more, and what the allocator has is CRAM's again. */
+	cram_close(c);
+	cram_take(c, c->nr_frames);
+	cram_flush_dying(c);
+	cram_set_state(c, CRAM_OFFLINE);
+	rc = offline_and_remove_private_memory(nid, c->start, c->size);
+	if (rc) {
+		if (!c->gone)
+			cram_reopen(c);
+		return rc == -EINTR ? rc : -EBUSY;
+	}
+	cram_sysfs_remove(c);
+	WARN_ON_ONCE(node_private_unregister(nid));
+	RCU_INIT_POINTER(crams[nid], NULL);
+	synchronize_rcu();
+	cram_free(c);
+	return 0;
+}
+EXPORT_SYMBOL_GPL(cram_unregister_private_node);
+
+/* With @nid's card, which does not go meanwhile, or NULL */
+static struct cram *lock_card(int nid)
+{
+	if (nid < 0 || nid >= MAX_NUMNODES)
+		return NULL;
+	return cram_of(nid);
+}
+
+void cram_card_gone(int nid)
+{
+	struct cram *c = lock_card(nid);
+
+	if (!c)
+		return;
+	scoped_guard(mutex, &c->work_lock)
+		WRITE_ONCE(c->gone, true);
+	cram_close(c);
+	cram_take(c, c->nr_frames);
+	cram_set_state(c, CRAM_OFFLINE);
+}
+EXPORT_SYMBOL_GPL(cram_card_gone);
+
+void cram_notify(int nid)
+{
+	struct cram *c;
+
+	guard(rcu)();
+	c = lock_card(nid);
+	if (!c || READ_ONCE(c->closed))
+		return;
+	cram_count(c, CRAM_INTERRUPTS, 1);
+	cram_kick(c);
+}
+EXPORT_SYMBOL_GPL(cram_notify);
+
+int cram_set_pressure(int nid, unsigned int pressure)
+{
+	struct cram *c;
+
+	if (pressure > 1000)
+		return -EINVAL;
+	guard(rcu)();
+	c = lock_card(nid);
+	if (!c)
+		return -ENODEV;
+	WRITE_ONCE(c->pressure, pressure);
+	if (!READ_ONCE(c->closed))
+		cram_kick(c);
+	return 0;
+}
+EXPORT_SYMBOL_GPL(cram_set_pressure);
+
+int cram_clear_pressure(int nid)
+{
+	return cram_set_pressure(nid, 0);
+}
+EXPORT_SYMBOL_GPL(cram_clear_pressure);
+
+static int __init cram_init(void)
+{
+	return register_memory_notifier(&cram_memory_notifier);
+}
+core_initcall(cram_init);

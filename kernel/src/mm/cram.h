@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * CRAM: what its parts have in common. Calls go one way:
+ *
+ *	cram.c (bringing a node up and down; what mm calls)
+ *	  -> cram_work.c (reports, states, who has to go)
+ *	  -> cram_migrate.c (in and out)
+ *	  -> cram_frames.c (what each frame is; giving, taking, trimming)
+ *
+ * and cram_sysfs.c only looks.
+ */
+#ifndef __MM_CRAM_H
+#define __MM_CRAM_H
+
+#include <linux/cram.h>
+#include <linux/mutex.h>
+#include <linux/node_private.h>
+#include <linux/pfn.h>
+#include <linux/spinlock.h>
+#include <linux/types.h>
+#include <linux/workqueue.h>
+
+struct mem_cgroup;
+
+/* Frames of a block: what is given out at once, and as a huge page. */
+#define CRAM_BLOCK_ORDER	9
+#define CRAM_BLOCK_FRAMES	BIT(CRAM_BLOCK_ORDER)
+
+/* What a frame is, in the low bits of its byte. */
+enum cram_frame {
+	CRAM_KEPT,	/* trimmed; CRAM's */
+	CRAM_CREDITED,	/* the allocator's, or allocated and not known to be written */
+	CRAM_TAKEN,	/* CREDITED, and allocated by CRAM to have it back */
+	CRAM_WRITTEN,	/* write-protected, its bytes at the card */
+	CRAM_SOILED,	/* freed while CREDITED: there may be bytes of it in caches */
+	CRAM_DYING,	/* freed, not trimmed yet */
+	CRAM_LIMBO,	/* in a trim that timed out and may be carried out yet */
+};
+
+#define CRAM_FRAME_MASK		0x07
+#define CRAM_FRAME_HUGE		BIT(7)	/* of a page that came huge, split or not */
+
+/* As /sys/devices/system/node/nodeN/cram/state says it */
+enum cram_state {
+	CRAM_NORMAL,
+	CRAM_THROTTLED,	/* more was asked for than may be given */
+	CRAM_EVICTING,	/* pages have to go, for the card has less than it had */
+	CRAM_STALE,	/* the card has stopped to report; nothing new comes */
+	CRAM_OVERRUN,	/* the card broke what is assumed of it */
+	CRAM_OFFLINE,	/* being taken away, or gone */
+};
+
+enum cram_stat {
+	CRAM_REPORTS,		/* in force for a time */
+	CRAM_REPORTS_OLD,	/* not newer than the one in force */
+	CRAM_REPORTS_REFUSED,	/* that make no sense */
+	CRAM_REPORTS_FAILED,	/* the card did not give one */
+	CRAM_GIVEN,		/* frames */
+	CRAM_TAKEN_BACK,	/* frames */
+	CRAM_STORED,		/* frames that pages came to */
+	CRAM_SPOILED,		/* frames allocated, and freed without a page in them */
+	CRAM_TRIMMED,		/* frames */
+	CRAM_TRIMS,		/* commands */
+	CRAM_TRIMS_FAILED,
+	CRAM_TRIMS_TIMED_OUT,
+	CRAM_RESETS,
+	CRAM_ZEROED,		/* frames, by the processor */
+	CRAM_EVICTED,		/* pages */
+	CRAM_EVICT_FAILED,	/* pages */
+	CRAM_INTERRUPTS,
+	CRAM_LOST,		/* pages that did not fit on the card */
+	NR_CRAM_STATS,
+};
+
+/* A huge page was split for a write to it, and when. */
+struct cram_touch {
+	unsigned long block;
+	unsigned long when;	/* jiffies */
+};
+
+#define CRAM_TOUCHES	64
+
+/* One card, one node */
+struct cram {
+	struct node_private np;
+	int nid;
+	u64 start, size;
+	unsigned long first_pfn, nr_frames, nr_blocks;
+	struct device *dev;
+	const struct cram_card_ops *ops;
+	void *card;
+
+	/* Account, blocks, and frames except WRITTEN to DYING. Interrupts off. */
+	spinlock_t lock;
+	struct cram_account account;
+	u8 *frame;		/* a byte each */
+	u16 *kept;		/* KEPT frames of each block */
+	unsigned long *online;	/* blocks that can be given from */
+	unsigned long *whole;	/* blocks that are all KEPT */
+	unsigned long *broken;	/* blocks that are KEPT in part */
+	unsigned long *dying;	/* blocks to be looked through for SOILED and DYING */
+	unsigned long hand;	/* block where the next is looked for */
+	u64 used;		/* frames WRITTEN since the newest report */
+
+	struct mutex give_lock;	/* between KEPT and the allocator; against hotplug */
+	unsigned int pressure;	/* thousandths */
+	u64 most_credit;	/* frames: G */
+
+	atomic_long_t nr_dying;	/* SOILED, DYING, LIMBO */
+	atomic_long_t nr_written;
+	atomic_long_t stat[NR_CRAM_STATS];
+
+	/* The worker's own */
+	struct workqueue_struct *queue;
+	struct delayed_work work;
+	struct mutex work_lock;	/* the card's operations */
+	struct cram_limits limits;
+	u64 usable;		/* of the report in force */
+	enum cram_state state;
+	bool closed;		/* nothing may be given: being taken away */
+	bool gone;
+	/* Where huge pages were written to lately */
+	struct cram_touch touch[CRAM_TOUCHES];
+
+	bool wanting;		/* somebody wanted more than there was */
+	bool overrun;
+	bool cannot_trim;
+	struct cram_range *range;
+	unsigned long trim_hand;	/* block */
+	unsigned long evict_hand;	/* frame */
+	unsigned long reported;	/* jiffies of the report in force */
+	unsigned int interval_ms;
+	bool watermarks_set;
+};
+
+/* For readers in an RCU or SRCU section of node_private, that is in its callbacks */
+struct cram *cram_of(int nid);
+
+static inline unsigned long cram_index(const struct cram *c, const struct page *page)
+{
+	return page_to_pfn(page) - c->first_pfn;
+}
+
+static inline enum cram_frame cram_frame(const struct cram *c, unsigned long index)
+{
+	return READ_ONCE(c->frame[index]) & CRAM_FRAME_MASK;
+}
+
+static inline void cram_count(struct cram *c, enum cram_stat stat, long n)
+{
+	atomic_long_add(n, &c->stat[stat]);
+}
+
+/* cram.c */
+void cram_kick(struct cram *c);
+
+/* cram_frames.c */
+int cram_frames_init(struct cram *c);
+void cram_frames_free(struct cram *c);
+bool cram_free_folio(struct page *page, unsigned int order);
+void cram_folio_written(struct cram *c, struct folio *folio);
+u64 cram_room(struct cram *c);
+unsigned long cram_free_blocks(const struct cram *c);
+u64 cram_surplus(struct cram *c);
+unsigned long cram_give(struct cram *c, unsigned long want);
+unsigned long cram_take(struct cram *c, unsigned long want);
+void cram_set_online(struct cram *c, unsigned long start_pfn, unsigned long nr, bool online);
+void cram_frames_gone(struct cram *c, unsigned long start_pfn, unsigned long nr);
+int cram_trim_all(struct cram *c);
+int cram_trim_dying(struct cram *c);
+void cram_flush_dying(struct cram *c);
+void cram_limbo_over(struct cram *c);
+
+/* cram_migrate.c */
+int cram_migrate_to(struct list_head *folios, int nid, enum migrate_mode mode,
+		    enum migrate_reason reason, unsigned int *ret_succeeded);
+void cram_folio_migrate(struct folio *src, struct folio *dst);
+int cram_promote(struct page *page, const nodemask_t *home,
+		 enum node_promote_reason reason);
+unsigned long cram_evict(struct cram *c, unsigned long want);
+
+/* cram_work.c */
+int cram_first_report(struct cram *c);
+void cram_work(struct work_struct *work);
+void cram_set_state(struct cram *c, enum cram_state state);
+
+/* cram_sysfs.c */
+extern const char *const cram_state_names[];
+int cram_sysfs_add(struct cram *c);
+void cram_sysfs_remove(struct cram *c);
+void cram_sysfs_state(struct cram *c);
+
+/* cram_memcg.c: what a cgroup may have on all cards together */
+
+/* Set aside @nr pages for @memcg, or as many as it may have; NULL may have all. */
+static inline unsigned long cram_memcg_reserve(struct mem_cgroup *memcg, unsigned long nr)
+{
+	return nr;
+}
+
+/* @nr pages of @memcg that were set aside are not there, or no more. Any context. */
+static inline void cram_memcg_release(struct mem_cgroup *memcg, unsigned long nr)
+{
+}
+
+/* May @memcg have one more? Any context. */
+static inline bool cram_memcg_has_room(struct mem_cgroup *memcg)
+{
+	return true;
+}
+
+#endif /* __MM_CRAM_H */

@@ -1,0 +1,615 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * CRAM: the frames of a card, from being given to the allocator to being trimmed.
+ *
+ * A frame is on the node's free list only while the most that it can come to store
+ * has been set aside, so whoever allocates one, by whichever way, may fill it. All
+ * other free frames are CRAM's own. Each frame has a byte that says what it is, in
+ * ordinary memory and by its number: nothing of it is ever kept in struct page,
+ * which may go while the frame is still to be trimmed.
+ *
+ * A byte has one owner at a time: who has the page of a CREDITED, TAKEN or WRITTEN
+ * frame; the worker, for those that were freed; @lock, for those that are KEPT.
+ */
+#include <linux/bitmap.h>
+#include <linux/delay.h>
+#include <linux/gfp.h>
+#include <linux/libnvdimm.h>
+#include <linux/mm.h>
+#include <linux/sched.h>
+#include <linux/slab.h>
+#include <linux/vmalloc.h>
+
+#include <trace/events/cram.h>
+
+#include "cram.h"
+
+#define COMMANDS_A_PASS	32	/* trims, before reports have their turn again */
+
+static struct page *frame_page(const struct cram *c, unsigned long index)
+{
+	return pfn_to_page(c->first_pfn + index);
+}
+
+static void set_frame(struct cram *c, unsigned long index, enum cram_frame what)
+{
+	WRITE_ONCE(c->frame[index], (c->frame[index] & ~CRAM_FRAME_MASK) | what);
+}
+
+int cram_frames_init(struct cram *c)
+{
+	c->frame = vzalloc(c->nr_frames);
+	c->kept = vcalloc(c->nr_blocks, sizeof(*c->kept));
+	c->online = bitmap_zalloc(c->nr_blocks, GFP_KERNEL);
+	c->whole = bitmap_zalloc(c->nr_blocks, GFP_KERNEL);
+	c->broken = bitmap_zalloc(c->nr_blocks, GFP_KERNEL);
+	c->dying = bitmap_zalloc(c->nr_blocks, GFP_KERNEL);
+	c->range = kvcalloc(c->ops->max_ranges, sizeof(*c->range), GFP_KERNEL);
+	if (!c->frame || !c->kept || !c->online || !c->whole || !c->broken ||
+	    !c->dying || !c->range)
+		return -ENOMEM;
+	/* As after cram_trim_all(). What is not online is not given. */
+	for (unsigned long block = 0; block < c->nr_blocks; block++)
+		c->kept[block] = CRAM_BLOCK_FRAMES;
+	bitmap_fill(c->whole, c->nr_blocks);
+	return 0;
+}
+
+void cram_frames_free(struct cram *c)
+{
+	vfree(c->frame);
+	vfree(c->kept);
+	bitmap_free(c->online);
+	bitmap_free(c->whole);
+	bitmap_free(c->broken);
+	bitmap_free(c->dying);
+	kvfree(c->range);
+}
+
+/* @delta more frames of @block are KEPT. */
+static void block_kept(struct cram *c, unsigned long block, int delta)
+{
+	lockdep_assert_held(&c->lock);
+	c->kept[block] += delta;
+	__assign_bit(block, c->whole, c->kept[block] == CRAM_BLOCK_FRAMES);
+	__assign_bit(block, c->broken,
+		     c->kept[block] && c->kept[block] < CRAM_BLOCK_FRAMES);
+}
+
+/*
+ * Written, and freed
+ */
+
+/* The copy is complete, and write-protected: have all of it at the card, and say so. */
+void cram_folio_written(struct cram *c, struct folio *folio)
+{
+	const unsigned long first = cram_index(c, folio_page(folio, 0));
+	const long nr = folio_nr_pages(folio);
+	const bool huge = folio_order(folio) == CRAM_BLOCK_ORDER;
+	unsigned long flags;
+
+	arch_wb_cache_pmem(folio_address(folio), folio_size(folio));
+	pmem_wmb();
+	for (unsigned long i = first; i < first + nr; i++) {
+		WARN_ON_ONCE(cram_frame(c, i) != CRAM_CREDITED);
+		WRITE_ONCE(c->frame[i], CRAM_WRITTEN | (huge ? CRAM_FRAME_HUGE : 0));
+	}
+	spin_lock_irqsave(&c->lock, flags);
+	cram_account_written(&c->account, nr);
+	c->used += nr;
+	spin_unlock_irqrestore(&c->lock, flags);
+	atomic_long_add(nr, &c->nr_written);
+	cram_count(c, CRAM_STORED, nr);
+}
+
+/* Frames that were never written are CRAM's again, and the room that was theirs. */
+static void keep_taken(struct cram *c, unsigned long first, unsigned long nr)
+{
+	unsigned long flags, i;
+
+	spin_lock_irqsave(&c->lock, flags);
+	for (i = first; i < first + nr; i++) {
+		set_frame(c, i, CRAM_KEPT);
+		block_kept(c, i >> CRAM_BLOCK_ORDER, 1);
+	}
+	cram_account_take(&c->account, nr);
+	spin_unlock_irqrestore(&c->lock, flags);
+}
+
+/*
+ * What is freed is not free: it is CRAM's, for the worker to trim. Room comes of it
+ * when the card says so. Also frames that come online pass here, as what they were.
+ */
+bool cram_free_folio(struct page *page, unsigned int order)
+{
+	struct cram *c = cram_of(page_to_nid(page));
+	const unsigned long nr = 1UL << order;
+	unsigned long first, i, written = 0, soiled = 0, taken = 0;
+
+	if (WARN_ON_ONCE(!c))
+		return false;
+	first = cram_index(c, page);
+	if (WARN_ON_ONCE(first >= c->nr_frames || nr > c->nr_frames - first))
+		return false;
+
+	node_private_keep_pages(page, order);
+	for (i = first; i < first + nr; i++) {
+		switch (cram_frame(c, i)) {
+		case CRAM_WRITTEN:
+			set_frame(c, i, CRAM_DYING);
+			written++;
+			break;
+		case CRAM_CREDITED:
+			/* Nobody knows whether it was written. The worker flushes it. */
+			set_frame(c, i, CRAM_SOILED);
+			soiled++;
+			break;
+		case CRAM_TAKEN:
+			taken++;
+			break;
+		default:
+			break;
+		}
+	}
+	if (taken) {
+		WARN_ON_ONCE(taken != nr);
+		keep_taken(c, first, nr);
+	}
+	if (written || soiled) {
+		atomic_long_sub(written, &c->nr_written);
+		atomic_long_add(written + soiled, &c->nr_dying);
+		/* Against look_at(): the frames, then the bit. */
+		smp_mb__before_atomic();
+		for (i = first; i < first + nr; i += CRAM_BLOCK_FRAMES)
+			set_bit(i >> CRAM_BLOCK_ORDER, c->dying);
+	}
+	return true;
+}
+
+/*
+ * Given, and taken back
+ */
+
+/* Frames that may be out: what is, and what there is room for, less the pressure. */
+static u64 may_be_out(struct cram *c)
+{
+	const u64 all = c->account.credited + cram_account_room(&c->account);
+
+	if (c->closed)
+		return 0;
+	return min(all * (1000 - c->pressure) / 1000, c->most_credit);
+}
+
+/* Frames that may be given now. */
+u64 cram_room(struct cram *c)
+{
+	u64 most;
+
+	lockdep_assert_held(&c->lock);
+	most = may_be_out(c);
+	return most > c->account.credited ?
+	       min(most - c->account.credited, cram_account_room(&c->account)) : 0;
+}
+
+/* Frames that have to be taken back. */
+u64 cram_surplus(struct cram *c)
+{
+	const u64 excess = cram_account_excess(&c->account);
+	u64 most;
+
+	lockdep_assert_held(&c->lock);
+	most = may_be_out(c);
+	return max(excess, c->account.credited > most ? c->account.credited - most : 0);
+}
+
+/* Free whole blocks that the allocator has; may be out of date. */
+unsigned long cram_free_blocks(const struct cram *c)
+{
+	const struct zone *zone = &NODE_DATA(c->nid)->node_zones[ZONE_MOVABLE];
+	unsigned long blocks = 0;
+
+	for (int order = CRAM_BLOCK_ORDER; order < NR_PAGE_ORDERS; order++)
+		/* A guess will do. */
+		blocks += data_race(zone->free_area[order].nr_free) <<
+			  (order - CRAM_BLOCK_ORDER);
+	return blocks;
+}
+
+/* The next block, from the hand on and round, that is in @set and online. */
+static unsigned long next_block(const struct cram *c, const unsigned long *set)
+{
+	unsigned long block = find_next_and_bit(set, c->online, c->nr_blocks, c->hand);
+
+	return block < c->nr_blocks ? block : find_first_and_bit(set, c->online, c->nr_blocks);
+}
+
+/*
+ * Huge pages need whole blocks, and to base pages frames of broken ones are as good:
+ * the allocator takes what is smallest first. So it gets both.
+ */
+static unsigned long pick_block(const struct cram *c, u64 room)
+{
+	const bool want_whole = room >= CRAM_BLOCK_FRAMES &&
+		cram_free_blocks(c) * CRAM_BLOCK_FRAMES <= c->account.credited / 2;
+	unsigned long block = next_block(c, want_whole ? c->whole : c->broken);
+
+	if (block < c->nr_blocks)
+		return block;
+	return next_block(c, want_whole ? c->broken : c->whole);
+}
+
+/* Hand the frames in @set of a block to the allocator, in the largest pieces that there are. */
+static void put_frames(struct cram *c, unsigned long block, const unsigned long *set)
+{
+	unsigned long bit = 0, end;
+	unsigned int order;
+
+	while ((bit = find_next_bit(set, CRAM_BLOCK_FRAMES, bit)) < CRAM_BLOCK_FRAMES) {
+		end = find_next_zero_bit(set, CRAM_BLOCK_FRAMES, bit);
+		while (bit < end) {
+			order = min(bit ? __ffs(bit) : CRAM_BLOCK_ORDER, __fls(end - bit));
+			node_private_put_pages(frame_page(c, (block << CRAM_BLOCK_ORDER) + bit),
+					       order);
+			bit += 1UL << order;
+		}
+	}
+}
+
+/* Give what there is of one block, at most @want frames. Returns how many. */
+static unsigned long give_block(struct cram *c, unsigned long want)
+{
+	DECLARE_BITMAP(set, CRAM_BLOCK_FRAMES);
+	unsigned long block, first, i, nr = 0;
+
+	spin_lock_irq(&c->lock);
+	want = min(want, cram_room(c));
+	block = want ? pick_block(c, want) : c->nr_blocks;
+	if (block >= c->nr_blocks) {
+		spin_unlock_irq(&c->lock);
+		return 0;
+	}
+	bitmap_zero(set, CRAM_BLOCK_FRAMES);
+	first = block << CRAM_BLOCK_ORDER;
+	for (i = 0; i < CRAM_BLOCK_FRAMES && nr < want; i++) {
+		if (cram_frame(c, first + i) != CRAM_KEPT)
+			continue;
+		set_frame(c, first + i, CRAM_CREDITED);
+		__set_bit(i, set);
+		nr++;
+	}
+	block_kept(c, block, -nr);
+	cram_account_give(&c->account, nr);
+	c->hand = block;
+	spin_unlock_irq(&c->lock);
+
+	put_frames(c, block, set);
+	cram_count(c, CRAM_GIVEN, nr);
+	trace_cram_give(c->nid, nr);
+	return nr;
+}
+
+/* Give up to @want frames to the allocator, as far as there is room. May sleep. */
+unsigned long cram_give(struct cram *c, unsigned long want)
+{
+	unsigned long given = 0, nr;
+
+	guard(mutex)(&c->give_lock);
+	while (given < want) {
+		nr = give_block(c, want - given);
+		if (!nr)
+			break;
+		given += nr;
+		cond_resched();
+	}
+	return given;
+}
+
+/*
+ * Take @want frames back from the allocator. To take back is to allocate: so nobody
+ * can have them at the same time, and what somebody has is not among them.
+ */
+unsigned long cram_take(struct cram *c, unsigned long want)
+{
+	int order = CRAM_BLOCK_ORDER;
+	unsigned long taken = 0, i;
+	struct page *page;
+
+	while (taken < want && order >= 0) {
+		if (1UL << order > want - taken) {
+			order--;
+			continue;
+		}
+		page = alloc_pages_node(c->nid, GFP_PRIVATE | __GFP_NOWARN, order);
+		if (!page) {
+			order--;
+			continue;
+		}
+		for (i = cram_index(c, page); i < cram_index(c, page) + (1UL << order); i++) {
+			WARN_ON_ONCE(cram_frame(c, i) != CRAM_CREDITED);
+			set_frame(c, i, CRAM_TAKEN);
+		}
+		__free_pages(page, order);
+		taken += 1UL << order;
+		cond_resched();
+	}
+	cram_count(c, CRAM_TAKEN_BACK, taken);
+	if (taken)
+		trace_cram_take(c->nid, taken);
+	return taken;
+}
+
+/*
+ * Hotplug
+ */
+
+/* From now on frames there can be given, or not. Nobody is about to, on return. */
+void cram_set_online(struct cram *c, unsigned long start_pfn, unsigned long nr, bool online)
+{
+	const unsigned long block = (start_pfn - c->first_pfn) >> CRAM_BLOCK_ORDER;
+
+	guard(mutex)(&c->give_lock);
+	guard(spinlock_irq)(&c->lock);
+	if (online)
+		bitmap_set(c->online, block, nr >> CRAM_BLOCK_ORDER);
+	else
+		bitmap_clear(c->online, block, nr >> CRAM_BLOCK_ORDER);
+}
+
+/* Memory that went: what the allocator had of it was free. What is to be trimmed still is. */
+void cram_frames_gone(struct cram *c, unsigned long start_pfn, unsigned long nr)
+{
+	const unsigned long first = start_pfn - c->first_pfn;
+
+	for (unsigned long i = first; i < first + nr; i++) {
+		guard(spinlock_irq)(&c->lock);
+		if (cram_frame(c, i) != CRAM_CREDITED)
+			continue;
+		set_frame(c, i, CRAM_KEPT);
+		block_kept(c, i >> CRAM_BLOCK_ORDER, 1);
+		cram_account_take(&c->account, 1);
+	}
+}
+
+/*
+ * Trimmed. All of this is the worker's.
+ */
+
+/* Before anything of the card is online: all that it holds is of no use to anybody. */
+int cram_trim_all(struct cram *c)
+{
+	struct cram_range range;
+	int rc;
+
+	for (range.start = 0; range.start < c->size; range.start += range.size) {
+		range.size = min(c->size - range.start, c->ops->max_bytes & PAGE_MASK);
+		do {
+			rc = c->ops->trim(c->card, &range, 1);
+			if (rc == -EBUSY && msleep_interruptible(10))
+				return -EINTR;
+		} while (rc == -EBUSY);
+		if (rc)
+			return rc;
+	}
+	return 0;
+}
+
+/* Caches may hold bytes of what was freed without being WRITTEN. Then it counts as that. */
+static void flush_soiled(struct cram *c, unsigned long first)
+{
+	DECLARE_BITMAP(set, CRAM_BLOCK_FRAMES) = {};
+	unsigned long i, nr = 0;
+
+	for (i = 0; i < CRAM_BLOCK_FRAMES; i++) {
+		struct page *page = frame_page(c, first + i);
+
+		if (cram_frame(c, first + i) != CRAM_SOILED)
+			continue;
+		debug_pagealloc_map_pages(page, 1);
+		arch_invalidate_pmem(page_address(page), PAGE_SIZE);
+		debug_pagealloc_unmap_pages(page, 1);
+		__set_bit(i, set);
+		nr++;
+	}
+	if (!nr)
+		return;
+	spin_lock_irq(&c->lock);
+	for_each_set_bit(i, set, CRAM_BLOCK_FRAMES)
+		set_frame(c, first + i, CRAM_DYING);
+	cram_account_written(&c->account, nr);
+	spin_unlock_irq(&c->lock);
+	cram_count(c, CRAM_SPOILED, nr);
+}
+
+/* What the frames of the first @nr ranges are from now on. */
+static void set_ranges(struct cram *c, unsigned int nr, enum cram_frame what)
+{
+	unsigned long total = 0;
+
+	for (unsigned int r = 0; r < nr; r++) {
+		unsigned long i = PHYS_PFN(c->range[r].start);
+		const unsigned long end = i + PHYS_PFN(c->range[r].size);
+
+		while (i < end) {
+			const unsigned long block = i >> CRAM_BLOCK_ORDER;
+			const unsigned long stop = min(end, (block + 1) << CRAM_BLOCK_ORDER);
+			const unsigned long in_block = stop - i;
+
+			spin_lock_irq(&c->lock);
+			for (; i < stop; i++)
+				WRITE_ONCE(c->frame[i], what);
+			if (what == CRAM_KEPT)
+				block_kept(c, block, in_block);
+			spin_unlock_irq(&c->lock);
+			total += in_block;
+		}
+	}
+	if (what == CRAM_KEPT) {
+		atomic_long_sub(total, &c->nr_dying);
+		cram_count(c, CRAM_TRIMMED, total);
+	}
+}
+
+/* Their frames have to be looked at again. */
+static void ranges_again(struct cram *c, unsigned int nr)
+{
+	for (unsigned int r = 0; r < nr; r++) {
+		const unsigned long first = PHYS_PFN(c->range[r].start);
+		const unsigned long last = first + PHYS_PFN(c->range[r].size) - 1;
+
+		unsigned long block = first >> CRAM_BLOCK_ORDER;
+
+		for (; block <= last >> CRAM_BLOCK_ORDER; block++)
+			set_bit(block, c->dying);
+	}
+}
+
+/*
+ * Have the card forget the first @nr ranges. Of one that timed out nothing is known, and
+ * it may erase whoever comes into the frames later: they are nobody's until a reset.
+ */
+static int trim_ranges(struct cram *c, unsigned int nr, u64 bytes)
+{
+	int rc = c->ops->trim(c->card, c->range, nr);
+
+	trace_cram_trim(c->nid, nr, bytes, rc);
+	switch (rc) {
+	case 0:
+		set_ranges(c, nr, CRAM_KEPT);
+		cram_count(c, CRAM_TRIMS, 1);
+		return 0;
+	case -ETIMEDOUT:
+		set_ranges(c, nr, CRAM_LIMBO);
+		cram_count(c, CRAM_TRIMS_TIMED_OUT, 1);
+		return rc;
+	case -EOPNOTSUPP:
+		c->cannot_trim = true;
+		break;
+	default:
+		cram_count(c, CRAM_TRIMS_FAILED, 1);
+	}
+	ranges_again(c, nr);
+	return rc;
+}
+
+/* In place of a trim: zeros cost the worst until the card says otherwise. */
+static bool zero_frame(struct cram *c, unsigned long index)
+{
+	struct page *page = frame_page(c, index);
+
+	scoped_guard(spinlock_irq, &c->lock) {
+		if (!cram_account_zero_begin(&c->account))
+			return false;
+	}
+	debug_pagealloc_map_pages(page, 1);
+	clear_page(page_address(page));
+	arch_wb_cache_pmem(page_address(page), PAGE_SIZE);
+	pmem_wmb();
+	debug_pagealloc_unmap_pages(page, 1);
+	scoped_guard(spinlock_irq, &c->lock) {
+		cram_account_zero_end(&c->account);
+		WRITE_ONCE(c->frame[index], CRAM_KEPT);
+		block_kept(c, index >> CRAM_BLOCK_ORDER, 1);
+	}
+	atomic_long_dec(&c->nr_dying);
+	cram_count(c, CRAM_ZEROED, 1);
+	return true;
+}
+
+/* Begin with a block: what is freed from now on sets its bit again. */
+static void look_at(struct cram *c, unsigned long block)
+{
+	clear_bit(block, c->dying);
+	/* Against cram_free_folio(): the bit, then the frames. */
+	smp_mb__after_atomic();
+	flush_soiled(c, block << CRAM_BLOCK_ORDER);
+}
+
+/* Before the processor can reach the frames no more: have caches hold nothing of them. */
+void cram_flush_dying(struct cram *c)
+{
+	unsigned long block;
+
+	for_each_set_bit(block, c->dying, c->nr_blocks) {
+		flush_soiled(c, block << CRAM_BLOCK_ORDER);
+		cond_resched();
+	}
+}
+
+static int zero_dying(struct cram *c)
+{
+	unsigned long block, i;
+
+	for_each_set_bit(block, c->dying, c->nr_blocks) {
+		look_at(c, block);
+		for (i = 0; i < CRAM_BLOCK_FRAMES; i++) {
+			const unsigned long index = (block << CRAM_BLOCK_ORDER) + i;
+
+			if (cram_frame(c, index) == CRAM_DYING && !zero_frame(c, index)) {
+				set_bit(block, c->dying);
+				return -EAGAIN;
+			}
+		}
+		cond_resched();
+	}
+	return 0;
+}
+
+/*
+ * Trim what was freed, sorted and merged, up to so many commands. Returns 0 if there
+ * is nothing left, -EAGAIN if there is, or what the card says.
+ */
+int cram_trim_dying(struct cram *c)
+{
+	unsigned int nr = 0, commands = 0;
+	unsigned long block, i;
+	u64 bytes = 0;
+	int rc = 0;
+
+	if (c->cannot_trim)
+		return zero_dying(c);
+	for_each_set_bit(block, c->dying, c->nr_blocks) {
+		look_at(c, block);
+		for (i = 0; i < CRAM_BLOCK_FRAMES; i++) {
+			const unsigned long index = (block << CRAM_BLOCK_ORDER) + i;
+			const u64 start = PFN_PHYS(index);
+
+			if (cram_frame(c, index) != CRAM_DYING)
+				continue;
+			if (nr && c->range[nr - 1].start + c->range[nr - 1].size == start &&
+			    bytes + PAGE_SIZE <= c->ops->max_bytes) {
+				c->range[nr - 1].size += PAGE_SIZE;
+				bytes += PAGE_SIZE;
+				continue;
+			}
+			if (nr == c->ops->max_ranges || bytes + PAGE_SIZE > c->ops->max_bytes) {
+				rc = trim_ranges(c, nr, bytes);
+				nr = 0;
+				bytes = 0;
+				if (!rc && ++commands == COMMANDS_A_PASS)
+					rc = -EAGAIN;
+				if (rc) {
+					set_bit(block, c->dying);
+					return rc;
+				}
+			}
+			c->range[nr].start = start;
+			c->range[nr++].size = PAGE_SIZE;
+			bytes += PAGE_SIZE;
+		}
+		cond_resched();
+	}
+	return nr ? trim_ranges(c, nr, bytes) : 0;
+}
+
+/* No trim that timed out will happen any more: what it was to trim can be trimmed. */
+void cram_limbo_over(struct cram *c)
+{
+	for (unsigned long i = 0; i < c->nr_frames; i++) {
+		if (cram_frame(c, i) == CRAM_LIMBO) {
+			set_frame(c, i, CRAM_DYING);
+			set_bit(i >> CRAM_BLOCK_ORDER, c->dying);
+		}
+		if (!(i % CRAM_BLOCK_FRAMES))
+			cond_resched();
+	}
+}

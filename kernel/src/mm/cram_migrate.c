@@ -1,0 +1,331 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * CRAM: how pages come to a card and leave it.
+ */
+#include <linux/hash.h>
+#include <linux/list.h>
+#include <linux/memcontrol.h>
+#include <linux/migrate.h>
+#include <linux/mm.h>
+#include <linux/mm_inline.h>
+#include <linux/vmstat.h>
+
+#include <trace/events/cram.h>
+
+#include "cram.h"
+#include "internal.h"
+
+/*
+ * Coming. There is as much room as the allocator has, and a cgroup may have its share
+ * of it: folios are moved cgroup by cgroup, and huge ones apart from others, so that
+ * those that find no room keep none from it that do.
+ */
+
+struct batch {
+	struct cram *cram;
+	struct mem_cgroup *memcg;
+	unsigned long reserved;		/* pages, of @memcg's share */
+	struct list_head spare;		/* destinations of folios that did not move */
+};
+
+/*
+ * A destination that was not used may have been written to all the same, and would have
+ * to be trimmed: it serves the next folio, or the same once more.
+ */
+static struct folio *take_destination(struct folio *src, unsigned long private)
+{
+	struct batch *b = (struct batch *)private;
+	const unsigned int order = folio_order(src);
+	gfp_t gfp = (GFP_HIGHUSER_MOVABLE & ~__GFP_RECLAIM) | __GFP_PRIVATE;
+	struct folio *dst;
+
+	if (b->reserved < 1UL << order)
+		return NULL;
+	list_for_each_entry(dst, &b->spare, lru) {
+		if (folio_order(dst) != order)
+			continue;
+		list_del(&dst->lru);
+		b->reserved -= 1UL << order;
+		return dst;
+	}
+	if (order)
+		gfp |= __GFP_COMP;
+	dst = __folio_alloc_node(gfp, order, b->cram->nid);
+	if (dst)
+		b->reserved -= 1UL << order;
+	return dst;
+}
+
+static void put_back_destination(struct folio *dst, unsigned long private)
+{
+	struct batch *b = (struct batch *)private;
+
+	list_add(&dst->lru, &b->spare);
+	b->reserved += folio_nr_pages(dst);
+}
+
+/* Frames that the allocator has now. */
+static unsigned long free_frames(const struct cram *c)
+{
+	return zone_page_state(&NODE_DATA(c->nid)->node_zones[ZONE_MOVABLE], NR_FREE_PAGES);
+}
+
+/* Of @want pages, huge or not, as many as there is room for now. */
+static unsigned long have_room(struct cram *c, unsigned long want, bool huge)
+{
+	unsigned long have = huge ? cram_free_blocks(c) * CRAM_BLOCK_FRAMES : free_frames(c);
+
+	if (have < want)
+		cram_give(c, want - have);
+	have = huge ? cram_free_blocks(c) * CRAM_BLOCK_FRAMES : free_frames(c);
+	if (have >= want)
+		return want;
+	WRITE_ONCE(c->wanting, true);
+	cram_kick(c);
+	return have;
+}
+
+static bool is_huge(const struct folio *folio)
+{
+	return folio_order(folio) == CRAM_BLOCK_ORDER;
+}
+
+/* Take the folios that are @memcg's, and huge or not, off @folios. Returns their pages. */
+static unsigned long select_folios(struct list_head *folios, struct mem_cgroup *memcg,
+				   bool huge, struct list_head *ret_selected)
+{
+	struct folio *folio, *next;
+	unsigned long nr = 0;
+
+	list_for_each_entry_safe(folio, next, folios, lru) {
+		if (folio_memcg(folio) != memcg || is_huge(folio) != huge)
+			continue;
+		list_move_tail(&folio->lru, ret_selected);
+		nr += folio_nr_pages(folio);
+	}
+	return nr;
+}
+
+/* Leave as many folios on the list as have @room pages, and the rest on @ret_rest. */
+static void cut_list(struct list_head *folios, unsigned long room, struct list_head *ret_rest)
+{
+	struct folio *folio, *next;
+
+	list_for_each_entry_safe(folio, next, folios, lru) {
+		const unsigned long nr = folio_nr_pages(folio);
+
+		if (nr <= room)
+			room -= nr;
+		else
+			list_move_tail(&folio->lru, ret_rest);
+	}
+}
+
+/* Move folios that are one cgroup's, and huge or not. What does not move goes to @ret_left. */
+static unsigned int move_group(struct cram *c, struct list_head *folios, unsigned long nr,
+			       struct mem_cgroup *memcg, bool huge, enum migrate_mode mode,
+			       enum migrate_reason reason, struct list_head *ret_left)
+{
+	struct batch b = { .cram = c, .memcg = memcg };
+	struct folio *folio, *next;
+	unsigned int moved = 0;
+
+	INIT_LIST_HEAD(&b.spare);
+	b.reserved = cram_memcg_reserve(memcg, have_room(c, nr, huge));
+	cut_list(folios, b.reserved, ret_left);
+	if (!list_empty(folios))
+		migrate_pages(folios, take_destination, put_back_destination,
+			      (unsigned long)&b, mode, reason, &moved);
+	/* Also of folios that were freed meanwhile, which count as moved. */
+	cram_memcg_release(memcg, b.reserved);
+	list_for_each_entry_safe(folio, next, &b.spare, lru) {
+		list_del(&folio->lru);
+		folio_put(folio);
+	}
+	list_splice_tail_init(folios, ret_left);
+	return moved;
+}
+
+/* Where there are frames enough, and only no whole block of them, base pages will do. */
+static void split_for_room(struct cram *c, struct list_head *folios)
+{
+	unsigned long room = free_frames(c);
+	struct folio *folio, *next;
+	LIST_HEAD(parts);
+
+	list_for_each_entry_safe(folio, next, folios, lru) {
+		if (!is_huge(folio) || room < CRAM_BLOCK_FRAMES)
+			continue;
+		if (!folio_trylock(folio))
+			continue;
+		if (!split_folio_to_list(folio, &parts))
+			room -= CRAM_BLOCK_FRAMES;
+		folio_unlock(folio);
+	}
+	list_splice_tail(&parts, folios);
+}
+
+int cram_migrate_to(struct list_head *folios, int nid, enum migrate_mode mode,
+		    enum migrate_reason reason, unsigned int *ret_succeeded)
+{
+	struct cram *c = cram_of(nid);
+	unsigned int moved = 0;
+	LIST_HEAD(left);
+
+	reason = reason == MR_DEMOTION ? MR_DEMOTION_WHOLE : MR_WHOLE;
+	for (int huge = 1; huge >= 0; huge--) {
+		LIST_HEAD(others);
+
+		if (!huge)
+			split_for_room(c, folios);
+		while (!list_empty(folios)) {
+			struct folio *first = list_first_entry(folios, struct folio, lru);
+			struct mem_cgroup *memcg = folio_memcg(first);
+			LIST_HEAD(group);
+			unsigned long nr;
+
+			if (is_huge(first) != huge) {
+				list_move_tail(&first->lru, &others);
+				continue;
+			}
+			nr = select_folios(folios, memcg, huge, &group);
+			moved += move_group(c, &group, nr, memcg, huge, mode, reason, &left);
+		}
+		list_splice(&others, folios);
+		/* Huge ones that did not go have a second chance in parts. */
+		if (huge)
+			list_splice_tail_init(&left, folios);
+	}
+	list_splice_tail(&left, folios);
+	*ret_succeeded = moved;
+	/* That the card is full is no error: the rest stays where it is. */
+	return list_count_nodes(folios);
+}
+
+void cram_folio_migrate(struct folio *src, struct folio *dst)
+{
+	struct cram *c = cram_of(folio_nid(dst));
+
+	if (c)
+		cram_folio_written(c, dst);
+}
+
+/*
+ * Going
+ */
+
+#define EVICT_BATCH	512
+
+/* Isolate the page in a WRITTEN frame. Returns how many pages there are more on the list. */
+static unsigned long isolate_frame(struct cram *c, unsigned long index, struct list_head *folios)
+{
+	struct folio *folio;
+	unsigned long nr = 0;
+
+	if (cram_frame(c, index) != CRAM_WRITTEN)
+		return 0;
+	folio = page_folio(pfn_to_page(c->first_pfn + index));
+	if (!folio_try_get(folio))
+		return 0;
+	if (folio_isolate_lru(folio)) {
+		node_stat_add_folio(folio, NR_ISOLATED_ANON + folio_is_file_lru(folio));
+		list_add_tail(&folio->lru, folios);
+		nr = folio_nr_pages(folio);
+	}
+	folio_put(folio);
+	return nr;
+}
+
+/* Returns how many pages have left for @home. */
+static unsigned long send_home(struct list_head *folios, nodemask_t *home,
+			       enum migrate_mode mode)
+{
+	struct migration_target_control mtc = {
+		.nid = numa_mem_id(),
+		.nmask = home,
+		.gfp_mask = GFP_HIGHUSER_MOVABLE | __GFP_NOWARN | __GFP_NORETRY,
+		.reason = MR_WHOLE,
+	};
+	unsigned int left = 0;
+
+	if (list_empty(folios))
+		return 0;
+	if (!node_isset(mtc.nid, *home))
+		mtc.nid = first_node(*home);
+	migrate_pages(folios, alloc_migration_target, NULL, (unsigned long)&mtc,
+		      mode, MR_WHOLE, &left);
+	return left;
+}
+
+/* Have up to @want frames' pages leave for ordinary memory. Returns how many left. */
+unsigned long cram_evict(struct cram *c, unsigned long want)
+{
+	nodemask_t home = node_states[N_MEMORY];
+	unsigned long seen, left;
+	LIST_HEAD(folios);
+
+	want = min(want, EVICT_BATCH);
+	for (seen = 0; seen < c->nr_frames && want; seen++) {
+		want -= min(want, isolate_frame(c, c->evict_hand, &folios));
+		c->evict_hand = (c->evict_hand + 1) % c->nr_frames;
+		if (!(seen % CRAM_BLOCK_FRAMES))
+			cond_resched();
+	}
+	/* The card is not asked anything meanwhile: do not wait for other devices. */
+	left = send_home(&folios, &home, MIGRATE_ASYNC);
+	left += send_home(&folios, &home, MIGRATE_SYNC_LIGHT);
+	cram_count(c, CRAM_EVICTED, left);
+	trace_cram_evict(c->nid, left);
+	/* No room at home: to swap, if there is any. */
+	if (!list_empty(&folios)) {
+		struct folio *folio;
+
+		list_for_each_entry(folio, &folios, lru)
+			node_stat_sub_folio(folio, NR_ISOLATED_ANON + folio_is_file_lru(folio));
+		cram_count(c, CRAM_EVICT_FAILED, list_count_nodes(&folios));
+		reclaim_pages(&folios);
+	}
+	return left;
+}
+
+/* Has another part of the huge page that was in @block been written to a moment ago? */
+static bool touched_lately(struct cram *c, unsigned long block)
+{
+	struct cram_touch *t = &c->touch[hash_long(block, ilog2(CRAM_TOUCHES))];
+	const bool lately = READ_ONCE(t->block) == block && READ_ONCE(t->when) &&
+			    time_before(jiffies, READ_ONCE(t->when) + HZ);
+
+	/* Races make it forget one, or take a page for another one: that costs a move. */
+	WRITE_ONCE(t->block, block);
+	WRITE_ONCE(t->when, jiffies);
+	return lately;
+}
+
+/*
+ * Of a huge page the base page leaves that is written to. When another one is written to
+ * soon after, the rest will be: all of them go, as far as they can at once.
+ */
+int cram_promote(struct page *page, const nodemask_t *home,
+		 enum node_promote_reason reason)
+{
+	struct cram *c = cram_of(page_to_nid(page));
+	const unsigned long index = cram_index(c, page);
+	const bool was_huge = READ_ONCE(c->frame[index]) & CRAM_FRAME_HUGE;
+	nodemask_t nodes = *home;
+	LIST_HEAD(folios);
+	int rc;
+
+	rc = node_private_promote_page(page, home, reason);
+	if (rc || !was_huge || !touched_lately(c, index >> CRAM_BLOCK_ORDER))
+		return rc;
+
+	for (unsigned long i = 0; i < CRAM_BLOCK_FRAMES; i++) {
+		const unsigned long other = ALIGN_DOWN(index, CRAM_BLOCK_FRAMES) + i;
+
+		if (READ_ONCE(c->frame[other]) & CRAM_FRAME_HUGE)
+			isolate_frame(c, other, &folios);
+	}
+	send_home(&folios, &nodes, MIGRATE_ASYNC);
+	putback_movable_pages(&folios);
+	return 0;
+}

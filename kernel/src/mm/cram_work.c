@@ -1,0 +1,264 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * CRAM: the worker of a card. It asks for reports, trims, gives out what there is
+ * room for, takes back what there is none for, and says how things are.
+ *
+ * Nothing here has to be in time. Between two reports room only shrinks; a card that
+ * does not answer makes none.
+ */
+#define pr_fmt(fmt) "cram: " fmt
+
+#include <linux/delay.h>
+#include <linux/device.h>
+#include <linux/jiffies.h>
+#include <linux/minmax.h>
+#include <linux/mm.h>
+#include <linux/sizes.h>
+
+#define CREATE_TRACE_POINTS
+#include <trace/events/cram.h>
+
+#include "cram.h"
+
+#define MIN_INTERVAL_MS		10
+#define MAX_INTERVAL_MS		500
+#define STALE_MS		3000	/* without a report: more than a mailbox may take */
+#define MIN_CREDIT_BYTES	SZ_32M
+#define MAX_CREDIT_BYTES	SZ_1G
+#define WORST_MAX		SZ_64K	/* nothing that stores a page takes more */
+#define ZERO_BUDGET_BYTES	SZ_2M	/* by the processor, between two reports */
+/*
+ * What is assumed of a card between two reports, as part of what it can store: that
+ * pages nobody writes to grow by no more (A1), and that it loses no more (A2).
+ */
+#define GROWTH_SHIFT		7
+#define LOSS_SHIFT		7
+
+void cram_set_state(struct cram *c, enum cram_state state)
+{
+	if (c->state == state)
+		return;
+	if (state == CRAM_OVERRUN)
+		dev_err(c->dev, "cram: node %d: the card stores more than it has: data of %lu pages is lost; taking pages off it\n",
+			c->nid, atomic_long_read(&c->stat[CRAM_LOST]));
+	else if (state == CRAM_STALE)
+		dev_warn(c->dev, "cram: node %d: the card has not reported for %u ms; nothing goes there until it does\n",
+			 c->nid, jiffies_to_msecs(jiffies - c->reported));
+	else if (c->state == CRAM_STALE || c->state == CRAM_OVERRUN)
+		dev_info(c->dev, "cram: node %d: %s again\n", c->nid, cram_state_names[state]);
+	trace_cram_state(c->nid, cram_state_names[state]);
+	WRITE_ONCE(c->state, state);
+	cram_sysfs_state(c);
+}
+
+/*
+ * Reports
+ */
+
+static bool makes_sense(const struct cram *c, const struct cram_report *report,
+			const struct cram_limits *limits)
+{
+	if (limits->worst < PAGE_SIZE || limits->worst > WORST_MAX)
+		return false;
+	if (!report->usable || report->usable > U64_MAX / 2)
+		return false;
+	if (limits->lag > report->usable || limits->step > report->usable)
+		return false;
+	/* More than it has it can hold only if it had more, or lost what it could not hold. */
+	return report->stored <= max3(report->usable, c->usable, c->account.stored) ||
+	       limits->lost > c->limits.lost;
+}
+
+static u64 reserve_for(const struct cram *c, u64 usable, const struct cram_limits *limits)
+{
+	u64 reserve = limits->lag + limits->step;
+
+	reserve += (usable >> GROWTH_SHIFT) + (usable >> LOSS_SHIFT);
+	if (c->cannot_trim)
+		reserve += ZERO_BUDGET_BYTES;
+	return reserve;
+}
+
+/* A report that makes sense has come. */
+static void apply(struct cram *c, const struct cram_report *report,
+		  const struct cram_limits *limits)
+{
+	const bool first = !c->account.generation;
+	struct cram_account *a = &c->account;
+	struct cram_account before;
+	u64 used, lost = 0;
+
+	/* Since it came: what was lost before is nobody's. */
+	if (!first && limits->lost > c->limits.lost)
+		lost = limits->lost - c->limits.lost;
+
+	scoped_guard(spinlock_irq, &c->lock) {
+		before = *a;
+		a->worst = limits->worst;
+		a->reserve = reserve_for(c, report->usable, limits);
+		a->budget = c->cannot_trim ? ZERO_BUDGET_BYTES / a->worst : 0;
+		if (!cram_account_apply(a, report)) {
+			*a = before;
+			cram_count(c, CRAM_REPORTS_OLD, 1);
+			return;
+		}
+		used = c->used;
+		c->used = 0;
+		trace_cram_report(c->nid, a, used);
+		c->most_credit = clamp(2 * used, PHYS_PFN(MIN_CREDIT_BYTES),
+				       PHYS_PFN(MAX_CREDIT_BYTES));
+		/* What was assumed of the card does not hold. */
+		if (lost || report->stored > report->usable)
+			c->overrun = true;
+		else if (c->overrun && !cram_account_excess(a))
+			c->overrun = false;
+	}
+	c->limits = *limits;
+	c->usable = report->usable;
+	c->reported = jiffies;
+	cram_count(c, CRAM_LOST, lost);
+	cram_count(c, CRAM_REPORTS, 1);
+
+	/* As often as there is use, and at once where more is wanted than there is. */
+	if (used || READ_ONCE(c->wanting) || a->epochs)
+		c->interval_ms = MIN_INTERVAL_MS;
+	else
+		c->interval_ms = min(2 * c->interval_ms, MAX_INTERVAL_MS);
+}
+
+/* Ask for a report, unless that grants a shrink for which there is no room yet. */
+static int ask(struct cram *c)
+{
+	struct cram_report report = {};
+	struct cram_limits limits = {};
+	u64 tag;
+	int rc;
+
+	scoped_guard(spinlock_irq, &c->lock) {
+		if (!cram_account_may_ask(&c->account))
+			return -EAGAIN;
+		tag = cram_account_ask(&c->account);
+	}
+	rc = c->ops->report(c->card, tag, &report, &limits);
+	if (rc)
+		trace_cram_report_failed(c->nid, rc);
+	if (rc == -EBADMSG || (!rc && !makes_sense(c, &report, &limits))) {
+		cram_count(c, CRAM_REPORTS_REFUSED, 1);
+		dev_warn_ratelimited(c->dev, "cram: node %d: the card's report makes no sense: %llu bytes stored of %llu, %u at most for a page; not heeded\n",
+				     c->nid, report.stored, report.usable, limits.worst);
+		return -EBADMSG;
+	}
+	if (rc) {
+		cram_count(c, CRAM_REPORTS_FAILED, 1);
+		return rc;
+	}
+	apply(c, &report, &limits);
+	return 0;
+}
+
+/* Before anything of the card is online: a report that will do, or why not. */
+int cram_first_report(struct cram *c)
+{
+	const u64 generation = c->account.generation;
+	int rc = -EBUSY;
+
+	for (int tries = 0; tries < 10 && rc == -EBUSY; tries++) {
+		if (tries && msleep_interruptible(10))
+			return -EINTR;
+		rc = ask(c);
+	}
+	if (!rc && c->account.generation == generation)
+		rc = -EBADMSG;
+	if (rc)
+		dev_err(c->dev, "cram: node %d: the card gives no report that can be used: %pe; not using it\n",
+			c->nid, ERR_PTR(rc));
+	return rc;
+}
+
+static bool is_stale(const struct cram *c)
+{
+	return time_after(jiffies, c->reported + msecs_to_jiffies(STALE_MS));
+}
+
+/* Have the card interrupt when it fills up. It is a hint: what it does not say is polled for. */
+static void arm_watermarks(struct cram *c)
+{
+	if (c->watermarks_set || !c->ops->set_watermarks)
+		return;
+	if (!c->ops->set_watermarks(c->card, c->usable / 8, c->usable / 4))
+		c->watermarks_set = true;
+}
+
+/*
+ * Balance
+ */
+
+/* The state that things are in, when all has been done that can be done now. */
+static enum cram_state judge(struct cram *c, u64 excess, bool wanting)
+{
+	if (is_stale(c))
+		return CRAM_STALE;
+	if (c->overrun)
+		return CRAM_OVERRUN;
+	if (excess)
+		return CRAM_EVICTING;
+	return wanting ? CRAM_THROTTLED : CRAM_NORMAL;
+}
+
+/*
+ * Without reports all that is left of the credit is taken back; not for safety, for it
+ * is paid for, but so that it is not spent on a card that may be about to fail.
+ */
+static void balance(struct cram *c)
+{
+	const bool stale = is_stale(c);
+	u64 surplus, excess;
+	bool wanting;
+
+	scoped_guard(spinlock_irq, &c->lock)
+		surplus = stale ? c->account.credited : cram_surplus(c);
+	if (surplus)
+		cram_take(c, surplus);
+	scoped_guard(spinlock_irq, &c->lock)
+		excess = cram_account_excess(&c->account);
+
+	wanting = xchg(&c->wanting, false);
+	if (excess && !stale)
+		cram_evict(c, excess);
+	else if (!stale && cram_give(c, c->nr_frames))
+		wanting = false;
+	cram_set_state(c, judge(c, excess, wanting));
+}
+
+/* What the trims that timed out were to do will be known only when they cannot happen. */
+static void end_limbo(struct cram *c)
+{
+	if (!c->ops->reset || c->ops->reset(c->card))
+		return;
+	cram_count(c, CRAM_RESETS, 1);
+	c->watermarks_set = false;
+	cram_limbo_over(c);
+}
+
+void cram_work(struct work_struct *work)
+{
+	struct cram *c = container_of(to_delayed_work(work), struct cram, work);
+	int trims;
+
+	if (READ_ONCE(c->closed))
+		return;
+	mutex_lock(&c->work_lock);
+	trims = cram_trim_dying(c);
+	if (trims == -ETIMEDOUT)
+		end_limbo(c);
+	/* A card that does not answer is not asked more often than it would take to notice. */
+	if (ask(c))
+		c->interval_ms = min(2 * c->interval_ms, MAX_INTERVAL_MS);
+	else
+		arm_watermarks(c);
+	balance(c);
+	mutex_unlock(&c->work_lock);
+
+	queue_delayed_work(c->queue, &c->work,
+			   trims == -EAGAIN ? 1 : msecs_to_jiffies(c->interval_ms));
+}
