@@ -1,0 +1,309 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * CRAM on a card with bad days. Whatever the card does, pages keep coming and going: all
+ * of them are what was written, the card never has to hold more than it can, nothing
+ * comes once the card cannot be believed any more, `state` says so, and all goes on by
+ * itself when the day is over. What each fault is: docs/cxl-compressed-card.md.
+ */
+#include "cram.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "card.h"
+
+#define RESIDENT (16UL << 20) /* there all the time */
+#define MOVING	 (4UL << 20)  /* comes and goes */
+#define MIB	 (1UL << 20)
+
+static char *resident, *moving;
+static uint64_t version;
+
+static bool resident_right(void)
+{
+	return packed(resident, RESIDENT, 1000, 2);
+}
+
+static void make_resident(void)
+{
+	pack(resident, RESIDENT, 1000, 2);
+	need(cram_has_credit(RESIDENT + MOVING, 20), "there is credit to begin with");
+	need(move_to(resident, RESIDENT, cram_nid) == 0 &&
+		     pages_on(resident, RESIDENT, cram_nid) == RESIDENT / PAGE,
+	     "16 MiB are on the card to begin with");
+}
+
+/* Home, for other data is written. */
+static void go(void)
+{
+	version++;
+	pack(moving, MOVING, version << 20, version % 2 ? 1 : 4);
+}
+
+/* To the card with other data than before, and what of it came there. */
+static size_t come(void)
+{
+	long rc;
+
+	go();
+	rc = move_to(moving, MOVING, cram_nid);
+	need(rc >= 0, "who is refused is told no error: %s", strerror((int)-rc));
+	return pages_on(moving, MOVING, cram_nid);
+}
+
+static bool moving_right(void)
+{
+	return packed(moving, MOVING, version << 20, version % 2 ? 1 : 4);
+}
+
+/* So many times there and home again, each time with other data. How many pages came last. */
+static size_t come_and_go(int rounds)
+{
+	size_t came = 0;
+
+	for (int i = 0; i < rounds; i++) {
+		came = come();
+		need(moving_right(), "what came is what was written");
+		need(resident_right(), "what was there is");
+		need(cram_promise_holds(), "the promise holds");
+		usleep(20000);
+	}
+	return came;
+}
+
+/* Whether pages come again, all of them, in a while. */
+static bool goes_on(void)
+{
+	for (int i = 0; i < 20; i++) {
+		if (come() == MOVING / PAGE)
+			return true;
+		usleep(500000);
+	}
+	return false;
+}
+
+static void over(const char *name)
+{
+	ok(cram_becomes("normal", 30), "%s over: normal again", name);
+	ok(goes_on(), "%s over: pages come again", name);
+	ok(moving_right() && resident_right(), "%s over: nothing is lost", name);
+	ok(card_value("peak-excess") == 0 && card_value("over-capacity-pages") == 0,
+	   "%s over: the card was never asked for more than it has", name);
+}
+
+/*
+ * Reports
+ */
+
+/* The card is not to be believed: what was given out before may be used, no more. */
+static void untrusted(const char *name, unsigned int delay_ms)
+{
+	struct pollfd change = { .events = POLLPRI };
+	uint64_t written, credit, most;
+	char path[96], text[32];
+	bool told;
+
+	note("%s", name);
+	snprintf(path, sizeof(path), "/sys/devices/system/node/node%d/cram/state", cram_nid);
+	change.fd = open(path, O_RDONLY | O_CLOEXEC);
+	need(change.fd >= 0 && read(change.fd, text, sizeof(text)) > 0, "%s: %m", path);
+
+	card_fault(name, true, delay_ms);
+	/* A report that was under way may come still. */
+	usleep(500000);
+	written = cram_stat("frames_written");
+	credit = cram_bytes("credit_bytes");
+	come_and_go(10);
+	told = poll(&change, 1, debug_kernel() ? 60000 : 15000) == 1;
+	ok(cram_becomes("stale", 15), "%s: stale", name);
+	ok(told, "%s: who polls the state is told", name);
+	close(change.fd);
+	most = credit / PAGE;
+	ok(cram_stat("frames_written") - written <= most,
+	   "%s: no more came than was given before (%llu of %llu frames)", name,
+	   (unsigned long long)(cram_stat("frames_written") - written), (unsigned long long)most);
+	ok(cram_bytes("credit_bytes") == 0, "%s: what was not used is taken back", name);
+	ok(come_and_go(3) == 0, "%s: nothing comes any more", name);
+	ok(cram_state_is("stale"), "%s: still stale", name);
+	card_fault(name, false, 0);
+	over(name);
+}
+
+/* It is a nuisance, and things go on. */
+static void bearable(const char *name, unsigned int delay_ms)
+{
+	size_t came;
+
+	note("%s", name);
+	card_fault(name, true, delay_ms);
+	come_and_go(20);
+	came = goes_on() ? come_and_go(5) : 0;
+	ok(came == MOVING / PAGE, "%s: pages come all the time (%zu)", name, came);
+	ok(cram_state_is("normal") || cram_state_is("throttled"), "%s: which is nothing bad: %s",
+	   name, cram_state());
+	card_fault(name, false, 0);
+	over(name);
+}
+
+/*
+ * Trim
+ */
+
+/* What is freed stays quarantined, and nobody gets it, as long as the card keeps it. */
+static void untrimmed(const char *name, unsigned int delay_ms)
+{
+	uint64_t quarantined;
+
+	note("%s", name);
+	card_fault(name, true, delay_ms);
+	come_and_go(3);
+	go();
+	quarantined = cram_bytes("quarantined_bytes");
+	ok(quarantined >= MOVING, "%s: what is freed is quarantined (%llu KiB)", name,
+	   (unsigned long long)quarantined >> 10);
+	usleep(2000000);
+	ok(cram_bytes("quarantined_bytes") >= quarantined / 2, "%s: and stays (%llu KiB)", name,
+	   (unsigned long long)cram_bytes("quarantined_bytes") >> 10);
+	come_and_go(10);
+	ok(!cram_state_is("overrun"), "%s: nothing is overrun: %s", name, cram_state());
+	card_fault(name, false, 0);
+	over(name);
+	go();
+	for (int i = 0; i < 100 && cram_bytes("quarantined_bytes"); i++)
+		usleep(200000);
+	ok(cram_bytes("quarantined_bytes") == 0, "%s over: all is trimmed", name);
+}
+
+/*
+ * Trims that the host gives up, and that are carried out all the same: a frame that
+ * was given out before would lose what was written to it.
+ */
+static void trimmed_too_late(void)
+{
+	uint64_t before = cram_stat("trims_timed_out");
+
+	note("trim-late");
+	card_fault("trim-late", true, 5000);
+	for (int i = 0; i < 10; i++) {
+		come_and_go(4);
+		usleep(1000000);
+	}
+	ok(cram_stat("trims_timed_out") > before, "trim-late: trims time out");
+	ok(moving_right() && resident_right(), "trim-late: nothing is lost");
+	card_fault("trim-late", false, 0);
+	/* What was given up happens by now, if ever. */
+	usleep(6000000);
+	over("trim-late");
+}
+
+/*
+ * What is assumed of the card
+ */
+
+static bool has_fewer(const void *bytes)
+{
+	return cram_bytes("resident_bytes") <= *(const uint64_t *)bytes;
+}
+
+/* Stored bytes that belong to no page, more than anybody assumes: pages have to go. */
+static void grows_by_itself(void)
+{
+	const size_t length = 80 * MIB;
+	char *memory = map_anonymous(length);
+	uint64_t there, most;
+
+	note("the card stores more by itself");
+	madvise(memory, length, MADV_NOHUGEPAGE);
+	pack(memory, length, 77, 1);
+	for (int i = 0; i < 50 && pages_on(memory, length, cram_nid) < length / PAGE; i++) {
+		for (size_t at = 0; at < length; at += 8 * MIB)
+			if (node_of(memory + at + 8 * MIB - PAGE) != cram_nid)
+				move_to(memory + at, 8 * MIB, cram_nid);
+		usleep(200000);
+	}
+	there = cram_bytes("resident_bytes");
+	need(there > 64 * MIB, "much is on the card (%llu MiB)", (unsigned long long)there >> 20);
+	card_overhead(38 * MIB);
+	most = there - 4 * MIB;
+	ok(eventually(20, has_fewer, &most),
+	   "what has no room any more is taken home (%llu of %llu MiB)",
+	   (unsigned long long)cram_bytes("resident_bytes") >> 20, (unsigned long long)there >> 20);
+	ok(cram_stat("pages_evicted") > 0, "which is counted");
+	ok(packed(memory, length, 77, 1) && resident_right(), "nothing is lost by it");
+	card_overhead(0);
+	munmap(memory, length);
+	over("growth");
+}
+
+/* By force, to less than is stored: no host can help that, and yet nothing is lost. */
+static void shrinks_by_force(void)
+{
+	note("the card shrinks by force");
+	make_resident();
+	card_resize(8 * MIB, true);
+	for (int i = 0; i < 200 && cram_bytes("resident_bytes"); i++)
+		usleep(50000);
+	ok(cram_bytes("resident_bytes") < RESIDENT, "pages go home (%llu KiB are there)",
+	   (unsigned long long)cram_bytes("resident_bytes") >> 10);
+	ok(resident_right(), "nothing is lost");
+	card_resize(128 * MIB, true);
+	over("shrink");
+}
+
+/* An announced shrink while all is in use, and back. */
+static void shrinks_when_asked(void)
+{
+	note("the card announces that it shrinks");
+	make_resident();
+	card_resize(24 * MIB, false);
+	for (int i = 0; i < 200 && card_value("physical-size") != 24 * MIB; i++) {
+		come_and_go(1);
+		usleep(50000);
+	}
+	ok(card_value("physical-size") == 24 * MIB, "the host agrees, in time");
+	come_and_go(5);
+	ok(cram_promise_holds(), "the promise holds");
+	card_resize(128 * MIB, false);
+	over("shrink");
+}
+
+int main(void)
+{
+	cram_up();
+	resident = map_anonymous(RESIDENT);
+	moving = map_anonymous(MOVING);
+	need(madvise(resident, RESIDENT, MADV_NOHUGEPAGE) == 0 &&
+		     madvise(moving, MOVING, MADV_NOHUGEPAGE) == 0,
+	     "small pages: %m");
+	make_resident();
+
+	untrusted("reports-stop", 0);
+	untrusted("reports-fail", 0);
+	untrusted("reports-slow", 5000);
+	untrusted("generation-stale", 0);
+	untrusted("report-overfull", 0);
+	untrusted("report-worst-zero", 0);
+	untrusted("report-all-ones", 0);
+	untrusted("report-version", 0);
+	untrusted("mailbox-busy", 0);
+	untrusted("mailbox-retry", 0);
+	bearable("reports-slow", 300);
+	bearable("generation-reordered", 0);
+	bearable("watermarks-refused", 0);
+	bearable("watermark-lost", 0);
+	bearable("watermark-spurious", 0);
+	bearable("trim-space-late", 1000);
+	bearable("trim-space-partial", 0);
+	untrimmed("trim-refused", 0);
+	untrimmed("trim-half", 0);
+	trimmed_too_late();
+	grows_by_itself();
+	shrinks_when_asked();
+	shrinks_by_force();
+	return done();
+}
