@@ -6,6 +6,7 @@
 #
 #   cxl_cards, cxl_regions        prints the names of all, as in mem0, region0
 #   cxl_unused CARD               true if no region has memory of it
+#   cxl_compresses CARD           true if the kernel has found that it holds more than it has
 #   cxl_region CARD               makes all of CARD's memory a committed RAM region, which no driver has
 #                                 yet; its name is in $region
 #   cxl_bind REGION DRIVER        gives it to cxl_region, cxl_mempolicy, …
@@ -73,6 +74,12 @@ cxl_unused()
 	local decoder
 	decoder=$(endpoint_decoder_of "$1") || exit
 	(($(cat "$cxl/$decoder/dpa_size") == 0))
+}
+
+# Such a card has an auxiliary device beside its memory device.
+cxl_compresses()
+{
+	compgen -G "$(dirname "$(readlink -f "$cxl/$1")")/cxl_pci.compression.*" >/dev/null
 }
 
 cxl_region()
