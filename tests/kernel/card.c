@@ -79,7 +79,8 @@ void card_resize(uint64_t physical, bool force)
 {
 	char arguments[128];
 
-	snprintf(arguments, sizeof(arguments), "\"path\": \"cxl-mem0\", \"size\": %llu, \"force\": %s",
+	snprintf(arguments, sizeof(arguments),
+		 "\"path\": \"cxl-mem0\", \"size\": %llu, \"force\": %s",
 		 (unsigned long long)physical, force ? "true" : "false");
 	must("x-cxl-set-physical-size", arguments);
 }
