@@ -251,6 +251,8 @@ static void coming_and_going(bool huge)
 {
 	char *memory = memory_of("many", huge);
 
+	/* A page that cannot come home at once is copied, and charged to who writes. */
+	enter_cgroup("many");
 	for (unsigned int n = 0;; n++) {
 		move_to(memory, LENGTH, cram_nid);
 		if (!packed(memory, LENGTH, 3, 4))

@@ -13,6 +13,7 @@
 #define __MM_CRAM_H
 
 #include <linux/cram.h>
+#include <linux/jiffies.h>
 #include <linux/mutex.h>
 #include <linux/node_private.h>
 #include <linux/pfn.h>
@@ -126,7 +127,7 @@ struct cram {
 	bool overrun;
 	bool cannot_trim;
 	struct cram_range *range;
-	unsigned long trim_hand;	/* block */
+	unsigned long nr_limbo;		/* frames */
 	unsigned long evict_hand;	/* frame */
 	unsigned long reported;	/* jiffies of the report in force */
 	unsigned int interval_ms;
@@ -184,6 +185,18 @@ int cram_first_report(struct cram *c);
 void cram_work(struct work_struct *work);
 void cram_set_state(struct cram *c, enum cram_state state);
 
+/* For how long the card may say nothing: more than its mailbox may take */
+#define CRAM_STALE_MS	3000
+
+/*
+ * Then nothing more is given and what is left of the credit is taken back; not for
+ * safety, for it is paid for, but to spend none on a card that may be about to fail.
+ */
+static inline bool cram_is_stale(const struct cram *c)
+{
+	return time_after(jiffies, READ_ONCE(c->reported) + msecs_to_jiffies(CRAM_STALE_MS));
+}
+
 /* cram_sysfs.c */
 extern const char *const cram_state_names[];
 int cram_sysfs_add(struct cram *c);
@@ -191,22 +204,24 @@ void cram_sysfs_remove(struct cram *c);
 void cram_sysfs_state(struct cram *c);
 
 /* cram_memcg.c: what a cgroup may have on all cards together */
-
-/* Set aside @nr pages for @memcg, or as many as it may have; NULL may have all. */
+#ifdef CONFIG_MEMCG
+unsigned long cram_memcg_reserve(struct mem_cgroup *memcg, unsigned long nr);
+void cram_memcg_release(struct mem_cgroup *memcg, unsigned long nr);
+bool cram_memcg_has_room(struct mem_cgroup *memcg);
+#else
 static inline unsigned long cram_memcg_reserve(struct mem_cgroup *memcg, unsigned long nr)
 {
 	return nr;
 }
 
-/* @nr pages of @memcg that were set aside are not there, or no more. Any context. */
 static inline void cram_memcg_release(struct mem_cgroup *memcg, unsigned long nr)
 {
 }
 
-/* May @memcg have one more? Any context. */
 static inline bool cram_memcg_has_room(struct mem_cgroup *memcg)
 {
 	return true;
 }
+#endif
 
 #endif /* __MM_CRAM_H */

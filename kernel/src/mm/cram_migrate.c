@@ -130,6 +130,9 @@ static unsigned int move_group(struct cram *c, struct list_head *folios, unsigne
 	struct folio *folio, *next;
 	unsigned int moved = 0;
 
+	/* Its last pages may be freed meanwhile. */
+	if (memcg)
+		css_get(&memcg->css);
 	INIT_LIST_HEAD(&b.spare);
 	b.reserved = cram_memcg_reserve(memcg, have_room(c, nr, huge));
 	cut_list(folios, b.reserved, ret_left);
@@ -138,6 +141,7 @@ static unsigned int move_group(struct cram *c, struct list_head *folios, unsigne
 			      (unsigned long)&b, mode, reason, &moved);
 	/* Also of folios that were freed meanwhile, which count as moved. */
 	cram_memcg_release(memcg, b.reserved);
+	mem_cgroup_put(memcg);
 	list_for_each_entry_safe(folio, next, &b.spare, lru) {
 		list_del(&folio->lru);
 		folio_put(folio);
