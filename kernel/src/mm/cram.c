@@ -71,31 +71,38 @@ static const struct node_private_ops cram_node_ops = {
  * Memory blocks that root takes offline, or online, by hand
  */
 
+static struct cram *cram_with(unsigned long pfn)
+{
+	struct cram *c = cram_of(pfn_to_nid(pfn));
+
+	return c && pfn >= c->first_pfn && pfn - c->first_pfn < c->nr_frames ? c : NULL;
+}
+
 static int cram_memory_changes(struct notifier_block *nb, unsigned long action, void *arg)
 {
 	const struct memory_notify *change = arg;
 	struct cram *c;
 
-	/* Before it is online, the memory's node is not known. */
-	if (!(action & (MEM_ONLINE | MEM_GOING_OFFLINE | MEM_CANCEL_OFFLINE | MEM_OFFLINE)))
-		return NOTIFY_OK;
-	c = cram_of(pfn_to_nid(change->start_pfn));
-	if (!c || change->start_pfn < c->first_pfn ||
-	    change->start_pfn - c->first_pfn >= c->nr_frames)
-		return NOTIFY_OK;
+	/* Only here is it known which node the memory is on. */
 	switch (action) {
 	case MEM_ONLINE:
-	case MEM_CANCEL_OFFLINE:
-		cram_set_online(c, change->start_pfn, change->nr_pages, true);
-		cram_kick(c);
-		break;
 	case MEM_GOING_OFFLINE:
-		cram_set_online(c, change->start_pfn, change->nr_pages, false);
-		break;
+	case MEM_CANCEL_OFFLINE:
 	case MEM_OFFLINE:
-		cram_frames_gone(c, change->start_pfn, change->nr_pages);
+		c = cram_with(change->start_pfn);
 		break;
+	default:
+		c = NULL;
 	}
+	if (!c)
+		return NOTIFY_OK;
+	if (action == MEM_OFFLINE) {
+		cram_frames_gone(c, change->start_pfn, change->nr_pages);
+		return NOTIFY_OK;
+	}
+	cram_set_online(c, change->start_pfn, change->nr_pages, action != MEM_GOING_OFFLINE);
+	if (action != MEM_GOING_OFFLINE)
+		cram_kick(c);
 	return NOTIFY_OK;
 }
 
@@ -114,6 +121,7 @@ static void cram_free(struct cram *c)
 	if (c->queue)
 		destroy_workqueue(c->queue);
 	cram_frames_free(c);
+	put_device(c->dev);
 	kfree(c);
 }
 
@@ -133,7 +141,8 @@ static struct cram *cram_alloc(int nid, u64 start, u64 size, struct device *dev,
 	c->first_pfn = PHYS_PFN(start);
 	c->nr_frames = PHYS_PFN(size);
 	c->nr_blocks = c->nr_frames >> CRAM_BLOCK_ORDER;
-	c->dev = dev;
+	/* Which may go while the node stays. */
+	c->dev = get_device(dev);
 	c->ops = ops;
 	c->card = card;
 	spin_lock_init(&c->lock);

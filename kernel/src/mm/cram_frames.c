@@ -88,6 +88,9 @@ void cram_folio_written(struct cram *c, struct folio *folio)
 	const bool huge = folio_order(folio) == CRAM_BLOCK_ORDER;
 	unsigned long flags;
 
+	/* Told twice of what comes from another card: as that one's, too. */
+	if (cram_frame(c, first) == CRAM_WRITTEN)
+		return;
 	arch_wb_cache_pmem(folio_address(folio), folio_size(folio));
 	pmem_wmb();
 	for (unsigned long i = first; i < first + nr; i++) {
@@ -175,7 +178,7 @@ static u64 may_be_out(struct cram *c)
 {
 	const u64 all = c->account.credited + cram_account_room(&c->account);
 
-	if (c->closed)
+	if (c->closed || cram_is_stale(c))
 		return 0;
 	return min(all * (1000 - c->pressure) / 1000, c->most_credit);
 }
@@ -348,11 +351,12 @@ void cram_set_online(struct cram *c, unsigned long start_pfn, unsigned long nr, 
 	const unsigned long block = (start_pfn - c->first_pfn) >> CRAM_BLOCK_ORDER;
 
 	guard(mutex)(&c->give_lock);
-	guard(spinlock_irq)(&c->lock);
+	spin_lock_irq(&c->lock);
 	if (online)
 		bitmap_set(c->online, block, nr >> CRAM_BLOCK_ORDER);
 	else
 		bitmap_clear(c->online, block, nr >> CRAM_BLOCK_ORDER);
+	spin_unlock_irq(&c->lock);
 }
 
 /* Memory that went: what the allocator had of it was free. What is to be trimmed still is. */
@@ -361,12 +365,8 @@ void cram_frames_gone(struct cram *c, unsigned long start_pfn, unsigned long nr)
 	const unsigned long first = start_pfn - c->first_pfn;
 
 	for (unsigned long i = first; i < first + nr; i++) {
-		guard(spinlock_irq)(&c->lock);
-		if (cram_frame(c, i) != CRAM_CREDITED)
-			continue;
-		set_frame(c, i, CRAM_KEPT);
-		block_kept(c, i >> CRAM_BLOCK_ORDER, 1);
-		cram_account_take(&c->account, 1);
+		if (cram_frame(c, i) == CRAM_CREDITED)
+			keep_taken(c, i, 1);
 	}
 }
 
@@ -443,6 +443,8 @@ static void set_ranges(struct cram *c, unsigned int nr, enum cram_frame what)
 			total += in_block;
 		}
 	}
+	if (what == CRAM_LIMBO)
+		c->nr_limbo += total;
 	if (what == CRAM_KEPT) {
 		atomic_long_sub(total, &c->nr_dying);
 		cram_count(c, CRAM_TRIMMED, total);
@@ -612,4 +614,5 @@ void cram_limbo_over(struct cram *c)
 		if (!(i % CRAM_BLOCK_FRAMES))
 			cond_resched();
 	}
+	c->nr_limbo = 0;
 }

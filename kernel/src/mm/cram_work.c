@@ -22,7 +22,6 @@
 
 #define MIN_INTERVAL_MS		10
 #define MAX_INTERVAL_MS		500
-#define STALE_MS		3000	/* without a report: more than a mailbox may take */
 #define MIN_CREDIT_BYTES	SZ_32M
 #define MAX_CREDIT_BYTES	SZ_1G
 #define WORST_MAX		SZ_64K	/* nothing that stores a page takes more */
@@ -115,7 +114,7 @@ static void apply(struct cram *c, const struct cram_report *report,
 	}
 	c->limits = *limits;
 	c->usable = report->usable;
-	c->reported = jiffies;
+	WRITE_ONCE(c->reported, jiffies);
 	cram_count(c, CRAM_LOST, lost);
 	cram_count(c, CRAM_REPORTS, 1);
 
@@ -175,11 +174,6 @@ int cram_first_report(struct cram *c)
 	return rc;
 }
 
-static bool is_stale(const struct cram *c)
-{
-	return time_after(jiffies, c->reported + msecs_to_jiffies(STALE_MS));
-}
-
 /* Have the card interrupt when it fills up. It is a hint: what it does not say is polled for. */
 static void arm_watermarks(struct cram *c)
 {
@@ -196,7 +190,7 @@ static void arm_watermarks(struct cram *c)
 /* The state that things are in, when all has been done that can be done now. */
 static enum cram_state judge(struct cram *c, u64 excess, bool wanting)
 {
-	if (is_stale(c))
+	if (cram_is_stale(c))
 		return CRAM_STALE;
 	if (c->overrun)
 		return CRAM_OVERRUN;
@@ -205,27 +199,22 @@ static enum cram_state judge(struct cram *c, u64 excess, bool wanting)
 	return wanting ? CRAM_THROTTLED : CRAM_NORMAL;
 }
 
-/*
- * Without reports all that is left of the credit is taken back; not for safety, for it
- * is paid for, but so that it is not spent on a card that may be about to fail.
- */
 static void balance(struct cram *c)
 {
-	const bool stale = is_stale(c);
 	u64 surplus, excess;
 	bool wanting;
 
 	scoped_guard(spinlock_irq, &c->lock)
-		surplus = stale ? c->account.credited : cram_surplus(c);
+		surplus = cram_surplus(c);
 	if (surplus)
 		cram_take(c, surplus);
 	scoped_guard(spinlock_irq, &c->lock)
 		excess = cram_account_excess(&c->account);
 
 	wanting = xchg(&c->wanting, false);
-	if (excess && !stale)
+	if (excess && !cram_is_stale(c))
 		cram_evict(c, excess);
-	else if (!stale && cram_give(c, c->nr_frames))
+	else if (cram_give(c, c->nr_frames))
 		wanting = false;
 	cram_set_state(c, judge(c, excess, wanting));
 }
@@ -249,7 +238,7 @@ void cram_work(struct work_struct *work)
 		return;
 	mutex_lock(&c->work_lock);
 	trims = cram_trim_dying(c);
-	if (trims == -ETIMEDOUT)
+	if (c->nr_limbo)
 		end_limbo(c);
 	/* A card that does not answer is not asked more often than it would take to notice. */
 	if (ask(c))
