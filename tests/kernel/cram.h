@@ -26,8 +26,8 @@ char *cram_state(void);
 
 /*
  * The promise, as far as the kernel's own counters tell:
- * stored + reserve + credit + unsettled <= physical, all as of one report. The card's
- * oracle tells whether they are true.
+ * stored + reserve + credit + unsettled <= physical, all as of one report, now or in a
+ * moment. Whether the counters are true the card says.
  */
 bool cram_promise_holds(void);
 /* Frames given out are what the node has free, and nothing that is free is not paid for. */
