@@ -187,6 +187,18 @@ static void arm_watermarks(struct cram *c)
  * Balance
  */
 
+/*
+ * Frames whose pages have to go: what is stored has no room. A frame that was copied to
+ * while the card made its report is in what is stored, and unsettled as well: the next
+ * report says better, and until then nothing is given.
+ */
+static u64 to_evict(const struct cram_account *a)
+{
+	const u64 claimed = a->stored + a->reserve;
+
+	return claimed > a->physical ? DIV_ROUND_UP_ULL(claimed - a->physical, a->worst) : 0;
+}
+
 /* The state that things are in, when all has been done that can be done now. */
 static enum cram_state judge(struct cram *c, u64 excess, bool wanting)
 {
@@ -209,7 +221,7 @@ static void balance(struct cram *c)
 	if (surplus)
 		cram_take(c, surplus);
 	scoped_guard(spinlock_irq, &c->lock)
-		excess = cram_account_excess(&c->account);
+		excess = to_evict(&c->account);
 
 	wanting = xchg(&c->wanting, false);
 	if (excess && !cram_is_stale(c))
