@@ -228,6 +228,20 @@ static void unbound_while_held(char *memory)
 	need(bind_region() == 0 && has_node(), "bound again");
 }
 
+/* A port without interrupts hears no attention button: there the card is removed by hand. */
+static void unplug(void)
+{
+	glob_t hotplug;
+
+	if (glob("/sys/bus/pci_express/devices/*:pcie004", 0, NULL, &hotplug) == 0) {
+		globfree(&hotplug);
+		need(card_monitor("device_del", "\"id\": \"cxl-mem0\"") != NULL,
+		     "the button is pressed");
+		return;
+	}
+	cxl("echo 1 >$(readlink -f $cxl/$card)/../remove");
+}
+
 /* Five seconds after the attention button. */
 static bool card_went(const void *unused)
 {
@@ -239,7 +253,7 @@ static bool card_went(const void *unused)
 static void unplugged_while_mapped(char *memory)
 {
 	make_resident(memory);
-	need(card_monitor("device_del", "\"id\": \"cxl-mem0\"") != NULL, "the button is pressed");
+	unplug();
 	ok(eventually(30, card_went, NULL), "unplugged, the card and its node go");
 	ok(packed(memory, RESIDENT, 5, 2), "after what was there came home");
 	ok(!node_in("has_private_memory", cram_nid), "no memory is left of it");
