@@ -6,9 +6,12 @@
 #include <setjmp.h>
 #include <stdarg.h>
 
-#include "account-model.h"
+#include "qemu/osdep.h"
 
 #include <cmocka.h>
+
+#define MODEL_CHECK(condition) assert_true(condition)
+#include "account-model.h"
 
 #include "../unit/random.h"
 

@@ -70,6 +70,7 @@ struct CXLCompressRequest {
 
 struct CXLCompress {
     CXLType3Dev *ct3d;
+    const CXLCompressConfig *config;
     char *path;
     MemoryRegion *mr;
     uint8_t *host;

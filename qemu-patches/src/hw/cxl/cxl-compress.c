@@ -35,7 +35,9 @@
 #include "qapi/error.h"
 #include "qapi/qapi-events-cxl.h"
 #include "system/hostmem.h"
+#include "system/qtest.h"
 #include "system/system.h"
+#include "system/tcg.h"
 #include "cxl-compress-internal.h"
 #include "trace.h"
 
@@ -855,7 +857,7 @@ bool cxl_compress_sanitizing(CXLType3Dev *ct3d)
 
 static CXLCompressWatermarks cxl_compress_default_watermarks(CXLCompress *c)
 {
-    const CXLCompressConfig *cfg = &c->ct3d->compress_cfg;
+    const CXLCompressConfig *cfg = c->config;
     uint64_t usable = cxl_compress_account_usable(&c->account);
     CXLCompressWatermarks wm = { .low = cfg->low_watermark,
                                  .high = cfg->high_watermark };
@@ -906,14 +908,20 @@ static void cxl_compress_exit_notify(Notifier *n, void *data)
     qemu_sem_post(&c->wake);
 }
 
-static bool cxl_compress_check_config(CXLType3Dev *ct3d, Error **errp)
+static bool cxl_compress_check_config(CXLType3Dev *ct3d,
+                                      const CXLCompressConfig *cfg,
+                                      Error **errp)
 {
-    const CXLCompressConfig *cfg = &ct3d->compress_cfg;
     uint64_t metadata, usable;
 
+    if (!tcg_enabled() && !qtest_enabled()) {
+        error_setg(errp, "a device that compresses needs TCG: with another "
+                   "accelerator the log of written pages is not exact");
+        return false;
+    }
     if (!ct3d->hostvmem || ct3d->hostpmem || ct3d->dc.num_regions) {
-        error_setg(errp, "compressed=on needs volatile-memdev and no other "
-                   "memory");
+        error_setg(errp, "a device that compresses needs volatile-memdev and "
+                   "no other memory");
         return false;
     }
     if (!cxl_compress_codec_find(cfg->algorithm ?: "zstd")) {
@@ -945,7 +953,7 @@ static bool cxl_compress_check_config(CXLType3Dev *ct3d, Error **errp)
 
     metadata = ct3d->hostvmem->size / PAGE * CXL_COMPRESS_METADATA_PER_PAGE;
     if (!cfg->physical_size) {
-        error_setg(errp, "compressed=on needs physical-size");
+        error_setg(errp, "a device that compresses needs physical-size");
         return false;
     }
     if (cfg->physical_size <= metadata ||
@@ -972,14 +980,14 @@ static bool cxl_compress_check_config(CXLType3Dev *ct3d, Error **errp)
     return true;
 }
 
-bool cxl_compress_realize(CXLType3Dev *ct3d, Error **errp)
+bool cxl_compress_realize(CXLType3Dev *ct3d, const CXLCompressConfig *cfg,
+                          Error **errp)
 {
-    const CXLCompressConfig *cfg = &ct3d->compress_cfg;
     Error *blocker = NULL;
     QemuThread thread;
     CXLCompress *c;
 
-    if (!cxl_compress_check_config(ct3d, errp)) {
+    if (!cxl_compress_check_config(ct3d, cfg, errp)) {
         return false;
     }
     error_setg(&blocker, "a CXL device that compresses cannot be migrated: its "
@@ -991,6 +999,7 @@ bool cxl_compress_realize(CXLType3Dev *ct3d, Error **errp)
     c = g_new0(CXLCompress, 1);
     c->migration_blocker = blocker;
     c->ct3d = ct3d;
+    c->config = cfg;
     c->mr = host_memory_backend_get_memory(ct3d->hostvmem);
     c->host = memory_region_get_ram_ptr(c->mr);
     c->path = object_get_canonical_path(OBJECT(ct3d));
@@ -1031,10 +1040,6 @@ bool cxl_compress_realize(CXLType3Dev *ct3d, Error **errp)
 void cxl_compress_exit(CXLType3Dev *ct3d)
 {
     CXLCompress *c = ct3d->compress;
-
-    if (!c) {
-        return;
-    }
 
     migrate_del_blocker(&c->migration_blocker);
     cxl_compress_cancel(c, false);

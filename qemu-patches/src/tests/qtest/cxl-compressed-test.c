@@ -93,11 +93,11 @@ typedef struct Card {
 /* Nothing settles unless asked to: what a test sees does not hang on time */
 #define MEM0(size, opts) \
     "-object memory-backend-ram,id=ram0,size=" size " " \
-    "-device cxl-type3,bus=rp0,volatile-memdev=ram0,id=mem0,compressed=on," \
+    "-device cxl-type3-compressed,bus=rp0,volatile-memdev=ram0,id=mem0," \
     "settle-ms=3600000," opts " "
 #define MEM1(size, opts) \
     "-object memory-backend-ram,id=ram1,size=" size " " \
-    "-device cxl-type3,bus=rp1,volatile-memdev=ram1,id=mem1,compressed=on," \
+    "-device cxl-type3-compressed,bus=rp1,volatile-memdev=ram1,id=mem1," \
     "settle-ms=3600000," opts " "
 
 static uint32_t config_addr(uint8_t bus, uint8_t devfn, uint8_t off)
@@ -1822,9 +1822,9 @@ static void test_unplug(void)
             "{'execute': 'x-cxl-query-compression',"
             " 'arguments': {'path': 'mem0'}}"), "no CXL type 3 device");
         /* Nothing holds on to the memory: it serves again, and is empty */
-        rsp = plug(card.qts, "{'driver': 'cxl-type3', 'bus': 'rp1',"
-                   " 'id': 'mem1', 'volatile-memdev': 'ram0',"
-                   " 'compressed': true, 'physical-size': 67108864}");
+        rsp = plug(card.qts, "{'driver': 'cxl-type3-compressed',"
+                   " 'bus': 'rp1', 'id': 'mem1', 'volatile-memdev': 'ram0',"
+                   " 'physical-size': 67108864}");
         g_assert(qdict_haskey(rsp, "return"));
         qobject_unref(rsp);
         slot_power(card.qts, 1, true);
@@ -1877,29 +1877,29 @@ static void test_properties(void)
         const char *props;
         const char *error;
     } bad[] = {
-        { "'compressed': true", "needs physical-size" },
-        { "'compressed': true, 'physical-size': 524288", "metadata" },
-        { "'compressed': true, 'physical-size': 268959745", "at most" },
-        { "'compressed': true, 'physical-size': 67108864,"
+        { "'sn': 1", "needs physical-size" },
+        { "'physical-size': 524288", "metadata" },
+        { "'physical-size': 268959745", "at most" },
+        { "'physical-size': 67108864,"
           " 'algorithm': 'snappy'", "snappy" },
-        { "'compressed': true, 'physical-size': 67108864, 'unit': 48",
+        { "'physical-size': 67108864, 'unit': 48",
           "power of two" },
-        { "'compressed': true, 'physical-size': 67108864, 'unit': 8192",
+        { "'physical-size': 67108864, 'unit': 8192",
           "power of two" },
-        { "'compressed': true, 'physical-size': 67108864, 'settle-ms': 0",
+        { "'physical-size': 67108864, 'settle-ms': 0",
           "settle-ms" },
-        { "'compressed': true, 'physical-size': 67108864,"
+        { "'physical-size': 67108864,"
           " 'worst-page-size': 4095", "worst-page-size" },
-        { "'compressed': true, 'physical-size': 67108864,"
+        { "'physical-size': 67108864,"
           " 'worst-page-size': 16385", "worst-page-size" },
-        { "'compressed': true, 'physical-size': 67108864,"
+        { "'physical-size': 67108864,"
           " 'reservation-step': 12288", "reservation-step" },
-        { "'compressed': true, 'physical-size': 67108864,"
+        { "'physical-size': 67108864,"
           " 'report-ms': 1001", "report-ms" },
-        { "'compressed': true, 'physical-size': 67108864,"
+        { "'physical-size': 67108864,"
           " 'low-watermark': 2097152, 'high-watermark': 1048576",
           "low-watermark" },
-        { "'compressed': true, 'physical-size': 67108864,"
+        { "'physical-size': 67108864,"
           " 'high-watermark': 67108864", "high-watermark" },
     };
     QTestState *qts = qtest_init(MACHINE
@@ -1909,18 +1909,18 @@ static void test_properties(void)
 
     for (i = 0; i < ARRAY_SIZE(bad); i++) {
         g_autofree char *json = g_strdup_printf(
-            "{'driver': 'cxl-type3', 'bus': 'rp0', 'id': 'mem0',"
+            "{'driver': 'cxl-type3-compressed', 'bus': 'rp0', 'id': 'mem0',"
             " 'volatile-memdev': 'ram0', %s}", bad[i].props);
         expect_error(qts, plug(qts, json), bad[i].error);
     }
-    expect_error(qts, plug(qts, "{'driver': 'cxl-type3', 'bus': 'rp0',"
-        " 'compressed': true, 'physical-size': 67108864,"
+    expect_error(qts, plug(qts, "{'driver': 'cxl-type3-compressed',"
+        " 'bus': 'rp0', 'physical-size': 67108864,"
         " 'num-dc-regions': 1, 'volatile-dc-memdev': 'ram0'}"),
         "needs volatile-memdev");
 
     /* After all these the memory is still good for a device that is right */
-    rsp = plug(qts, "{'driver': 'cxl-type3', 'bus': 'rp0', 'id': 'mem0',"
-               " 'volatile-memdev': 'ram0', 'compressed': true,"
+    rsp = plug(qts, "{'driver': 'cxl-type3-compressed', 'bus': 'rp0',"
+               " 'id': 'mem0', 'volatile-memdev': 'ram0',"
                " 'physical-size': 67108864}");
     g_assert(qdict_haskey(rsp, "return"));
     qobject_unref(rsp);
@@ -1963,8 +1963,13 @@ static void test_not_compressed(void)
         " 'enable': true}}",
     };
     Card card;
+    QDict *rsp;
     unsigned i;
 
+    /* Nor does it have any of the properties */
+    rsp = plug(qts, "{'driver': 'cxl-type3', 'bus': 'rp1',"
+               " 'physical-size': 67108864}");
+    expect_error(qts, rsp, "physical-size");
     card_init(&card, qts, 0);
     card_map(&card);
     /* It has the alias like any other device, and nothing else */

@@ -15,6 +15,8 @@
 #include "qemu/uuid.h"
 #include "hw/cxl/cxl_device.h"
 
+typedef struct CXLCompress CXLCompress;
+
 /* The capacity report as a log for Get Log (0401h) */
 extern const QemuUUID cxl_compress_log_uuid;
 
@@ -24,11 +26,34 @@ extern const QemuUUID cxl_compress_log_uuid;
 CXLRetCode cxl_compress_get_log(CXLType3Dev *ct3d, uint32_t offset,
                                 uint32_t length);
 
+/* MSI-X vectors of the watermarks, and the size of the table they need */
+#define CXL_COMPRESS_MSIX_LOW  12
+#define CXL_COMPRESS_MSIX_HIGH 13
+#define CXL_COMPRESS_MSIX_NR   14
+
+/* The device's properties; sizes in bytes */
+typedef struct CXLCompressConfig {
+    uint64_t physical_size;
+    char *algorithm;
+    uint32_t unit;
+    uint64_t low_watermark;
+    uint64_t high_watermark;
+    uint32_t settle_ms;
+    uint32_t report_ms;
+    uint32_t worst_page_size;
+    uint64_t reservation_step;
+    uint64_t reporting_lag;
+} CXLCompressConfig;
+
+/* A watermark property that was not given: derived from the physical size */
+#define CXL_COMPRESS_WATERMARK_AUTO UINT64_MAX
+
 /*
  * The rest is called under the BQL. Realize starts the card's thread, exit
- * tells it to end; it never waits for it.
+ * tells it to end; it never waits for it. @config stays with the device.
  */
-bool cxl_compress_realize(CXLType3Dev *ct3d, Error **errp);
+bool cxl_compress_realize(CXLType3Dev *ct3d, const CXLCompressConfig *config,
+                          Error **errp);
 void cxl_compress_exit(CXLType3Dev *ct3d);
 
 /*
