@@ -40,6 +40,8 @@ agent_config()
 		tiers = node
 		[detect]
 		second_look = 1000
+		damon_sample = 100 ms
+		damon_aggregation = 2000 ms
 	END
 	[ $# = 0 ] || printf '%s\n' "$@" >>"$agent_conf"
 }

@@ -40,6 +40,7 @@ static inline void synthetic_vm(struct cram_vm_report *vm, unsigned int i)
 	vm->promoted = GiB;
 	vm->worst_batch_us = 1500;
 	vm->worst_look_us = 250;
+	vm->worst_placement_us = 4750;
 	vm->scan_age_ms = 2500;
 }
 

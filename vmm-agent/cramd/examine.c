@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "host.h"
 #include "moves.h"
 #include "util/cleanup.h"
 
@@ -170,7 +171,7 @@ void vm_examine(struct vm *vm, const struct examination *e, const struct proc_st
 	enum vm_ineligible reason = VM_ELIGIBLE;
 	struct vm_counters before = {};
 	uint32_t jobs_ended = 0, epoch = 0;
-	uint64_t mems = status->mems_allowed, swapped = 0;
+	uint64_t mems = status->mems_allowed, swapped = 0, began_us, took_us = 0;
 	bool placed = false;
 
 	cgroup_read_mems(&vm->cgroup, &mems);
@@ -185,7 +186,9 @@ void vm_examine(struct vm *vm, const struct examination *e, const struct proc_st
 			before = vm->counters;
 			jobs_ended = vm->jobs_ended;
 			pthread_mutex_unlock(&vm->lock);
+			began_us = monotonic_us();
 			placed = e->kernel->numa_maps(e->root, vm->pid, place, &p) == 0;
+			took_us = monotonic_us() - began_us;
 		}
 		if (placed && p.huge)
 			reason = VM_HUGETLB;
@@ -205,7 +208,12 @@ void vm_examine(struct vm *vm, const struct examination *e, const struct proc_st
 	}
 	vm->mems_allowed = mems;
 	vm->swapped = swapped;
+	if (took_us > vm->counters.worst_placement_us)
+		vm->counters.worst_placement_us = took_us;
 	if (placed) {
+		vm->seen.placed_rss = status->rss;
+		vm->seen.placed_same = vm->placed_ms && jobs_ended == vm->settled_jobs &&
+				       !memcmp(p.bytes, vm->node_bytes, sizeof(p.bytes));
 		vm_take_placement(vm, p.bytes, e->tier_nodes, &before);
 		/* It counts with what is plugged, which is at least what is there. */
 		if (p.virtio_mem > vm->virtio_mem)

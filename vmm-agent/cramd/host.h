@@ -49,6 +49,8 @@ struct roster {
 };
 
 uint64_t monotonic_us(void);
+/* Processor time of the calling thread. */
+int64_t thread_cpu_ns(void);
 static inline uint64_t monotonic_ms(void)
 {
 	return monotonic_us() / 1000;

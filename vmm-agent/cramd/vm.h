@@ -32,8 +32,9 @@ struct vm_counters {
 	uint64_t demoted, promoted, refused; /* bytes */
 	uint64_t returned;		     /* bytes found accessed after demotion */
 	uint64_t batches, worst_batch_us;
-	uint64_t looks, worst_look_us; /* each holds the VM's mmap lock, for reading, so long */
-	int last_error;		       /* of the last refusal, negative errno */
+	/* Each holds the VM's mmap lock, for reading, so long. */
+	uint64_t looks, worst_look_us, worst_placement_us;
+	int last_error; /* of the last refusal, negative errno */
 };
 
 struct vm {
@@ -110,6 +111,8 @@ struct vm {
 		enum vm_ineligible by_fds; /* what they said */
 		uint64_t size;		   /* of its address space when its RAM was looked for */
 		uint64_t guest_time;	   /* ticks */
+		uint64_t placed_rss;	   /* bytes, when placement was read */
+		bool placed_same;	   /* that told what the reading before it had told */
 		bool arrived;		   /* no longer migrating in */
 		bool begun;
 	} seen;

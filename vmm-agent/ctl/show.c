@@ -245,6 +245,7 @@ static void print_vm(const struct cram_vm_report *vm)
 	puts("longest wait of the guest for the agent");
 	milliseconds("moving", vm->worst_batch_us);
 	milliseconds("being looked at", vm->worst_look_us);
+	milliseconds("being counted", vm->worst_placement_us);
 }
 
 /* The VM that the reply is about. */

@@ -170,8 +170,13 @@ const struct cram_field cram_vm_fields[] = {
 	V(batches, U64, COUNTER, "cram_vm_batches_total", 0, "Batches moved."),
 	V(worst_batch_us, U64, GAUGE, "cram_vm_worst_batch_seconds", 6,
 	  "Longest batch so far, in seconds."),
+	V(looks, U64, COUNTER, "cram_vm_looks_total", 0,
+	  "Looks at ranges of its memory, 2 MiB each."),
 	V(worst_look_us, U64, GAUGE, "cram_vm_worst_look_seconds", 6,
 	  "Longest look at a range of the VM's memory, seconds: it waits for, and holds, locks of the VM."),
+	V(worst_placement_us, U64, GAUGE, "cram_vm_worst_placement_seconds", 6,
+	  "Longest reading of where all of its memory is, seconds: it holds the same locks, for as long as "
+	  "the VM is large."),
 	V(scan_age_ms, U64, GAUGE, "cram_vm_scan_age_seconds", 3,
 	  "Time since its memory was last classified, in seconds."),
 	V(paused, BOOL, GAUGE, "cram_vm_paused", 0, "1 while its demotion is paused."),

@@ -138,7 +138,9 @@ struct cram_vm_report {
 	uint64_t returned; /* bytes found accessed after demotion */
 	uint64_t batches;
 	uint64_t worst_batch_us;
+	uint64_t looks;
 	uint64_t worst_look_us;
+	uint64_t worst_placement_us;
 	uint64_t scan_age_ms; /* since its memory was last classified */
 	bool paused;
 	bool draining;

@@ -106,20 +106,20 @@ const struct cram_option cram_options[] = {
 	{ "detect", "detector", CRAM_OPT_DETECTOR, OFF(detector), 4, "name", "auto", 0, 0,
 	  "auto: DAMON nominates cold ranges and page_idle confirms them where the kernel has it; damon; "
 	  "page_idle." },
-	U32("detect", "damon_sample", damon_sample_us, "us", "100000", 1000, 10000000,
-	    "DAMON's sampling interval. Each sample costs one page table look-up per region."),
-	U32("detect", "damon_aggregation", damon_aggr_us, "us", "2000000", 10000, 100000000,
+	U32("detect", "damon_sample", damon_sample_us, "us", "500000", 1000, 10000000,
+	    "DAMON's sampling interval. Each sample costs two page table look-ups per region."),
+	U32("detect", "damon_aggregation", damon_aggr_us, "us", "10000000", 10000, 100000000,
 	    "DAMON's aggregation interval: 20 samples tell hot from cold."),
 	U32("detect", "damon_update", damon_update_us, "us", "60000000", 10000, 1000000000,
 	    "DAMON's update interval: how often it looks for changed mappings. RAM blocks rarely change."),
 	U32("detect", "damon_min_regions", damon_min_regions, "regions", "32", 10, 100000,
 	    "Fewest regions DAMON keeps."),
-	U32("detect", "damon_max_regions", damon_max_regions, "regions", "2000", 10, 100000,
+	U32("detect", "damon_max_regions", damon_max_regions, "regions", "1000", 10, 100000,
 	    "Most regions DAMON keeps; bounds its CPU time."),
-	U32("detect", "second_look", second_look_permille, "permille", "10", 1, 1000,
-	    "Part of one processor's time that looking at single pages may take, whole host. A look is what "
-	    "makes a nominated range movable, and costs by the page, so this bounds its cost on a host of "
-	    "any size, and with it how fast cold memory is found."),
+	U32("detect", "second_look", second_look_permille, "permille", "5", 1, 1000,
+	    "Part of one processor's time that examining VMs and looking at their pages may take, whole host. "
+	    "A look is what makes a nominated range movable, and costs by the page, so this bounds its cost on "
+	    "a host of any size, and with it how fast cold memory is found."),
 
 	U32("move", "batch", batch_pages, "pages", "512", 16, 512,
 	    "Most base pages per move_pages(2) call. 512 are 2 MiB, the unit of classification; with fewer "

@@ -35,7 +35,7 @@ static struct {
 	pthread_cond_t changed;
 	int stuck; /* process that keeps its mmap lock; 0: none */
 	unsigned int wheres[VMS], numas[VMS];
-	uint64_t burn_ns, burnt_ns;
+	uint64_t burn_ns, burnt_ns, numa_ns;
 	int node;	  /* where pages are */
 	bool touched_all; /* idle flags are found cleared */
 } kernel = { .lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER };
@@ -83,8 +83,7 @@ static int numa(const struct sysroot *root, pid_t pid,
 
 	(void)root;
 	wait_for_lock(pid);
-	/* Two milliseconds: what a guest of some GiB takes. */
-	while (cpu_ns() - start < 2000000)
+	while (cpu_ns() - start < kernel.numa_ns)
 		;
 	pthread_mutex_lock(&kernel.lock);
 	kernel.numas[pid - 100]++;
@@ -174,6 +173,7 @@ static int make(void **state)
 	kernel.node = 0;
 	kernel.touched_all = false;
 	kernel.burn_ns = kernel.burnt_ns = 0;
+	kernel.numa_ns = 2000000; /* what a guest of some GiB takes */
 	memset(kernel.wheres, 0, sizeof(kernel.wheres));
 	memset(kernel.numas, 0, sizeof(kernel.numas));
 	*state = f;
@@ -352,7 +352,7 @@ static void a_paused_host_looks_at_nothing(void **state)
 		assert_int_equal(count(&kernel.wheres[i]), 0);
 }
 
-/* Three readings of 2 ms are worth 1.5 s of not reading. */
+/* Three readings of 2 ms are worth 3 s of not reading. */
 static void placement_is_read_no_more_often_than_its_cost_allows(void **state)
 {
 	struct fixture *f = *state;
@@ -363,15 +363,33 @@ static void placement_is_read_no_more_often_than_its_cost_allows(void **state)
 		assert_in_range(count(&kernel.numas[i]), 1, 2);
 }
 
-static void looks_cost_no_more_than_they_may(void **state)
+/* Three readings of 1 ms are worth 1.5 s of not reading; where nothing is new, 12 s. */
+static void placement_that_is_as_it_was_is_read_less_often(void **state)
 {
 	struct fixture *f = *state;
+
+	kernel.numa_ns = 1000000;
+	assert_int_equal(looker_start(&f->looker, &f->host), 0);
+	wait_until(&kernel.numas[1], 2);
+	usleep(3000000);
+	assert_int_equal(count(&kernel.numas[1]), 2);
+	/* It has more memory than it had. */
+	recorded_put(f->dir, "/proc/101/status",
+		     "State:\tS\nMems_allowed_list:\t0-1\nVmRSS:\t4096 kB\n");
+	for (int i = 0; i < 400 && count(&kernel.numas[1]) < 3; i++)
+		usleep(10000);
+	assert_int_equal(count(&kernel.numas[1]), 3);
+}
+
+/* Looks for two seconds, at 1 % of a processor: *@ret_burnt_us of *@ret_took_us. */
+static void look_on_a_budget(struct fixture *f, uint64_t *ret_burnt_us, uint64_t *ret_took_us)
+{
 	struct cram_host_settings settings = {
 		.round_ms = 20,
 		.second_look_permille = 10,
 		.detector = CRAM_DETECTOR_AUTO,
 	};
-	uint64_t start = monotonic_us(), burnt, took;
+	uint64_t start = monotonic_us();
 
 	kernel.burn_ns = 1000000;
 	host_set_settings(&f->host, &settings);
@@ -379,14 +397,35 @@ static void looks_cost_no_more_than_they_may(void **state)
 	/* More is due than is paid for, and yet every VM has its share. */
 	for (size_t i = 0; i < VMS; i++)
 		wait_until(&kernel.wheres[i], 2);
-	usleep(1000000);
-	took = monotonic_us() - start;
+	usleep(2000000);
+	*ret_took_us = monotonic_us() - start;
 	pthread_mutex_lock(&kernel.lock);
-	burnt = kernel.burnt_ns / 1000;
+	*ret_burnt_us = kernel.burnt_ns / 1000;
 	pthread_mutex_unlock(&kernel.lock);
+	assert_true(*ret_burnt_us >= 2000);
+}
+
+static void looks_cost_no_more_than_they_may(void **state)
+{
+	uint64_t burnt, took;
+
+	look_on_a_budget(*state, &burnt, &took);
 	/* A hundredth, and the look that overdraws it. */
 	assert_true(burnt <= took / 100 + 5000);
-	assert_true(burnt >= 2000);
+}
+
+/* Each VM is examined in each round for longer than there is a budget. */
+static void what_examinations_take_is_taken_off_looks(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t burnt, took;
+
+	kernel.numa_ns = 200000;
+	for (size_t i = 0; i < VMS; i++)
+		f->vms[i]->recount = true;
+	look_on_a_budget(f, &burnt, &took);
+	/* A quarter is left, and the first round, that of no examination yet. */
+	assert_true(burnt <= took / 400 + 3500);
 }
 
 static void a_vm_that_is_stuck_delays_itself_alone(void **state)
@@ -424,7 +463,11 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_paused_host_looks_at_nothing, make, drop),
 		cmocka_unit_test_setup_teardown(
 			placement_is_read_no_more_often_than_its_cost_allows, make, drop),
+		cmocka_unit_test_setup_teardown(placement_that_is_as_it_was_is_read_less_often,
+						make, drop),
 		cmocka_unit_test_setup_teardown(looks_cost_no_more_than_they_may, make, drop),
+		cmocka_unit_test_setup_teardown(what_examinations_take_is_taken_off_looks, make,
+						drop),
 		cmocka_unit_test_setup_teardown(a_vm_that_is_stuck_delays_itself_alone, make, drop),
 	};
 

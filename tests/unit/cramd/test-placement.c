@@ -273,6 +273,17 @@ static void a_vm_is_settled_by_a_reading_begun_after_the_last_job(void **state)
 	assert_true(settled(f));
 }
 
+static void the_longest_reading_is_known(void **state)
+{
+	struct fixture *f = *state;
+	struct reading r = begin(f);
+
+	usleep(30000);
+	end(&r, 16, 0);
+	read_placement(f, 16, 0);
+	assert_in_range(f->vm.counters.worst_placement_us, 30000, 30000000);
+}
+
 struct looks {
 	struct vm *vm;
 	_Atomic unsigned int n;
@@ -326,6 +337,7 @@ int main(void)
 						drop),
 		cmocka_unit_test_setup_teardown(
 			a_vm_is_settled_by_a_reading_begun_after_the_last_job, make, drop),
+		cmocka_unit_test_setup_teardown(the_longest_reading_is_known, make, drop),
 		cmocka_unit_test_setup_teardown(a_move_waits_for_one_look_at_most, make, drop),
 	};
 

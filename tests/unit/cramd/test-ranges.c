@@ -99,6 +99,37 @@ static void only_nominated_memory_is_looked_at(void **state)
 	assert_true(range_wants_look(r, &r->v[1], 25, 1030));
 }
 
+static void what_stays_idle_is_looked_at_less_often(void **state)
+{
+	const uint32_t often = COLD / LOOKS_PER_COLD_AGE, most = often * LOOKS_LEFT_OUT;
+	struct ranges *r = *state;
+	struct range *range = &r->v[0];
+
+	r->nominated = true;
+	ranges_region(r, 0, 0, 0, 999);
+	look(r, 0, 512, 0, 0, 0, 1000);
+	/* Until it is cold, as often as any. */
+	look(r, 0, 512, 0, 0, 0, 1000 + COLD - 1);
+	assert_true(range_wants_look(r, range, often, range->checked_s + often));
+	/* Then as far apart as it is old, up to a limit. */
+	look(r, 0, 512, 0, 0, 0, 1000 + 2 * COLD);
+	assert_false(range_wants_look(r, range, often, range->checked_s + 2 * COLD - 1));
+	assert_true(range_wants_look(r, range, often, range->checked_s + 2 * COLD));
+	look(r, 0, 512, 0, 0, 0, 1000 + 20 * COLD);
+	assert_false(range_wants_look(r, range, often, range->checked_s + most - 1));
+	assert_true(range_wants_look(r, range, often, range->checked_s + most));
+	/* DAMON saw an access since, though none now. */
+	ranges_region(r, 0, 0, 1, range->checked_s + 10);
+	ranges_region(r, 0, 0, 0, range->checked_s + 20);
+	assert_true(range_wants_look(r, range, often, range->checked_s + often));
+	/* And where it does not watch, nobody else would tell. */
+	ranges_region(r, 0, 0, 1, 990);
+	ranges_region(r, 0, 0, 0, 990);
+	assert_false(range_wants_look(r, range, often, range->checked_s + often));
+	r->nominated = false;
+	assert_true(range_wants_look(r, range, often, range->checked_s + often));
+}
+
 static void what_we_moved_is_ignored_for_a_round(void **state)
 {
 	struct ranges *r = *state;
@@ -313,6 +344,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(damons_quiet_counts_only_without_idle_flags, make,
 						drop),
 		cmocka_unit_test_setup_teardown(only_nominated_memory_is_looked_at, make, drop),
+		cmocka_unit_test_setup_teardown(what_stays_idle_is_looked_at_less_often, make,
+						drop),
 		cmocka_unit_test_setup_teardown(what_we_moved_is_ignored_for_a_round, make, drop),
 		cmocka_unit_test_setup_teardown(early_return_doubles_the_age_needed, make, drop),
 		cmocka_unit_test_setup_teardown(coming_home_for_room_is_no_early_return, make,

@@ -4,21 +4,20 @@
 
 #include <errno.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "../examine.h"
 #include "../moves.h"
 #include "../sense/where.h"
 
-/* Looks at one range are this fraction of the cold age apart ... */
-#define LOOKS_PER_COLD_AGE 4
-/* ... within these bounds, seconds. */
+/* Looks at one range are apart within these bounds, seconds. */
 #define LOOK_MIN_S 1
 #define LOOK_MAX_S 60
 
-/* Readings of placement may cost one part in this many of a core's time, all VMs together. */
-#define PLACEMENT_SHARE 250
+/* Readings of placement may cost one part in this many of a core's time, all VMs together ... */
+#define PLACEMENT_SHARE 500
+/* ... and are this many times as far apart where the last one told nothing new. */
+#define PLACEMENT_UNCHANGED 8
 
 /* Ranges searched in one go, with the VM locked. */
 #define SEARCH_RANGES 4096
@@ -147,14 +146,6 @@ static bool next_due(struct vm *vm, uint32_t interval, size_t *left, size_t *ret
 	return due;
 }
 
-static int64_t clock_ns(clockid_t clock)
-{
-	struct timespec ts;
-
-	clock_gettime(clock, &ts);
-	return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
-}
-
 /* Looks at ranges of @vm that are due, until this thread's processor time is @until. */
 static void look_at_vm(struct host *host, struct vm *vm, const struct page_idle *idle,
 		       int64_t until)
@@ -174,7 +165,7 @@ static void look_at_vm(struct host *host, struct vm *vm, const struct page_idle 
 		atomic_load(&host->damon_active) && !atomic_load(&vm->look_everywhere);
 	pthread_mutex_unlock(&vm->lock);
 
-	for (size_t left = vm->ranges.n; left > 0 && clock_ns(CLOCK_THREAD_CPUTIME_ID) < until;) {
+	for (size_t left = vm->ranges.n; left > 0 && thread_cpu_ns() < until;) {
 		size_t index;
 
 		if (!next_due(vm, interval, &left, &index))
@@ -205,10 +196,25 @@ struct turn {
 	bool watched;
 };
 
+/*
+ * Reading placement walks every page table of the guest, so its interval grows with what that takes
+ * for all.
+ */
+static bool placement_is_due(const struct looker *looker, const struct vm *vm,
+			     const struct proc_status *status, uint64_t now_ms)
+{
+	uint64_t wait_ms = atomic_load(&looker->placement_us) * PLACEMENT_SHARE / 1000;
+
+	if (!vm->placed_ms || atomic_load(&vm->recount))
+		return true;
+	if (vm->seen.placed_same && status->rss == vm->seen.placed_rss)
+		wait_ms *= PLACEMENT_UNCHANGED;
+	return now_ms >= vm->placed_ms + wait_ms;
+}
+
 static void examine(struct looker *looker, struct vm *vm)
 {
 	struct host *host = looker->host;
-	uint64_t all_us = atomic_load(&looker->placement_us);
 	struct examination e = {
 		.kernel = host->kernel,
 		.root = &host->root,
@@ -225,17 +231,11 @@ static void examine(struct looker *looker, struct vm *vm)
 			atomic_fetch_add(&host->scan_errors, 1);
 		return;
 	}
-	/*
-	 * Reading placement walks every page table of the guest, so its interval grows with what
-	 * that takes for all.
-	 */
-	e.placement = !vm->placed_ms || atomic_load(&vm->recount) ||
-		      e.now_ms >= vm->placed_ms + all_us * PLACEMENT_SHARE / 1000;
-	start = clock_ns(CLOCK_THREAD_CPUTIME_ID);
+	e.placement = placement_is_due(looker, vm, &status, e.now_ms);
+	start = thread_cpu_ns();
 	vm_examine(vm, &e, &status);
 	if (e.placement)
-		vm->placement_cost_us =
-			(uint64_t)(clock_ns(CLOCK_THREAD_CPUTIME_ID) - start) / 1000;
+		vm->placement_cost_us = (uint64_t)(thread_cpu_ns() - start) / 1000;
 }
 
 static void take_turn(void *arg)
@@ -243,13 +243,14 @@ static void take_turn(void *arg)
 	const struct turn *turn = arg;
 	struct looker *looker = turn->looker;
 	struct vm *vm = turn->vm;
-	int64_t start;
+	int64_t began = thread_cpu_ns(), examined;
 
 	examine(looker, vm);
-	start = clock_ns(CLOCK_THREAD_CPUTIME_ID);
+	examined = thread_cpu_ns();
 	if (turn->watched && turn->budget_ns > 0 && vm->ranges.n)
-		look_at_vm(looker->host, vm, turn->idle, start + turn->budget_ns);
-	atomic_fetch_add(&looker->look_ns, clock_ns(CLOCK_THREAD_CPUTIME_ID) - start);
+		look_at_vm(looker->host, vm, turn->idle, examined + turn->budget_ns);
+	atomic_fetch_add(&looker->examine_ns, examined - began);
+	atomic_fetch_add(&looker->look_ns, thread_cpu_ns() - examined);
 	atomic_store(&vm->looked_at_since_ms, 0);
 	vm_unref(vm);
 }
@@ -294,6 +295,18 @@ static void give_turn(struct looker *looker, struct vm *vm, int64_t budget_ns, b
 	}
 }
 
+/*
+ * Processor time for the looks of a round, nanoseconds. What examinations took since the last one
+ * is taken off, but a quarter is left: with however many VMs, memory ages.
+ */
+static int64_t look_budget_ns(struct looker *looker, const struct cram_host_settings *set)
+{
+	int64_t all = (int64_t)set->round_ms * set->second_look_permille * 1000;
+	int64_t left = all - atomic_exchange(&looker->examine_ns, 0);
+
+	return left > all / 4 ? left : all / 4;
+}
+
 static void *keep(void *arg)
 {
 	struct looker *looker = arg;
@@ -314,8 +327,7 @@ static void *keep(void *arg)
 			looker->idle.bitmap >= 0 && roster.settings.detector != CRAM_DETECTOR_DAMON;
 		atomic_store(&host->idle_active, want_idle);
 		/* What was not used is not saved up: it would be a burst later. */
-		left = (left < 0 ? left : 0) + (int64_t)roster.settings.round_ms *
-						       roster.settings.second_look_permille * 1000;
+		left = (left < 0 ? left : 0) + look_budget_ns(looker, &roster.settings);
 		for (size_t k = 0, begin = first; k < n && !atomic_load(&host->stopping); k++) {
 			size_t i = (begin + k) % n;
 			bool had = left > 0;

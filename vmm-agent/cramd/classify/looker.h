@@ -14,7 +14,7 @@ struct looker {
 	struct host *host;
 	struct page_idle idle; /* opened once; used while the settings want it */
 	/* Processor time of looks and of examinations that have ended, nanoseconds. */
-	_Atomic int64_t look_ns;
+	_Atomic int64_t look_ns, examine_ns;
 	/* What one reading of placement takes, all VMs together. */
 	_Atomic uint64_t placement_us;
 	struct patience patience;

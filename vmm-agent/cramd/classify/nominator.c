@@ -152,6 +152,18 @@ static int watch(struct damon *damon, const struct cram_host_settings *set, stru
 	return 0;
 }
 
+/* Snapshots may cost one part in this many of a core: DAMON shows each region as four files. */
+#define SNAPSHOT_SHARE 400
+
+/* Milliseconds until the next snapshot, when the last one took @took_ns of a core. */
+static uint32_t snapshot_pause_ms(const struct cram_host_settings *set, int64_t took_ns)
+{
+	uint64_t aggregation = set->damon_aggr_us / 1000 + 1;
+	uint64_t paid = (uint64_t)took_ns * SNAPSHOT_SHARE / 1000000;
+
+	return (uint32_t)(paid < aggregation ? aggregation : paid);
+}
+
 /* One round. Negative errno: what DAMON says against it; -EBUSY: the tree is somebody else's. */
 static int nominate_once(struct host *host, struct damon *damon, const struct roster *roster,
 			 struct watch *w)
@@ -213,15 +225,16 @@ static void *nominate_all(void *arg)
 	snprintf(marker, sizeof(marker), "%s/damon", host->run_dir);
 	damon_init(&damon, &host->root, marker);
 	do {
+		int64_t began = thread_cpu_ns();
 		int r = 0;
 
 		if (roster_copy(host, &roster) < 0)
 			continue;
-		pause_ms = roster.settings.damon_aggr_us / 1000 + 1;
 		if (roster.settings.detector == CRAM_DETECTOR_PAGE_IDLE) {
 			damon_release(&damon);
 			w.watched.n = 0;
 			atomic_store(&host->damon_active, false);
+			pause_ms = AGAIN_MS;
 			continue;
 		}
 		if (!damon.acquired) {
@@ -230,8 +243,9 @@ static void *nominate_all(void *arg)
 		}
 		if (r == 0)
 			r = nominate_once(host, &damon, &roster, &w);
-		if (!damon.acquired)
-			pause_ms = AGAIN_MS;
+		pause_ms = damon.acquired
+				   ? snapshot_pause_ms(&roster.settings, thread_cpu_ns() - began)
+				   : AGAIN_MS;
 		if (r < 0 && r != -ESRCH && r != -EBUSY)
 			atomic_fetch_add(&host->scan_errors, 1);
 		say_trouble(host, &damon, r);

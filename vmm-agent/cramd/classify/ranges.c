@@ -42,17 +42,21 @@ void ranges_free(struct ranges *ranges)
 	*ranges = (struct ranges){};
 }
 
+/* Time without an access that the last look confirmed, seconds. */
+static uint32_t idle_time(const struct ranges *ranges, const struct range *range)
+{
+	if (ranges->idle_flags)
+		return (range->flags & RANGE_ARMED) && range->checked_s > range->armed_s
+			       ? range->checked_s - range->armed_s
+			       : 0;
+	return range->quiet_s && range->checked_s > range->quiet_s
+		       ? range->checked_s - range->quiet_s
+		       : 0;
+}
+
 uint32_t range_age(const struct ranges *ranges, const struct range *range)
 {
-	uint32_t age = 0;
-
-	if (ranges->idle_flags) {
-		if ((range->flags & RANGE_ARMED) && range->checked_s > range->armed_s)
-			age = range->checked_s - range->armed_s;
-	} else if (range->quiet_s && range->checked_s > range->quiet_s) {
-		age = range->checked_s - range->quiet_s;
-	}
-	return age >> range->backoff;
+	return idle_time(ranges, range) >> range->backoff;
 }
 
 /* An access to a range on the tier, seen by DAMON alone. Returns the pages that this makes hot. */
@@ -90,12 +94,24 @@ size_t ranges_region(struct ranges *ranges, size_t first, size_t last, uint32_t 
 	return returned;
 }
 
+static uint32_t look_gap(const struct ranges *ranges, const struct range *range,
+			 uint32_t interval_s)
+{
+	uint32_t idle_s = idle_time(ranges, range), most = interval_s * LOOKS_LEFT_OUT;
+
+	/* Where DAMON does not watch, or has seen an access since, the look is what tells. */
+	if (!ranges->nominated || !range->quiet_s || range->quiet_s > range->checked_s ||
+	    idle_s < interval_s * LOOKS_PER_COLD_AGE)
+		return interval_s;
+	return idle_s < most ? idle_s : most;
+}
+
 bool range_wants_look(const struct ranges *ranges, const struct range *range, uint32_t interval_s,
 		      uint32_t now_s)
 {
 	if (!range->checked_s)
 		return true;
-	if (now_s - range->checked_s < interval_s)
+	if (now_s - range->checked_s < look_gap(ranges, range, interval_s))
 		return false;
 	/*
 	 * What is on the tier is always looked at: reads there do not fault. In DRAM, hot memory is

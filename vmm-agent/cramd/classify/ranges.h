@@ -24,6 +24,11 @@
 #define RANGE_EARLY_COLD_AGES 4
 #define RANGE_BACKOFF_MAX     6
 
+/* Looks at a range are this fraction of the cold age apart ... */
+#define LOOKS_PER_COLD_AGE 4
+/* ... and at most so many times as far, where nothing happens. */
+#define LOOKS_LEFT_OUT 16
+
 struct range {
 	uint32_t armed_s;
 	uint32_t checked_s;  /* last look; 0: never looked at */
@@ -60,7 +65,10 @@ uint32_t range_age(const struct ranges *ranges, const struct range *range);
 size_t ranges_region(struct ranges *ranges, size_t first, size_t last, uint32_t accesses,
 		     uint32_t now_s);
 
-/* Should this range be looked at now, when looks are @interval_s apart? */
+/*
+ * Should this range be looked at now, when looks are @interval_s apart? What has been idle for a
+ * cold age, and DAMON goes on seeing no access in, is looked at as far apart as it is old.
+ */
 bool range_wants_look(const struct ranges *ranges, const struct range *range, uint32_t interval_s,
 		      uint32_t now_s);
 

@@ -212,7 +212,9 @@ void report_vm(struct daemon *d, struct vm *vm, struct cram_vm_report *ret)
 	TEXT(ret->ineligible, "%s", vm_ineligible_name(vm->reason));
 	if (!ret->note[0])
 		TEXT(ret->note, "%s", vm->why);
+	ret->looks = vm->counters.looks;
 	ret->worst_look_us = vm->counters.worst_look_us;
+	ret->worst_placement_us = vm->counters.worst_placement_us;
 	ret->demoted = vm->counters.demoted;
 	ret->promoted = vm->counters.promoted;
 	ret->refused = vm->counters.refused;
