@@ -31,6 +31,7 @@ struct cram_peer {
 	struct cram_bytes out;
 	struct cram_call *kept; /* answers are in order, so at most one is open */
 	bool failed;		/* malformed input seen: nothing more is read */
+	bool ended;		/* nothing more will come; what was asked is still answered */
 };
 
 int cram_peer_new(const struct cram_service *service, struct cram_peer **ret)
@@ -436,8 +437,10 @@ int cram_peer_io(struct cram_peer *peer, int fd, short revents, short *ret_event
 		return -EIO;
 	if (revents & (POLLIN | POLLHUP) && peer->out.used <= CRAM_QUEUE_MAX) {
 		n = recv(fd, buf, sizeof(buf), MSG_DONTWAIT);
+		if (n == 0 && revents & POLLHUP)
+			return -ENOTCONN; /* nobody is there to read an answer */
 		if (n == 0)
-			return -ENOTCONN;
+			peer->ended = true;
 		if (n < 0 && errno != EAGAIN && errno != EINTR)
 			return errno == ECONNRESET ? -ENOTCONN : -errno;
 		if (n > 0)
@@ -469,8 +472,10 @@ int cram_peer_io(struct cram_peer *peer, int fd, short revents, short *ret_event
 	}
 	if (r < 0)
 		return r;
+	if (peer->ended && !peer->kept && peer->out.used == 0)
+		return -ENOTCONN;
 	*ret_events = 0;
-	if (peer->out.used <= CRAM_QUEUE_MAX)
+	if (peer->out.used <= CRAM_QUEUE_MAX && !peer->ended)
 		*ret_events |= POLLIN;
 	if (peer->out.used > 0)
 		*ret_events |= POLLOUT;

@@ -233,6 +233,25 @@ static void a_drain_is_answered_with_what_a_round_made_of_it(void **state)
 	assert_int_equal(atomic_load(&f->vm->refs), 1 + f->d.mover.home.n);
 }
 
+/* As `nc -N` does: what was asked is answered, then the connection ends. */
+static void whoever_says_no_more_is_answered_all_the_same(void **state)
+{
+	struct fixture *f = *state;
+	static const char request[] = "{\"method\": \"org.cramd.Control.Pause\"}";
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	char reply[256] = "";
+
+	memcpy(addr.sun_path, f->control, sizeof(f->control));
+	assert_int_equal(connect(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
+	assert_int_equal(send(fd, request, sizeof(request), 0), sizeof(request));
+	assert_int_equal(shutdown(fd, SHUT_WR), 0);
+	assert_true(recv(fd, reply, sizeof(reply) - 1, 0) > 0);
+	assert_non_null(strstr(reply, "\"message\""));
+	assert_int_equal(recv(fd, reply, sizeof(reply), 0), 0);
+	close(fd);
+}
+
 static void whoever_goes_away_is_not_waited_for(void **state)
 {
 	struct fixture *f = *state;
@@ -310,6 +329,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(a_pause_is_answered_when_a_round_has_heeded_it),
 		TEST(a_drain_is_answered_with_what_a_round_made_of_it),
+		TEST(whoever_says_no_more_is_answered_all_the_same),
 		TEST(whoever_goes_away_is_not_waited_for),
 		TEST(a_change_is_told_to_who_monitors),
 		TEST(who_asks_for_what_is_no_vm_is_told_why),

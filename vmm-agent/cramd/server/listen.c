@@ -54,8 +54,10 @@ static int on_client(struct loop *loop, int fd, uint32_t events, void *userdata)
 	struct client *client = userdata;
 	short revents = 0, wanted = POLLIN;
 
-	if (events & (EPOLLIN | EPOLLHUP | EPOLLERR))
+	if (events & (EPOLLIN | EPOLLERR))
 		revents |= POLLIN;
+	if (events & EPOLLHUP)
+		revents |= POLLHUP;
 	if (events & EPOLLOUT)
 		revents |= POLLOUT;
 	if (cram_peer_io(client->peer, fd, revents, &wanted) < 0) {
