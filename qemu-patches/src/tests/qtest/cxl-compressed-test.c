@@ -10,6 +10,7 @@
 #include "qemu/bswap.h"
 #include "qemu/units.h"
 #include "libqtest.h"
+#include "cxl-decoders.h"
 #include "qapi/error.h"
 #include "qobject/qdict.h"
 #include "qobject/qjson.h"
@@ -27,19 +28,6 @@
 #define PAGE 4096ull
 #define LOGICAL (256 * MiB)
 #define METADATA (LOGICAL / PAGE * 8)
-
-/* Where an otherwise empty q35 has its CXL host bridges and first window */
-#define HB_REGS 0x100000000ull
-#define WINDOW  0x110000000ull
-
-#define HB_BUS 52
-#define BAR_SPACE 0xe0000000u
-
-/* Component registers: capability array, HDM decoder capability */
-#define CACHE_MEM 0x1000
-#define CAP_ID_HDM 5
-#define HDM_COMMIT (1u << 9)
-#define HDM_COMMITTED (1u << 10)
 
 /* Device registers: mailbox */
 #define MBOX 0x88
@@ -100,25 +88,6 @@ typedef struct Card {
     "-device cxl-type3-compressed,bus=rp1,volatile-memdev=ram1,id=mem1," \
     "settle-ms=3600000," opts " "
 
-static uint32_t config_addr(uint8_t bus, uint8_t devfn, uint8_t off)
-{
-    return 0x80000000u | bus << 16 | devfn << 8 | (off & 0xfc);
-}
-
-static void config_write(QTestState *qts, uint8_t bus, uint8_t devfn,
-                         uint8_t off, uint32_t val)
-{
-    qtest_outl(qts, 0xcf8, config_addr(bus, devfn, off));
-    qtest_outl(qts, 0xcfc, val);
-}
-
-static uint32_t config_read(QTestState *qts, uint8_t bus, uint8_t devfn,
-                            uint8_t off)
-{
-    qtest_outl(qts, 0xcf8, config_addr(bus, devfn, off));
-    return qtest_inl(qts, 0xcfc);
-}
-
 static uint8_t find_cap(QTestState *qts, uint8_t bus, uint8_t devfn, uint8_t id)
 {
     uint8_t cap = config_read(qts, bus, devfn, 0x34);
@@ -134,82 +103,30 @@ static uint8_t find_cap(QTestState *qts, uint8_t bus, uint8_t devfn, uint8_t id)
 /* What firmware would do for root port @port and the device below it */
 static void card_init(Card *card, QTestState *qts, unsigned port)
 {
-    uint8_t rp = port << 3;
-    uint8_t bus = HB_BUS + 1 + port;
-    uint32_t base = BAR_SPACE + port * 0x1000000;
-    int i, bar = 0;
-    uint32_t addr[3];
+    Regs regs = port_card_init(qts, 0, port);
 
     memset(card, 0, sizeof(*card));
     card->qts = qts;
-    card->bus = bus;
+    card->bus = HB_BUS(0) + 1 + port;
     card->id = port ? "mem1" : "mem0";
     card->hpa = WINDOW + port * GiB;
-
-    config_write(qts, HB_BUS, rp, 0x18, HB_BUS | bus << 8 | bus << 16);
-    config_write(qts, HB_BUS, rp, 0x20, base >> 16 | (base + 0xf00000));
-    config_write(qts, HB_BUS, rp, 0x04, 6);
-
-    for (i = 0; i < 6; i += 2) {
-        addr[bar] = base + bar * 0x100000;
-        config_write(qts, bus, 0, 0x10 + 4 * i, addr[bar++]);
-        config_write(qts, bus, 0, 0x14 + 4 * i, 0);
-    }
-    config_write(qts, bus, 0, 0x04, 6);
-    g_assert_cmphex(config_read(qts, bus, 0, 0), ==, 0x0d938086);
-    card->comp = addr[0];
-    card->dev = addr[1];
-    card->msix = addr[2];
-}
-
-static uint64_t hdm_regs(QTestState *qts, uint64_t comp)
-{
-    uint32_t n = qtest_readl(qts, comp + CACHE_MEM) >> 24;
-    uint32_t i;
-
-    for (i = 1; i <= n; i++) {
-        uint32_t cap = qtest_readl(qts, comp + CACHE_MEM + 4 * i);
-
-        if ((cap & 0xffff) == CAP_ID_HDM) {
-            return comp + CACHE_MEM + (cap >> 20);
-        }
-    }
-    g_assert_not_reached();
-}
-
-static void decoder_program(QTestState *qts, uint64_t comp, unsigned n,
-                            uint64_t base, uint64_t size, uint8_t target,
-                            uint32_t iw)
-{
-    uint64_t dec = hdm_regs(qts, comp) + 0x10 + 0x20 * n;
-
-    qtest_writel(qts, dec, base);
-    qtest_writel(qts, dec + 4, base >> 32);
-    qtest_writel(qts, dec + 8, size);
-    qtest_writel(qts, dec + 0xc, size >> 32);
-    qtest_writel(qts, dec + 0x14, target);
-    qtest_writel(qts, dec + 0x18, 0);
-    qtest_writel(qts, dec + 0x10, iw << 4);
-}
-
-static void decoder_commit(QTestState *qts, uint64_t comp, unsigned n, bool on)
-{
-    uint64_t ctrl = hdm_regs(qts, comp) + 0x20 + 0x20 * n;
-    uint32_t val = qtest_readl(qts, ctrl);
-
-    qtest_writel(qts, ctrl, on ? val | HDM_COMMIT : val & ~HDM_COMMIT);
-    g_assert(!!(qtest_readl(qts, ctrl) & HDM_COMMITTED) == on);
+    card->comp = regs.comp;
+    card->dev = regs.dev;
+    /* The third BAR: vectors */
+    card->msix = regs.dev + 0x100000;
+    config_write(qts, card->bus, 0, 0x20, card->msix);
+    config_write(qts, card->bus, 0, 0x24, 0);
 }
 
 /* Make the card's first 256 MiB visible at card->hpa */
 static void card_map(Card *card)
 {
-    unsigned port = card->bus - HB_BUS - 1;
+    unsigned port = card->bus - HB_BUS(0) - 1;
 
-    decoder_program(card->qts, HB_REGS, port, card->hpa, LOGICAL, port, 0);
-    decoder_program(card->qts, card->comp, 0, card->hpa, LOGICAL, 0, 0);
-    decoder_commit(card->qts, card->comp, 0, true);
-    decoder_commit(card->qts, HB_REGS, port, true);
+    program(card->qts, HB_REGS, port, card->hpa, LOGICAL, port, 0);
+    program(card->qts, card->comp, 0, card->hpa, LOGICAL, 0, 0);
+    commit(card->qts, card->comp, 0, true);
+    commit(card->qts, HB_REGS, port, true);
 }
 
 /* How many direct mappings there are; each shows in several trees */
@@ -1755,9 +1672,9 @@ static void test_sanitize(void)
 /* Slot control: power controller and power indicator on or off */
 static void slot_power(QTestState *qts, unsigned port, bool on)
 {
-    uint8_t cap = find_cap(qts, HB_BUS, port << 3, 0x10);
+    uint8_t cap = find_cap(qts, HB_BUS(0), port << 3, 0x10);
 
-    qtest_outl(qts, 0xcf8, config_addr(HB_BUS, port << 3, cap + 0x18));
+    qtest_outl(qts, 0xcf8, config_addr(HB_BUS(0), port << 3, cap + 0x18));
     qtest_outw(qts, 0xcfc, on ? 0x0100 : 0x0700);
 }
 

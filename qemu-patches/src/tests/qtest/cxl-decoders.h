@@ -32,7 +32,7 @@
 #define HDM_COMMIT (1u << 9)
 #define HDM_COMMITTED (1u << 10)
 
-#define MACHINE(windows) \
+#define Q35_CXL(windows) \
     "-machine q35,cxl=on," windows " -m 64M -nodefaults "
 #define BRIDGE(i, nr, opts) \
     "-device pxb-cxl,id=cxl." #i ",bus=pcie.0,bus_nr=" #nr opts " "
@@ -49,17 +49,22 @@ typedef struct Regs {
     uint64_t dev;
 } Regs;
 
+static inline uint32_t config_addr(uint8_t bus, uint8_t devfn, uint8_t off)
+{
+    return 0x80000000u | bus << 16 | devfn << 8 | (off & 0xfc);
+}
+
 static inline void config_write(QTestState *qts, uint8_t bus, uint8_t devfn,
                                 uint8_t off, uint32_t val)
 {
-    qtest_outl(qts, 0xcf8, 0x80000000u | bus << 16 | devfn << 8 | off);
+    qtest_outl(qts, 0xcf8, config_addr(bus, devfn, off));
     qtest_outl(qts, 0xcfc, val);
 }
 
 static inline uint32_t config_read(QTestState *qts, uint8_t bus, uint8_t devfn,
                                    uint8_t off)
 {
-    qtest_outl(qts, 0xcf8, 0x80000000u | bus << 16 | devfn << 8 | off);
+    qtest_outl(qts, 0xcf8, config_addr(bus, devfn, off));
     return qtest_inl(qts, 0xcfc);
 }
 
@@ -74,7 +79,8 @@ static inline void bridge_init(QTestState *qts, uint8_t bus, uint8_t devfn,
     config_write(qts, bus, devfn, 0x04, 6);
 }
 
-static inline Regs card_init(QTestState *qts, uint8_t bus, uint32_t base)
+/* The card that is alone on @bus: its first two BARs, of 1 MiB at most */
+static inline Regs regs_init(QTestState *qts, uint8_t bus, uint32_t base)
 {
     g_assert_cmphex(config_read(qts, bus, 0, 0), ==, 0x0d938086);
     config_write(qts, bus, 0, 0x10, base);
@@ -92,7 +98,7 @@ static inline Regs port_card_init(QTestState *qts, unsigned hb, unsigned port)
     uint32_t base = BAR_SPACE + (4 * hb + port) * PORT_SPACE;
 
     bridge_init(qts, HB_BUS(hb), port << 3, bus, bus, base, PORT_SPACE);
-    return card_init(qts, bus, base);
+    return regs_init(qts, bus, base);
 }
 
 static inline uint64_t hdm_regs(QTestState *qts, uint64_t comp)

@@ -103,7 +103,7 @@ static void expect_pieces(QTestState *qts, const char *a, const char *b)
 
 /* One host bridge with decoders, two cards below it */
 #define TWO_CARDS \
-    MACHINE("cxl-fmw.0.targets.0=cxl.0,cxl-fmw.0.size=4G") \
+    Q35_CXL("cxl-fmw.0.targets.0=cxl.0,cxl-fmw.0.size=4G") \
     BRIDGE(0, 52, ",hdm_for_passthrough=on") \
     PORT(rp0, 0, 0) PORT(rp1, 0, 1) \
     RAM(ram0, "512M") CARD(rp0, mem0, "volatile-memdev=ram0") \
@@ -154,7 +154,7 @@ static void test_several_devices(void)
 static void test_several_bridges(void)
 {
     QTestState *qts = qtest_init(
-        MACHINE("cxl-fmw.0.targets.0=cxl.0,cxl-fmw.0.size=1G,"
+        Q35_CXL("cxl-fmw.0.targets.0=cxl.0,cxl-fmw.0.size=1G,"
                 "cxl-fmw.1.targets.0=cxl.1,cxl-fmw.1.size=1G,"
                 "cxl-fmw.2.targets.0=cxl.0,cxl-fmw.2.targets.1=cxl.1,"
                 "cxl-fmw.2.size=1G")
@@ -206,7 +206,7 @@ static void test_several_bridges(void)
 static QTestState *start_switch(uint64_t *usp, Regs card[2])
 {
     QTestState *qts = qtest_init(
-        MACHINE("cxl-fmw.0.targets.0=cxl.0,cxl-fmw.0.size=4G")
+        Q35_CXL("cxl-fmw.0.targets.0=cxl.0,cxl-fmw.0.size=4G")
         BRIDGE(0, 52, ",hdm_for_passthrough=on") PORT(rp0, 0, 0)
         "-device cxl-upstream,id=us0,bus=rp0,addr=0 "
         "-device cxl-downstream,id=ds0,bus=us0,port=3,chassis=1,slot=3,addr=0 "
@@ -226,7 +226,7 @@ static QTestState *start_switch(uint64_t *usp, Regs card[2])
 
         bridge_init(qts, down, i << 3, down + 1 + i, down + 1 + i, base,
                     0x400000);
-        card[i] = card_init(qts, down + 1 + i, base);
+        card[i] = regs_init(qts, down + 1 + i, base);
     }
     return qts;
 }
@@ -370,7 +370,7 @@ static void test_unaligned(void)
 static void test_pieces(void)
 {
     QTestState *qts = qtest_init(
-        MACHINE("cxl-fmw.0.targets.0=cxl.0,cxl-fmw.0.size=4G")
+        Q35_CXL("cxl-fmw.0.targets.0=cxl.0,cxl-fmw.0.size=4G")
         BRIDGE(0, 52, ",hdm_for_passthrough=on") PORT(rp0, 0, 0)
         RAM(ram0, "512M") RAM(ram1, "512M") RAM(lsa0, "256K")
         CARD(rp0, mem0,

@@ -101,7 +101,7 @@ static void test_every_store(void)
     make_firmware(firmware);
     qts = qtest_initf(
         "-accel tcg,thread=multi -smp 2 -bios %s "
-        MACHINE("cxl-fmw.0.targets.0=cxl.0,cxl-fmw.0.size=4G")
+        Q35_CXL("cxl-fmw.0.targets.0=cxl.0,cxl-fmw.0.size=4G")
         BRIDGE(0, 52, ",hdm_for_passthrough=on") PORT(rp0, 0, 0)
         RAM(ram0, "256M")
         "-device cxl-type3-compressed,bus=rp0,volatile-memdev=ram0,"
