@@ -397,6 +397,9 @@ static void look_on_a_budget(struct fixture *f, uint64_t *ret_burnt_us, uint64_t
 	/* More is due than is paid for, and yet every VM has its share. */
 	for (size_t i = 0; i < VMS; i++)
 		wait_until(&kernel.wheres[i], 2);
+	/* A look at a time, not all that are due and then none for long. */
+	for (size_t i = 0; i < VMS; i++)
+		assert_in_range(count(&kernel.wheres[i]), 2, RANGES / 4);
 	usleep(2000000);
 	*ret_took_us = monotonic_us() - start;
 	pthread_mutex_lock(&kernel.lock);

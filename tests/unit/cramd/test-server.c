@@ -239,9 +239,11 @@ static void whoever_says_no_more_is_answered_all_the_same(void **state)
 	struct fixture *f = *state;
 	static const char request[] = "{\"method\": \"org.cramd.Control.Pause\"}";
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	const struct timeval patience = { .tv_sec = 30 };
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	char reply[256] = "";
 
+	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)), 0);
 	memcpy(addr.sun_path, f->control, sizeof(f->control));
 	assert_int_equal(connect(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
 	assert_int_equal(send(fd, request, sizeof(request), 0), sizeof(request));
