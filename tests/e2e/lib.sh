@@ -37,7 +37,7 @@ agent_config()
 		[policy]
 		headroom_min = 32 MiB
 		[vm]
-		tiers = node
+		tiers = ${tier:-node}
 		[detect]
 		second_look = 1000
 		damon_sample = 100 ms
@@ -104,8 +104,8 @@ tiering()
 	local mode=$1 file
 	shift
 	file=$(mktemp /run/metadata.XXXXXX)
-	printf '<cram:tiering xmlns:cram="urn:cramd:domain:1.0" mode="%s" tiers="node">%s</cram:tiering>\n' \
-		"$mode" "$*" >"$file"
+	printf '<cram:tiering xmlns:cram="urn:cramd:domain:1.0" mode="%s" tiers="%s">%s</cram:tiering>\n' \
+		"$mode" "${tier:-node}" "$*" >"$file"
 	echo "$file"
 }
 
@@ -175,6 +175,39 @@ slow_pages_at_most()
 	have=$(slow_pages "$1")
 	echo "$have pages on the slow node, at most $2"
 	[ -n "$have" ] && ((have <= $2))
+}
+
+# What of a guest the first card stores, in bytes, by the card's own word.
+stored()
+{
+	"$CRAM_MESON_BUILD/tests/e2e/carduse" "$("$guest" pid "$1")" | sed 's/.*stored=//'
+}
+
+stored_at_most()
+{
+	local have
+	have=$(stored "$1")
+	echo "the card stores $have bytes of it, at most $2"
+	[ -n "$have" ] && ((have <= $2))
+}
+
+# The kernel's limit on what a guest may have on cards.
+limit()
+{
+	local group
+	group=$(sed -n 's/^0:://p' "/proc/$("$guest" pid "$1")/cgroup")
+	until [ -e "/sys/fs/cgroup$group/memory.cram.max" ] || [ "$group" = / ]; do
+		group=$(dirname "$group")
+	done
+	cat "/sys/fs/cgroup$group/memory.cram.max"
+}
+
+limit_is()
+{
+	local have
+	have=$(limit "$1")
+	echo "memory.cram.max is '$have', wanted '$2'"
+	[ "$have" = "$2" ]
 }
 
 # Free pages of a node, with those that processors keep at hand: MemFree leaves them out.

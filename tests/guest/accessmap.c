@@ -6,6 +6,10 @@
  * wrote, in every page, with what is there.
  *
  *   accessmap --mib N [--unit-kib K] [--hot-percent P] [--seed N] [--seconds N] [--map FILE]
+ *             [--ratio N]
+ *
+ * One byte in --ratio is random, the rest 0: so much a page compresses. Without it one word in 32
+ * is.
  *
  * SIGUSR1: the working set moves: the next seed chooses, and the map is written again.
  * SIGUSR2: enough; compare and end.
@@ -37,6 +41,7 @@
 struct map {
 	volatile uint64_t *words;
 	size_t pages, unit_pages;
+	size_t words_used, word_step; /* of a page */
 	unsigned int hot_percent;
 	uint64_t seed;
 };
@@ -144,9 +149,16 @@ int main(int argc, char **argv)
 		{ "seed", required_argument, NULL, 's' },
 		{ "seconds", required_argument, NULL, 't' },
 		{ "map", required_argument, NULL, 'o' },
+		{ "ratio", required_argument, NULL, 'r' },
 		{ 0 },
 	};
-	struct map m = { .unit_pages = 512, .hot_percent = 30, .seed = 1 };
+	struct map m = {
+		.unit_pages = 512,
+		.words_used = 512,
+		.word_step = WORD_STEP,
+		.hot_percent = 30,
+		.seed = 1,
+	};
 	const char *path = "/tmp/map";
 	unsigned long mib = 0, seconds = 60;
 	struct timespec start;
@@ -171,6 +183,10 @@ int main(int argc, char **argv)
 		case 't':
 			seconds = number(optarg, 0, 86400);
 			break;
+		case 'r':
+			m.words_used = 512 / number(optarg, 1, 512);
+			m.word_step = 1;
+			break;
 		case 'o':
 			path = optarg;
 			break;
@@ -181,7 +197,7 @@ int main(int argc, char **argv)
 	if (!mib || optind != argc) {
 		fprintf(stderr,
 			"usage: accessmap --mib N [--unit-kib K] [--hot-percent P] [--seed N] "
-			"[--seconds N] [--map FILE]\n");
+			"[--seconds N] [--map FILE] [--ratio N]\n");
 		return 2;
 	}
 	m.pages = mib << 8;
@@ -196,7 +212,7 @@ int main(int argc, char **argv)
 	madvise(memory, mib << 20, MADV_HUGEPAGE);
 	m.words = (uint64_t *)memory;
 	for (size_t page = 0; page < m.pages; page++)
-		for (size_t word = 0; word < 512; word += WORD_STEP)
+		for (size_t word = 0; word < m.words_used; word += m.word_step)
 			m.words[page * 512 + word] = content(page, word);
 	signal(SIGUSR1, on_usr1);
 	signal(SIGUSR2, on_usr2);
@@ -226,7 +242,7 @@ int main(int argc, char **argv)
 		nanosleep(&(struct timespec){ .tv_nsec = ROUND_NS }, NULL);
 	}
 	for (size_t page = 0; page < m.pages; page++)
-		for (size_t word = 0; word < 512; word += WORD_STEP)
+		for (size_t word = 0; word < m.words_used; word += m.word_step)
 			if (m.words[page * 512 + word] != content(page, word)) {
 				fprintf(stderr, "accessmap: page %zu word %zu is damaged\n", page,
 					word);

@@ -1234,6 +1234,109 @@ static void the_kernels_limit_keeps_the_quota_if_the_agent_dies(void **state)
 	}
 }
 
+/* What is there on a card, @upper device bytes at most, of a VM with @quota. */
+static struct cram_vm_input *on_card(struct host *h, size_t i, uint64_t bytes, uint64_t device,
+				     uint64_t upper, uint64_t quota)
+{
+	struct cram_vm_input *vm = &h->rec.vms[i];
+
+	vm->dram = vm->ram - bytes;
+	vm->tier_bytes = bytes;
+	vm->device_bytes = device;
+	vm->device_upper = upper;
+	vm->quota = quota;
+	vm->hard_limit = CRAM_UNLIMITED;
+	vm->floor = 0;
+	return vm;
+}
+
+static void a_quota_holds_for_the_upper_bound(void **state)
+{
+	uint64_t rng = random_seed("upper bound");
+	struct host h;
+	(void)state;
+
+	host_random(&h, &rng, 1);
+	h.rec.vms[0].ram = 64 * GiB;
+	h.rec.tiers->budget = 64 * GiB;
+	on_card(&h, 0, 4 * GiB, GiB, 2 * GiB, GiB + GiB / 2);
+	decide(&h);
+	assert_int_equal(h.actions[0].state, CRAM_VM_OVER_QUOTA);
+	assert_int_equal(h.actions[0].promote_bytes, GiB);
+	/* And nothing takes the place of what goes. */
+	assert_int_equal(h.actions[0].kernel_limit, 3 * GiB);
+	host_free(&h);
+}
+
+static void pages_that_do_not_compress_exceed_a_quota_by_the_slack_at_most(void **state)
+{
+	uint64_t rng = random_seed("slack"), demoted = 0;
+	(void)state;
+
+	for (int round = 0; round < 300; round++) {
+		uint64_t bytes = random_in(&rng, 0, GiB / MiB) * MiB, upper, room;
+		struct cram_vm_input *vm;
+		struct host h;
+
+		host_random(&h, &rng, 1);
+		h.rec.tiers->worst_q16 = (uint32_t)random_in(&rng, 65536, 4 * 65536);
+		h.rec.tiers->budget = 1024 * GiB;
+		upper = bytes / random_in(&rng, 1, 8);
+		vm = on_card(&h, 0, bytes, upper, upper, upper + random_in(&rng, 0, 8192) * MiB);
+		vm->cold[CRAM_AGE_BUCKETS - 1] = vm->dram;
+		room = vm->quota - upper + h.rec.params.quota_slack_bytes;
+		decide(&h);
+		demoted += h.actions[0].demote_bytes;
+		assert_true(
+			((unsigned __int128)h.actions[0].demote_bytes * h.rec.tiers->worst_q16) >>
+			16 <= room);
+		assert_true(((unsigned __int128)(h.actions[0].kernel_limit - bytes) *
+			     h.rec.tiers->worst_q16) >>
+			    16 <= room);
+		host_free(&h);
+	}
+	assert_true(demoted > GiB);
+}
+
+static void the_kernel_may_not_take_a_floor_either(void **state)
+{
+	uint64_t rng = random_seed("kernel floor");
+	struct cram_vm_input *vm;
+	struct host h;
+	(void)state;
+
+	host_random(&h, &rng, 1);
+	h.rec.vms[0].ram = 64 * GiB;
+	vm = on_card(&h, 0, 4 * GiB, GiB, GiB, CRAM_UNLIMITED);
+	vm->floor = 50 * GiB;
+	decide(&h);
+	assert_int_equal(h.actions[0].kernel_limit, 14 * GiB);
+	host_free(&h);
+}
+
+/* Bounds add up to more than the card stores: that is no reason to give anything back. */
+static void shares_go_by_what_is_likely(void **state)
+{
+	uint64_t rng = random_seed("likely");
+	struct host h;
+	(void)state;
+
+	host_random(&h, &rng, 2);
+	h.rec.tiers->budget = 4 * GiB;
+	for (size_t i = 0; i < 2; i++) {
+		h.rec.vms[i].ram = 64 * GiB;
+		h.rec.vms[i].weight = 100;
+		on_card(&h, i, 4 * GiB, GiB, 3 * GiB, CRAM_UNLIMITED);
+	}
+	decide(&h);
+	assert_int_equal(h.d.promote_bytes, 0);
+	h.rec.tiers->budget = GiB;
+	decide(&h);
+	/* A page of either is a quarter of one on the card. */
+	assert_int_equal(h.actions[0].promote_bytes + h.actions[1].promote_bytes, 4 * GiB);
+	host_free(&h);
+}
+
 /* ------------------------------------------------------------------ accounts */
 
 static void buckets_start_empty_and_never_exceed_the_burst(void **state)
@@ -1393,6 +1496,10 @@ int main(void)
 		cmocka_unit_test(a_quiet_vm_gets_a_lower_cold_age_down_to_the_minimum),
 		cmocka_unit_test(a_new_vm_waits_one_cold_age),
 		cmocka_unit_test(the_kernels_limit_keeps_the_quota_if_the_agent_dies),
+		cmocka_unit_test(a_quota_holds_for_the_upper_bound),
+		cmocka_unit_test(pages_that_do_not_compress_exceed_a_quota_by_the_slack_at_most),
+		cmocka_unit_test(the_kernel_may_not_take_a_floor_either),
+		cmocka_unit_test(shares_go_by_what_is_likely),
 		cmocka_unit_test(buckets_start_empty_and_never_exceed_the_burst),
 		cmocka_unit_test(overcommit_counts_the_tier_at_ratio_one_unless_expected),
 		cmocka_unit_test(every_age_falls_in_the_bucket_of_its_edge),

@@ -263,7 +263,7 @@ static void the_strongest_source_wins_setting_by_setting(void **state)
 	assert_int_equal(set.origin[CRAM_SET_HARD_LIMIT], CRAM_ORIGIN_PERSIST);
 	assert_int_equal(set.quota, 7 * GiB);
 	assert_int_equal(set.origin[CRAM_SET_QUOTA], CRAM_ORIGIN_CLI);
-	assert_int_equal(set.tiers, 1U << CRAM_TIER_NODE);
+	assert_int_equal(set.tiers, 1U << CRAM_TIER_CRAM);
 	assert_int_equal(set.origin[CRAM_SET_TIERS], CRAM_ORIGIN_DEFAULT);
 
 	id = (struct cram_vm_identity){ .name = "db", .flavour = "m1.large" };
@@ -417,7 +417,7 @@ static void a_bad_configuration_is_refused_with_file_and_line(void **state)
 		{ "[host]\nround = 2 us\n", "f:2: round", "\"2 us\"" },
 		{ "[host]\nreserve = 1024\n", "f:2: reserve", "\"1024\"" },
 		{ "[vm]\nquota = 4096\n", "f:2: quota", "\"4096\"" },
-		{ "[vm]\ntiers = cram\n", "f:2: tiers", "drives no compressing card yet" },
+		{ "[vm]\ntiers = cram zswap\n", "f:2: tiers", "does not reclaim to zswap yet" },
 		{ "[host]\ntier_nodes = 2;3\n", "f:2: tier_nodes", "2;3" },
 		{ "[host]\ntier_nodes = 3-2\n", "f:2: tier_nodes", "3-2" },
 		{ "[host]\ncompressing_nodes = auto\n", "f:2: compressing_nodes", "auto" },

@@ -39,6 +39,9 @@ struct work {
 	bool untouched;	    /* not even promotion */
 	uint32_t ratio;	    /* of pages to come, Q16, never 0 */
 	uint64_t room;	    /* logical bytes that its own limits and cold memory let go */
+	uint32_t worst;	    /* of any page on its tier, Q16, never 0 */
+	uint64_t upper;	    /* device bytes, upper bound */
+	uint64_t at_once;   /* of them, before it is known how they compress */
 	uint64_t hot;	    /* tier bytes to bring home because they are used */
 	uint64_t must;	    /* logical bytes that quota, hard limit or floor want back */
 	uint64_t stay;	    /* device bytes it may keep by its own limits, without the hot ones */
@@ -189,13 +192,14 @@ static bool may_demote(const struct cram_snapshot *snap, const struct cram_vm_in
 }
 
 /* Logical bytes to bring home so that quota, hard limit and floor hold again. */
-static uint64_t must_give_back(const struct cram_vm_input *vm, struct cram_vm_action *a)
+static uint64_t must_give_back(const struct cram_vm_input *vm, const struct work *w,
+			       struct cram_vm_action *a)
 {
 	uint64_t must = 0, give;
 
-	if (vm->device_bytes > vm->quota) {
-		reason(a, CRAM_REASON_QUOTA, vm->device_bytes, vm->quota);
-		give = scale_up(vm->device_bytes - vm->quota, vm->tier_bytes, vm->device_bytes);
+	if (w->upper > vm->quota) {
+		reason(a, CRAM_REASON_QUOTA, w->upper, vm->quota);
+		give = scale_up(w->upper - vm->quota, vm->tier_bytes, w->upper);
 		must = max(must, give);
 	}
 	if (vm->tier_bytes > vm->hard_limit) {
@@ -209,8 +213,29 @@ static uint64_t must_give_back(const struct cram_vm_input *vm, struct cram_vm_ac
 	return min(must, vm->tier_bytes);
 }
 
+/* Logical bytes that its quota lets go, held to compress as what is there does. */
+static uint64_t quota_room(const struct cram_vm_input *vm, const struct work *w)
+{
+	if (vm->quota == CRAM_UNLIMITED)
+		return CRAM_UNLIMITED;
+	return to_logical(sub(vm->quota, w->upper), w->ratio);
+}
+
+/*
+ * Of them, those that may go before a report tells what they take: should they not compress at all,
+ * the quota is exceeded by no more than the slack.
+ */
+static uint64_t quota_at_once(const struct cram_policy_params *p, const struct cram_vm_input *vm,
+			      const struct work *w)
+{
+	if (vm->quota == CRAM_UNLIMITED)
+		return CRAM_UNLIMITED;
+	return to_logical(sub(add(vm->quota, p->quota_slack_bytes), w->upper), w->worst);
+}
+
 /* Logical bytes that may go by the VM's own limits; each limit that binds leaves its reason. */
-static uint64_t own_room(const struct cram_vm_input *vm, struct cram_vm_action *a, uint32_t ratio)
+static uint64_t own_room(const struct cram_vm_input *vm, const struct work *w,
+			 struct cram_vm_action *a)
 {
 	uint64_t room = a->cold_bytes, limit;
 
@@ -224,27 +249,33 @@ static uint64_t own_room(const struct cram_vm_input *vm, struct cram_vm_action *
 		room = limit;
 		reason(a, CRAM_REASON_HARD_LIMIT, vm->tier_bytes, vm->hard_limit);
 	}
-	if (vm->quota != CRAM_UNLIMITED) {
-		limit = to_logical(sub(vm->quota, vm->device_bytes), ratio);
-		if (limit < room) {
-			room = limit;
-			reason(a, CRAM_REASON_QUOTA, vm->device_bytes, vm->quota);
-		}
+	limit = quota_room(vm, w);
+	if (limit < room) {
+		room = limit;
+		reason(a, CRAM_REASON_QUOTA, w->upper, vm->quota);
 	}
 	return room;
 }
 
-/* Limit for the kernel, which counts logical bytes and enforces while the agent is away. */
-static uint64_t kernel_limit(const struct cram_vm_input *vm, const struct work *w)
+/*
+ * Limit for the kernel, which counts logical bytes, moves memory out by itself when DRAM is short,
+ * and holds the VM to it while the agent is away.
+ */
+static uint64_t kernel_limit(const struct cram_vm_input *vm, const struct work *w,
+			     const struct cram_vm_action *a)
 {
-	uint64_t limit = vm->hard_limit;
+	uint64_t limit = add(vm->tier_bytes, min(quota_room(vm, w), w->at_once));
 
 	if (w->leaving)
 		return 0;
-	if (vm->quota != CRAM_UNLIMITED)
-		limit = min(limit, to_logical(vm->quota, w->ratio));
+	limit = min(limit, vm->hard_limit);
 	if (vm->flags & (CRAM_VM_F_PAUSED | CRAM_VM_F_INCOMING))
 		limit = min(limit, vm->tier_bytes);
+	/* That takes nothing away; it keeps what comes home from being replaced. */
+	if (w->must > 0)
+		limit = min(limit, vm->tier_bytes - w->must);
+	if (a->effective_floor > 0)
+		limit = min(limit, sub(add(vm->dram, vm->tier_bytes), a->effective_floor));
 	return limit;
 }
 
@@ -253,6 +284,7 @@ static void observe(const struct cram_policy_params *p, const struct cram_snapsh
 		    struct cram_vm_action *a)
 {
 	uint64_t touched = add(add(vm->dram, vm->tier_bytes), vm->swapped);
+	const struct cram_tier_input *tier = tier_of(snap, vm);
 	struct cram_slo slo;
 	uint64_t kept;
 	int node;
@@ -261,8 +293,10 @@ static void observe(const struct cram_policy_params *p, const struct cram_snapsh
 	memset(w, 0, sizeof(*w));
 	a->home = -1;
 	w->ratio = vm->ratio_q16 ? vm->ratio_q16 : Q16;
+	w->worst = tier && tier->worst_q16 ? tier->worst_q16 : Q16;
+	w->upper = max(vm->device_upper, vm->device_bytes);
 	w->untouched = vm->flags & CRAM_VM_F_INCOMING;
-	w->leaving = vm->mode != CRAM_MODE_AUTO || !tier_of(snap, vm) ||
+	w->leaving = vm->mode != CRAM_MODE_AUTO || !tier ||
 		     vm->flags & (CRAM_VM_F_INELIGIBLE | CRAM_VM_F_DRAIN);
 	a->goes_home = w->leaving;
 	a->effective_floor = min(vm->floor, touched);
@@ -282,16 +316,17 @@ static void observe(const struct cram_policy_params *p, const struct cram_snapsh
 			a->cold_bytes = add(a->cold_bytes, vm->cold[i]);
 	a->cold_bytes = min(a->cold_bytes, min(vm->dram, vm->eligible));
 	a->demote_age_s = a->cold_age_s;
-	a->kernel_limit = kernel_limit(vm, w);
 
 	w->hot = min(vm->hot_bytes, vm->tier_bytes);
 	if (w->hot > 0 && !w->leaving)
 		reason(a, CRAM_REASON_HOT, w->hot, 0);
 	if (!w->leaving)
-		w->must = must_give_back(vm, a);
+		w->must = must_give_back(vm, w, a);
+	w->at_once = quota_at_once(p, vm, w);
+	a->kernel_limit = kernel_limit(vm, w, a);
 	w->movable = may_demote(snap, vm, a);
 	if (w->movable && w->must == 0) {
-		w->room = own_room(vm, a, w->ratio);
+		w->room = own_room(vm, w, a);
 		reason(a, CRAM_REASON_COLD, a->cold_bytes, a->cold_age_s);
 	}
 	kept = w->leaving ? 0 : vm->tier_bytes - max(w->hot, w->must);
@@ -413,7 +448,7 @@ static void target_out(const struct cram_policy_params *p, const struct cram_vm_
 	else if (missing >= start)
 		a->memory.demoting = true;
 	if (a->memory.demoting)
-		w->want_out = missing;
+		w->want_out = min(missing, w->at_once);
 	else if (missing > 0)
 		reason(a, CRAM_REASON_HYSTERESIS, missing, start);
 }

@@ -112,6 +112,8 @@ struct cram_policy_params {
 	uint32_t backoff_factor;     /* SLO exceeded this many times: demotion stops for a while */
 	uint32_t backoff_base_s;     /* first stop; doubles each time */
 	uint32_t backoff_max_shift;  /* at most base << this */
+	uint32_t card_headroom_permille; /* of a compressing card that VMs leave free */
+	uint64_t quota_slack_bytes;	 /* by so much a quota may be exceeded until reports tell */
 	uint64_t
 		slo_min_bytes; /* per minute that may always return: less is only the granularity */
 };
@@ -160,7 +162,8 @@ struct cram_vm_input {
 	uint64_t eligible;     /* of it, what may be moved at all */
 	uint64_t dram;	       /* guest RAM resident in DRAM */
 	uint64_t tier_bytes;   /* logical bytes on the tier */
-	uint64_t device_bytes; /* upper bound of what they take there; tier node: = tier_bytes */
+	uint64_t device_bytes; /* estimate of what they take there; tier node: = tier_bytes */
+	uint64_t device_upper; /* upper bound of it: limits hold for this; below it: the same */
 	uint64_t swapped;      /* neither in DRAM nor on the tier, but touched */
 	uint32_t ratio_q16;    /* upper bound stored/logical of pages to come, 65536 = 1 */
 	uint64_t cold[CRAM_AGE_BUCKETS]; /* eligible DRAM bytes by age, see cram_age_edge() */
@@ -179,6 +182,7 @@ struct cram_tier_input {
 	uint64_t budget; /* device bytes VMs and others may occupy now (shrinks under pressure) */
 	uint64_t used_other; /* device bytes that belong to no VM in the snapshot */
 	uint64_t free;	     /* logical bytes it can take this round */
+	uint32_t worst_q16;  /* device bytes a byte takes at most, 65536 = 1; 0: 1 */
 	bool accepting;	     /* false: full, offline, error: nothing new goes there */
 };
 
@@ -262,7 +266,8 @@ void cram_policy_workspace_free(struct cram_policy_workspace *ws);
  * 0, or -EINVAL when @ws is too small or n_dram > CRAM_MAX_DRAM (nothing written then).
  *
  * Guaranteed for every action, whatever the input:
- *   device_bytes + demote_bytes * ratio <= quota, tier_bytes + demote_bytes <= hard_limit,
+ *   device_upper + demote_bytes * ratio <= quota, tier_bytes + demote_bytes <= hard_limit,
+ *   device_upper + demote_bytes * worst <= quota + slack,
  *   dram - demote_bytes >= min(floor, touched) if demote_bytes > 0;
  *   promotions never take a home node's free DRAM below headroom; tokens are never overspent.
  */

@@ -47,6 +47,8 @@ static const struct cram_field params_fields[] = {
 	FIELD(policy_params, backoff_factor, U32),
 	FIELD(policy_params, backoff_base_s, U32),
 	FIELD(policy_params, backoff_max_shift, U32),
+	FIELD(policy_params, card_headroom_permille, U32),
+	FIELD(policy_params, quota_slack_bytes, U64),
 };
 
 static const struct cram_field dram_fields[] = {
@@ -58,7 +60,7 @@ static const struct cram_field dram_fields[] = {
 static const struct cram_field tier_fields[] = {
 	FIELD(tier_input, nid, I32),	    FIELD(tier_input, budget, U64),
 	FIELD(tier_input, used_other, U64), FIELD(tier_input, free, U64),
-	FIELD(tier_input, accepting, BOOL),
+	FIELD(tier_input, accepting, BOOL), FIELD(tier_input, worst_q16, U32),
 };
 
 static const struct cram_field vm_fields[] = {
@@ -72,7 +74,7 @@ static const struct cram_field vm_fields[] = {
 	FIELD(vm_input, swapped, U64),	      FIELD(vm_input, ratio_q16, U32),
 	FIELD(vm_input, hot_bytes, U64),      FIELD(vm_input, returned_total, U64),
 	FIELD(vm_input, accessed_bytes, U64), FIELD(vm_input, demote_tokens, U64),
-	FIELD(vm_input, promote_tokens, U64),
+	FIELD(vm_input, promote_tokens, U64), FIELD(vm_input, device_upper, U64),
 };
 
 static const struct cram_field memory_fields[] = {
@@ -535,7 +537,7 @@ void cram_record_free(struct cram_record *rec)
 static void move_out(struct cram_vm_input *vm, uint64_t bytes, struct cram_dram_input *home,
 		     struct cram_tier_input *tier)
 {
-	uint64_t left = min(bytes, vm->dram), moved = left;
+	uint64_t left = min(bytes, vm->dram), moved = left, device;
 
 	for (unsigned int b = CRAM_AGE_BUCKETS; b-- > 0 && left > 0;) {
 		uint64_t take = min(vm->cold[b], left);
@@ -546,7 +548,10 @@ static void move_out(struct cram_vm_input *vm, uint64_t bytes, struct cram_dram_
 	moved -= left; /* only what has an age can be chosen */
 	vm->dram -= moved;
 	vm->tier_bytes += moved;
-	vm->device_bytes += (uint64_t)(((unsigned __int128)moved * vm->ratio_q16 + 65535) >> 16);
+	device = (uint64_t)(((unsigned __int128)moved * vm->ratio_q16 + 65535) >> 16);
+	vm->device_bytes += device;
+	if (vm->device_upper)
+		vm->device_upper += device;
 	tier->free -= min(tier->free, moved);
 	if (home)
 		home->free += moved;
@@ -555,13 +560,15 @@ static void move_out(struct cram_vm_input *vm, uint64_t bytes, struct cram_dram_
 static void move_home(struct cram_vm_input *vm, uint64_t bytes, bool hot,
 		      struct cram_dram_input *home, struct cram_tier_input *tier)
 {
-	uint64_t moved = min(bytes, vm->tier_bytes), device;
+	uint64_t moved = min(bytes, vm->tier_bytes), device, upper;
 
 	if (moved == 0)
 		return;
 	device = (uint64_t)((unsigned __int128)vm->device_bytes * moved / vm->tier_bytes);
+	upper = (uint64_t)((unsigned __int128)vm->device_upper * moved / vm->tier_bytes);
 	vm->tier_bytes -= moved;
 	vm->device_bytes -= device;
+	vm->device_upper -= upper;
 	vm->dram += moved;
 	if (hot)
 		vm->hot_bytes -= min(vm->hot_bytes, moved);

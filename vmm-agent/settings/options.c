@@ -85,6 +85,12 @@ const struct cram_option cram_options[] = {
 	U32("policy", "headroom_time", policy.headroom_seconds, "s", "10", 0, 600,
 	    "So many seconds of the host's promotion rate seen lately are kept free on top, shared by the home "
 	    "nodes according to size."),
+	U32("policy", "card_headroom", policy.card_headroom_permille, "permille", "50", 0, 500,
+	    "Part of a compressing card that VMs leave free, above what the kernel keeps: a card that fills up "
+	    "by itself, or shrinks a little, is relieved before the kernel has to take pages off it."),
+	BYTES("policy", "quota_slack", policy.quota_slack_bytes, "bytes", "32 MiB", 0, TiB,
+	      "By so much a quota in device bytes may be exceeded, should all that is moved out before the next "
+	      "round not compress at all. Half of what is promised; less makes big VMs fill more slowly."),
 	U32("policy", "backoff_factor", policy.backoff_factor, "times", "4", 1, 1000,
 	    "When more comes back than the SLO allows by this factor, the VM's demotion stops for a while."),
 	U32("policy", "backoff_base", policy.backoff_base_s, "s", "60", 1, 3600,

@@ -45,12 +45,12 @@ static const struct cram_vm_layer built_in = {
 	.floor_is_percent = true,
 	.weight = 100,
 	.cold_age_s = 0,
-	.tiers = 1U << CRAM_TIER_NODE,
+	/* Alone: a card that fails must not quietly become something else. */
+	.tiers = 1U << CRAM_TIER_CRAM,
 };
 
 /* Why nothing would ever go to a tier; NULL: it is served. */
 static const char *const unserved[CRAM_N_TIERS] = {
-	[CRAM_TIER_CRAM] = "this release drives no compressing card yet",
 	[CRAM_TIER_ZSWAP] = "this release does not reclaim to zswap yet",
 };
 
@@ -173,13 +173,13 @@ static int set_tiers(struct cram_vm_layer *l, const char *text, struct cram_erro
 		}
 		if (unserved[tier])
 			return cram_error_set(err, -EINVAL, setting_names[CRAM_SET_TIERS], NULL,
-					      "allowed: node", "tier %s cannot be used: %s", name,
+					      "allowed: cram, node", "tier %s cannot be used: %s", name,
 					      unserved[tier]);
 		mask |= 1U << tier;
 		p += n;
 	}
 	if (mask == 0)
-		return refuse(err, -EINVAL, CRAM_SET_TIERS, text, "node");
+		return refuse(err, -EINVAL, CRAM_SET_TIERS, text, "cram, node");
 	l->tiers = mask;
 	return 0;
 }

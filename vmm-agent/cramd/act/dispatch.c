@@ -2,6 +2,9 @@
 /* Work for the movers and for relief; see dispatch.h. */
 #include "dispatch.h"
 
+#include <string.h>
+
+#include "limit.h"
 #include "util/sort.h"
 
 void dispatch_free(struct dispatch *dispatch)
@@ -29,18 +32,32 @@ static void put_in_order(struct dispatch *dispatch, size_t n, const struct cram_
 		  decision->actions);
 }
 
+/* Nothing goes out that the kernel is not told of before. */
+static bool keep_limit(struct host *host, const struct vm *vm, const struct snapshot *s)
+{
+	int r = limit_keep(vm, s);
+
+	if (r < 0 && host_may_log(host, s->view.now_ms))
+		cram_log_warn(&host->log,
+			      "vm \"%s\": the kernel's limit on compressed memory cannot be set: "
+			      "%s; nothing more of it goes there",
+			      vm->name, strerror(-r));
+	return r == 0;
+}
+
 static void hand_out(struct mover *mover, struct host *host, struct vm *vm,
 		     const struct snapshot *s)
 {
 	const struct cram_vm_action *a = &vm->action;
 	uint64_t back = a->promote_hot_bytes + a->promote_bytes;
+	bool limited = keep_limit(host, vm, s);
 
 	if (back && mover_submit(mover, vm, a->promote_bytes ? VM_JOB_PROMOTE : VM_JOB_PROMOTE_HOT,
 				 back, 0, s->dram[a->home].nid) == 0) {
 		cram_bucket_take(&host->promote_bucket, back);
 		cram_bucket_take(&vm->promote_bucket, back);
 	}
-	if (a->demote_bytes && vm->input.tier >= 0 &&
+	if (a->demote_bytes && vm->input.tier >= 0 && limited &&
 	    mover_submit(mover, vm, VM_JOB_DEMOTE, a->demote_bytes, a->demote_age_s,
 			 s->tiers[vm->input.tier].nid) == 0) {
 		cram_bucket_take(&host->demote_bucket, a->demote_bytes);

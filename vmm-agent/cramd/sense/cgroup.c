@@ -69,6 +69,73 @@ int cgroup_read_swapped(const struct cgroup *cgroup, uint64_t *ret_bytes)
 	return parse_counter(text, ret_bytes);
 }
 
+/* " N0=1 N2=34": the number of node @nid in a line's rest; 0: none. */
+static uint64_t node_value(const char *p, int nid)
+{
+	uint64_t node, value;
+
+	for (; *p == ' '; p += strcspn(p, " \n")) {
+		if (*++p != 'N')
+			continue;
+		p++;
+		if (parse_u64(&p, 10, &node) == 0 && *p == '=' && node == (uint64_t)nid) {
+			p++;
+			return parse_u64(&p, 10, &value) < 0 ? 0 : value;
+		}
+	}
+	return 0;
+}
+
+/* The number of node @nid in the line of @text that begins with @key. */
+static uint64_t line_value(const char *text, const char *key, int nid)
+{
+	size_t len = strlen(key);
+
+	for (const char *p = text; p; p = strchr(p, '\n')) {
+		p += *p == '\n';
+		if (strncmp(p, key, len) == 0 && p[len] == ' ')
+			return node_value(p + len, nid);
+	}
+	return 0;
+}
+
+int cgroup_read_cram(const struct cgroup *cgroup, int nid, struct cgroup_cram *ret_cram)
+{
+	char text[4096];
+	int r = read_file(cgroup->memory, "memory.cram.stat", text, sizeof(text));
+
+	if (r < 0)
+		return r;
+	*ret_cram = (struct cgroup_cram){
+		.sampled = line_value(text, "sampled", nid),
+		.sampled_bytes = line_value(text, "sampled_bytes", nid),
+		.device = line_value(text, "device_bytes", nid),
+	};
+	return 0;
+}
+
+int cgroup_read_cram_max(const struct cgroup *cgroup, uint64_t *ret_bytes)
+{
+	char text[64];
+	int r = read_file(cgroup->memory, "memory.cram.max", text, sizeof(text));
+
+	return r < 0 ? r : parse_counter(text, ret_bytes);
+}
+
+int cgroup_write_cram_max(const struct cgroup *cgroup, uint64_t bytes)
+{
+	const struct sysroot dir = { .fd = cgroup->memory };
+	char text[32];
+
+	if (cgroup->memory < 0)
+		return -ENOENT;
+	if (bytes == UINT64_MAX)
+		strcpy(text, "max");
+	else
+		snprintf(text, sizeof(text), "%llu", (unsigned long long)bytes);
+	return sysroot_write(&dir, "memory.cram.max", text);
+}
+
 int cgroup_read_mems(const struct cgroup *cgroup, uint64_t *ret_nodes)
 {
 	char text[256];

@@ -19,6 +19,21 @@ struct cgroup {
 void cgroup_open(const struct sysroot *root, const char *path, struct cgroup *ret_cgroup);
 void cgroup_close(struct cgroup *cgroup);
 
+/* What of a cgroup is on cards that compress (docs/cram.md); bytes. */
+struct cgroup_cram {
+	uint64_t
+		sampled; /* pages on the card that were measured; 0: none, or the kernel does not */
+	uint64_t sampled_bytes; /* what these take */
+	uint64_t device;	/* what all of it takes, estimated from them */
+};
+
+/* Of the card of node @nid. -ENOENT: this kernel measures nothing, or there is no cgroup. */
+int cgroup_read_cram(const struct cgroup *cgroup, int nid, struct cgroup_cram *ret_cram);
+
+/* memory.cram.max; UINT64_MAX: no limit. -ENOENT: there is none, or no cgroup. */
+int cgroup_read_cram_max(const struct cgroup *cgroup, uint64_t *ret_bytes);
+int cgroup_write_cram_max(const struct cgroup *cgroup, uint64_t bytes);
+
 /* Bytes swapped out, zswap's included; 0 where the kernel does not swap. */
 int cgroup_read_swapped(const struct cgroup *cgroup, uint64_t *ret_bytes);
 

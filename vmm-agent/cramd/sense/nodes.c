@@ -93,7 +93,7 @@ static int read_distance(const struct sysroot *root, struct node *node, uint64_t
 
 int nodes_read(const struct sysroot *root, struct nodes *ret_nodes)
 {
-	uint64_t online, has_memory, has_cpu;
+	uint64_t online, has_memory, has_cpu, is_private;
 	struct nodes nodes = {};
 	int r;
 
@@ -106,6 +106,11 @@ int nodes_read(const struct sysroot *root, struct nodes *ret_nodes)
 	r = read_mask(root, "has_cpu", &has_cpu);
 	if (r < 0)
 		return r;
+	r = read_mask(root, "has_private_memory", &is_private);
+	if (r == -ENOENT)
+		is_private = 0; /* a kernel that knows no such nodes */
+	else if (r < 0)
+		return r;
 	for (int nid = 0; nid < NODES_MAX; nid++) {
 		struct node *node = &nodes.v[nodes.n];
 
@@ -114,6 +119,7 @@ int nodes_read(const struct sysroot *root, struct nodes *ret_nodes)
 		node->nid = nid;
 		node->has_memory = has_memory & UINT64_C(1) << nid;
 		node->has_cpu = has_cpu & UINT64_C(1) << nid;
+		node->is_private = is_private & UINT64_C(1) << nid;
 		r = read_meminfo(root, node);
 		if (r < 0)
 			return r;

@@ -13,7 +13,8 @@ struct node {
 	int nid;
 	bool has_memory; /* in N_MEMORY: pages may be allocated there */
 	bool has_cpu;
-	uint64_t total, free;	/* bytes */
+	bool is_private;      /* nothing is allocated there but by who names it; never has_memory */
+	uint64_t total, free; /* bytes */
 	uint64_t inactive_file; /* page cache that reclaim takes first */
 	uint64_t dirty;		/* page cache to be written, or being written */
 	uint8_t distance[NODES_MAX];

@@ -5,11 +5,8 @@
 #include <string.h>
 
 #include "../moves.h"
+#include "../tier/tier.h"
 #include "protocol/record.h"
-
-/* What an ordinary slow node keeps free for the kernel itself. */
-#define TIER_KEEP_PERMILLE 20
-#define TIER_KEEP_MIN	   (16 * MiB)
 
 /* The kernel's watermarks change by hand only, and their file is long. */
 #define WATERMARK_EVERY 32
@@ -30,18 +27,7 @@ static void read_nodes(struct snapshot *s, struct host *host, uint64_t now_ms)
 		      strerror(-r));
 }
 
-static bool is_tier(const struct node *node, const char *tier_nodes)
-{
-	uint64_t mask;
-
-	if (!strcmp(tier_nodes, "none"))
-		return false;
-	if (!strcmp(tier_nodes, "auto"))
-		return node->has_memory && !node->has_cpu;
-	return parse_node_list(tier_nodes, &mask) == 0 && (mask & UINT64_C(1) << node->nid);
-}
-
-static struct cram_dram_input dram_of(const struct snapshot *s, const struct node *node)
+struct cram_dram_input snapshot_dram(const struct snapshot *s, const struct node *node)
 {
 	return (struct cram_dram_input){
 		.nid = node->nid,
@@ -53,37 +39,32 @@ static struct cram_dram_input dram_of(const struct snapshot *s, const struct nod
 	};
 }
 
-/* An ordinary slow node gives up page cache as DRAM does. */
-static uint64_t available_on(const struct snapshot *s, const struct node *node,
-			     const struct cram_host_settings *set)
+/* The kind of slow memory that @node is; NULL: none. */
+static const struct tier *kind_of(const struct node *node, const struct cram_host_settings *set)
 {
-	struct cram_dram_input dram = dram_of(s, node);
+	for (int kind = 0; kind < CRAM_N_TIERS; kind++) {
+		const struct tier *tier = tier_of_kind((enum cram_tier)kind);
 
-	return cram_dram_available(&dram, set->policy.cache_permille);
+		if (tier && tier->takes(node, set))
+			return tier;
+	}
+	return NULL;
 }
 
-static void add_tier(struct snapshot *s, const struct node *node,
-		     const struct cram_host_settings *set)
+static void add_tier(struct snapshot *s, struct host *host, const struct tier *tier,
+		     const struct node *node, const struct cram_host_settings *set)
 {
-	uint64_t keep = node->total * TIER_KEEP_PERMILLE / 1000;
-	uint64_t available = available_on(s, node, set);
+	size_t t = s->n_tiers;
 
-	if (keep < TIER_KEEP_MIN)
-		keep = TIER_KEEP_MIN;
-	s->tier_capacity[s->n_tiers] = node->total;
-	s->tiers[s->n_tiers++] = (struct cram_tier_input){
-		.nid = node->nid,
-		.kind = CRAM_TIER_NODE,
-		.budget = node->total > keep ? node->total - keep : 0,
-		.free = available > keep ? available - keep : 0,
-		.accepting = node->has_memory && available > keep,
-	};
+	s->tiers[t] = (struct cram_tier_input){ .nid = node->nid, .kind = tier->kind };
+	if (tier->read(s, t, host, set) == 0)
+		s->n_tiers++;
 }
 
 static void sense_nodes(struct snapshot *s, struct host *host, const struct cram_host_settings *set,
 			uint64_t now_ms)
 {
-	uint64_t tier_nodes = 0;
+	uint64_t not_home = 0;
 
 	read_nodes(s, host, now_ms);
 	unfit_refresh(&s->unfit, &host->root, cxl_ask_kernel, &s->nodes, set->compressing_nodes);
@@ -92,22 +73,22 @@ static void sense_nodes(struct snapshot *s, struct host *host, const struct cram
 	s->n_dram = 0;
 	for (size_t i = 0; i < s->nodes.n; i++) {
 		const struct node *node = &s->nodes.v[i];
+		const struct tier *tier = kind_of(node, set);
 		uint64_t bit = UINT64_C(1) << node->nid;
 
 		if (node->has_memory && unfit_node(&s->unfit, node, NULL, 0)) {
 			/* Neither tier nor home: what lies there comes home, and nothing goes. */
 			s->unfit_nodes |= bit;
-			tier_nodes |= bit;
-		} else if (is_tier(node, set->tier_nodes)) {
-			if (s->n_tiers == TIERS_MAX)
-				continue;
-			tier_nodes |= bit;
-			add_tier(s, node, set);
+			not_home |= bit;
+		} else if (tier) {
+			not_home |= s->n_tiers < TIERS_MAX ? bit : 0;
+			if (s->n_tiers < TIERS_MAX)
+				add_tier(s, host, tier, node, set);
 		} else if (node->has_memory) {
-			s->dram[s->n_dram++] = dram_of(s, node);
+			s->dram[s->n_dram++] = snapshot_dram(s, node);
 		}
 	}
-	atomic_store(&host->tier_nodes, tier_nodes);
+	atomic_store(&host->tier_nodes, not_home);
 }
 
 /* ------------------------------------------------------------------ VMs */
@@ -245,7 +226,6 @@ static void sense_vm(struct snapshot *s, struct host *host, struct vm *vm,
 		.dram = vm_dram_bytes(vm, tier_nodes),
 		.tier_bytes = vm_tier_bytes(vm, tier_nodes),
 		.swapped = vm->swapped,
-		.ratio_q16 = 1U << 16,
 		.hot_bytes = summary.hot,
 		.accessed_bytes = summary.accessed,
 		.returned_total = vm->counters.returned,
@@ -259,7 +239,8 @@ static void sense_vm(struct snapshot *s, struct host *host, struct vm *vm,
 	s->promoted += vm->counters.promoted;
 	pthread_mutex_unlock(&vm->lock);
 
-	in->device_bytes = in->tier_bytes;
+	in->device_bytes = in->device_upper = in->tier_bytes;
+	in->ratio_q16 = 1U << 16;
 	if (in->hot_bytes > in->tier_bytes)
 		in->hot_bytes = in->tier_bytes;
 	paused = vm->paused_by_operator || vm->paused_by_job || atomic_load(&host->paused);
@@ -278,32 +259,32 @@ static void sense_vm(struct snapshot *s, struct host *host, struct vm *vm,
 					   (vm->settings.mode != CRAM_MODE_OFF || in->tier_bytes));
 }
 
-static int sense_vms(struct snapshot *s, struct host *host, const struct cram_host_settings *set,
-		     uint64_t now_ms)
+static void sense_vms(struct snapshot *s, struct host *host, const struct cram_host_settings *set,
+		      uint64_t now_ms)
 {
-	if (array_reserve(&s->inputs, host->vms.n) < 0)
-		return -ENOMEM;
 	memset(s->tier_used, 0, sizeof(s->tier_used));
 	memset(s->tier_own, 0, sizeof(s->tier_own));
 	memset(s->tier_vms, 0, sizeof(s->tier_vms));
 	s->promoted = host->gone.promoted;
-	s->inputs.n = host->vms.n;
-	for (size_t i = 0; i < host->vms.n; i++) {
+	for (size_t i = 0; i < host->vms.n; i++)
 		sense_vm(s, host, host->vms.v[i], set, now_ms);
-		s->inputs.v[i] = host->vms.v[i]->input;
-	}
-	return 0;
 }
 
-/* What on the tiers belongs to no VM that uses them. */
-static void sense_others(struct snapshot *s, const struct cram_host_settings *set)
+/* What VMs take of each tier, and what on it belongs to none that uses it. */
+static void meter(struct snapshot *s, const struct host *host, const struct cram_host_settings *set)
 {
-	for (size_t i = 0; i < s->n_tiers; i++) {
-		const struct node *node = nodes_find(&s->nodes, s->tiers[i].nid);
-		uint64_t used = node ? node->total - available_on(s, node, set) : 0;
+	for (size_t t = 0; t < s->n_tiers; t++)
+		tier_of_kind(s->tiers[t].kind)->meter(s, t, host, set);
+}
 
-		s->tiers[i].used_other = used > s->tier_own[i] ? used - s->tier_own[i] : 0;
-	}
+static int gather(struct snapshot *s, const struct host *host)
+{
+	if (array_reserve(&s->inputs, host->vms.n) < 0)
+		return -ENOMEM;
+	s->inputs.n = host->vms.n;
+	for (size_t i = 0; i < host->vms.n; i++)
+		s->inputs.v[i] = host->vms.v[i]->input;
+	return 0;
 }
 
 /* How fast memory comes home, smoothed over some four rounds. @before: bytes at @before_ms. */
@@ -324,9 +305,10 @@ int snapshot_take(struct snapshot *s, struct host *host, const struct cram_host_
 
 	sense_nodes(s, host, set, now_ms);
 	s->taken++;
-	if (sense_vms(s, host, set, now_ms) < 0)
+	sense_vms(s, host, set, now_ms);
+	meter(s, host, set);
+	if (gather(s, host) < 0)
 		return -ENOMEM;
-	sense_others(s, set);
 	sense_rate(s, promoted, s->view.now_ms, now_ms);
 	s->view = (struct cram_snapshot){
 		.now_ms = now_ms,

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "../host.h"
+#include "card.h"
 #include "nodes.h"
 #include "unfit.h"
 
@@ -18,9 +19,13 @@ struct snapshot {
 	uint64_t unfit_nodes; /* mask: of those with memory */
 
 	struct cram_tier_input tiers[TIERS_MAX];
-	uint64_t tier_capacity[TIERS_MAX];
-	uint64_t tier_used[TIERS_MAX]; /* by VMs ... */
-	uint64_t tier_own[TIERS_MAX];  /* ... whose tier it is; the rest is to leave */
+	uint64_t tier_capacity[TIERS_MAX]; /* device bytes */
+	const char *tier_state[TIERS_MAX]; /* for people */
+	struct card cards[TIERS_MAX];	   /* of tiers of kind cram ... */
+	int card_nid[TIERS_MAX];	   /* ... which was node card_nid's; 0: none */
+	uint64_t tier_device[TIERS_MAX];   /* device bytes in use, whosever */
+	uint64_t tier_used[TIERS_MAX];	   /* by VMs ... */
+	uint64_t tier_own[TIERS_MAX];	   /* ... whose tier it is; the rest is to leave */
 	uint32_t tier_vms[TIERS_MAX];
 	size_t n_tiers;
 	struct cram_dram_input dram[CRAM_MAX_DRAM];
@@ -40,6 +45,9 @@ struct snapshot {
  */
 int snapshot_take(struct snapshot *s, struct host *host, const struct cram_host_settings *set,
 		  uint64_t now_ms);
+/* A node as policy reads it when it is nobody's tier. */
+struct cram_dram_input snapshot_dram(const struct snapshot *s, const struct node *node);
+
 void snapshot_free(struct snapshot *s);
 
 /* The last one of those VMs that are still there, as `cramctl policy simulate` reads it. NULL: out

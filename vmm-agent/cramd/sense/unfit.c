@@ -118,7 +118,9 @@ void unfit_refresh(struct unfit *unfit, const struct sysroot *root, cxl_ask *ask
 
 	unfit->listed = strcmp(list, "none") != 0 && parse_node_list(list, &mask) == 0 ? mask : 0;
 	for (size_t i = 0; i < nodes->n; i++)
-		totals[nodes->v[i].nid] = nodes->v[i].total;
+		/* Whoever made a node private drives its card, and gives out its memory bit by bit.
+		 */
+		totals[nodes->v[i].nid] = nodes->v[i].is_private ? 0 : nodes->v[i].total;
 	take_answer(unfit, 0);
 	unfit->changed |= memory_changed(unfit, totals);
 	/* What changes while cards are asked is asked about when they have answered. */

@@ -159,13 +159,13 @@ void report_node(const struct daemon *d, size_t tier, struct cram_node_report *r
 		.nid = t->nid,
 		.capacity = d->snapshot.tier_capacity[tier],
 		.used = d->snapshot.tier_used[tier],
-		.device_bytes = d->snapshot.tier_used[tier],
-		.free = node ? node->free : 0,
+		.device_bytes = d->snapshot.tier_device[tier],
+		.free = t->kind == CRAM_TIER_CRAM || !node ? t->free : node->free,
 		.budget = t->budget > t->used_other ? t->budget - t->used_other : 0,
 		.vms = d->snapshot.tier_vms[tier],
 	};
 	TEXT(ret->tier, "%s", cram_tier_name(t->kind));
-	TEXT(ret->state, "%s", t->accepting ? "online" : "full");
+	TEXT(ret->state, "%s", d->snapshot.tier_state[tier]);
 }
 
 void report_vm(struct daemon *d, struct vm *vm, struct cram_vm_report *ret)
@@ -182,7 +182,7 @@ void report_vm(struct daemon *d, struct vm *vm, struct cram_vm_report *ret)
 		.dram = in->dram,
 		.tier_bytes = in->tier_bytes,
 		.device_bytes = in->device_bytes,
-		.device_bytes_upper = in->device_bytes,
+		.device_bytes_upper = in->device_upper,
 		.swapped = in->swapped,
 		.quota = vm->settings.quota,
 		.hard_limit = vm->settings.hard_limit,
@@ -273,8 +273,8 @@ void report_no_tier(const struct daemon *d, const struct vm *vm, char *buf, size
 		if (!(vm->settings.tiers & 1U << d->snapshot.tiers[i].kind) ||
 		    d->snapshot.tiers[i].accepting)
 			continue;
-		snprintf(buf, size, "node %d is full: the kernel keeps the rest of it free",
-			 d->snapshot.tiers[i].nid);
+		snprintf(buf, size, "node %d takes nothing more now: it is %s",
+			 d->snapshot.tiers[i].nid, d->snapshot.tier_state[i]);
 		return;
 	}
 	for (size_t i = 0; !d->snapshot.n_tiers && i < d->snapshot.nodes.n; i++)
@@ -308,7 +308,7 @@ static uint64_t check_vm(struct daemon *d, struct vm *vm, struct findings *f)
 	}
 	if (d->snapshot.n_tiers && !has_tier(d, vm)) {
 		add(f, "warning", subject, "tiers", vm->ram,
-		    "its setting tiers is %s, and this host has none of them; add node",
+		    "its setting tiers is %s, and this host has none of them",
 		    cram_settings_text(&vm->settings, CRAM_SET_TIERS, tiers, sizeof(tiers)));
 		return 0;
 	}
@@ -339,6 +339,20 @@ static void check_kernel(const struct daemon *d, struct findings *f)
 		    "page by page; set transparent_hugepage/shmem_enabled to advise");
 }
 
+static void check_tier(const struct daemon *d, size_t t, struct findings *f)
+{
+	const struct cram_tier_input *tier = &d->snapshot.tiers[t];
+
+	if (tier->kind != CRAM_TIER_CRAM || d->snapshot.cards[t].state <= CARD_THROTTLED)
+		add(f, "ok", "host", "tier", d->snapshot.tier_capacity[t], "node %d is a tier",
+		    tier->nid);
+	else
+		add(f, d->snapshot.cards[t].state == CARD_EVICTING ? "warning" : "error", "host",
+		    "tier-state", d->snapshot.tier_capacity[t],
+		    "the card of node %d is %s: nothing goes there; see the kernel log", tier->nid,
+		    d->snapshot.tier_state[t]);
+}
+
 size_t report_check(struct daemon *d, struct cram_check_report *findings, size_t max)
 {
 	struct findings f = { .v = findings, .max = max };
@@ -355,8 +369,7 @@ size_t report_check(struct daemon *d, struct cram_check_report *findings, size_t
 		    "no slow memory: no node with memory and without CPUs (tier_nodes = %s)",
 		    d->conf.host.tier_nodes);
 	for (size_t i = 0; i < d->snapshot.n_tiers; i++)
-		add(&f, "ok", "host", "tier", d->snapshot.tier_capacity[i], "node %d is a tier",
-		    d->snapshot.tiers[i].nid);
+		check_tier(d, i, &f);
 	detector_text(d, detector, sizeof(detector));
 	pthread_mutex_lock(&d->host.lock);
 	TEXT(note, "%s", d->host.detector_note);

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * What the RAM of guests takes on the first card that compresses, by the card's own word: pagemap
+ * says which frames it is, the region which addresses of the card these are, and the card what it
+ * stores there (Get Range Usage). Shares nothing with the agent or the kernel that it judges.
+ *
+ *   carduse PID…     a line for each: "PID pages=N stored=BYTES"
+ */
+#include <fcntl.h>
+#include <inttypes.h>
+#include <linux/cxl_mem.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+#define PAGE		4096UL
+#define GET_RANGE_USAGE 0xc004
+#define CHUNK		4096
+
+static int card = -1;
+static uint64_t first_frame, end_frame; /* of the card */
+
+static void fail(const char *what)
+{
+	fprintf(stderr, "carduse: %s: %m\n", what);
+	exit(1);
+}
+
+static uint64_t region_number(const char *name)
+{
+	char path[64], text[64] = "";
+	int fd;
+
+	snprintf(path, sizeof(path), "/sys/bus/cxl/devices/region0/%s", name);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || read(fd, text, sizeof(text) - 1) <= 0)
+		fail(path);
+	close(fd);
+	return strtoull(text, NULL, 0);
+}
+
+/* The kernel warns of the first raw command, as it should; a test's log must not have it. */
+static void console_level(const char *level)
+{
+	int fd = open("/proc/sys/kernel/printk", O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0 || write(fd, level, strlen(level)) < 0)
+		fail("/proc/sys/kernel/printk");
+	close(fd);
+}
+
+static uint64_t range_takes(uint64_t frame, uint64_t frames)
+{
+	const uint64_t range[2] = { (frame - first_frame) * PAGE, frames * PAGE };
+	uint64_t usage[4] = { 0 };
+	struct cxl_send_command command = {
+		.id = CXL_MEM_COMMAND_ID_RAW,
+		.raw.opcode = GET_RANGE_USAGE,
+		.in = { .size = sizeof(range), .payload = (uintptr_t)range },
+		.out = { .size = sizeof(usage), .payload = (uintptr_t)usage },
+	};
+
+	if (ioctl(card, CXL_MEM_SEND_COMMAND, &command) < 0)
+		fail("Get Range Usage");
+	if (command.retval != 0 || command.out.size != sizeof(usage)) {
+		fprintf(stderr, "carduse: the card refuses Get Range Usage: %u\n", command.retval);
+		exit(1);
+	}
+	return usage[0];
+}
+
+static int by_number(const void *a, const void *b)
+{
+	const uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+struct frames {
+	uint64_t *v;
+	size_t n, room;
+};
+
+static void add(struct frames *f, uint64_t frame)
+{
+	if (f->n == f->room) {
+		f->room = f->room ? 2 * f->room : 4096;
+		f->v = realloc(f->v, f->room * sizeof(*f->v));
+		if (!f->v)
+			fail("memory");
+	}
+	f->v[f->n++] = frame;
+}
+
+static void add_mapping(struct frames *f, int pagemap, uint64_t start, uint64_t end)
+{
+	static uint64_t entries[CHUNK];
+
+	for (uint64_t at = start; at < end; at += CHUNK * PAGE) {
+		size_t n = (end - at) / PAGE < CHUNK ? (end - at) / PAGE : CHUNK;
+
+		if (pread(pagemap, entries, n * 8, (off_t)(at / PAGE * 8)) != (ssize_t)(n * 8))
+			fail("pagemap");
+		for (size_t i = 0; i < n; i++) {
+			uint64_t frame = entries[i] & ((1ULL << 55) - 1);
+
+			if (entries[i] >> 63 && frame >= first_frame && frame < end_frame)
+				add(f, frame);
+		}
+	}
+}
+
+/* Whatever of @pid is on the card counts, not only what is known to be guest RAM. */
+static void judge(pid_t pid)
+{
+	struct frames f = { 0 };
+	char path[64], line[4096];
+	uint64_t stored = 0;
+	int pagemap;
+	FILE *maps;
+
+	snprintf(path, sizeof(path), "/proc/%d/pagemap", (int)pid);
+	pagemap = open(path, O_RDONLY | O_CLOEXEC);
+	if (pagemap < 0)
+		fail(path);
+	snprintf(path, sizeof(path), "/proc/%d/maps", (int)pid);
+	maps = fopen(path, "re");
+	if (!maps)
+		fail(path);
+	while (fgets(line, sizeof(line), maps)) {
+		uint64_t start, end;
+
+		if (sscanf(line, "%" SCNx64 "-%" SCNx64, &start, &end) == 2 && start >> 63 == 0)
+			add_mapping(&f, pagemap, start, end);
+	}
+	fclose(maps);
+	close(pagemap);
+	if (f.n)
+		qsort(f.v, f.n, sizeof(*f.v), by_number);
+	for (size_t first = 0, i = 1; f.n && i <= f.n; i++) {
+		if (i < f.n && f.v[i] <= f.v[i - 1] + 1)
+			continue;
+		stored += range_takes(f.v[first], f.v[i - 1] + 1 - f.v[first]);
+		first = i;
+	}
+	printf("%d pages=%zu stored=%" PRIu64 "\n", (int)pid, f.n, stored);
+	free(f.v);
+}
+
+int main(int argc, char **argv)
+{
+	if (argc < 2) {
+		fprintf(stderr, "usage: carduse PID...\n");
+		return 2;
+	}
+	first_frame = region_number("resource") / PAGE;
+	end_frame = first_frame + region_number("size") / PAGE;
+	card = open("/dev/cxl/mem0", O_RDWR | O_CLOEXEC);
+	if (card < 0)
+		fail("/dev/cxl/mem0");
+	console_level("1");
+	range_takes(first_frame, 1);
+	console_level("5");
+	for (int i = 1; i < argc; i++)
+		judge((pid_t)strtol(argv[i], NULL, 10));
+	return 0;
+}

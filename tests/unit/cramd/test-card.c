@@ -1,0 +1,436 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * A card that compresses as a tier, on recorded hosts: what is read of it, what a VM takes there,
+ * and what the kernel is told before anything moves.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <unistd.h>
+
+#include "cramd/server/report.h"
+#include "rounds.h"
+#include "util/cleanup.h"
+#include "util/size.h"
+
+#define CARD	"/sys/devices/system/node/node1/cram/"
+#define CGROUP	"/sys/fs/cgroup/machine/qemu-%zu-vm.libvirt-qemu/"
+#define RESERVE (4 * MiB)
+
+static void put_number(const char *name, uint64_t value)
+{
+	char path[128], text[32];
+
+	snprintf(path, sizeof(path), CARD "%s", name);
+	snprintf(text, sizeof(text), "%" PRIu64 "\n", value);
+	put(path, text);
+}
+
+/* A card of 256 MiB that shows 1 GiB, with so much stored and resident. */
+static void put_card(uint64_t stored, uint64_t resident)
+{
+	put("/sys/devices/system/node/has_memory", "0\n");
+	put("/sys/devices/system/node/has_private_memory", "1\n");
+	put("/sys/devices/system/node/node1/meminfo",
+	    "Node 1 MemTotal: 32768 kB\nNode 1 MemFree: 32768 kB\n");
+	put(CARD "state", "normal\n");
+	put_number("generation", 12);
+	put_number("logical_bytes", GiB);
+	put_number("physical_bytes", 256 * MiB);
+	put_number("stored_bytes", stored);
+	put_number("reserve_bytes", RESERVE);
+	put_number("credit_bytes", 32 * MiB);
+	put_number("unsettled_bytes", 0);
+	put_number("resident_bytes", resident);
+	put_number("quarantined_bytes", 0);
+	put_number("pressure", 0);
+	put(CARD "stats",
+	    "reports 7\nreports_failed 2\nfrrames 1\npages_evicted 3\npages_lost 4\n");
+}
+
+static void put_cgroup(size_t i, const char *name, const char *text)
+{
+	char path[160];
+
+	snprintf(path, sizeof(path), CGROUP "%s", i, name);
+	put(path, text);
+}
+
+static uint64_t limit_of(const struct vm *vm)
+{
+	uint64_t limit = 0;
+
+	assert_int_equal(cgroup_read_cram_max(&vm->cgroup, &limit), 0);
+	return limit;
+}
+
+/* A VM in a cgroup of its own, which has been given no room. */
+static struct vm *make_card_vm(struct daemon *d, size_t i)
+{
+	struct vm *vm = make_vm(d, i);
+	char path[160];
+
+	put_cgroup(i, "memory.current", "1\n");
+	put_cgroup(i, "memory.cram.max", "0\n");
+	snprintf(path, sizeof(path), "/machine/qemu-%zu-vm.libvirt-qemu", i);
+	cgroup_open(&d->host.root, path, &vm->cgroup);
+	vm->settings.tiers = 1U << CRAM_TIER_CRAM;
+	return vm;
+}
+
+static int make_card(void **state)
+{
+	make(state);
+	put_card(0, 0);
+	return 0;
+}
+
+static void all_of_a_card_is_read(void **state)
+{
+	struct daemon *d = *state;
+	struct card card;
+
+	put_card(10 * MiB, 40 * MiB);
+	assert_int_equal(card_read(&d->host.root, 1, &card), 0);
+	assert_int_equal(card.state, CARD_NORMAL);
+	assert_int_equal(card.generation, 12);
+	assert_int_equal(card.logical, GiB);
+	assert_int_equal(card.physical, 256 * MiB);
+	assert_int_equal(card.stored, 10 * MiB);
+	assert_int_equal(card.reserve, RESERVE);
+	assert_int_equal(card.credit, 32 * MiB);
+	assert_int_equal(card.resident, 40 * MiB);
+	assert_int_equal(card.worst, 4096);
+	assert_int_equal(card.reports, 7);
+	assert_int_equal(card.reports_failed, 2);
+	assert_int_equal(card.evicted, 3);
+	assert_int_equal(card.lost, 4);
+	put_number("worst_bytes", 8192);
+	assert_int_equal(card_read(&d->host.root, 1, &card), 0);
+	assert_int_equal(card.worst, 8192);
+	for (int i = 0; i < CARD_N_STATES; i++) {
+		put(CARD "state", card_state_name((enum card_state)i));
+		assert_int_equal(card_read(&d->host.root, 1, &card), 0);
+		assert_int_equal(card.state, i);
+	}
+}
+
+static void what_is_no_card_or_makes_no_sense_is_not_taken(void **state)
+{
+	struct daemon *d = *state;
+	struct card card = { .stored = 4711 };
+
+	assert_int_equal(card_read(&d->host.root, 0, &card), -ENOENT);
+	put(CARD "state", "on fire\n");
+	assert_int_equal(card_read(&d->host.root, 1, &card), -EBADMSG);
+	put(CARD "state", "normal\n");
+	put(CARD "stored_bytes", "many\n");
+	assert_int_equal(card_read(&d->host.root, 1, &card), -EBADMSG);
+	put_number("stored_bytes", 0);
+	put_number("worst_bytes", 100);
+	assert_int_equal(card_read(&d->host.root, 1, &card), -EBADMSG);
+	put_number("worst_bytes", 4096);
+	put_number("pressure", 1001);
+	assert_int_equal(card_read(&d->host.root, 1, &card), -EBADMSG);
+	assert_int_equal(card.stored, 4711);
+}
+
+/* Hands out the numbers of reports one by one, as they are read. */
+static void *hand_out(void *path)
+{
+	static const char *const generations[] = { "12\n", "13\n", "13\n", "13\n" };
+	int watch = inotify_init1(IN_CLOEXEC);
+
+	assert_true(inotify_add_watch(watch, path, IN_CLOSE_NOWRITE) >= 0);
+	for (size_t i = 0; i < ARRAY_SIZE(generations); i++) {
+		int fd = open(path, O_WRONLY | O_CLOEXEC);
+		char event[512];
+
+		assert_true(fd >= 0);
+		assert_int_equal(write(fd, generations[i], 3), 3);
+		close(fd);
+		/* Whoever read it is to have closed it before the next one is there. */
+		assert_true(read(watch, event, sizeof(event)) > 0);
+	}
+	close(watch);
+	return NULL;
+}
+
+static void numbers_of_one_report_only(void **state)
+{
+	struct daemon *d = *state;
+	char path[160];
+	pthread_t thread;
+	struct card card;
+
+	snprintf(path, sizeof(path), "%s" CARD "generation", dir);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(mkfifo(path, 0600), 0);
+	assert_int_equal(pthread_create(&thread, NULL, hand_out, path), 0);
+	assert_int_equal(card_read(&d->host.root, 1, &card), 0);
+	assert_int_equal(card.generation, 13);
+	pthread_join(thread, NULL);
+}
+
+static void a_card_is_a_tier_and_its_memory_no_dram(void **state)
+{
+	struct daemon *d = *state;
+	struct cram_node_report node;
+
+	put_card(10 * MiB, 40 * MiB);
+	round_run(d);
+	assert_int_equal(d->snapshot.n_tiers, 1);
+	assert_int_equal(d->snapshot.n_dram, 1);
+	assert_int_equal(d->snapshot.tiers[0].kind, CRAM_TIER_CRAM);
+	assert_int_equal(d->snapshot.tiers[0].free, 242 * MiB);
+	/* 5 % of it are left for what it does by itself. */
+	assert_int_equal(d->snapshot.tiers[0].budget, 252 * MiB - 256 * MiB / 20);
+	assert_int_equal(atomic_load(&d->host.tier_nodes), 2);
+	report_node(d, 0, &node);
+	assert_string_equal(node.tier, "cram");
+	assert_string_equal(node.state, "normal");
+	assert_int_equal(node.capacity, 256 * MiB);
+	assert_int_equal(node.device_bytes, 10 * MiB);
+}
+
+static void a_private_node_of_somebody_elses_is_neither(void **state)
+{
+	struct daemon *d = *state;
+	char command[128];
+
+	snprintf(command, sizeof(command), "rm -r %s" CARD, dir);
+	assert_int_equal(system(command), 0);
+	round_run(d);
+	assert_int_equal(d->snapshot.n_tiers, 0);
+	assert_int_equal(d->snapshot.n_dram, 1);
+	assert_int_equal(atomic_load(&d->host.tier_nodes), 2);
+}
+
+/* The kernel gives out memory of its node bit by bit: that is no reason to ask all cards again. */
+static void a_card_whose_node_grows_is_not_asked_again(void **state)
+{
+	struct daemon *d = *state;
+
+	round_run(d);
+	put("/sys/devices/system/node/node1/meminfo",
+	    "Node 1 MemTotal: 65536 kB\nNode 1 MemFree: 65536 kB\n");
+	round_run(d);
+	assert_int_equal(d->snapshot.unfit.totals[1], 0);
+	assert_int_equal(d->snapshot.unfit.changed, 0);
+}
+
+static void room_is_given_before_memory_goes_there(void **state)
+{
+	struct daemon *d = *state;
+	struct vm *vm = make_card_vm(d, 0);
+
+	vm->settings.quota = 16 * MiB;
+	round_run(d);
+	assert_int_equal(limit_of(vm), 16 * MiB);
+	pass_time(d);
+	round_run(d);
+	assert_int_equal(d->mover.out.n, 1);
+	assert_int_equal(d->mover.out.jobs[0].nid, 1);
+	/* A limit is filled to a little below. */
+	assert_in_range(d->mover.out.jobs[0].bytes, 15 * MiB, 16 * MiB);
+	vm->settings.quota = CRAM_UNLIMITED;
+	put_cgroup(0, "memory.cram.max", "0\n");
+	round_run(d);
+	assert_int_equal(limit_of(vm), UINT64_MAX);
+}
+
+static void where_no_room_can_be_given_nothing_goes(void **state)
+{
+	struct daemon *d = *state;
+	struct vm *vm = make_card_vm(d, 0);
+
+	put_cgroup(0, "memory.cram.max", "nonsense\n");
+	round_run(d);
+	pass_time(d);
+	round_run(d);
+	assert_int_equal(d->mover.out.n, 0);
+	/* Without such a limit at all the agent alone keeps it. */
+	cgroup_close(&vm->cgroup);
+	round_run(d);
+	assert_int_equal(d->mover.out.n, 1);
+}
+
+static void who_may_have_nothing_there_has_no_room(void **state)
+{
+	struct daemon *d = *state;
+	struct vm *vms[5];
+
+	for (size_t i = 0; i < 5; i++) {
+		vms[i] = make_card_vm(d, i);
+		put_cgroup(i, "memory.cram.max", "4\n");
+	}
+	vms[0]->settings.mode = CRAM_MODE_OFF;
+	vms[1]->settings.mode = CRAM_MODE_MONITOR;
+	vms[2]->drain = true;
+	vms[3]->reason = VM_LOCKED;
+	vms[4]->settings.tiers = 1U << CRAM_TIER_NODE;
+	round_run(d);
+	for (size_t i = 0; i < 5; i++)
+		assert_int_equal(limit_of(vms[i]), 0);
+}
+
+static void what_is_measured_decides_what_a_vm_takes(void **state)
+{
+	struct daemon *d = *state;
+	struct vm *small = make_card_vm(d, 0), *large = make_card_vm(d, 1);
+
+	put_card(60 * MiB, 128 * MiB);
+	put_out(small, 32, 1, 0);
+	put_out(large, 32, 1, 0);
+	put_cgroup(0, "memory.cram.stat",
+		   "sampled N1=256\nsampled_bytes N1=262144\ndevice_bytes N0=7 N1=12582912\n");
+	put_cgroup(1, "memory.cram.stat",
+		   "sampled N1=256\nsampled_bytes N1=786432\ndevice_bytes N1=46137344\n");
+	round_run(d);
+	assert_int_equal(small->input.device_bytes, 12 * MiB);
+	assert_int_equal(large->input.device_bytes, 44 * MiB);
+	/* From 256 pages no more can be said of 16384. */
+	assert_in_range(small->input.device_upper, 14 * MiB, 20 * MiB);
+	assert_in_range(large->input.device_upper, 48 * MiB, 56 * MiB);
+	assert_int_equal(d->snapshot.tiers[0].used_other, 4 * MiB);
+	assert_in_range(small->input.ratio_q16, 65536 / 5, 65536 / 3);
+	/* What was written since the report is not in it. */
+	put_number("unsettled_bytes", 60 * MiB);
+	round_run(d);
+	assert_int_equal(small->input.device_bytes, 12 * MiB);
+	assert_in_range(small->input.device_upper, 26 * MiB, 36 * MiB);
+}
+
+static void what_is_not_measured_counts_as_alike_and_at_most_at_worst(void **state)
+{
+	struct daemon *d = *state;
+	struct vm *vm = make_card_vm(d, 0), *other = make_card_vm(d, 1);
+
+	put_card(60 * MiB, 96 * MiB);
+	put_number("quarantined_bytes", 24 * MiB);
+	put_out(vm, 32, 1, 0);
+	put_out(other, 16, 1, 0);
+	round_run(d);
+	assert_int_equal(vm->input.device_bytes, 32 * MiB);
+	assert_int_equal(other->input.device_bytes, 16 * MiB);
+	assert_int_equal(vm->input.device_upper, 60 * MiB);
+	assert_int_equal(other->input.device_upper, 32 * MiB);
+	/* Freed, and not yet forgotten by the card. */
+	assert_int_equal(d->snapshot.tiers[0].used_other, 12 * MiB);
+	assert_int_equal(other->input.ratio_q16, 65536);
+}
+
+static void a_card_that_says_nothing_takes_nothing_and_keeps_what_it_has(void **state)
+{
+	static const char *const states[] = { "stale\n", "evicting\n", "overrun\n" };
+	struct daemon *d = *state;
+	struct vm *vm = make_card_vm(d, 0);
+
+	put_card(16 * MiB, 64 * MiB);
+	put_out(vm, 32, 1, 0);
+	for (size_t i = 0; i < ARRAY_SIZE(states); i++) {
+		put(CARD "state", states[i]);
+		round_run(d);
+		pass_time(d);
+		let_come_home(d);
+		assert_int_equal(d->mover.out.n, 0);
+		assert_int_equal(d->mover.home.n, 0);
+	}
+	put(CARD "state", "normal\n");
+	round_run(d);
+	assert_int_equal(d->mover.out.n, 1);
+}
+
+static void a_card_that_is_taken_away_is_emptied(void **state)
+{
+	struct daemon *d = *state;
+	struct vm *vm = make_card_vm(d, 0);
+
+	put_card(16 * MiB, 64 * MiB);
+	put_out(vm, 32, 1, 0);
+	put(CARD "state", "offline\n");
+	let_come_home(d);
+	assert_int_equal(d->mover.out.n, 0);
+	assert_int_equal(d->mover.home.n, 1);
+	assert_int_equal(d->mover.home.jobs[0].bytes, 64 * MiB);
+}
+
+/* It stores more than VMs may fill: by itself, or since it was made smaller. */
+static void a_card_that_fills_up_is_relieved_by_who_is_furthest_over_its_share(void **state)
+{
+	struct daemon *d = *state;
+	struct vm *bad = make_card_vm(d, 0), *good = make_card_vm(d, 1);
+
+	put_card(160 * MiB, 128 * MiB);
+	put_out(bad, 32, 1, 0);
+	put_out(good, 32, 1, 0);
+	put_cgroup(0, "memory.cram.stat",
+		   "sampled N1=256\nsampled_bytes N1=1048576\ndevice_bytes N1=67108864\n");
+	put_cgroup(1, "memory.cram.stat",
+		   "sampled N1=256\nsampled_bytes N1=262144\ndevice_bytes N1=16777216\n");
+	put_number("physical_bytes", 150 * MiB);
+	put(CARD "state", "evicting\n");
+	let_come_home(d);
+	/* 80 MiB are nobody's; 150 less reserve and a twentieth leave 58.5 to them. */
+	assert_int_equal(d->mover.home.n, 1);
+	assert_ptr_equal(d->mover.home.jobs[0].vm, bad);
+	assert_in_range(d->mover.home.jobs[0].bytes, 21 * MiB, 22 * MiB);
+	assert_int_equal(bad->action.state, CRAM_VM_OVER_SHARE);
+	assert_int_equal(good->action.promote_bytes, 0);
+}
+
+static void a_card_that_cannot_be_read_is_as_it_was(void **state)
+{
+	struct daemon *d = *state;
+	struct vm *vm = make_card_vm(d, 0);
+
+	put_card(16 * MiB, 64 * MiB);
+	put_out(vm, 32, 1, 0);
+	round_run(d);
+	put(CARD "stored_bytes", "\n");
+	let_come_home(d);
+	assert_int_equal(d->snapshot.n_tiers, 1);
+	assert_int_equal(d->snapshot.cards[0].stored, 16 * MiB);
+	assert_int_equal(d->mover.home.n, 0);
+	/* Nor does memory come home if it never could be. */
+	d->snapshot.card_nid[0] = 0;
+	let_come_home(d);
+	assert_int_equal(d->mover.home.n, 0);
+	assert_false(d->snapshot.tiers[0].accepting);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, make_card, drop)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(all_of_a_card_is_read),
+		TEST(what_is_no_card_or_makes_no_sense_is_not_taken),
+		TEST(numbers_of_one_report_only),
+		TEST(a_card_is_a_tier_and_its_memory_no_dram),
+		TEST(a_private_node_of_somebody_elses_is_neither),
+		TEST(a_card_whose_node_grows_is_not_asked_again),
+		TEST(room_is_given_before_memory_goes_there),
+		TEST(where_no_room_can_be_given_nothing_goes),
+		TEST(who_may_have_nothing_there_has_no_room),
+		TEST(what_is_measured_decides_what_a_vm_takes),
+		TEST(what_is_not_measured_counts_as_alike_and_at_most_at_worst),
+		TEST(a_card_that_says_nothing_takes_nothing_and_keeps_what_it_has),
+		TEST(a_card_that_is_taken_away_is_emptied),
+		TEST(a_card_that_fills_up_is_relieved_by_who_is_furthest_over_its_share),
+		TEST(a_card_that_cannot_be_read_is_as_it_was),
+	};
+
+	return cmocka_run_group_tests_name("card", tests, NULL, NULL);
+}

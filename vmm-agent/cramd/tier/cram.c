@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * A private node of compressed RAM: the kernel guards the card and holds each cgroup to bytes of
+ * its own; what these take on the card is for us to know (docs/cram.md).
+ */
+#include "../sense/pages.h"
+#include "../sense/snapshot.h"
+#include "policy/estimate.h"
+#include "policy/saturate.h"
+#include "tier.h"
+
+#include <errno.h>
+
+/* Less room than this is none: memory is moved in pieces of that size. */
+#define ROOM_MIN RANGE_BYTES
+
+static bool takes(const struct node *node, const struct cram_host_settings *set)
+{
+	(void)set;
+	return node->is_private;
+}
+
+/* Does it take what comes? When reports have stopped, the kernel lets nothing in either. */
+static bool is_open(const struct card *card)
+{
+	return card->state == CARD_NORMAL || card->state == CARD_THROTTLED;
+}
+
+/* What VMs may fill of it: some is left, so that a card that fills up by itself is not full. */
+static uint64_t budget_of(const struct card *card, const struct cram_host_settings *set)
+{
+	uint64_t usable = sub(card->physical, card->reserve);
+	uint64_t kept = scale(card->physical, set->policy.card_headroom_permille, 1000) +
+			scale(usable, card->pressure, 1000);
+
+	return card->state == CARD_OFFLINE ? 0 : sub(usable, kept);
+}
+
+static int read_card(struct snapshot *s, size_t t, const struct host *host,
+		     const struct cram_host_settings *set)
+{
+	struct cram_tier_input *tier = &s->tiers[t];
+	struct card *card = &s->cards[t];
+	uint64_t claimed, room;
+	int r;
+
+	r = card_read(&host->root, tier->nid, card);
+	if (r == -ENOENT)
+		return r;
+	if (r < 0 && s->card_nid[t] != tier->nid) {
+		/* What is there stays: that it is too much is not known. */
+		*card = (struct card){ .state = CARD_STALE, .worst = CRAM_PAGE_BYTES };
+		s->tier_capacity[t] = 0;
+		s->tier_state[t] = "unknown";
+		tier->budget = CRAM_UNLIMITED;
+		return 0;
+	}
+	/* Where it could not be read: as it was before. */
+	s->card_nid[t] = tier->nid;
+	claimed = add(card->stored, card->unsettled);
+	room = sub(sub(card->physical, card->reserve), claimed);
+	room -= scale(room, card->pressure, 1000);
+	s->tier_capacity[t] = card->physical;
+	s->tier_state[t] = card_state_name(card->state);
+	tier->budget = budget_of(card, set);
+	tier->worst_q16 = cram_ratio_to_come(0, 0, card->worst);
+	tier->free = scale(room, CRAM_PAGE_BYTES, card->worst);
+	tier->accepting = is_open(card) && tier->free >= ROOM_MIN;
+	return 0;
+}
+
+/* The kernel has measured pages of the VM: its part of what is stored, and a bound from their
+ * number. */
+static void meter_sampled(const struct card *card, const struct cgroup_cram *cram,
+			  struct cram_vm_input *in)
+{
+	/* What came since the report is in the sums already, and not yet in what is stored. */
+	uint64_t now = scale_up(cram->device, add(card->stored, card->unsettled), card->stored);
+
+	in->device_bytes = cram->device;
+	in->device_upper = cram_device_upper(in->tier_bytes, max(now, cram->device),
+					     card->stored ? cram->sampled : 0, card->worst);
+}
+
+/*
+ * It has not: then all that is there counts as alike, and as a bound nobody takes more than all
+ * together, nor more than the worst that its pages can.
+ */
+static void meter_unsampled(const struct card *card, struct cram_vm_input *in)
+{
+	uint64_t there = max(add(card->resident, card->dying), in->tier_bytes);
+
+	in->device_bytes = scale(card->stored, in->tier_bytes, there);
+	in->device_upper = min(add(card->stored, card->unsettled),
+			       cram_device_upper(in->tier_bytes, 0, 0, card->worst));
+}
+
+static void meter(struct snapshot *s, size_t t, const struct host *host,
+		  const struct cram_host_settings *set)
+{
+	const struct card *card = &s->cards[t];
+	int nid = s->tiers[t].nid;
+	uint64_t ours = 0;
+
+	(void)set;
+	for (size_t i = 0; i < host->vms.n; i++) {
+		struct vm *vm = host->vms.v[i];
+		struct cram_vm_input *in = &vm->input;
+		struct cgroup_cram cram;
+
+		if (in->tier != (int)t)
+			continue;
+		if (cgroup_read_cram(&vm->cgroup, nid, &cram) == 0)
+			meter_sampled(card, &cram, in);
+		else
+			meter_unsampled(card, in);
+		in->device_upper = max(in->device_upper, in->device_bytes);
+		in->ratio_q16 = cram_ratio_to_come(in->tier_bytes, in->device_upper, card->worst);
+		ours = add(ours, in->device_bytes);
+	}
+	s->tier_device[t] = card->stored;
+	s->tiers[t].used_other = sub(card->stored, ours);
+}
+
+static int limit(const struct vm *vm, uint64_t bytes)
+{
+	uint64_t is;
+	int r = cgroup_read_cram_max(&vm->cgroup, &is);
+
+	if (bytes != CRAM_UNLIMITED)
+		bytes -= bytes % CRAM_PAGE_BYTES; /* as the kernel keeps it */
+	if (r < 0 || is == bytes)
+		return r;
+	return cgroup_write_cram_max(&vm->cgroup, bytes);
+}
+
+const struct tier tier_cram = {
+	.kind = CRAM_TIER_CRAM,
+	.takes = takes,
+	.read = read_card,
+	.meter = meter,
+	.limit = limit,
+};
