@@ -1,50 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/*
- * CXL regions and the cards behind them; see cxl.h. Read from sysfs and by the kernel's own
- * command interface: libcxl knows Get Supported Logs only as a raw command, which most kernels
- * refuse and the others taint themselves for.
- */
+/* CXL regions and the cards behind them; see cxl.h. */
 #include "cxl.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/cxl_mem.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/ioctl.h>
 
 #include "util/cleanup.h"
 
 #define DEVICES "/sys/bus/cxl/devices"
 #define MEMORY	"/sys/devices/system/memory"
 
-/* b3702a51-2082-4805-aa6a-d2dee40e7895, as it travels */
-static const uint8_t compression_log[16] = {
-	0xb3, 0x70, 0x2a, 0x51, 0x20, 0x82, 0x48, 0x05,
-	0xaa, 0x6a, 0xd2, 0xde, 0xe4, 0x0e, 0x78, 0x95,
-};
-
-bool cxl_logs_compress(const uint8_t *answer, size_t size)
-{
-	const size_t head = 8, entry = 20;
-	size_t n;
-
-	if (size < head)
-		return false;
-	n = answer[0] | (size_t)answer[1] << 8;
-	for (size_t i = 0; i < n && head + (i + 1) * entry <= size; i++)
-		if (memcmp(answer + head + i * entry, compression_log, sizeof(compression_log)) ==
-		    0)
-			return true;
-	return false;
-}
-
 int cxl_ask_kernel(const struct sysroot *root, const char *memdev, uint8_t *buf, size_t size)
 {
-	struct cxl_send_command command = {
-		.id = CXL_MEM_COMMAND_ID_GET_SUPPORTED_LOGS,
-		.out = { .size = (uint32_t)size, .payload = (uintptr_t)buf },
-	};
 	cleanup_close int fd = -1;
 	char path[64];
 	int r;
@@ -53,11 +22,7 @@ int cxl_ask_kernel(const struct sysroot *root, const char *memdev, uint8_t *buf,
 	r = sysroot_open_file(root, path, O_RDWR, &fd);
 	if (r < 0)
 		return r;
-	if (ioctl(fd, CXL_MEM_SEND_COMMAND, &command) < 0)
-		return -errno;
-	if (command.retval != 0 || command.out.size > size)
-		return -EIO;
-	return (int)command.out.size;
+	return cxl_get_supported_logs(fd, buf, size);
 }
 
 static int read_word(const struct sysroot *root, const char *path, char *buf, size_t size)

@@ -7,14 +7,9 @@
 #pragma once
 
 #include "sysroot.h"
+#include "util/cxllogs.h"
 
 #define CXL_MEMDEV_NAME 16 /* "mem12" */
-
-/* What Get Supported Logs answers at most here: 8 bytes and 20 for each of 31 logs. */
-#define CXL_LOGS_MAX 628
-
-/* Is the log of a compressing card (docs/cxl-compressed-card.md) in the answer? */
-bool cxl_logs_compress(const uint8_t *answer, size_t size);
 
 /*
  * The answer of @memdev to Get Supported Logs into @buf: how many bytes, or a negative errno.
