@@ -389,6 +389,7 @@ static void take_note(struct daemon *d, struct vm *vm, const struct libvirt_doma
 		}
 	}
 	memcpy(vm->note, domain->note, sizeof(vm->note));
+	vm->settings_refused = bad;
 }
 
 /*

@@ -129,6 +129,7 @@ struct vm {
 	struct cram_domain domain; /* valid when has_domain */
 	bool has_domain;
 	char note[256];
+	bool settings_refused; /* that is what the note is about */
 	struct cram_vm_settings settings;
 	bool paused_by_operator, paused_by_job, incoming;
 	bool drain_asked, drain; /* of this VM; of it or of the whole host */

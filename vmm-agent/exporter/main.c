@@ -187,7 +187,7 @@ static void accept_clients(int fd, struct client *clients)
 	}
 }
 
-static int serve(struct exporter *e, int fd, const sigset_t *unblocked)
+static int serve(struct exporter *e, int fd, const sigset_t *unblocked, struct cram_error *err)
 {
 	struct client *clients = calloc(MAX_CLIENTS, sizeof(*clients));
 	struct pollfd p[MAX_CLIENTS + 1];
@@ -198,15 +198,17 @@ static int serve(struct exporter *e, int fd, const sigset_t *unblocked)
 		clients[i].fd = -1;
 	for (;;) {
 		struct timespec tick = { .tv_sec = 1 };
-		bool any = false;
+		bool any = false, full = true;
 		int r;
 
 		for (int i = 0; i < MAX_CLIENTS; i++) {
 			any |= clients[i].fd >= 0;
+			full &= clients[i].fd >= 0;
 			p[i] = (struct pollfd){ .fd = clients[i].fd,
 						.events = clients[i].answering ? POLLOUT : POLLIN };
 		}
-		p[MAX_CLIENTS] = (struct pollfd){ .fd = fd, .events = POLLIN };
+		/* Who comes when all places are taken waits in the socket's queue. */
+		p[MAX_CLIENTS] = (struct pollfd){ .fd = full ? -1 : fd, .events = POLLIN };
 		/* Asleep without end unless a client's time must be watched. */
 		r = ppoll(p, MAX_CLIENTS + 1, any ? &tick : NULL, unblocked);
 		if (r < 0 && errno == EINTR)
@@ -228,6 +230,11 @@ static int serve(struct exporter *e, int fd, const sigset_t *unblocked)
 			else if (now_ms() - c->since_ms > CLIENT_MS)
 				client_close(e, c);
 		}
+		if (p[MAX_CLIENTS].revents & ~POLLIN) {
+			cram_error_set(err, -ENOTCONN, NULL, "serve metrics", "start it again",
+				       "the socket that it listens on was shut down");
+			break;
+		}
 		if (p[MAX_CLIENTS].revents)
 			accept_clients(fd, clients);
 	}
@@ -235,7 +242,7 @@ static int serve(struct exporter *e, int fd, const sigset_t *unblocked)
 		if (clients[i].fd >= 0)
 			client_close(e, &clients[i]);
 	free(clients);
-	return 0;
+	return err->code;
 }
 
 /* "127.0.0.1:9811" or "[::1]:9811"; anything but loopback is refused. */
@@ -278,19 +285,39 @@ static int listen_on(const char *address, struct cram_error *err)
 	return TAKE_FD(fd);
 }
 
-/* The socket a service manager left us (sd_listen_fds(3)), or -1. */
-static int inherited_socket(void)
+/*
+ * *ret_fd: the socket that a service manager left us (sd_listen_fds(3)), or -1: it left none. What
+ * it did leave and nobody can be served on is an error: to listen elsewhere instead would surprise.
+ */
+static int inherited_socket(int *ret_fd, struct cram_error *err)
 {
+	static const char advice[] =
+		"hand in one stream socket that listens (systemd .socket unit)";
 	const char *pid = getenv("LISTEN_PID"), *fds = getenv("LISTEN_FDS");
+	int listening = 0, type = 0, flags;
+	socklen_t n = sizeof(int);
 	char self[24];
 
+	*ret_fd = -1;
 	snprintf(self, sizeof(self), "%d", (int)getpid());
-	if (!pid || !fds || strcmp(pid, self) != 0 || strcmp(fds, "1") != 0)
-		return -1;
-	if (fcntl(INHERITED_FD, F_SETFD, FD_CLOEXEC) < 0)
-		return -1;
-	fcntl(INHERITED_FD, F_SETFL, fcntl(INHERITED_FD, F_GETFL) | O_NONBLOCK);
-	return INHERITED_FD;
+	if (!pid || !fds || strcmp(pid, self) != 0 || strcmp(fds, "0") == 0)
+		return 0;
+	if (strcmp(fds, "1") != 0)
+		return cram_error_set(err, -EINVAL, "LISTEN_FDS", "take the inherited socket",
+				      advice, "there are %s of them", fds);
+	if (getsockopt(INHERITED_FD, SOL_SOCKET, SO_ACCEPTCONN, &listening, &n) < 0 ||
+	    getsockopt(INHERITED_FD, SOL_SOCKET, SO_TYPE, &type, &n) < 0)
+		return cram_error_set(err, -errno, "descriptor 3", "take the inherited socket",
+				      advice, "%s", strerror(errno));
+	if (!listening || type != SOCK_STREAM)
+		return cram_error_set(err, -EINVAL, "descriptor 3", "take the inherited socket",
+				      advice, "it does not listen for streams");
+	flags = fcntl(INHERITED_FD, F_GETFL);
+	if (fcntl(INHERITED_FD, F_SETFD, FD_CLOEXEC) < 0 || flags < 0 ||
+	    fcntl(INHERITED_FD, F_SETFL, flags | O_NONBLOCK) < 0)
+		return -errno;
+	*ret_fd = INHERITED_FD;
+	return 0;
 }
 
 static void on_signal(int sig)
@@ -331,10 +358,13 @@ static int write_textfile(struct exporter *e, const char *path, struct cram_erro
 {
 	int r = scrape(e);
 
+	cram_file_sweep(path); /* of runs that were killed */
 	if (r == 0)
 		r = cram_file_replace(path, e->render.text, e->render.n, 0644);
 	if (r < 0)
-		cram_error_set(err, r, path, "write the metrics", NULL, "%s", strerror(-r));
+		cram_error_set(err, r, path, "write the metrics",
+			       "this user must be able to make files in that directory", "%s",
+			       strerror(-r));
 	return r;
 }
 
@@ -347,7 +377,9 @@ static int run(struct exporter *e, const char *address, const char *textfile,
 
 	if (textfile)
 		return write_textfile(e, textfile, err);
-	fd = inherited_socket();
+	r = inherited_socket(&fd, err);
+	if (r < 0)
+		return r;
 	if (fd < 0) {
 		r = listen_on(address, err);
 		if (r < 0)
@@ -355,7 +387,7 @@ static int run(struct exporter *e, const char *address, const char *textfile,
 		fd = r;
 	}
 	catch_signals(&unblocked);
-	return serve(e, fd, &unblocked);
+	return serve(e, fd, &unblocked, err);
 }
 
 int main(int argc, char **argv)

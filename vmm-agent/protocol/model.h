@@ -53,6 +53,7 @@ struct cram_host_report {
 	bool libvirt_connected;
 	char detector[32];	/* in use: "damon+page_idle", "damon", ... */
 	char config_error[512]; /* why the last reload was refused; empty: it was taken */
+	bool config_taken;	/* false: config_error is set */
 	uint64_t config_generation;
 	uint64_t reload_failures;
 	uint64_t bad_domain_settings;
@@ -110,6 +111,7 @@ struct cram_vm_report {
 	char state[24];	     /* cram_vm_state_name() */
 	char ineligible[64]; /* "" or the reason's code: "hugepages", "layout-unknown" ... */
 	char note[256];	     /* settings error, manual override seen ...; empty: none */
+	bool settings_refused;
 	char tier[16];
 	int32_t nid; /* tier node, -1: none */
 	uint64_t ram;
