@@ -733,6 +733,24 @@ static void without_a_tier_everything_comes_home(void **state)
 	host_free(&h);
 }
 
+/* A device assigned while memory is out, say: what may not be there any more comes home. */
+static void what_became_ineligible_comes_home(void **state)
+{
+	struct cram_vm_input *vm;
+	struct host h;
+	(void)state;
+
+	vm = half_out(&h);
+	vm->mode = CRAM_MODE_AUTO;
+	vm->flags = CRAM_VM_F_INELIGIBLE;
+	vm->eligible = 0;
+	decide(&h);
+	assert_int_equal(comes_home(&h), 4 * GiB);
+	assert_int_equal(h.actions[0].demote_bytes, 0);
+	assert_int_equal(h.actions[0].kernel_limit, 0);
+	host_free(&h);
+}
+
 static void only_mode_auto_keeps_memory_on_a_tier(void **state)
 {
 	struct cram_vm_input *vm;
@@ -1477,6 +1495,7 @@ int main(void)
 		cmocka_unit_test(a_host_full_of_page_cache_takes_memory_home),
 		cmocka_unit_test(cache_that_must_be_written_or_is_in_use_is_no_room),
 		cmocka_unit_test(without_a_tier_everything_comes_home),
+		cmocka_unit_test(what_became_ineligible_comes_home),
 		cmocka_unit_test(only_mode_auto_keeps_memory_on_a_tier),
 		cmocka_unit_test(limits_that_are_no_whole_pages_are_met),
 		cmocka_unit_test(the_hard_limit_alone_brings_the_rest_home),

@@ -482,6 +482,30 @@ static void a_guest_migrating_in_is_left_alone_until_it_runs(void **state)
 	}
 }
 
+/* A copy started by hand, with the command line of the first: it is told apart all the same. */
+static void two_vms_of_one_uuid_are_told_apart(void **state)
+{
+	struct fixture *f = *state;
+	struct fixture other = *f;
+	struct vm *first = take_in(f, maps);
+	const struct vm *second;
+	char expected[32];
+
+	other.pid = getpid();
+	put(&other, "cgroup", "0::/\n", 5);
+	put(&other, "stat", "1 (q) S 0 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 4 0 4711 0", 53);
+	put_cmdline(&other, "/usr/bin/qemu-system-x86_64 -name db -uuid " UUID " -m 64M");
+	put(&other, "maps", "7f1000000000-7f1004000000 rw-p 00000000 00:00 0 \n", 49);
+	assert_int_equal(daemon_want_vm(&f->d, other.pid, NULL, NULL), 0);
+	take_discovered(f);
+	assert_int_equal(f->d.host.vms.n, 2);
+	second = f->d.host.vms.v[1];
+	snprintf(expected, sizeof(expected), "pid-%d", (int)other.pid);
+	assert_string_equal(first->uuid, UUID);
+	assert_string_equal(second->uuid, expected);
+	assert_string_equal(second->name, "db");
+}
+
 /* Nor do others wait for it: to be examined themselves. */
 static void a_stuck_qemu_delays_no_other(void **state)
 {
@@ -530,6 +554,7 @@ int main(void)
 						make, drop),
 		cmocka_unit_test_setup_teardown(a_guest_migrating_in_is_left_alone_until_it_runs,
 						make, drop),
+		cmocka_unit_test_setup_teardown(two_vms_of_one_uuid_are_told_apart, make, drop),
 		cmocka_unit_test_setup_teardown(a_stuck_qemu_delays_no_other, make, drop),
 	};
 

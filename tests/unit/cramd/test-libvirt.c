@@ -10,8 +10,10 @@
 
 #include <cmocka.h>
 
+#include <dlfcn.h>
 #include <libvirt/libvirt.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -27,6 +29,36 @@
 static const char other_xml[] = "<domain type='test'><name>other</name><memory>1024</memory>"
 				"<uuid>11111111-2222-4333-8444-555555555555</uuid>"
 				"<os><type>hvm</type></os></domain>";
+
+/* While @held, calls about the domain "test" wait, as for its lock; how many do is @waiting. */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
+static bool held;
+static int waiting;
+
+/* Called instead of libvirt's own. */
+char *virDomainGetXMLDesc(virDomainPtr domain, unsigned int flags)
+{
+	char *(*real)(virDomainPtr, unsigned int) =
+		(char *(*)(virDomainPtr, unsigned int))dlsym(RTLD_NEXT, "virDomainGetXMLDesc");
+
+	pthread_mutex_lock(&lock);
+	waiting++;
+	pthread_cond_broadcast(&changed);
+	while (held && !strcmp(virDomainGetName(domain), "test"))
+		pthread_cond_wait(&changed, &lock);
+	waiting--;
+	pthread_mutex_unlock(&lock);
+	return real(domain, flags);
+}
+
+static void hold(bool hold_it)
+{
+	pthread_mutex_lock(&lock);
+	held = hold_it;
+	pthread_cond_broadcast(&changed);
+	pthread_mutex_unlock(&lock);
+}
 
 struct fixture {
 	char dir[64];
@@ -137,6 +169,41 @@ static void what_comes_and_goes_is_told(void **state)
 	assert_false(answer_within(f, QUIET_MS, &answer));
 }
 
+/* It shuts down or migrates, and holds its lock for minutes: it has one call, others are told. */
+static void a_domain_that_hangs_delays_itself_alone(void **state)
+{
+	static const char uuid[] = "11111111-2222-4333-8444-555555555555";
+	struct fixture *f = *state;
+	struct libvirt_domain answer;
+	virDomainPtr domain, test = virDomainLookupByName(f->conn, "test");
+
+	answers_about(f, TEST_UUID, &answer);
+	hold(true);
+	for (int i = 0; i < 5; i++) {
+		char element[64];
+
+		snprintf(element, sizeof(element), "<tiering><weight>%d</weight></tiering>", i + 1);
+		assert_int_equal(virDomainSetMetadata(test, VIR_DOMAIN_METADATA_ELEMENT, element,
+						      "cram", "urn:cramd:domain:1.0", 0),
+				 0);
+		libvirt_refresh(f->libvirt);
+	}
+	domain = virDomainCreateXML(f->conn, other_xml, 0);
+	assert_non_null(domain);
+	libvirt_refresh(f->libvirt);
+	answers_about(f, uuid, &answer);
+	assert_true(answer.running);
+	pthread_mutex_lock(&lock);
+	assert_int_equal(waiting, 1);
+	pthread_mutex_unlock(&lock);
+	hold(false);
+	answers_about(f, TEST_UUID, &answer);
+	assert_true(answer.running);
+	assert_int_equal(virDomainDestroy(domain), 0);
+	virDomainFree(domain);
+	virDomainFree(test);
+}
+
 static void bad_settings_are_told_with_why(void **state)
 {
 	struct fixture *f = *state;
@@ -162,6 +229,7 @@ int main(void)
 		TEST(what_runs_already_is_found),
 		TEST(what_has_not_changed_is_not_asked_again),
 		TEST(what_comes_and_goes_is_told),
+		TEST(a_domain_that_hangs_delays_itself_alone),
 		TEST(bad_settings_are_told_with_why),
 	};
 

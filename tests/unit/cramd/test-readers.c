@@ -226,6 +226,23 @@ static void libvirts_command_line_is_read(void **state)
 	assert_false(c.locked || c.vfio || c.vdpa || c.confidential || c.vhost_user);
 }
 
+/* A nodeset of libvirt's ("1-4,^3") reaches QEMU as one property for each run of nodes. */
+static void a_nodeset_with_a_hole_is_read_whole(void **state)
+{
+	static const char plain[] =
+		"q\0-object\0memory-backend-memfd,id=a,size=2M,host-nodes=1-2,host-nodes=4,policy=bind";
+	static const char json[] =
+		"q\0-object\0{\"qom-type\":\"memory-backend-memfd\",\"id\":\"a\",\"size\":2097152,"
+		"\"host-nodes\":[1,2,4],\"policy\":\"bind\"}";
+	struct qemu_cmdline c;
+
+	(void)state;
+	assert_int_equal(qemu_cmdline_parse(plain, sizeof(plain), &c), 0);
+	assert_int_equal(c.backends[0].host_nodes, 0x16);
+	assert_int_equal(qemu_cmdline_parse(json, sizeof(json), &c), 0);
+	assert_int_equal(c.backends[0].host_nodes, 0x16);
+}
+
 static void what_forbids_tiering_is_found_on_the_command_line(void **state)
 {
 	static const char locked[] = "qemu-system-x86_64\0-overcommit\0mem-lock=on";
@@ -624,6 +641,8 @@ static void ram_that_cannot_be_tiered_is_counted_and_said_why(void **state)
 		      VM_FILE, 64, 0);
 	assert_int_equal(read_layout(f, "q -m 64M -mem-path /var/ram", &layout), 0);
 	assert_non_null(strstr(layout.why, "/var/ram"));
+	/* What to change is said with it. */
+	assert_non_null(strstr(layout.why, "memfd"));
 	assert_layout(f,
 		      "q -m 64M -machine memory-backend=a -object "
 		      "memory-backend-file,id=a,size=64M,mem-path=/dev/hugepages/x",
@@ -709,6 +728,14 @@ static void plugged_memory_counts(void **state)
 	assert_int_equal(layout.ram >> 20, 130);
 	assert_int_equal(layout.blocks.n, 2);
 	assert_true(layout.blocks.v[0].virtio_mem);
+	/* Of which nothing is plugged yet. */
+	assert_int_equal(read_layout(f,
+				     "q -m 128M " MEMFD(
+					     "d", "6M") " -device "
+							"virtio-mem-pci,memdev=d,requested-size=0",
+				     &layout),
+			 0);
+	assert_int_equal(layout.ram >> 20, 128);
 	/* Plugged in while it runs: on no command line. */
 	assert_layout(f, "q -m 128M", VM_ELIGIBLE, 134, 2);
 	/* Unplugged while it runs. */
@@ -852,6 +879,7 @@ int main(void)
 		cmocka_unit_test(numa_maps_lines_are_read),
 		cmocka_unit_test(damaged_numa_maps_lines_are_refused),
 		cmocka_unit_test(libvirts_command_line_is_read),
+		cmocka_unit_test(a_nodeset_with_a_hole_is_read_whole),
 		cmocka_unit_test(what_forbids_tiering_is_found_on_the_command_line),
 		cmocka_unit_test(sizes_are_read_as_qemu_reads_them),
 		cmocka_unit_test(what_is_not_understood_is_named),

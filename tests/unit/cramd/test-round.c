@@ -521,9 +521,9 @@ static void what_a_round_decided_on_can_be_decided_on_again(void **state)
 	cram_record_free(&rec);
 }
 
-/* The finding with @code about @subject; fails when there is none. */
-static const struct cram_check_report *finding(struct daemon *d, const char *subject,
-					       const char *code)
+/* The finding with @code about @subject; NULL: there is none. */
+static const struct cram_check_report *found(struct daemon *d, const char *subject,
+					     const char *code)
 {
 	static struct cram_check_report findings[32];
 	size_t n = report_check(d, findings, ARRAY_SIZE(findings));
@@ -531,8 +531,17 @@ static const struct cram_check_report *finding(struct daemon *d, const char *sub
 	for (size_t i = 0; i < n; i++)
 		if (!strcmp(findings[i].subject, subject) && !strcmp(findings[i].code, code))
 			return &findings[i];
-	fail_msg("nothing is said about %s: %s", subject, code);
 	return NULL;
+}
+
+static const struct cram_check_report *finding(struct daemon *d, const char *subject,
+					       const char *code)
+{
+	const struct cram_check_report *report = found(d, subject, code);
+
+	if (!report)
+		fail_msg("nothing is said about %s: %s", subject, code);
+	return report;
 }
 
 static void check_says_what_could_be_gained_and_for_the_rest_why_not(void **state)
@@ -561,6 +570,24 @@ static void check_says_what_could_be_gained_and_for_the_rest_why_not(void **stat
 	put("/sys/devices/system/node/has_memory", "0\n");
 	round_run(d);
 	assert_string_equal(finding(d, "host", "no-tier")->severity, "error");
+}
+
+static void check_says_how_coarse_damon_sees(void **state)
+{
+	struct daemon *d = *state;
+
+	make_vm(d, 0);
+	make_vm(d, 1);
+	round_run(d);
+	d->conf.host.damon_max_regions = 4;
+	atomic_store(&d->host.damon_active, true);
+	assert_int_equal(finding(d, "host", "damon-regions")->bytes, 2 * VM_RAM / 4);
+	assert_string_equal(finding(d, "host", "damon-regions")->severity, "warning");
+	/* Looks see what it does not. */
+	atomic_store(&d->host.idle_active, true);
+	assert_string_equal(finding(d, "host", "damon-regions")->severity, "info");
+	d->conf.host.damon_max_regions = 2 * VM_RAM / RANGE_BYTES;
+	assert_false(found(d, "host", "damon-regions"));
 }
 
 static void turn(struct daemon *d)
@@ -625,6 +652,7 @@ int main(void)
 						make, drop),
 		cmocka_unit_test_setup_teardown(
 			check_says_what_could_be_gained_and_for_the_rest_why_not, make, drop),
+		cmocka_unit_test_setup_teardown(check_says_how_coarse_damon_sees, make, drop),
 		cmocka_unit_test_setup_teardown(a_steady_round_allocates_nothing, make, drop),
 	};
 

@@ -355,6 +355,24 @@ static void check_tier(const struct daemon *d, size_t t, struct findings *f)
 		    d->snapshot.tier_state[t]);
 }
 
+/* What is hot within a region, DAMON does not see; looks do. */
+static void check_regions(struct daemon *d, struct findings *f)
+{
+	bool looks = atomic_load(&d->host.idle_active);
+	uint64_t watched = 0, region;
+
+	for (size_t i = 0; i < d->host.vms.n; i++)
+		if (atomic_load(&d->host.vms.v[i]->watched))
+			watched += d->host.vms.v[i]->ram;
+	region = watched / d->conf.host.damon_max_regions;
+	if (!atomic_load(&d->host.damon_active) || region <= RANGE_BYTES)
+		return;
+	add(f, looks ? "info" : "warning", "host", "damon-regions", region,
+	    "in a region of DAMON's, with damon_max_regions = %u: less that is hot in it %s",
+	    d->conf.host.damon_max_regions,
+	    looks ? "only looks will find" : "may be taken for cold");
+}
+
 size_t report_check(struct daemon *d, struct cram_check_report *findings, size_t max)
 {
 	struct findings f = { .v = findings, .max = max };
@@ -380,6 +398,7 @@ size_t report_check(struct daemon *d, struct cram_check_report *findings, size_t
 		add(&f, "warning", "host", "detector", 0, "%s", note);
 	else
 		add(&f, "ok", "host", "detector", 0, "cold memory is found by %s", detector);
+	check_regions(d, &f);
 	if (d->libvirt && !libvirt_connected(d->libvirt))
 		add(&f, "warning", "host", "no-libvirt", 0, "libvirt at %s does not answer",
 		    d->conf.host.libvirt_uri);
