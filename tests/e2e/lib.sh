@@ -180,7 +180,12 @@ slow_pages_at_most()
 # What of a guest the first card stores, in bytes, by the card's own word.
 stored()
 {
-	"$CRAM_MESON_BUILD/tests/e2e/carduse" "$("$guest" pid "$1")" | sed 's/.*stored=//'
+	stored_of "$("$guest" pid "$1")"
+}
+
+stored_of()
+{
+	"$CRAM_MESON_BUILD/tests/e2e/carduse" "$1" | sed 's/.*stored=//'
 }
 
 stored_at_most()
@@ -210,6 +215,15 @@ limit_is()
 	[ "$have" = "$2" ]
 }
 
+# Ends well when all memory of a stand-in, by its pid, is as it wrote it.
+stand_in_verifies()
+{
+	kill -USR2 "$2"
+	wait_for 120 grep -qE 'verified|damaged' "/run/$1.out"
+	cat "/run/$1.out"
+	grep -q verified "/run/$1.out"
+}
+
 # Free pages of a node, with those that processors keep at hand: MemFree leaves them out.
 node_free()
 {
@@ -232,11 +246,13 @@ policy_is()
 	[ "$have" = "$2" ]
 }
 
-# stand_in NAME pin|plain|noise MIB: a process that looks like a QEMU with so much RAM, with that done
-# to it (standin.c), taken in by the agent; its pid in $stand_in.
+# stand_in NAME pin|plain|noise|quarter MIB: a process that looks like a QEMU with so much RAM, with that
+# done to it (standin.c), in a cgroup of its own and taken in by the agent; its pid in $stand_in.
 stand_in()
 {
+	mkdir -p "/sys/fs/cgroup/$1"
 	{
+		echo "$BASHPID" >"/sys/fs/cgroup/$1/cgroup.procs"
 		exec -a qemu-system-x86_64 "$CRAM_MESON_BUILD/tests/e2e/standin" "$2" "$3" -m "$3M" -name "$1" \
 			-machine none,memory-backend=pc.ram -object "memory-backend-memfd,id=pc.ram,size=$3M,share=on"
 	} >"/run/$1.out" 2>&1 &

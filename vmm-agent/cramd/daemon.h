@@ -40,6 +40,7 @@ struct daemon {
 	struct nominator nominator;
 	struct mover mover;
 	struct relief relief;
+	struct backpressure backpressure;
 	struct libvirt *libvirt; /* NULL: configured away */
 
 	const char *conf_path;

@@ -20,9 +20,14 @@ struct host {
 	const char *run_dir; /* "/run/cramd" */
 
 	_Atomic bool stopping;
-	_Atomic bool paused;	      /* no demotion and no scans, host-wide */
-	_Atomic uint64_t tier_nodes;  /* mask */
-	_Atomic uint64_t short_nodes; /* mask: home nodes with less free than their headroom */
+	_Atomic bool paused;	       /* no demotion and no scans, host-wide */
+	_Atomic uint64_t tier_nodes;   /* mask */
+	_Atomic uint64_t short_nodes;  /* mask: home nodes with less free than their headroom */
+	_Atomic uint64_t closed_nodes; /* mask: tier nodes that take nothing now */
+	_Atomic uint64_t
+		pressed_us; /* a card pushes back since then, and nothing has been done; 0: no */
+	_Atomic uint64_t reliefs, relieved; /* how often memory came home for that; bytes */
+	_Atomic uint64_t relief_us; /* last time from a card's pushing back to the first move */
 	_Atomic uint64_t scan_errors;
 	_Atomic uint64_t kdamond_cpu_us;
 	_Atomic bool damon_active, idle_active;

@@ -283,6 +283,9 @@ static int run(struct daemon *d, const struct options *o, struct server **ret_se
 	r = relief_start(&d->relief);
 	if (r < 0)
 		return fail(d, "start the relief thread", r);
+	r = backpressure_start(&d->backpressure);
+	if (r < 0)
+		return fail(d, "start the thread that cards push back at", r);
 	r = loop_add(&d->loop, d->relief.wake, EPOLLIN, on_relief, d, &source);
 	if (r < 0)
 		return fail(d, "watch the relief thread", r);
@@ -314,6 +317,7 @@ static void stop(struct daemon *d, struct server *server)
 	looker_join(&d->looker);
 	nominator_join(&d->nominator);
 	relief_join(&d->relief);
+	backpressure_join(&d->backpressure);
 	if (d->mover.host)
 		mover_stop(&d->mover);
 	if (d->libvirt)
@@ -323,6 +327,7 @@ static void stop(struct daemon *d, struct server *server)
 	while (d->host.vms.n)
 		daemon_remove_vm(d, d->host.vms.v[0]);
 	relief_fini(&d->relief);
+	backpressure_fini(&d->backpressure);
 	discover_fini(&d->discover);
 	daemon_fini(d);
 	if (d->round_timer >= 0)
@@ -371,6 +376,8 @@ int main(int argc, char **argv)
 	d->loop.epoll = -1;
 	d->round_timer = -1;
 	r = relief_init(&d->relief, &d->host, &d->mover);
+	if (r == 0)
+		r = backpressure_init(&d->backpressure, &d->host, &d->mover, d->relief.wake);
 	if (r == 0)
 		r = discover_init(&d->discover, &d->host);
 	if (r == 0)

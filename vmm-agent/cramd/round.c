@@ -106,8 +106,8 @@ static int round_once(struct daemon *d)
 	if (r < 0)
 		return r;
 	take_effect(d);
-	r = dispatch_work(&d->dispatch, &d->mover, &d->relief, &d->host, set, &d->snapshot,
-			  &d->decision);
+	r = dispatch_work(&d->dispatch, &d->mover, &d->relief, &d->backpressure, &d->host, set,
+			  &d->snapshot, &d->decision);
 	announce(d);
 	return r;
 }

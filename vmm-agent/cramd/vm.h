@@ -24,6 +24,7 @@ enum vm_job_kind {
 	VM_JOB_DEMOTE,
 	VM_JOB_PROMOTE_HOT,
 	VM_JOB_PROMOTE, /* whatever is on the tier, hot first */
+	VM_JOB_RELIEVE, /* the same, since the tier pushes back: on a lane of its own */
 	VM_JOB_UNBIND,	/* nothing left on the tier: put the old policy back */
 	VM_N_JOBS,
 };

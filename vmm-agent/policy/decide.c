@@ -518,6 +518,7 @@ static void promote(const struct cram_snapshot *snap, struct cram_policy_workspa
 		tokens -= got;
 		a->promote_hot_bytes = ws->work[v].leaving ? 0 : min(got, ws->work[v].hot);
 		a->promote_bytes = got - a->promote_hot_bytes;
+		a->urgent = ws->work[v].urgency == URGENT_PRESSURE;
 		a->priority = (uint32_t)ws->work[v].urgency << URGENCY_SHIFT |
 			      (uint32_t)min(ws->work[v].overage >> 20, URGENCY_MASK);
 		d->promote_bytes = add(d->promote_bytes, got);

@@ -235,6 +235,7 @@ struct cram_vm_action {
 	uint64_t held_back_bytes;   /* as many more would go but for the rates alone */
 	uint64_t promote_hot_bytes; /* tier pages found accessed, to bring home */
 	uint64_t promote_bytes;	    /* further tier pages to bring home, whichever; not incl. hot */
+	bool urgent;		    /* since the tier has to shrink: before anything else */
 	int home;		    /* both go to this entry of dram[]; -1: nothing goes home */
 	uint64_t fair_device_bytes; /* share of the tier it is entitled to now */
 	uint64_t kernel_limit;	    /* logical bytes for memory.cram.max, or CRAM_UNLIMITED */

@@ -67,6 +67,8 @@ static inline int make(void **state)
 	cram_conf_init(&d->conf);
 	d->mover.host = &d->host;
 	assert_int_equal(relief_init(&d->relief, &d->host, &d->mover), 0);
+	assert_int_equal(backpressure_init(&d->backpressure, &d->host, &d->mover, d->relief.wake),
+			 0);
 	*state = d;
 	return 0;
 }
@@ -76,8 +78,11 @@ static inline int drop(void **state)
 	struct daemon *d = *state;
 
 	relief_fini(&d->relief);
+	backpressure_fini(&d->backpressure);
 	for (size_t i = 0; i < d->mover.out.n; i++)
 		vm_unref(d->mover.out.jobs[i].vm);
+	for (size_t i = 0; i < d->mover.urgent.n; i++)
+		vm_unref(d->mover.urgent.jobs[i].vm);
 	for (size_t i = 0; i < d->mover.home.n; i++)
 		vm_unref(d->mover.home.jobs[i].vm);
 	daemon_fini(d);

@@ -323,6 +323,11 @@ static void pause_host(void)
 	atomic_store(&it->host.paused, true);
 }
 
+static void close_tier(void)
+{
+	atomic_store(&it->host.closed_nodes, UINT64_C(1) << TIER);
+}
+
 static void end_process(void)
 {
 	atomic_store(&it->vm->dead, true);
@@ -349,6 +354,11 @@ static void new_settings_stop_a_demotion_under_way(void **state)
 static void a_pause_of_the_host_stops_a_demotion_under_way(void **state)
 {
 	assert_stopped_by(*state, pause_host);
+}
+
+static void a_tier_that_takes_nothing_stops_a_demotion_under_way(void **state)
+{
+	assert_stopped_by(*state, close_tier);
 }
 
 static void nothing_is_done_to_a_process_that_has_ended(void **state)
@@ -467,6 +477,41 @@ static void what_comes_home_does_not_wait_behind_what_goes_out(void **state)
 	}
 }
 
+/* All movers are at work, and something of the same VM waits for them to bring it home. */
+static void what_is_urgent_waits_for_no_mover(void **state)
+{
+	struct fixture *f = *state;
+	struct vm *vms[MOVER_THREADS];
+
+	do_job(f, VM_JOB_DEMOTE, 4 * RANGE_BYTES, TIER);
+	kernel.policies = 0;
+	kernel.halting = MOVER_THREADS;
+	for (size_t i = 0; i < ARRAY_SIZE(vms); i++) {
+		vms[i] = make_vm();
+		vms[i]->bound = 1;
+		assert_int_equal(mover_submit(&f->mover, vms[i], VM_JOB_UNBIND, 0, 0, -1), 0);
+		sem_wait(&f->halted);
+	}
+	submit(f, VM_JOB_PROMOTE, 4 * RANGE_BYTES, 0);
+	atomic_store(&f->host.pressed_us, monotonic_us());
+	do_job(f, VM_JOB_RELIEVE, 2 * RANGE_BYTES, 0);
+	assert_int_equal(pages_on(TIER), 2 * PAGES_PER_RANGE);
+	assert_int_equal(atomic_load(&f->host.relieved), 2 * RANGE_BYTES);
+	assert_int_equal(atomic_load(&f->host.reliefs), 1);
+	assert_int_equal(atomic_load(&f->host.pressed_us), 0);
+	assert_true(atomic_load(&f->host.relief_us) > 0);
+	/* It took the place of what was less urgent. */
+	assert_int_equal(f->mover.home.n, 0);
+	assert_int_equal(atomic_load(&f->vm->busy), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(vms); i++)
+		sem_post(&f->going_on);
+	for (size_t i = 0; i < ARRAY_SIZE(vms); i++) {
+		while (atomic_load(&vms[i]->busy))
+			usleep(1000);
+		vm_unref(vms[i]);
+	}
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, make, drop)
@@ -479,6 +524,7 @@ int main(void)
 		TEST(what_was_touched_since_the_last_look_stays),
 		TEST(new_settings_stop_a_demotion_under_way),
 		TEST(a_pause_of_the_host_stops_a_demotion_under_way),
+		TEST(a_tier_that_takes_nothing_stops_a_demotion_under_way),
 		TEST(nothing_is_done_to_a_process_that_has_ended),
 		TEST(memory_comes_home_all_the_same),
 		TEST(a_demotion_binds_each_block_to_its_homes_and_the_tier),
@@ -486,6 +532,7 @@ int main(void)
 		TEST(without_the_policy_to_go_back_to_none_is_replaced),
 		TEST(what_was_unplugged_is_left_alone),
 		TEST(what_comes_home_does_not_wait_behind_what_goes_out),
+		TEST(what_is_urgent_waits_for_no_mover),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -11,6 +11,7 @@ void dispatch_free(struct dispatch *dispatch)
 {
 	array_free(&dispatch->by_priority);
 	array_free(&dispatch->standing);
+	array_free(&dispatch->on_cards);
 }
 
 /* Of two VMs by index, whose work comes first? */
@@ -45,6 +46,11 @@ static bool keep_limit(struct host *host, const struct vm *vm, const struct snap
 	return r == 0;
 }
 
+static enum vm_job_kind kind_of(const struct cram_vm_action *a)
+{
+	return a->urgent ? VM_JOB_RELIEVE : a->promote_bytes ? VM_JOB_PROMOTE : VM_JOB_PROMOTE_HOT;
+}
+
 static void hand_out(struct mover *mover, struct host *host, struct vm *vm,
 		     const struct snapshot *s)
 {
@@ -52,8 +58,7 @@ static void hand_out(struct mover *mover, struct host *host, struct vm *vm,
 	uint64_t back = a->promote_hot_bytes + a->promote_bytes;
 	bool limited = keep_limit(host, vm, s);
 
-	if (back && mover_submit(mover, vm, a->promote_bytes ? VM_JOB_PROMOTE : VM_JOB_PROMOTE_HOT,
-				 back, 0, s->dram[a->home].nid) == 0) {
+	if (back && mover_submit(mover, vm, kind_of(a), back, 0, s->dram[a->home].nid) == 0) {
 		cram_bucket_take(&host->promote_bucket, back);
 		cram_bucket_take(&vm->promote_bucket, back);
 	}
@@ -126,17 +131,83 @@ static int leave_orders(struct dispatch *dispatch, struct relief *relief, struct
 			      &host->demote_bucket);
 }
 
+/* The home node of @vm with the most above headroom; -1: there is none. */
+static int roomiest(const struct vm *vm, const struct backpressure_room *rooms, size_t n)
+{
+	int best = -1;
+
+	for (size_t i = 0; i < n; i++)
+		if (vm->input.home_mask & UINT64_C(1) << i &&
+		    (best < 0 || rooms[i].bytes > rooms[best].bytes))
+			best = (int)i;
+	return best < 0 ? -1 : rooms[best].nid;
+}
+
+/* What the pressure thread watches until the next round, and who could give back meanwhile. */
+static int leave_shares(struct dispatch *dispatch, struct backpressure *backpressure,
+			struct host *host, const struct cram_host_settings *set,
+			const struct snapshot *s, const struct cram_decision *decision)
+{
+	struct backpressure_room rooms[CRAM_MAX_DRAM];
+	struct backpressure_card cards[TIERS_MAX];
+	size_t n_cards = 0;
+
+	for (size_t i = 0; i < s->n_dram; i++) {
+		uint64_t available = decision->available[i], headroom = decision->headroom[i];
+
+		rooms[i] = (struct backpressure_room){
+			.nid = s->dram[i].nid,
+			.bytes = available > headroom ? available - headroom : 0,
+		};
+	}
+	dispatch->on_cards.n = 0;
+	for (size_t t = 0; t < s->n_tiers; t++) {
+		if (s->tiers[t].kind != CRAM_TIER_CRAM)
+			continue;
+		cards[n_cards++] = (struct backpressure_card){
+			.nid = s->tiers[t].nid,
+			.used_other = s->tiers[t].used_other,
+		};
+		for (size_t i = 0; i < host->vms.n; i++) {
+			struct vm *vm = host->vms.v[i];
+
+			if (vm->input.tier == (int)t && vm->input.device_bytes)
+				dispatch->on_cards.v[dispatch->on_cards.n++] =
+					(struct backpressure_vm){
+						.vm = vm,
+						.nid = s->tiers[t].nid,
+						.device = vm->input.device_bytes,
+						.bytes = vm->input.tier_bytes,
+						.weight = vm->input.weight,
+						.home = roomiest(vm, rooms, s->n_dram),
+					};
+		}
+	}
+	return backpressure_publish(backpressure, &(struct backpressure_plan){
+							  .cards = cards,
+							  .n_cards = n_cards,
+							  .vms = dispatch->on_cards.v,
+							  .n_vms = dispatch->on_cards.n,
+							  .rooms = rooms,
+							  .n_rooms = s->n_dram,
+							  .due_ms = s->view.now_ms + set->round_ms,
+						  });
+}
+
 int dispatch_work(struct dispatch *dispatch, struct mover *mover, struct relief *relief,
-		  struct host *host, const struct cram_host_settings *set, const struct snapshot *s,
+		  struct backpressure *backpressure, struct host *host,
+		  const struct cram_host_settings *set, const struct snapshot *s,
 		  const struct cram_decision *decision)
 {
 	size_t n = host->vms.n;
+	int r;
 
 	if (array_reserve(&dispatch->by_priority, n) < 0 ||
-	    array_reserve(&dispatch->standing, n) < 0)
+	    array_reserve(&dispatch->standing, n) < 0 || array_reserve(&dispatch->on_cards, n) < 0)
 		return -ENOMEM;
 	put_in_order(dispatch, n, decision);
 	for (size_t k = 0; k < n; k++)
 		hand_out(mover, host, host->vms.v[dispatch->by_priority.v[k]], s);
-	return leave_orders(dispatch, relief, host, set, s, decision);
+	r = leave_orders(dispatch, relief, host, set, s, decision);
+	return r < 0 ? r : leave_shares(dispatch, backpressure, host, set, s, decision);
 }

@@ -78,6 +78,8 @@ static bool may_go_on(const struct work *w, const struct mover_job *job)
 		return false;
 	if (job->kind != VM_JOB_DEMOTE)
 		return !(atomic_load(&w->host->short_nodes) & UINT64_C(1) << job->nid);
+	if (atomic_load(&w->host->closed_nodes) & UINT64_C(1) << job->nid)
+		return false;
 	return atomic_load(&job->vm->epoch) == job->epoch && !atomic_load(&w->host->paused);
 }
 
@@ -245,8 +247,8 @@ static size_t pick_home(const struct mover_job *job, uint64_t bytes, size_t *ind
 	for (size_t i = 0; i < vm->blocks.n; i++)
 		if (vm->block_returns[i] & UINT64_C(1) << job->nid)
 			spans[n++] = (struct ranges_span){ vm->first[i], vm_block_end(vm, i) };
-	return ranges_pick_tier(&vm->ranges, spans, n, bytes, job->kind == VM_JOB_PROMOTE, indices,
-				PICK_MAX);
+	return ranges_pick_tier(&vm->ranges, spans, n, bytes, job->kind != VM_JOB_PROMOTE_HOT,
+				indices, PICK_MAX);
 }
 
 static size_t pick(const struct mover_job *job, uint64_t bytes, size_t *indices)
@@ -263,6 +265,16 @@ static size_t pick(const struct mover_job *job, uint64_t bytes, size_t *indices)
 	return n;
 }
 
+/* The first that is done about a card's pushing back tells how long that took. */
+static void note_relief(struct host *host)
+{
+	uint64_t since = atomic_exchange(&host->pressed_us, 0);
+
+	atomic_fetch_add(&host->reliefs, 1);
+	if (since)
+		atomic_store(&host->relief_us, monotonic_us() - since);
+}
+
 static int run(struct work *w, const struct mover_job *job)
 {
 	uint64_t left = job->bytes;
@@ -272,6 +284,8 @@ static int run(struct work *w, const struct mover_job *job)
 		return vm_gone(job->vm) ? 0 : unbind_blocks(w, job->vm);
 	if (!may_go_on(w, job))
 		return 0;
+	if (job->kind == VM_JOB_RELIEVE)
+		note_relief(w->host);
 	if (job->kind == VM_JOB_DEMOTE) {
 		r = bind_blocks(w, job->vm, job->nid);
 		if (r < 0)
@@ -290,6 +304,8 @@ static int run(struct work *w, const struct mover_job *job)
 			if (r < 0)
 				return r;
 			moved += bytes;
+			if (job->kind == VM_JOB_RELIEVE)
+				atomic_fetch_add(&w->host->relieved, bytes);
 			left -= bytes < left ? bytes : left;
 		}
 		/* Nothing of what was picked could be moved: asking again at once would not help.
@@ -298,6 +314,11 @@ static int run(struct work *w, const struct mover_job *job)
 			break;
 	}
 	return 0;
+}
+
+static void put(struct mover_queue *queue, const struct mover_job *job)
+{
+	queue->jobs[(queue->head + queue->n++) % MOVER_QUEUE] = *job;
 }
 
 static bool take(struct mover_queue *queue, struct mover_job *ret_job)
@@ -310,26 +331,28 @@ static bool take(struct mover_queue *queue, struct mover_job *ret_job)
 	return true;
 }
 
-static void *worker(void *arg)
+/* Waits for work, on the urgent lane or on the others. false: it is the end. */
+static bool next_job(struct mover *mover, bool urgent, struct mover_job *ret_job)
 {
-	struct mover *mover = arg;
+	bool stopping;
+
+	pthread_mutex_lock(&mover->lock);
+	while (!mover->stopping && !(urgent ? mover->urgent.n : mover->home.n + mover->out.n))
+		pthread_cond_wait(urgent ? &mover->wake_urgent : &mover->wake, &mover->lock);
+	stopping = mover->stopping;
+	if (!stopping && !take(urgent ? &mover->urgent : &mover->home, ret_job))
+		take(&mover->out, ret_job);
+	pthread_mutex_unlock(&mover->lock);
+	return !stopping;
+}
+
+static void work(struct mover *mover, bool urgent)
+{
 	struct host *host = mover->host;
 	struct work w = { .host = host, .idle = { .bitmap = -1, .flags = -1 } };
 
-	for (;;) {
-		struct mover_job job = {};
+	for (struct mover_job job = {}; next_job(mover, urgent, &job);) {
 		int r;
-
-		pthread_mutex_lock(&mover->lock);
-		while (!mover->stopping && !mover->home.n && !mover->out.n)
-			pthread_cond_wait(&mover->wake, &mover->lock);
-		if (mover->stopping) {
-			pthread_mutex_unlock(&mover->lock);
-			break;
-		}
-		if (!take(&mover->home, &job))
-			take(&mover->out, &job);
-		pthread_mutex_unlock(&mover->lock);
 
 		if (atomic_load(&host->idle_active) && w.idle.bitmap < 0)
 			page_idle_open(&host->root, &w.idle);
@@ -350,6 +373,17 @@ static void *worker(void *arg)
 		vm_unref(job.vm);
 	}
 	page_idle_close(&w.idle);
+}
+
+static void *worker(void *mover)
+{
+	work(mover, false);
+	return NULL;
+}
+
+static void *urgent_worker(void *mover)
+{
+	work(mover, true);
 	return NULL;
 }
 
@@ -359,8 +393,10 @@ int mover_start(struct mover *mover, struct host *host)
 	mover->host = host;
 	pthread_mutex_init(&mover->lock, NULL);
 	pthread_cond_init(&mover->wake, NULL);
-	while (mover->n_threads < MOVER_THREADS) {
-		int r = pthread_create(&mover->threads[mover->n_threads], NULL, worker, mover);
+	pthread_cond_init(&mover->wake_urgent, NULL);
+	while (mover->n_threads < MOVER_THREADS + 1) {
+		int r = pthread_create(&mover->threads[mover->n_threads], NULL,
+				       mover->n_threads ? worker : urgent_worker, mover);
 
 		if (r)
 			return -r;
@@ -376,42 +412,66 @@ void mover_stop(struct mover *mover)
 	pthread_mutex_lock(&mover->lock);
 	mover->stopping = true;
 	pthread_cond_broadcast(&mover->wake);
+	pthread_cond_broadcast(&mover->wake_urgent);
 	pthread_mutex_unlock(&mover->lock);
 	for (size_t i = 0; i < mover->n_threads; i++)
 		pthread_join(mover->threads[i], NULL);
-	while (take(&mover->home, &job) || take(&mover->out, &job))
+	while (take(&mover->urgent, &job) || take(&mover->home, &job) || take(&mover->out, &job))
 		vm_unref(job.vm);
 	pthread_cond_destroy(&mover->wake);
+	pthread_cond_destroy(&mover->wake_urgent);
 	pthread_mutex_destroy(&mover->lock);
+}
+
+/* Drops what of @vm waits to come home, as less urgent. mover->lock is held. */
+static void overtake(struct mover *mover, struct vm *vm)
+{
+	size_t n = mover->home.n;
+	struct mover_job job;
+
+	for (size_t i = 0; i < n && take(&mover->home, &job); i++) {
+		if (job.vm != vm || job.kind == VM_JOB_UNBIND) {
+			put(&mover->home, &job);
+			continue;
+		}
+		atomic_fetch_and(&vm->busy, ~(1U << job.kind));
+		vm_unref(vm);
+	}
+}
+
+static struct mover_queue *lane(struct mover *mover, enum vm_job_kind kind)
+{
+	return kind == VM_JOB_RELIEVE  ? &mover->urgent
+	       : kind == VM_JOB_DEMOTE ? &mover->out
+				       : &mover->home;
 }
 
 int mover_submit(struct mover *mover, struct vm *vm, enum vm_job_kind kind, uint64_t bytes,
 		 uint32_t min_age_s, int nid)
 {
-	struct mover_queue *queue = kind == VM_JOB_DEMOTE ? &mover->out : &mover->home;
-	uint32_t same = 1U << kind;
+	/* All kinds of promotion would pick the same ranges. */
+	const uint32_t home =
+		1U << VM_JOB_PROMOTE | 1U << VM_JOB_PROMOTE_HOT | 1U << VM_JOB_RELIEVE;
+	struct mover_queue *queue = lane(mover, kind);
+	uint32_t same = 1U << kind & home ? home : 1U << kind;
 	int r = 0;
 
-	/* The two kinds of promotion would pick the same ranges. */
-	if (kind == VM_JOB_PROMOTE || kind == VM_JOB_PROMOTE_HOT)
-		same = 1U << VM_JOB_PROMOTE | 1U << VM_JOB_PROMOTE_HOT;
-	if (atomic_load(&vm->busy) & same)
-		return -EBUSY;
 	pthread_mutex_lock(&mover->lock);
-	if (queue->n == MOVER_QUEUE) {
+	if (kind == VM_JOB_RELIEVE)
+		overtake(mover, vm);
+	if (atomic_load(&vm->busy) & same || queue->n == MOVER_QUEUE) {
 		r = -EBUSY;
 	} else {
-		queue->jobs[(queue->head + queue->n) % MOVER_QUEUE] = (struct mover_job){
-			.vm = vm_ref(vm),
-			.kind = kind,
-			.bytes = bytes,
-			.min_age_s = min_age_s,
-			.nid = nid,
-			.epoch = atomic_load(&vm->epoch),
-		};
-		queue->n++;
+		put(queue, &(struct mover_job){
+				   .vm = vm_ref(vm),
+				   .kind = kind,
+				   .bytes = bytes,
+				   .min_age_s = min_age_s,
+				   .nid = nid,
+				   .epoch = atomic_load(&vm->epoch),
+			   });
 		atomic_fetch_or(&vm->busy, 1U << kind);
-		pthread_cond_signal(&mover->wake);
+		pthread_cond_signal(kind == VM_JOB_RELIEVE ? &mover->wake_urgent : &mover->wake);
 	}
 	pthread_mutex_unlock(&mover->lock);
 	return r;

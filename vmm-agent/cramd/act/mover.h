@@ -7,7 +7,7 @@
 
 #include "../host.h"
 
-#define MOVER_THREADS 2
+#define MOVER_THREADS 2 /* and one for what is urgent */
 #define MOVER_QUEUE   1024
 
 struct mover_job {
@@ -30,14 +30,20 @@ struct mover {
 	pthread_cond_t wake;
 	/* Promotions have a queue of their own: they never wait behind a demotion not yet begun. */
 	struct mover_queue home, out;
+	/* And what comes home since a tier pushes back waits for neither: it has a thread too. */
+	struct mover_queue urgent;
+	pthread_cond_t wake_urgent;
 	bool stopping;
-	pthread_t threads[MOVER_THREADS];
+	pthread_t threads[MOVER_THREADS + 1];
 	size_t n_threads;
 };
 
 int mover_start(struct mover *mover, struct host *host);
 void mover_stop(struct mover *mover);
 
-/* -EBUSY: the VM has such a job already, or the queue is full: decide again next round. */
+/*
+ * -EBUSY: the VM has such a job already, or the queue is full: decide again next round. What is to
+ * come home urgently is taken off the queue for what is to come home anyway.
+ */
 int mover_submit(struct mover *mover, struct vm *vm, enum vm_job_kind kind, uint64_t bytes,
 		 uint32_t min_age_s, int nid);

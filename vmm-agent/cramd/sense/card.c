@@ -77,7 +77,7 @@ static int read_account(const struct sysroot *dir, struct card *card)
 		{ "resident_bytes", &card->resident }, { "quarantined_bytes", &card->dying },
 	};
 	uint64_t pressure, worst;
-	char stats[1024];
+	char stats[4096];
 	int r;
 
 	for (size_t i = 0; i < ARRAY_SIZE(amounts); i++) {

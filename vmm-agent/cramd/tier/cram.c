@@ -3,6 +3,7 @@
  * A private node of compressed RAM: the kernel guards the card and holds each cgroup to bytes of
  * its own; what these take on the card is for us to know (docs/cram.md).
  */
+#include "cram.h"
 #include "../sense/pages.h"
 #include "../sense/snapshot.h"
 #include "policy/estimate.h"
@@ -20,14 +21,12 @@ static bool takes(const struct node *node, const struct cram_host_settings *set)
 	return node->is_private;
 }
 
-/* Does it take what comes? When reports have stopped, the kernel lets nothing in either. */
-static bool is_open(const struct card *card)
+bool cram_card_is_open(const struct card *card)
 {
 	return card->state == CARD_NORMAL || card->state == CARD_THROTTLED;
 }
 
-/* What VMs may fill of it: some is left, so that a card that fills up by itself is not full. */
-static uint64_t budget_of(const struct card *card, const struct cram_host_settings *set)
+uint64_t cram_card_budget(const struct card *card, const struct cram_host_settings *set)
 {
 	uint64_t usable = sub(card->physical, card->reserve);
 	uint64_t kept = scale(card->physical, set->policy.card_headroom_permille, 1000) +
@@ -62,10 +61,10 @@ static int read_card(struct snapshot *s, size_t t, const struct host *host,
 	room -= scale(room, card->pressure, 1000);
 	s->tier_capacity[t] = card->physical;
 	s->tier_state[t] = card_state_name(card->state);
-	tier->budget = budget_of(card, set);
+	tier->budget = cram_card_budget(card, set);
 	tier->worst_q16 = cram_ratio_to_come(0, 0, card->worst);
 	tier->free = scale(room, CRAM_PAGE_BYTES, card->worst);
-	tier->accepting = is_open(card) && tier->free >= ROOM_MIN;
+	tier->accepting = cram_card_is_open(card) && tier->free >= ROOM_MIN;
 	return 0;
 }
 

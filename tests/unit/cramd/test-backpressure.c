@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * A card pushes back while the loop is busy with something that does not end: nothing more goes
+ * there, a round is asked for, and who is furthest over its share gives back without one.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "cramd/act/backpressure.h"
+#include "cramd/sense/pages.h"
+#include "recorded-card.h"
+#include "util/size.h"
+
+#define DUE 3000 /* the next round, ms */
+
+struct fixture {
+	char dir[64];
+	struct host host;
+	struct mover mover;
+	struct backpressure backpressure;
+	struct vm *bad, *good;
+	int wake;
+};
+
+static struct vm *make_vm(void)
+{
+	struct vm *vm = calloc(1, sizeof(*vm));
+
+	assert_non_null(vm);
+	vm_init(vm);
+	return vm;
+}
+
+static int make(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+
+	assert_non_null(f);
+	recorded_make(f->dir, sizeof(f->dir));
+	recorded_put_card(f->dir, 80 * MiB, 128 * MiB);
+	assert_int_equal(host_init(&f->host, f->dir, "/run/cramd"), 0);
+	f->host.settings.policy.card_headroom_permille = 50;
+	pthread_mutex_init(&f->mover.lock, NULL);
+	f->mover.host = &f->host;
+	f->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	assert_int_equal(backpressure_init(&f->backpressure, &f->host, &f->mover, f->wake), 0);
+	f->bad = make_vm();
+	f->good = make_vm();
+	*state = f;
+	return 0;
+}
+
+static int drop(void **state)
+{
+	struct fixture *f = *state;
+	int r;
+
+	backpressure_fini(&f->backpressure);
+	for (size_t i = 0; i < f->mover.urgent.n; i++)
+		vm_unref(f->mover.urgent.jobs[i].vm);
+	vm_unref(f->bad);
+	vm_unref(f->good);
+	close(f->wake);
+	host_fini(&f->host);
+	r = recorded_drop(f->dir);
+	free(f);
+	return r;
+}
+
+/* 64 MiB of each VM are there; they take 64 and 16 MiB of the card. @room: above headroom. */
+static void publish(struct fixture *f, uint64_t room)
+{
+	struct backpressure_card card = { .nid = 1 };
+	struct backpressure_vm vms[] = {
+		{ .vm = f->good, .nid = 1, .device = 16 * MiB, .bytes = 64 * MiB, .weight = 100 },
+		{ .vm = f->bad, .nid = 1, .device = 64 * MiB, .bytes = 64 * MiB, .weight = 100 },
+	};
+	struct backpressure_room rooms[] = { { .nid = 0, .bytes = room } };
+
+	assert_int_equal(backpressure_publish(&f->backpressure,
+					      &(struct backpressure_plan){
+						      .cards = &card,
+						      .n_cards = 1,
+						      .vms = vms,
+						      .n_vms = 2,
+						      .rooms = rooms,
+						      .n_rooms = 1,
+						      .due_ms = DUE,
+					      }),
+			 0);
+}
+
+static bool round_wanted(const struct fixture *f)
+{
+	uint64_t requests;
+
+	return read(f->wake, &requests, sizeof(requests)) == sizeof(requests);
+}
+
+/* So small that @budget is what VMs may fill. */
+static void shrink(struct fixture *f, uint64_t budget)
+{
+	recorded_put_card_number(f->dir, "physical_bytes",
+				 (budget + RECORDED_RESERVE) * 20 / 19 + 1);
+}
+
+static void a_card_that_pushes_back_takes_nothing_and_a_round_is_asked_for_once(void **state)
+{
+	static const char *const states[] = { "evicting\n", "stale\n", "overrun\n", "offline\n" };
+	struct fixture *f = *state;
+
+	publish(f, GiB);
+	backpressure_look(&f->backpressure, 1000);
+	assert_int_equal(atomic_load(&f->host.closed_nodes), 0);
+	assert_false(round_wanted(f));
+	for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++) {
+		recorded_put(f->dir, RECORDED_CARD "state", states[i]);
+		backpressure_look(&f->backpressure, 1100);
+		assert_int_equal(atomic_load(&f->host.closed_nodes), 2);
+		assert_true(round_wanted(f));
+		backpressure_look(&f->backpressure, 1100);
+		assert_false(round_wanted(f));
+	}
+	recorded_put(f->dir, RECORDED_CARD "state", "normal\n");
+	backpressure_look(&f->backpressure, 1200);
+	assert_int_equal(atomic_load(&f->host.closed_nodes), 0);
+	assert_true(round_wanted(f));
+	/* It fills up, and its state is still that of before. */
+	publish(f, GiB);
+	shrink(f, 79 * MiB);
+	backpressure_look(&f->backpressure, 1300);
+	assert_int_equal(atomic_load(&f->host.closed_nodes), 2);
+	assert_true(round_wanted(f));
+	assert_true(atomic_load(&f->host.pressed_us) > 0);
+	assert_int_equal(f->mover.urgent.n, 0); /* the round may still come */
+}
+
+static void without_a_round_who_is_furthest_over_its_share_gives_back(void **state)
+{
+	struct fixture *f = *state;
+
+	publish(f, GiB);
+	shrink(f, 60 * MiB);
+	backpressure_look(&f->backpressure, 1000);
+	backpressure_look(&f->backpressure, 1000 + BACKPRESSURE_ROUND_WAIT_MS - 1);
+	assert_int_equal(f->mover.urgent.n, 0);
+	backpressure_look(&f->backpressure, 1000 + BACKPRESSURE_ROUND_WAIT_MS);
+	assert_int_equal(f->mover.urgent.n, 1);
+	assert_ptr_equal(f->mover.urgent.jobs[0].vm, f->bad);
+	assert_int_equal(f->mover.urgent.jobs[0].kind, VM_JOB_RELIEVE);
+	assert_int_equal(f->mover.urgent.jobs[0].nid, 0);
+	assert_in_range(f->mover.urgent.jobs[0].bytes, 20 * MiB - PAGE_BYTES, 20 * MiB);
+	/* What has been ordered is not ordered again, whatever came of it. */
+	atomic_store(&f->bad->busy, 0);
+	backpressure_look(&f->backpressure, 5000);
+	assert_int_equal(f->mover.urgent.n, 1);
+	/* Far below both shares: both give, the one that is further over first. */
+	shrink(f, 20 * MiB);
+	backpressure_look(&f->backpressure, 6000);
+	assert_int_equal(f->mover.urgent.n, 3);
+	assert_ptr_equal(f->mover.urgent.jobs[1].vm, f->bad);
+	assert_ptr_equal(f->mover.urgent.jobs[2].vm, f->good);
+	/* A page of this one is a quarter of one on the card. */
+	assert_in_range(f->mover.urgent.jobs[2].bytes, 24 * MiB - PAGE_BYTES, 24 * MiB);
+}
+
+static void nothing_comes_home_below_headroom(void **state)
+{
+	struct fixture *f = *state;
+
+	publish(f, 3 * MiB);
+	shrink(f, 20 * MiB);
+	backpressure_look(&f->backpressure, 1000);
+	backpressure_look(&f->backpressure, 5000);
+	assert_int_equal(f->mover.urgent.n, 1);
+	assert_int_equal(f->mover.urgent.jobs[0].bytes, 3 * MiB);
+}
+
+static void on_a_stale_card_nobody_knows_what_is_too_much(void **state)
+{
+	struct fixture *f = *state;
+
+	publish(f, GiB);
+	shrink(f, 20 * MiB);
+	recorded_put(f->dir, RECORDED_CARD "state", "stale\n");
+	backpressure_look(&f->backpressure, 1000);
+	backpressure_look(&f->backpressure, 5000);
+	assert_int_equal(f->mover.urgent.n, 0);
+	assert_int_equal(atomic_load(&f->host.closed_nodes), 2);
+}
+
+static void a_card_that_has_gone_is_not_waited_for(void **state)
+{
+	struct fixture *f = *state;
+	char command[128];
+
+	publish(f, GiB);
+	snprintf(command, sizeof(command), "rm -r %s" RECORDED_CARD, f->dir);
+	assert_int_equal(system(command), 0);
+	backpressure_look(&f->backpressure, 1000);
+	assert_false(round_wanted(f));
+	assert_int_equal(backpressure_publish(&f->backpressure,
+					      &(struct backpressure_plan){ .due_ms = DUE }),
+			 0);
+	backpressure_look(&f->backpressure, 5000);
+	assert_int_equal(f->mover.urgent.n, 0);
+}
+
+int main(void)
+{
+#define TEST(f) cmocka_unit_test_setup_teardown(f, make, drop)
+	const struct CMUnitTest tests[] = {
+		TEST(a_card_that_pushes_back_takes_nothing_and_a_round_is_asked_for_once),
+		TEST(without_a_round_who_is_furthest_over_its_share_gives_back),
+		TEST(nothing_comes_home_below_headroom),
+		TEST(on_a_stale_card_nobody_knows_what_is_too_much),
+		TEST(a_card_that_has_gone_is_not_waited_for),
+	};
+
+	return cmocka_run_group_tests_name("backpressure", tests, NULL, NULL);
+}

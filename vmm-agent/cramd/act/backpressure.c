@@ -1,0 +1,289 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The thread that cards push back at; see backpressure.h. */
+#include "backpressure.h"
+
+#include <errno.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "../tier/cram.h"
+#include "policy/saturate.h"
+#include "policy/waterfill.h"
+
+/* Cards whose state stays are looked at so often all the same: they may fill up without a change.
+ */
+#define LOOK_MS 1000
+
+int backpressure_init(struct backpressure *backpressure, struct host *host, struct mover *mover,
+		      int wake)
+{
+	*backpressure = (struct backpressure){ .host = host, .mover = mover, .wake = wake };
+	pthread_mutex_init(&backpressure->lock, NULL);
+	backpressure->epoll = epoll_create1(EPOLL_CLOEXEC);
+	return backpressure->epoll < 0 ? -errno : 0;
+}
+
+static void drop_vms(struct backpressure *backpressure)
+{
+	for (size_t i = 0; i < backpressure->vms.n; i++)
+		vm_unref(backpressure->vms.v[i].vm);
+	backpressure->vms.n = 0;
+}
+
+static void unwatch(int fd)
+{
+	/* Closing is leaving the epoll's set. */
+	if (fd >= 0)
+		close(fd);
+}
+
+void backpressure_fini(struct backpressure *backpressure)
+{
+	if (!backpressure->host)
+		return;
+	drop_vms(backpressure);
+	array_free(&backpressure->vms);
+	array_free(&backpressure->claims);
+	for (size_t i = 0; i < backpressure->n_cards; i++)
+		unwatch(backpressure->cards[i].fd);
+	if (backpressure->epoll >= 0)
+		close(backpressure->epoll);
+	pthread_mutex_destroy(&backpressure->lock);
+	backpressure->host = NULL;
+}
+
+/* A descriptor of the state of node @nid that the thread waits for; -1: there is none. */
+static int watch_card(struct backpressure *backpressure, int nid)
+{
+	struct epoll_event event = { .events = EPOLLPRI };
+	int fd;
+
+	if (card_watch(&backpressure->host->root, nid, &fd) < 0)
+		return -1;
+	event.data.fd = fd;
+	if (epoll_ctl(backpressure->epoll, EPOLL_CTL_ADD, fd, &event) == 0)
+		return fd;
+	close(fd);
+	return -1;
+}
+
+static void take_cards(struct backpressure *backpressure, const struct backpressure_plan *plan)
+{
+	size_t n = plan->n_cards < BACKPRESSURE_CARDS ? plan->n_cards : BACKPRESSURE_CARDS;
+
+	for (size_t i = 0; i < n; i++) {
+		bool known = i < backpressure->n_cards &&
+			     backpressure->cards[i].is.nid == plan->cards[i].nid;
+
+		if (!known) {
+			if (i < backpressure->n_cards)
+				unwatch(backpressure->cards[i].fd);
+			backpressure->cards[i].fd = watch_card(backpressure, plan->cards[i].nid);
+			backpressure->cards[i].state = CARD_NORMAL;
+			backpressure->cards[i].over = false;
+		}
+		backpressure->cards[i].is = plan->cards[i];
+	}
+	for (size_t i = n; i < backpressure->n_cards; i++)
+		unwatch(backpressure->cards[i].fd);
+	backpressure->n_cards = n;
+}
+
+int backpressure_publish(struct backpressure *backpressure, const struct backpressure_plan *plan)
+{
+	int r;
+
+	pthread_mutex_lock(&backpressure->lock);
+	drop_vms(backpressure);
+	take_cards(backpressure, plan);
+	r = array_reserve(&backpressure->vms, plan->n_vms);
+	if (r == 0)
+		r = array_reserve(&backpressure->claims, plan->n_vms);
+	for (size_t i = 0; r == 0 && i < plan->n_vms; i++) {
+		backpressure->vms.v[backpressure->vms.n] = plan->vms[i];
+		backpressure->vms.v[backpressure->vms.n].given = 0;
+		vm_ref(backpressure->vms.v[backpressure->vms.n++].vm);
+	}
+	backpressure->n_rooms = plan->n_rooms < CRAM_MAX_DRAM ? plan->n_rooms : CRAM_MAX_DRAM;
+	for (size_t i = 0; i < backpressure->n_rooms; i++)
+		backpressure->rooms[i] = plan->rooms[i];
+	backpressure->due_ms = plan->due_ms;
+	pthread_mutex_unlock(&backpressure->lock);
+	return r;
+}
+
+/* Takes up to @bytes of what node @nid has above its headroom. */
+static uint64_t take_room(struct backpressure *backpressure, int nid, uint64_t bytes)
+{
+	for (size_t i = 0; i < backpressure->n_rooms; i++) {
+		struct backpressure_room *room = &backpressure->rooms[i];
+
+		if (room->nid != nid)
+			continue;
+		bytes = min(bytes, room->bytes);
+		room->bytes -= bytes;
+		return bytes;
+	}
+	return 0;
+}
+
+/* Has @vm bring home what @device bytes of the card are of. */
+static void order(struct backpressure *backpressure, struct backpressure_vm *vm, uint64_t device)
+{
+	uint64_t bytes = sub(scale_up(device, vm->bytes, vm->device), vm->given);
+
+	bytes = take_room(backpressure, vm->home, bytes & ~(uint64_t)(PAGE_BYTES - 1));
+	if (!bytes || atomic_load(&vm->vm->dead))
+		return;
+	if (mover_submit(backpressure->mover, vm->vm, VM_JOB_RELIEVE, bytes, 0, vm->home) == 0)
+		vm->given += bytes;
+}
+
+/*
+ * Those on card @c keep what is fair of @budget, the rest comes home: in the order of who is
+ * furthest over, as in policy.
+ */
+static void relieve(struct backpressure *backpressure, size_t c, uint64_t budget)
+{
+	struct cram_claim *claims = backpressure->claims.v;
+	size_t n = 0;
+
+	for (size_t i = 0; i < backpressure->vms.n; i++) {
+		const struct backpressure_vm *vm = &backpressure->vms.v[i];
+
+		if (vm->nid == backpressure->cards[c].is.nid && vm->device)
+			claims[n++] = (struct cram_claim){ .demand = vm->device,
+							   .weight = vm->weight,
+							   .id = (uint32_t)i };
+	}
+	cram_waterfill(claims, n, sub(budget, backpressure->cards[c].is.used_other));
+	for (size_t left = n; left > 0; left--) {
+		size_t most = 0;
+
+		for (size_t k = 1; k < left; k++)
+			if (claims[k].demand - claims[k].grant >
+			    claims[most].demand - claims[most].grant)
+				most = k;
+		if (claims[most].demand == claims[most].grant)
+			break;
+		order(backpressure, &backpressure->vms.v[claims[most].id],
+		      claims[most].demand - claims[most].grant);
+		claims[most] = claims[left - 1];
+	}
+}
+
+static void ask_for_round(const struct backpressure *backpressure)
+{
+	static const uint64_t one = 1;
+
+	/* Full of requests nobody has read: the loop is asked already. */
+	if (write(backpressure->wake, &one, sizeof(one)) < 0)
+		return;
+}
+
+void backpressure_look(struct backpressure *backpressure, uint64_t now_ms)
+{
+	struct host *host = backpressure->host;
+	struct cram_host_settings set;
+	uint64_t closed = 0;
+	bool news = false, pressed = false;
+
+	pthread_mutex_lock(&host->lock);
+	set = host->settings;
+	pthread_mutex_unlock(&host->lock);
+	pthread_mutex_lock(&backpressure->lock);
+	for (size_t i = 0; i < backpressure->n_cards; i++) {
+		uint64_t bit = UINT64_C(1) << backpressure->cards[i].is.nid, budget;
+		struct card card;
+		bool over;
+
+		/* Going away, or reports come faster than they are read: nothing new is known. */
+		if (card_read(&host->root, backpressure->cards[i].is.nid, &card) < 0) {
+			closed |= atomic_load(&host->closed_nodes) & bit;
+			continue;
+		}
+		budget = cram_card_budget(&card, &set);
+		over = card.stored > budget;
+		if (!cram_card_is_open(&card) || over)
+			closed |= bit;
+		if (over && !backpressure->cards[i].over) {
+			atomic_store(&host->pressed_us, monotonic_us());
+			news = true;
+		}
+		pressed |= over;
+		news |= card.state != backpressure->cards[i].state;
+		backpressure->cards[i].state = card.state;
+		backpressure->cards[i].over = over;
+		/* Without reports nobody knows whether it is too much. */
+		if (over && card.state != CARD_STALE &&
+		    now_ms >= backpressure->due_ms + BACKPRESSURE_ROUND_WAIT_MS)
+			relieve(backpressure, i, budget);
+	}
+	atomic_store(&host->closed_nodes, closed);
+	if (!pressed)
+		atomic_store(&host->pressed_us, 0);
+	if (news) {
+		backpressure->due_ms = min(backpressure->due_ms, now_ms);
+		ask_for_round(backpressure);
+	}
+	pthread_mutex_unlock(&backpressure->lock);
+}
+
+/* What has been read is no news. A file whose node has gone is news for ever. */
+static void take_event(struct backpressure *backpressure, int fd)
+{
+	char text[32];
+
+	if (pread(fd, text, sizeof(text), 0) >= 0)
+		return;
+	pthread_mutex_lock(&backpressure->lock);
+	for (size_t i = 0; i < backpressure->n_cards; i++) {
+		if (backpressure->cards[i].fd != fd)
+			continue;
+		unwatch(fd);
+		backpressure->cards[i].fd = -1;
+		/* Looked for again when the next round finds it. */
+		backpressure->cards[i].is.nid = -1;
+	}
+	pthread_mutex_unlock(&backpressure->lock);
+}
+
+static void *watch(void *arg)
+{
+	struct backpressure *backpressure = arg;
+	struct host *host = backpressure->host;
+
+	while (!atomic_load(&host->stopping)) {
+		struct epoll_event events[BACKPRESSURE_CARDS];
+		uint32_t ms;
+		int n;
+
+		pthread_mutex_lock(&host->lock);
+		ms = host->settings.pressure_ms;
+		pthread_mutex_unlock(&host->lock);
+		if (!atomic_load(&host->closed_nodes) && ms < LOOK_MS)
+			ms = LOOK_MS;
+		n = epoll_wait(backpressure->epoll, events, BACKPRESSURE_CARDS, (int)ms);
+		for (int i = 0; i < n; i++)
+			take_event(backpressure, events[i].data.fd);
+		backpressure_look(backpressure, monotonic_ms());
+	}
+	return NULL;
+}
+
+int backpressure_start(struct backpressure *backpressure)
+{
+	int r = pthread_create(&backpressure->thread, NULL, watch, backpressure);
+
+	if (r)
+		return -r;
+	backpressure->running = true;
+	return 0;
+}
+
+void backpressure_join(struct backpressure *backpressure)
+{
+	if (backpressure->running)
+		pthread_join(backpressure->thread, NULL);
+	backpressure->running = false;
+}
