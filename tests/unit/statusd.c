@@ -27,6 +27,7 @@ struct state {
 	struct cram_node_report node;
 	struct cram_vm_report *vms;
 	unsigned int n;
+	uint64_t rounds; /* every one that is recorded is a new one */
 };
 
 static struct cram_vm_report *find(struct cram_call *call, struct state *s,
@@ -111,6 +112,7 @@ HANDLER(check)
 
 HANDLER(record)
 {
+	struct state *s = userdata;
 	struct cram_vm_input vm = {
 		.name = "vm-0",
 		.mode = CRAM_MODE_OFF,
@@ -121,7 +123,7 @@ HANDLER(record)
 	};
 	struct cram_dram_input dram = { .total = 64 * GiB, .free = 32 * GiB };
 	struct cram_snapshot snap = {
-		.now_ms = 1000,
+		.now_ms = ++s->rounds * 1000,
 		.promote_tokens = CRAM_UNLIMITED,
 		.dram = &dram,
 		.n_dram = 1,
@@ -131,7 +133,6 @@ HANDLER(record)
 	struct cram_conf conf;
 
 	(void)parameters;
-	(void)userdata;
 	(void)err;
 	cram_conf_init(&conf);
 	return cram_call_reply(call,

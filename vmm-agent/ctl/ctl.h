@@ -76,7 +76,7 @@ int run_resume(const struct options *o, int argc, char **argv);
 int run_drain(const struct options *o, int argc, char **argv);
 int run_reload(const struct options *o, int argc, char **argv);
 int run_validate(const struct options *o, int argc, char **argv);
-int run_policy_record(const struct options *o, int argc, char **argv);
+int run_record(const struct options *o, int argc, char **argv);
 int run_policy_simulate(const struct options *o, int argc, char **argv);
 
 /* ------------------------------------------------------------------ shared by the commands */

@@ -44,10 +44,10 @@ const struct command commands[] = {
 	{ NULL, "monitor", "", 0, 0, TAKES_COUNT, run_monitor, "events as they happen" },
 	{ NULL, "validate", "FILE", 1, 1, 0, run_validate,
 	  "check a domain XML, a <tiering> element or a configuration (*.conf)" },
-	{ "policy", "record", "", 0, 0, 0, run_policy_record,
-	  "what the last round decided on, for policy simulate" },
+	{ NULL, "record", "[FILE]", 0, 1, TAKES_INTERVAL | TAKES_COUNT, run_record,
+	  "what every round decides on, for policy simulate" },
 	{ "policy", "simulate", "FILE", 1, 1, TAKES_ROUNDS | TAKES_INTERVAL | TAKES_CONFIG,
-	  run_policy_simulate, "decide on a recorded snapshot, without the agent" },
+	  run_policy_simulate, "decide on what was recorded, without the agent" },
 };
 const size_t n_commands = ARRAY_SIZE(commands);
 
@@ -92,8 +92,8 @@ static const struct {
 	  "quota set, drain, node offline: wait so long until it is done" },
 	{ TAKES_ALL, "    --all", "drain: all VMs, and those to come, until resume" },
 	{ TAKES_INTERVAL, "    --interval SECONDS",
-	  "top, policy simulate: step (default 2)" },
-	{ TAKES_COUNT, "    --count N", "top, monitor: stop after N" },
+	  "top, record, policy simulate: step (default 2)" },
+	{ TAKES_COUNT, "    --count N", "top, monitor, record: stop after N" },
 	{ TAKES_ROUNDS, "    --rounds N", "policy simulate: rounds (default 1)" },
 	{ TAKES_CONFIG, "    --config FILE", "policy simulate: configuration with the parameters" },
 	{ 0, "-h, --help", "this text" },

@@ -491,21 +491,3 @@ int run_monitor(const struct options *o, int argc, char **argv)
 	}
 	return EXIT_OK;
 }
-
-int run_policy_record(const struct options *o, int argc, char **argv)
-{
-	cleanup_json struct json_object *reply = NULL;
-	struct json_object *record;
-	int r;
-
-	(void)argc;
-	(void)argv;
-	r = call(o, CRAM_IFACE_STATUS, "Record", NULL, &reply);
-	if (r != EXIT_OK)
-		return r;
-	if (!json_object_object_get_ex(reply, "record", &record)) {
-		fprintf(stderr, "cramctl: the agent sent no record; is it older than cramctl?\n");
-		return EXIT_FAILED;
-	}
-	return print_json(record, o->json);
-}
