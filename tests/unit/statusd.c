@@ -3,7 +3,8 @@
  * The real server side of the sockets with reports of synthetic VMs behind it: what cramctl and
  * cram-exporter are tested and measured against where no VM can run. Not the agent.
  *
- *   statusd DIR N      listens on DIR/status and DIR/control, N VMs; prints "ready"; ends on EOF
+ *   statusd DIR N [NID]   listens on DIR/status and DIR/control, N VMs, their tier is node NID or
+ * 1; prints "ready"; ends on EOF
  */
 #include <errno.h>
 #include <poll.h>
@@ -26,6 +27,7 @@ struct state {
 	struct cram_node_report node;
 	struct cram_vm_report *vms;
 	unsigned int n;
+	uint64_t rounds; /* every one that is recorded is a new one */
 };
 
 static struct cram_vm_report *find(struct cram_call *call, struct state *s,
@@ -110,6 +112,7 @@ HANDLER(check)
 
 HANDLER(record)
 {
+	struct state *s = userdata;
 	struct cram_vm_input vm = {
 		.name = "vm-0",
 		.mode = CRAM_MODE_OFF,
@@ -120,7 +123,7 @@ HANDLER(record)
 	};
 	struct cram_dram_input dram = { .total = 64 * GiB, .free = 32 * GiB };
 	struct cram_snapshot snap = {
-		.now_ms = 1000,
+		.now_ms = ++s->rounds * 1000,
 		.promote_tokens = CRAM_UNLIMITED,
 		.dram = &dram,
 		.n_dram = 1,
@@ -130,7 +133,6 @@ HANDLER(record)
 	struct cram_conf conf;
 
 	(void)parameters;
-	(void)userdata;
 	(void)err;
 	cram_conf_init(&conf);
 	return cram_call_reply(call,
@@ -267,7 +269,7 @@ static int listen_at(const char *dir, const char *name)
 
 int main(int argc, char **argv)
 {
-	struct state s = { .n = argc == 3 ? (unsigned int)atoi(argv[2]) : 0 };
+	struct state s = { .n = argc >= 3 ? (unsigned int)atoi(argv[2]) : 0 };
 	const struct cram_service services[2] = {
 		{ CRAM_IFACE_STATUS, status_methods, &s },
 		{ CRAM_IFACE_CONTROL, control_methods, &s },
@@ -275,12 +277,14 @@ int main(int argc, char **argv)
 	struct pollfd p[3 + MAX_PEERS];
 	struct cram_peer *peers[MAX_PEERS] = { 0 };
 
-	if (argc != 3)
+	if (argc < 3 || argc > 4)
 		return 2;
 	s.vms = calloc(s.n + 1, sizeof(*s.vms));
 	for (unsigned int i = 0; i < s.n; i++)
 		synthetic_vm(&s.vms[i], i);
 	synthetic_host(&s.host, &s.node, s.n);
+	if (argc == 4)
+		s.node.nid = atoi(argv[3]);
 	p[0] = (struct pollfd){ .fd = STDIN_FILENO, .events = POLLIN };
 	p[1] = (struct pollfd){ .fd = listen_at(argv[1], "status"), .events = POLLIN };
 	p[2] = (struct pollfd){ .fd = listen_at(argv[1], "control"), .events = POLLIN };

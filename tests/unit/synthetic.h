@@ -62,4 +62,6 @@ static inline void synthetic_host(struct cram_host_report *host, struct cram_nod
 	strcpy(node->tier, "node");
 	strcpy(node->state, "online");
 	node->capacity = node->budget = 256 * GiB;
+	node->used = n_vms * 2 * GiB;
+	node->vms = n_vms;
 }

@@ -31,9 +31,9 @@ void complain(const struct cram_error *err)
 	fprintf(stderr, "cramctl: %s\n", without_controls(text));
 }
 
-int failed(int r, const char *remote_error, const struct cram_error *err)
+/* The exit code of a failed client call. */
+static int code_of(int r, const char *remote_error)
 {
-	complain(err);
 	if (r == -EREMOTEIO && remote_error) {
 		if (strcmp(remote_error, CRAM_ERR_VM_NOT_FOUND) == 0 ||
 		    strcmp(remote_error, CRAM_ERR_VM_AMBIGUOUS) == 0)
@@ -49,33 +49,53 @@ int failed(int r, const char *remote_error, const struct cram_error *err)
 	return EXIT_NO_AGENT;
 }
 
-int open_client(const struct options *o, const char *interface, struct cram_client **ret)
+int failed(int r, const char *remote_error, const struct cram_error *err)
+{
+	complain(err);
+	return code_of(r, remote_error);
+}
+
+static int connect_to(const struct options *o, const char *interface, struct cram_client **ret,
+		      struct cram_error *err)
 {
 	bool control = strcmp(interface, CRAM_IFACE_CONTROL) == 0;
-	struct cram_error err = { 0 };
 	char path[PATH_MAX];
-	int r;
 
 	snprintf(path, sizeof(path), "%s/%s", o->socket_dir, control ? "control" : "status");
-	r = cram_client_connect(path, interface, o->timeout_ms, ret, &err);
+	return cram_client_connect(path, interface, o->timeout_ms, ret, err);
+}
+
+int open_client(const struct options *o, const char *interface, struct cram_client **ret)
+{
+	struct cram_error err = { 0 };
+	int r = connect_to(o, interface, ret, &err);
+
 	return r < 0 ? failed(r, NULL, &err) : EXIT_OK;
+}
+
+int try_call(const struct options *o, const char *interface, const char *method,
+	     struct json_object *parameters, struct json_object **ret_reply, struct cram_error *err)
+{
+	cleanup_client struct cram_client *client = NULL;
+	const char *remote_error = NULL;
+	int r = connect_to(o, interface, &client, err);
+
+	if (r < 0)
+		json_object_put(parameters);
+	else
+		r = cram_client_call(client, method, parameters, ret_reply, &remote_error, err);
+	return r < 0 ? code_of(r, remote_error) : EXIT_OK;
 }
 
 int call(const struct options *o, const char *interface, const char *method,
 	 struct json_object *parameters, struct json_object **ret_reply)
 {
-	cleanup_client struct cram_client *client = NULL;
-	const char *remote_error = NULL;
 	struct cram_error err = { 0 };
-	int r;
+	int r = try_call(o, interface, method, parameters, ret_reply, &err);
 
-	r = open_client(o, interface, &client);
-	if (r != EXIT_OK) {
-		json_object_put(parameters);
-		return r;
-	}
-	r = cram_client_call(client, method, parameters, ret_reply, &remote_error, &err);
-	return r < 0 ? failed(r, remote_error, &err) : EXIT_OK;
+	if (r != EXIT_OK)
+		complain(&err);
+	return r;
 }
 
 struct json_object *vm_parameters(const char *name)
@@ -112,4 +132,11 @@ void print_size(uint64_t bytes, int width)
 	char text[32];
 
 	print_text(cram_size_format(bytes, text, sizeof(text)), -width);
+}
+
+void print_line(const char *name, uint64_t bytes, const char *remark)
+{
+	printf("  %-26s", name);
+	print_size(bytes, 12);
+	printf("%s%s\n", remark[0] ? "   " : "", remark);
 }

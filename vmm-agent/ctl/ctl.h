@@ -16,7 +16,7 @@ enum exit_code {
 	EXIT_FAILED = 1,   /* the agent or the system said no */
 	EXIT_USAGE = 2,	   /* the command line is wrong */
 	EXIT_NO_AGENT = 3, /* the agent cannot be reached */
-	EXIT_NO_VM = 4,	   /* no such VM, or its name is ambiguous */
+	EXIT_NO_VM = 4,	   /* no such VM, card or node, or its name is ambiguous */
 	EXIT_INVALID = 5,  /* a setting, file or configuration is not valid */
 	EXIT_PARTIAL = 64, /* accepted or begun, but not all of it could be done (yet) */
 };
@@ -65,6 +65,9 @@ int run_vm_show(const struct options *o, int argc, char **argv);
 int run_vm_explain(const struct options *o, int argc, char **argv);
 int run_vm_add(const struct options *o, int argc, char **argv);
 int run_node_list(const struct options *o, int argc, char **argv);
+int run_node_show(const struct options *o, int argc, char **argv);
+int run_node_online(const struct options *o, int argc, char **argv);
+int run_node_offline(const struct options *o, int argc, char **argv);
 int run_monitor(const struct options *o, int argc, char **argv);
 int run_quota_get(const struct options *o, int argc, char **argv);
 int run_quota_set(const struct options *o, int argc, char **argv);
@@ -73,7 +76,7 @@ int run_resume(const struct options *o, int argc, char **argv);
 int run_drain(const struct options *o, int argc, char **argv);
 int run_reload(const struct options *o, int argc, char **argv);
 int run_validate(const struct options *o, int argc, char **argv);
-int run_policy_record(const struct options *o, int argc, char **argv);
+int run_record(const struct options *o, int argc, char **argv);
 int run_policy_simulate(const struct options *o, int argc, char **argv);
 
 /* ------------------------------------------------------------------ shared by the commands */
@@ -85,6 +88,10 @@ int open_client(const struct options *o, const char *interface, struct cram_clie
 /* One call on a new connection; same. *ret_reply is owned by the caller. */
 int call(const struct options *o, const char *interface, const char *method,
 	 struct json_object *parameters, struct json_object **ret_reply);
+/* The same, with @err in place of the complaint. */
+int try_call(const struct options *o, const char *interface, const char *method,
+	     struct json_object *parameters, struct json_object **ret_reply,
+	     struct cram_error *err);
 /* Exit code of a failed client call; complains. */
 int failed(int r, const char *remote_error, const struct cram_error *err);
 /* {"vm": name} */
@@ -95,6 +102,10 @@ int print_json(struct json_object *o, bool lines);
 char *without_controls(char *text);
 /* Foreign text without control characters, padded to @width (negative: to the left). */
 void print_text(const char *text, int width);
+/* The table of tier nodes in a reply of GetStatus or ListNodes; an exit code. */
+int print_nodes(struct json_object *reply);
+/* "  name   1.50 GiB   remark" */
+void print_line(const char *name, uint64_t bytes, const char *remark);
 /* "1.50 GiB" right-aligned. */
 void print_size(uint64_t bytes, int width);
 

@@ -34,14 +34,20 @@ const struct command commands[] = {
 	{ NULL, "drain", "VM | --all", 0, 1, TAKES_WAIT | TAKES_ALL, run_drain,
 	  "bring a VM's memory home, or everything" },
 	{ NULL, "reload", "", 0, 0, 0, run_reload, "read the configuration again" },
-	{ "node", "list", "", 0, 0, 0, run_node_list, "tier nodes" },
+	{ "node", "list", "", 0, 0, 0, run_node_list, "tier nodes and CXL memory cards" },
+	{ "node", "show", "CARD | NODE", 1, 1, 0, run_node_show,
+	  "one card: what it is, its node, its counters" },
+	{ "node", "online", "CARD", 1, 1, 0, run_node_online,
+	  "make a card a node; one that compresses is guarded" },
+	{ "node", "offline", "CARD | NODE", 1, 1, TAKES_WAIT, run_node_offline,
+	  "take a card's memory away" },
 	{ NULL, "monitor", "", 0, 0, TAKES_COUNT, run_monitor, "events as they happen" },
 	{ NULL, "validate", "FILE", 1, 1, 0, run_validate,
 	  "check a domain XML, a <tiering> element or a configuration (*.conf)" },
-	{ "policy", "record", "", 0, 0, 0, run_policy_record,
-	  "what the last round decided on, for policy simulate" },
+	{ NULL, "record", "[FILE]", 0, 1, TAKES_INTERVAL | TAKES_COUNT, run_record,
+	  "what every round decides on, for policy simulate" },
 	{ "policy", "simulate", "FILE", 1, 1, TAKES_ROUNDS | TAKES_INTERVAL | TAKES_CONFIG,
-	  run_policy_simulate, "decide on a recorded snapshot, without the agent" },
+	  run_policy_simulate, "decide on what was recorded, without the agent" },
 };
 const size_t n_commands = ARRAY_SIZE(commands);
 
@@ -73,32 +79,64 @@ static const struct option long_options[] = {
 	{ 0 },
 };
 
+/* Options in the order of the usage text, by the commands that take them; 0: all. */
+static const struct {
+	unsigned int taken_by;
+	const char *option, *help;
+} option_texts[] = {
+	{ 0, "-j, --json", "machine-readable output" },
+	{ 0, "    --socket-dir DIR", "where the agent's sockets are (default /run/cramd)" },
+	{ 0, "    --timeout SECONDS", "how long to wait for an answer (default 10)" },
+	{ TAKES_PERSIST, "    --persist", "quota set: keep after the VM stops" },
+	{ TAKES_WAIT, "    --wait SECONDS",
+	  "quota set, drain, node offline: wait so long until it is done" },
+	{ TAKES_ALL, "    --all", "drain: all VMs, and those to come, until resume" },
+	{ TAKES_INTERVAL, "    --interval SECONDS",
+	  "top, record, policy simulate: step (default 2)" },
+	{ TAKES_COUNT, "    --count N", "top, monitor, record: stop after N" },
+	{ TAKES_ROUNDS, "    --rounds N", "policy simulate: rounds (default 1)" },
+	{ TAKES_CONFIG, "    --config FILE", "policy simulate: configuration with the parameters" },
+	{ 0, "-h, --help", "this text" },
+	{ 0, "-V, --version", "the version" },
+};
+
+static void print_options(FILE *f, unsigned int takes)
+{
+	fputs("\nOptions:\n", f);
+	for (size_t i = 0; i < ARRAY_SIZE(option_texts); i++)
+		if (!option_texts[i].taken_by || option_texts[i].taken_by & takes)
+			fprintf(f, "  %-24s %s\n", option_texts[i].option, option_texts[i].help);
+	fputs("\nSee cramctl(8).\n", f);
+}
+
+/* "node list" */
+static const char *command_name(const struct command *c, char *buf, size_t size)
+{
+	snprintf(buf, size, "%s%s%s", c->group ? c->group : "", c->group ? " " : "", c->name);
+	return buf;
+}
+
 static void usage(FILE *f)
 {
 	fputs("Usage: cramctl [OPTION...] COMMAND [ARGUMENT...]\n\nCommands:\n", f);
 	for (size_t i = 0; i < n_commands; i++) {
 		const struct command *c = &commands[i];
-		char text[80];
+		char name[40], text[80];
 
-		snprintf(text, sizeof(text), "%s%s%s %s", c->group ? c->group : "",
-			 c->group ? " " : "", c->name, c->arguments);
+		snprintf(text, sizeof(text), "%s %s", command_name(c, name, sizeof(name)),
+			 c->arguments);
 		fprintf(f, "  %-44s %s\n", text, c->help);
 	}
-	fputs("\nOptions:\n"
-	      "  -j, --json               machine-readable output\n"
-	      "      --socket-dir DIR     where the agent's sockets are (default /run/cramd)\n"
-	      "      --timeout SECONDS    how long to wait for an answer (default 10)\n"
-	      "      --persist            quota set: keep after the VM stops\n"
-	      "      --wait SECONDS       quota set, drain: wait so long until it is done\n"
-	      "      --all                drain: all VMs, and those to come, until resume\n"
-	      "      --interval SECONDS   top, policy simulate: step (default 2)\n"
-	      "      --count N            top, monitor: stop after N\n"
-	      "      --rounds N           policy simulate: rounds (default 1)\n"
-	      "      --config FILE        policy simulate: configuration with the parameters\n"
-	      "  -h, --help               this text\n"
-	      "  -V, --version            the version\n\n"
-	      "See cramctl(8).\n",
-	      f);
+	print_options(f, ~0U);
+}
+
+static void command_usage(FILE *f, const struct command *c)
+{
+	char name[40];
+
+	fprintf(f, "Usage: cramctl [OPTION...] %s%s%s\n\n%s\n", command_name(c, name, sizeof(name)),
+		c->arguments[0] ? " " : "", c->arguments, c->help);
+	print_options(f, c->takes);
 }
 
 static int usage_error(const char *what, const char *arg)
@@ -213,12 +251,13 @@ int main(int argc, char **argv)
 	};
 	const struct command *command;
 	unsigned int given = 0;
+	bool help = false;
 	int c, r, words;
 
 	while ((c = getopt_long(argc, argv, "jhV", long_options, NULL)) != -1) {
 		if (c == 'h') {
-			usage(stdout);
-			return EXIT_OK;
+			help = true;
+			continue;
 		}
 		if (c == 'V') {
 			puts("cramctl " CRAM_VERSION);
@@ -230,11 +269,19 @@ int main(int argc, char **argv)
 	}
 	argc -= optind;
 	argv += optind;
+	if (help && argc == 0) {
+		usage(stdout);
+		return EXIT_OK;
+	}
 	if (argc == 0)
 		return usage_error("a command is missing", NULL);
 	command = find_command(argc, argv, &words);
 	if (!command)
 		return usage_error("no such command:", argv[0]);
+	if (help) {
+		command_usage(stdout, command);
+		return EXIT_OK;
+	}
 	argc -= words;
 	argv += words;
 	if (argc < command->min_args)

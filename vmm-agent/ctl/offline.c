@@ -137,42 +137,109 @@ static struct json_object *decision_json(const struct cram_snapshot *snap,
 	return out;
 }
 
-static int simulate(const struct options *o, struct cram_record *rec)
+/* A host as recorded, and what was decided on it last. */
+struct simulation {
+	struct cram_record rec;
+	struct cram_policy_workspace *ws;
+	struct cram_decision decision;
+	size_t n; /* rounds so far */
+};
+
+static void free_simulation(struct simulation *sim)
 {
-	cleanup_free struct cram_vm_action *actions = calloc(rec->snap.n_vms + 1, sizeof(*actions));
-	struct cram_decision d = { .actions = actions };
-	struct cram_policy_workspace *ws = NULL;
-	int r = EXIT_OK;
+	cram_record_free(&sim->rec);
+	cram_policy_workspace_free(sim->ws);
+	free(sim->decision.actions);
+}
 
-	if (!actions || cram_policy_workspace_reserve(&ws, rec->snap.n_vms) < 0)
-		r = EXIT_FAILED;
-	for (uint32_t i = 0; r == EXIT_OK && i < o->rounds; i++) {
-		if (cram_policy_decide(&rec->params, &rec->snap, ws, &d) < 0) {
-			r = EXIT_FAILED;
-			break;
-		}
-		if (o->json) {
-			cleanup_json struct json_object *out = decision_json(&rec->snap, &d);
+static int out_of_memory(void)
+{
+	fputs("cramctl: out of memory\n", stderr);
+	return EXIT_FAILED;
+}
 
-			print_json(out, true);
-		} else {
-			if (o->rounds > 1)
-				printf("# %" PRIu64 " ms\n", rec->snap.now_ms);
-			cram_decision_print(stdout, &rec->snap, &d);
-		}
-		cram_record_advance(rec, &d, o->interval_ms);
+/* One round: decided, and shown. */
+static int decide(const struct options *o, struct simulation *sim)
+{
+	size_t n_vms = sim->rec.snap.n_vms;
+	struct cram_vm_action *actions;
+
+	actions = reallocarray(sim->decision.actions, n_vms + 1, sizeof(*actions));
+	if (!actions)
+		return out_of_memory();
+	sim->decision.actions = actions;
+	if (cram_policy_workspace_reserve(&sim->ws, n_vms) < 0)
+		return out_of_memory();
+	if (cram_policy_decide(&sim->rec.params, &sim->rec.snap, sim->ws, &sim->decision) < 0) {
+		fputs("cramctl: the policy refuses the snapshot\n", stderr);
+		return EXIT_FAILED;
 	}
-	cram_policy_workspace_free(ws);
-	return r;
+	sim->n++;
+	if (o->json) {
+		cleanup_json struct json_object *out =
+			decision_json(&sim->rec.snap, &sim->decision);
+
+		return print_json(out, true);
+	}
+	if (sim->n > 1 || o->rounds > 1)
+		printf("# %" PRIu64 " ms\n", sim->rec.snap.now_ms);
+	cram_decision_print(stdout, &sim->rec.snap, &sim->decision);
+	return EXIT_OK;
+}
+
+static bool same_vm(const struct cram_vm_input *a, const struct cram_vm_input *b)
+{
+	if (a->uuid && b->uuid && a->uuid[0])
+		return strcmp(a->uuid, b->uuid) == 0;
+	return a->name && b->name && strcmp(a->name, b->name) == 0;
+}
+
+/* What the policy remembers is what it decided here, not what it did when that was recorded. */
+static void carry_memory(struct simulation *sim, struct cram_record *next)
+{
+	for (size_t i = 0; i < next->snap.n_vms; i++)
+		for (size_t k = 0; k < sim->rec.snap.n_vms; k++)
+			if (same_vm(&next->vms[i], &sim->rec.vms[k]))
+				next->vms[i].memory = sim->decision.actions[k].memory;
+}
+
+/* Every snapshot of the file, then the last one's future if every move succeeded. */
+static int simulate(const struct options *o, struct cram_records *records,
+		    const struct cram_policy_params *params)
+{
+	__attribute__((cleanup(free_simulation))) struct simulation sim = { 0 };
+	struct cram_error err = { 0 };
+	struct cram_record next;
+	int r, status = EXIT_OK;
+
+	while ((r = cram_records_next(records, params, &next, &err)) > 0 && status == EXIT_OK) {
+		if (o->config)
+			next.params = *params;
+		carry_memory(&sim, &next);
+		cram_record_free(&sim.rec);
+		sim.rec = next;
+		status = decide(o, &sim);
+	}
+	if (r == 0 && sim.n == 0)
+		r = cram_error_set(&err, -EINVAL, records->name, NULL, NULL,
+				   "it holds no snapshot");
+	if (r < 0) {
+		complain(&err);
+		return r == -EINVAL ? EXIT_INVALID : EXIT_FAILED;
+	}
+	for (uint32_t i = 1; status == EXIT_OK && i < o->rounds; i++) {
+		cram_record_advance(&sim.rec, &sim.decision, o->interval_ms);
+		status = decide(o, &sim);
+	}
+	return status;
 }
 
 int run_policy_simulate(const struct options *o, int argc, char **argv)
 {
-	cleanup_free char *text = NULL;
-	struct cram_record rec;
+	cleanup_file FILE *f = NULL;
+	struct cram_records records;
 	struct cram_error err = { 0 };
 	struct cram_conf conf;
-	size_t size;
 	int r;
 
 	(void)argc;
@@ -185,17 +252,17 @@ int run_policy_simulate(const struct options *o, int argc, char **argv)
 	} else {
 		cram_conf_init(&conf);
 	}
-	r = cram_file_read(argv[0], CRAM_RECORD_MAX, &text, &size);
-	if (r < 0)
-		cram_error_set(&err, r, argv[0], "read", NULL, "%s", strerror(-r));
-	else
-		r = cram_record_parse(argv[0], text, size, &conf.host.policy, &rec, &err);
-	cram_conf_free(&conf);
-	if (r < 0) {
+	f = fopen(argv[0], "re");
+	if (!f) {
+		cram_error_set(&err, -errno, argv[0], "read", NULL, "%s", strerror(errno));
 		complain(&err);
-		return r == -EINVAL ? EXIT_INVALID : EXIT_FAILED;
+		r = EXIT_FAILED;
+	} else if (cram_records_open(&records, f, argv[0]) < 0) {
+		r = out_of_memory();
+	} else {
+		r = simulate(o, &records, &conf.host.policy);
+		cram_records_close(&records);
 	}
-	r = simulate(o, &rec);
-	cram_record_free(&rec);
+	cram_conf_free(&conf);
 	return r;
 }

@@ -76,13 +76,6 @@ static int print_rows(struct json_object *reply, const struct rows *rows, size_t
 	return EXIT_OK;
 }
 
-static void line(const char *name, uint64_t bytes, const char *remark)
-{
-	printf("  %-26s", name);
-	print_size(bytes, 12);
-	printf("%s%s\n", remark[0] ? "   " : "", remark);
-}
-
 static void milliseconds(const char *name, uint64_t us)
 {
 	printf("  %-26s%7" PRIu64 ".%" PRIu64 " ms\n", name, us / 1000, us / 100 % 10);
@@ -102,7 +95,7 @@ static void print_node(const void *report)
 	printf(" %5" PRIu64 "\n", r->vms);
 }
 
-static int print_nodes(struct json_object *reply)
+int print_nodes(struct json_object *reply)
 {
 	static const struct rows nodes = ROWS("nodes", node, print_node);
 
@@ -131,24 +124,24 @@ static int print_host(struct json_object *reply)
 	}
 	printf("\n%" PRIu64 " VMs: %" PRIu64 " auto, %" PRIu64 " ineligible\n", h.vms, h.vms_auto,
 	       h.vms_ineligible);
-	line("sold (guest RAM)", h.sold, "");
-	line("guaranteed", h.guaranteed, "nothing compressed");
-	line("expected", h.expected, "at the expected ratio");
-	line("at risk", h.at_risk, h.at_risk ? "sold beyond guaranteed" : "");
-	line("floors promised", h.floors, "");
+	print_line("sold (guest RAM)", h.sold, "");
+	print_line("guaranteed", h.guaranteed, "nothing compressed");
+	print_line("expected", h.expected, "at the expected ratio");
+	print_line("at risk", h.at_risk, h.at_risk ? "sold beyond guaranteed" : "");
+	print_line("floors promised", h.floors, "");
 	puts("DRAM");
-	line("total", h.dram_total, "");
-	line("free", h.dram_free, "");
-	line("available", h.dram_available, "free, and page cache that nobody would miss");
-	line("headroom wanted", h.dram_headroom,
-	     h.dram_available < h.dram_headroom ? "not met: nothing comes home now" : "");
-	line("reserve", h.dram_reserve, "");
+	print_line("total", h.dram_total, "");
+	print_line("free", h.dram_free, "");
+	print_line("available", h.dram_available, "free, and page cache that nobody would miss");
+	print_line("headroom wanted", h.dram_headroom,
+		   h.dram_available < h.dram_headroom ? "not met: nothing comes home now" : "");
+	print_line("reserve", h.dram_reserve, "");
 	puts("tiers");
-	line("guest memory there", h.tier_bytes, "");
-	line("device bytes taken", h.device_bytes, "");
-	line("moved out since start", h.demoted, "");
-	line("brought home since start", h.promoted, "");
-	line("refused by the kernel", h.refused, "");
+	print_line("guest memory there", h.tier_bytes, "");
+	print_line("device bytes taken", h.device_bytes, "");
+	print_line("moved out since start", h.demoted, "");
+	print_line("brought home since start", h.promoted, "");
+	print_line("refused by the kernel", h.refused, "");
 	putchar('\n');
 	return EXIT_OK;
 }
@@ -165,13 +158,6 @@ int run_status(const struct options *o, int argc, char **argv)
 	(void)argc;
 	(void)argv;
 	return show(o, CRAM_IFACE_STATUS, "GetStatus", NULL, print_status);
-}
-
-int run_node_list(const struct options *o, int argc, char **argv)
-{
-	(void)argc;
-	(void)argv;
-	return show(o, CRAM_IFACE_STATUS, "ListNodes", NULL, print_nodes);
 }
 
 static void print_vm_line(const void *report)
@@ -224,24 +210,24 @@ static void print_vm(const struct cram_vm_report *vm)
 		putchar('\n');
 	}
 	puts("memory");
-	line("guest RAM", vm->ram, "");
-	line("may be moved", vm->eligible, "");
-	line("in DRAM", vm->dram, "");
-	line("on the tier", vm->tier_bytes, vm->tier);
-	line("device bytes, estimate", vm->device_bytes, "");
-	line("device bytes, at most", vm->device_bytes_upper, "");
-	line("in swap", vm->swapped, "");
-	line("cold in DRAM", vm->cold, "");
-	line("accessed within 120 s", vm->accessed, "");
-	line("hot on the tier", vm->hot, "");
-	line("fair share", vm->fair_share, "device bytes");
+	print_line("guest RAM", vm->ram, "");
+	print_line("may be moved", vm->eligible, "");
+	print_line("in DRAM", vm->dram, "");
+	print_line("on the tier", vm->tier_bytes, vm->tier);
+	print_line("device bytes, estimate", vm->device_bytes, "");
+	print_line("device bytes, at most", vm->device_bytes_upper, "");
+	print_line("in swap", vm->swapped, "");
+	print_line("cold in DRAM", vm->cold, "");
+	print_line("accessed within 120 s", vm->accessed, "");
+	print_line("hot on the tier", vm->hot, "");
+	print_line("fair share", vm->fair_share, "device bytes");
 	printf("  %-26s%10" PRIu32 " s%s\n", "cold age", vm->cold_age,
 	       vm->cold_age_auto ? "   automatic" : "");
 	puts("moved since the agent saw it");
-	line("out", vm->demoted, "");
-	line("home", vm->promoted, "");
-	line("used after moving out", vm->returned, "");
-	line("refused by the kernel", vm->refused, "");
+	print_line("out", vm->demoted, "");
+	print_line("home", vm->promoted, "");
+	print_line("used after moving out", vm->returned, "");
+	print_line("refused by the kernel", vm->refused, "");
 	puts("longest wait of the guest for the agent");
 	milliseconds("moving", vm->worst_batch_us);
 	milliseconds("being looked at", vm->worst_look_us);
@@ -334,8 +320,8 @@ static int print_explanation(struct json_object *reply)
 	if (r != EXIT_OK)
 		return r;
 	puts("the last decision");
-	line("wanted out", vm.demote_pending, "");
-	line("wanted home", vm.promote_pending, "");
+	print_line("wanted out", vm.demote_pending, "");
+	print_line("wanted home", vm.promote_pending, "");
 	puts("because");
 	r = print_rows(reply, &reasons, &n);
 	if (r == EXIT_OK && n == 0)
@@ -504,22 +490,4 @@ int run_monitor(const struct options *o, int argc, char **argv)
 			return EXIT_FAILED;
 	}
 	return EXIT_OK;
-}
-
-int run_policy_record(const struct options *o, int argc, char **argv)
-{
-	cleanup_json struct json_object *reply = NULL;
-	struct json_object *record;
-	int r;
-
-	(void)argc;
-	(void)argv;
-	r = call(o, CRAM_IFACE_STATUS, "Record", NULL, &reply);
-	if (r != EXIT_OK)
-		return r;
-	if (!json_object_object_get_ex(reply, "record", &record)) {
-		fprintf(stderr, "cramctl: the agent sent no record; is it older than cramctl?\n");
-		return EXIT_FAILED;
-	}
-	return print_json(record, o->json);
 }

@@ -473,30 +473,16 @@ static struct json_object *parse_all(const char *text, size_t size, unsigned int
 	return NULL;
 }
 
-int cram_record_parse(const char *name, const char *text, size_t size,
-		      const struct cram_policy_params *defaults, struct cram_record *ret,
-		      struct cram_error *err)
+int cram_record_decode(const char *name, struct json_object *o,
+		       const struct cram_policy_params *defaults, struct cram_record *ret,
+		       struct cram_error *err)
 {
 	__attribute__((cleanup(reading_free))) struct reading rec = { .params = *defaults };
-	struct json_object *o;
-	char object[192];
-	unsigned int line;
 	int r;
 
-	if (size > CRAM_RECORD_MAX || memchr(text, '\0', size))
-		return cram_error_set(err, -EINVAL, name, "read", NULL,
-				      "it is not a text of at most %u bytes", CRAM_RECORD_MAX);
-	o = parse_all(text, size, &line);
-	if (!o && line == 0)
-		return -ENOMEM;
-	if (!o) {
-		snprintf(object, sizeof(object), "%.160s:%u", name, line);
-		return cram_error_set(err, -EINVAL, object, "read", NULL, "it is not JSON");
-	}
 	*err = (struct cram_error){ 0 };
 	rec.snap.demote_tokens = rec.snap.promote_tokens = CRAM_UNLIMITED;
 	r = read_members(o, NULL, 0, read_record_member, &rec, err);
-	json_object_put(o);
 	if (r == 0 && rec.params.backoff_factor == 0)
 		r = cram_error_set(err, -EINVAL, "params", NULL, NULL, "backoff_factor is 0");
 	if (r == -EINVAL)
@@ -517,6 +503,101 @@ int cram_record_parse(const char *name, const char *text, size_t size,
 	ret->snap.tiers = ret->tiers;
 	ret->snap.vms = ret->vms;
 	rec = (struct reading){ 0 };
+	return 0;
+}
+
+int cram_record_parse(const char *name, const char *text, size_t size,
+		      const struct cram_policy_params *defaults, struct cram_record *ret,
+		      struct cram_error *err)
+{
+	struct json_object *o;
+	char object[192];
+	unsigned int line;
+	int r;
+
+	if (size > CRAM_RECORD_MAX || memchr(text, '\0', size))
+		return cram_error_set(err, -EINVAL, name, "read", NULL,
+				      "it is not a text of at most %u bytes", CRAM_RECORD_MAX);
+	o = parse_all(text, size, &line);
+	if (!o && line == 0)
+		return -ENOMEM;
+	if (!o) {
+		snprintf(object, sizeof(object), "%.160s:%u", name, line);
+		return cram_error_set(err, -EINVAL, object, "read", NULL, "it is not JSON");
+	}
+	r = cram_record_decode(name, o, defaults, ret, err);
+	json_object_put(o);
+	return r;
+}
+
+/* ------------------------------------------------------------------ series */
+
+int cram_records_open(struct cram_records *records, FILE *f, const char *name)
+{
+	*records = (struct cram_records){ .f = f, .name = name };
+	records->tokener = json_tokener_new();
+	return records->tokener ? 0 : -ENOMEM;
+}
+
+void cram_records_close(struct cram_records *records)
+{
+	if (records->tokener)
+		json_tokener_free(records->tokener);
+	free(records->text);
+	*records = (struct cram_records){ 0 };
+}
+
+static bool blank(const char *text, size_t n)
+{
+	while (n > 0 && strchr(" \t\r\n", text[n - 1]))
+		n--;
+	return n == 0;
+}
+
+int cram_records_next(struct cram_records *records, const struct cram_policy_params *defaults,
+		      struct cram_record *ret, struct cram_error *err)
+{
+	char place[192];
+	size_t size = 0;
+	ssize_t n;
+	int r;
+
+	snprintf(place, sizeof(place), "%.160s:%u", records->name, records->line + 1);
+	while ((n = getline(&records->text, &records->cap, records->f)) >= 0) {
+		struct json_object *o;
+		size_t used;
+
+		records->line++;
+		if (size == 0 && blank(records->text, (size_t)n))
+			continue;
+		if (size == 0)
+			snprintf(place, sizeof(place), "%.160s:%u", records->name, records->line);
+		size += (size_t)n;
+		if (size > CRAM_RECORD_MAX || memchr(records->text, '\0', (size_t)n))
+			return cram_error_set(err, -EINVAL, place, "read", NULL,
+					      "it is not a text of at most %u bytes",
+					      CRAM_RECORD_MAX);
+		o = json_tokener_parse_ex(records->tokener, records->text, (int)n);
+		if (!o && json_tokener_get_error(records->tokener) == json_tokener_continue)
+			continue;
+		used = json_tokener_get_parse_end(records->tokener);
+		json_tokener_reset(records->tokener);
+		if (!o || !blank(records->text + used, (size_t)n - used)) {
+			json_object_put(o);
+			snprintf(place, sizeof(place), "%.160s:%u", records->name, records->line);
+			return cram_error_set(err, -EINVAL, place, "read", NULL, "it is not JSON");
+		}
+		r = cram_record_decode(place, o, defaults, ret, err);
+		json_object_put(o);
+		return r < 0 ? r : 1;
+	}
+	if (ferror(records->f)) {
+		r = errno ? -errno : -EIO;
+		return cram_error_set(err, r, records->name, "read", NULL, "%s", strerror(-r));
+	}
+	if (size > 0)
+		return cram_error_set(err, -EINVAL, place, "read", NULL,
+				      "the file ends in the middle of it");
 	return 0;
 }
 

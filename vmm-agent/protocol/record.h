@@ -11,8 +11,9 @@
 #include "util/error.h"
 
 struct json_object;
+struct json_tokener;
 
-#define CRAM_RECORD_MAX (16U << 20) /* bytes of text */
+#define CRAM_RECORD_MAX (16U << 20) /* bytes of text of one */
 
 struct cram_record {
 	struct cram_policy_params params;
@@ -29,7 +30,29 @@ struct cram_record {
 int cram_record_parse(const char *name, const char *text, size_t size,
 		      const struct cram_policy_params *defaults, struct cram_record *ret,
 		      struct cram_error *err);
+/* The same of what is JSON already, and stays the caller's. */
+int cram_record_decode(const char *name, struct json_object *o,
+		       const struct cram_policy_params *defaults, struct cram_record *ret,
+		       struct cram_error *err);
 void cram_record_free(struct cram_record *record);
+
+/* A file of any number of records, as `cramctl record` writes it: each begins on a line of its own.
+ */
+struct cram_records {
+	FILE *f; /* borrowed, as is the name */
+	const char *name;
+	struct json_tokener *tokener;
+	char *text;
+	size_t cap;
+	unsigned int line;
+};
+
+/* 0 or -ENOMEM. */
+int cram_records_open(struct cram_records *records, FILE *f, const char *name);
+void cram_records_close(struct cram_records *records);
+/* 1: *ret is the next one; 0: there is none; else as cram_record_parse(). */
+int cram_records_next(struct cram_records *records, const struct cram_policy_params *defaults,
+		      struct cram_record *ret, struct cram_error *err);
 
 /* What cram_record_parse() reads. NULL: out of memory. Owned by the caller. */
 struct json_object *cram_record_encode(const struct cram_policy_params *params,
