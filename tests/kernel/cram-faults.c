@@ -163,6 +163,29 @@ static void bearable(const char *name, unsigned int delay_ms)
 	over(name);
 }
 
+static bool leaves(const void *before)
+{
+	return cram_bytes("resident_bytes") < *(const uint64_t *)before;
+}
+
+/* Nobody disbelieves a card that says it is in trouble: that costs moves, and no data. */
+static void overfull(void)
+{
+	uint64_t before;
+
+	note("report-overfull");
+	make_resident();
+	before = cram_bytes("resident_bytes");
+	card_fault("report-overfull", true, 0);
+	ok(cram_becomes("overrun", 10), "a card that says it stores more than it has is believed");
+	ok(come_and_go(3) == 0, "nothing comes any more");
+	ok(eventually(20, leaves, &before), "and what is there goes home");
+	ok(resident_right(), "with all that was in it");
+	card_fault("report-overfull", false, 0);
+	over("report-overfull");
+	make_resident();
+}
+
 /*
  * Trim
  */
@@ -312,12 +335,12 @@ int main(void)
 	untrusted("reports-fail", 0);
 	untrusted("reports-slow", 5000);
 	untrusted("generation-stale", 0);
-	untrusted("report-overfull", 0);
 	untrusted("report-worst-zero", 0);
 	untrusted("report-all-ones", 0);
 	untrusted("report-version", 0);
 	untrusted("mailbox-busy", 0);
 	untrusted("mailbox-retry", 0);
+	overfull();
 	bearable("reports-slow", 300);
 	bearable("generation-reordered", 0);
 	bearable("watermarks-refused", 0);

@@ -151,6 +151,9 @@ static struct cram *cram_alloc(int nid, u64 start, u64 size, struct device *dev,
 	INIT_DELAYED_WORK(&c->work, cram_work);
 	c->most_credit = PHYS_PFN(MOST_CREDIT_BYTES_AT_FIRST);
 	c->interval_ms = INTERVAL_MS_AT_FIRST;
+	/* Until all of its memory is there: what has been given cannot be taken away. */
+	c->closed = true;
+	disable_delayed_work(&c->work);
 	/* Memory may be waiting for this. */
 	c->queue = alloc_workqueue("cram/%d", WQ_MEM_RECLAIM | WQ_UNBOUND, 1, nid);
 	if (!c->queue || cram_frames_init(c))
@@ -190,7 +193,7 @@ static void cram_close(struct cram *c)
 	disable_delayed_work_sync(&c->work);
 }
 
-static void cram_reopen(struct cram *c)
+static void cram_open(struct cram *c)
 {
 	WRITE_ONCE(c->closed, false);
 	enable_delayed_work(&c->work);
@@ -216,13 +219,12 @@ static int cram_bring_up(struct cram *c, const char *name)
 	rc = cram_sysfs_add(c);
 	if (rc)
 		goto remove;
-	cram_kick(c);
+	cram_open(c);
 	return 0;
 remove:
 	/* Nobody can have got any of it: nothing was given. */
 	WARN_ON_ONCE(offline_and_remove_private_memory(nid, c->start, c->size));
 unregister:
-	disable_delayed_work_sync(&c->work);
 	WARN_ON_ONCE(node_private_unregister(nid));
 	RCU_INIT_POINTER(crams[nid], NULL);
 	synchronize_rcu();
@@ -301,7 +303,7 @@ int cram_unregister_private_node(int nid)
 	rc = offline_and_remove_private_memory(nid, c->start, c->size);
 	if (rc) {
 		if (!c->gone)
-			cram_reopen(c);
+			cram_open(c);
 		return rc == -EINTR ? rc : -EBUSY;
 	}
 	cram_sysfs_remove(c);

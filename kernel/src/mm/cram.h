@@ -3,7 +3,8 @@
  * CRAM: what its parts have in common. Calls go one way:
  *
  *	cram.c (bringing a node up and down; what mm calls)
- *	  -> cram_work.c (reports, states, who has to go)
+ *	  -> cram_work.c (reports, states)
+ *	  -> cram_evict.c (who has to go)
  *	  -> cram_migrate.c (in and out)
  *	  -> cram_frames.c (what each frame is; giving, taking, trimming)
  *
@@ -66,8 +67,10 @@ enum cram_stat {
 	CRAM_TRIMS_TIMED_OUT,
 	CRAM_RESETS,
 	CRAM_ZEROED,		/* frames, by the processor */
-	CRAM_EVICTED,		/* pages */
+	CRAM_EVICTED,		/* pages, to ordinary memory */
+	CRAM_SWAPPED,		/* pages, that had to go and found no room there */
 	CRAM_EVICT_FAILED,	/* pages */
+	CRAM_OOM_KILLS,
 	CRAM_INTERRUPTS,
 	CRAM_LOST,		/* pages that did not fit on the card */
 	NR_CRAM_STATS,
@@ -124,11 +127,13 @@ struct cram {
 	struct cram_touch touch[CRAM_TOUCHES];
 
 	bool wanting;		/* somebody wanted more than there was */
+	bool doubted;		/* the newest report made no sense */
 	bool overrun;
 	bool cannot_trim;
 	struct cram_range *range;
 	unsigned long nr_limbo;		/* frames */
 	unsigned long evict_hand;	/* frame */
+	unsigned long stuck;		/* jiffies since when pages have to go and none can; or 0 */
 	unsigned long reported;	/* jiffies of the report in force */
 	unsigned int interval_ms;
 	bool watermarks_set;
@@ -178,7 +183,13 @@ int cram_migrate_to(struct list_head *folios, int nid, enum migrate_mode mode,
 void cram_folio_migrate(struct folio *src, struct folio *dst);
 int cram_promote(struct page *page, const nodemask_t *home,
 		 enum node_promote_reason reason);
-unsigned long cram_evict(struct cram *c, unsigned long want);
+unsigned long cram_isolate(struct cram *c, unsigned long index, struct mem_cgroup *memcg,
+			   struct list_head *folios);
+unsigned long cram_send_home(struct list_head *folios, nodemask_t *home,
+			     enum migrate_mode mode, enum migrate_reason reason);
+
+/* cram_evict.c */
+void cram_evict(struct cram *c, unsigned long want);
 
 /* cram_work.c */
 int cram_first_report(struct cram *c);
@@ -204,24 +215,8 @@ void cram_sysfs_remove(struct cram *c);
 void cram_sysfs_state(struct cram *c);
 
 /* cram_memcg.c: what a cgroup may have on all cards together */
-#ifdef CONFIG_MEMCG
 unsigned long cram_memcg_reserve(struct mem_cgroup *memcg, unsigned long nr);
 void cram_memcg_release(struct mem_cgroup *memcg, unsigned long nr);
 bool cram_memcg_has_room(struct mem_cgroup *memcg);
-#else
-static inline unsigned long cram_memcg_reserve(struct mem_cgroup *memcg, unsigned long nr)
-{
-	return nr;
-}
-
-static inline void cram_memcg_release(struct mem_cgroup *memcg, unsigned long nr)
-{
-}
-
-static inline bool cram_memcg_has_room(struct mem_cgroup *memcg)
-{
-	return true;
-}
-#endif
 
 #endif /* __MM_CRAM_H */

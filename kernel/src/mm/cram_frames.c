@@ -178,7 +178,7 @@ static u64 may_be_out(struct cram *c)
 {
 	const u64 all = c->account.credited + cram_account_room(&c->account);
 
-	if (c->closed || cram_is_stale(c))
+	if (c->closed || c->doubted || cram_is_stale(c))
 		return 0;
 	return min(all * (1000 - c->pressure) / 1000, c->most_credit);
 }

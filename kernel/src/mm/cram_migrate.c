@@ -218,10 +218,12 @@ void cram_folio_migrate(struct folio *src, struct folio *dst)
  * Going
  */
 
-#define EVICT_BATCH	512
-
-/* Isolate the page in a WRITTEN frame. Returns how many pages there are more on the list. */
-static unsigned long isolate_frame(struct cram *c, unsigned long index, struct list_head *folios)
+/*
+ * Isolate the page in a WRITTEN frame, of whichever cgroup if @memcg is NULL. Returns how
+ * many pages there are more on the list.
+ */
+unsigned long cram_isolate(struct cram *c, unsigned long index, struct mem_cgroup *memcg,
+			   struct list_head *folios)
 {
 	struct folio *folio;
 	unsigned long nr = 0;
@@ -231,7 +233,7 @@ static unsigned long isolate_frame(struct cram *c, unsigned long index, struct l
 	folio = page_folio(pfn_to_page(c->first_pfn + index));
 	if (!folio_try_get(folio))
 		return 0;
-	if (folio_isolate_lru(folio)) {
+	if ((!memcg || folio_memcg(folio) == memcg) && folio_isolate_lru(folio)) {
 		node_stat_add_folio(folio, NR_ISOLATED_ANON + folio_is_file_lru(folio));
 		list_add_tail(&folio->lru, folios);
 		nr = folio_nr_pages(folio);
@@ -240,56 +242,28 @@ static unsigned long isolate_frame(struct cram *c, unsigned long index, struct l
 	return nr;
 }
 
-/* Returns how many pages have left for @home. */
-static unsigned long send_home(struct list_head *folios, nodemask_t *home,
-			       enum migrate_mode mode)
+/*
+ * Returns how many pages have left for @home, as far as there is room without reclaim.
+ * MR_WHOLE: huge ones leave whole, or stay.
+ */
+unsigned long cram_send_home(struct list_head *folios, nodemask_t *home,
+			     enum migrate_mode mode, enum migrate_reason reason)
 {
 	struct migration_target_control mtc = {
 		.nid = numa_mem_id(),
 		.nmask = home,
-		.gfp_mask = GFP_HIGHUSER_MOVABLE | __GFP_NOWARN | __GFP_NORETRY,
-		.reason = MR_WHOLE,
+		.gfp_mask = (GFP_HIGHUSER_MOVABLE & ~__GFP_DIRECT_RECLAIM) | __GFP_NOWARN,
+		.reason = reason,
 	};
-	unsigned int left = 0;
+	unsigned int gone = 0;
 
 	if (list_empty(folios))
 		return 0;
 	if (!node_isset(mtc.nid, *home))
 		mtc.nid = first_node(*home);
 	migrate_pages(folios, alloc_migration_target, NULL, (unsigned long)&mtc,
-		      mode, MR_WHOLE, &left);
-	return left;
-}
-
-/* Have up to @want frames' pages leave for ordinary memory. Returns how many left. */
-unsigned long cram_evict(struct cram *c, unsigned long want)
-{
-	nodemask_t home = node_states[N_MEMORY];
-	unsigned long seen, left;
-	LIST_HEAD(folios);
-
-	want = min(want, EVICT_BATCH);
-	for (seen = 0; seen < c->nr_frames && want; seen++) {
-		want -= min(want, isolate_frame(c, c->evict_hand, &folios));
-		c->evict_hand = (c->evict_hand + 1) % c->nr_frames;
-		if (!(seen % CRAM_BLOCK_FRAMES))
-			cond_resched();
-	}
-	/* The card is not asked anything meanwhile: do not wait for other devices. */
-	left = send_home(&folios, &home, MIGRATE_ASYNC);
-	left += send_home(&folios, &home, MIGRATE_SYNC_LIGHT);
-	cram_count(c, CRAM_EVICTED, left);
-	trace_cram_evict(c->nid, left);
-	/* No room at home: to swap, if there is any. */
-	if (!list_empty(&folios)) {
-		struct folio *folio;
-
-		list_for_each_entry(folio, &folios, lru)
-			node_stat_sub_folio(folio, NR_ISOLATED_ANON + folio_is_file_lru(folio));
-		cram_count(c, CRAM_EVICT_FAILED, list_count_nodes(&folios));
-		reclaim_pages(&folios);
-	}
-	return left;
+		      mode, reason, &gone);
+	return gone;
 }
 
 /* Has another part of the huge page that was in @block been written to a moment ago? */
@@ -327,9 +301,9 @@ int cram_promote(struct page *page, const nodemask_t *home,
 		const unsigned long other = ALIGN_DOWN(index, CRAM_BLOCK_FRAMES) + i;
 
 		if (READ_ONCE(c->frame[other]) & CRAM_FRAME_HUGE)
-			isolate_frame(c, other, &folios);
+			cram_isolate(c, other, NULL, &folios);
 	}
-	send_home(&folios, &nodes, MIGRATE_ASYNC);
+	cram_send_home(&folios, &nodes, MIGRATE_ASYNC, MR_WHOLE);
 	putback_movable_pages(&folios);
 	return 0;
 }

@@ -34,7 +34,9 @@ static const char *const cram_stat_names[] = {
 	[CRAM_RESETS]		= "resets",
 	[CRAM_ZEROED]		= "frames_zeroed",
 	[CRAM_EVICTED]		= "pages_evicted",
+	[CRAM_SWAPPED]		= "pages_swapped",
 	[CRAM_EVICT_FAILED]	= "pages_evict_failed",
+	[CRAM_OOM_KILLS]	= "oom_kills",
 	[CRAM_INTERRUPTS]	= "interrupts",
 	[CRAM_LOST]		= "pages_lost",
 };

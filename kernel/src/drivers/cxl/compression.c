@@ -134,13 +134,13 @@ static int card_send(struct cxl_card *card, struct cxl_mbox_cmd *cmd)
 	}
 }
 
-static int card_get_report(struct cxl_card *card, u64 tag)
+static int card_get_report(struct cxl_card *card, u64 tag, u64 accepts)
 {
 	struct capacity_report *r = &card->report;
-	__le64 in = cpu_to_le64(tag);
+	__le64 in[] = { cpu_to_le64(tag), cpu_to_le64(accepts) };
 	struct cxl_mbox_cmd cmd = {
 		.opcode = OP_GET_CAPACITY,
-		.payload_in = &in,
+		.payload_in = in,
 		.size_in = sizeof(in),
 		.payload_out = r,
 		.size_out = sizeof(*r),
@@ -154,7 +154,7 @@ static int card_get_report(struct cxl_card *card, u64 tag)
 	return 0;
 }
 
-static int card_report(void *data, u64 tag, struct cram_report *report,
+static int card_report(void *data, u64 tag, u64 accepts, struct cram_report *report,
 		       struct cram_limits *limits)
 {
 	struct cxl_card *card = data;
@@ -162,7 +162,7 @@ static int card_report(void *data, u64 tag, struct cram_report *report,
 	u64 target, metadata;
 	int rc;
 
-	rc = card_get_report(card, tag);
+	rc = card_get_report(card, tag, accepts);
 	if (rc)
 		return rc;
 
@@ -361,7 +361,7 @@ static int check_range(struct cxl_region *cxlr, struct cxl_card *card, struct ra
 	u64 logical;
 	int rc;
 
-	rc = card_get_report(card, 0);
+	rc = card_get_report(card, 0, 0);
 	if (rc)
 		return dev_err_probe(dev, rc, "the card does not say how large it is\n");
 

@@ -33,7 +33,9 @@ struct cram_range {
  * struct cram_card_ops - what CRAM asks of a card's driver
  * @report: ask the card for a report, with @tag sent along, and wait for the
  *	answer. All that was written, and flushed from caches, before the call is
- *	in it. Returns 0 with @report and @limits filled in, as the card said it
+ *	in it. @accepts is the generation of a report that announced a shrink which
+ *	the card may now carry out, or 0: no other request may be taken for that,
+ *	and so may none that others send. Returns 0 with @report and @limits filled in, as the card said it
  *	in a form that the driver knows: whether it makes sense is CRAM's to
  *	judge. -EBADMSG for an answer in another form; -EBUSY if the card took
  *	the request not at all; -ETIMEDOUT if it has not answered; other errors
@@ -51,7 +53,7 @@ struct cram_range {
  * All may sleep; CRAM calls one at a time for a card.
  */
 struct cram_card_ops {
-	int (*report)(void *card, u64 tag, struct cram_report *report,
+	int (*report)(void *card, u64 tag, u64 accepts, struct cram_report *report,
 		      struct cram_limits *limits);
 	int (*trim)(void *card, const struct cram_range *ranges, unsigned int nr);
 	int (*set_watermarks)(void *card, u64 low, u64 high);
