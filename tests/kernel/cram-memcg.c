@@ -11,31 +11,19 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #define LENGTH	(8UL << 20)
-#define CGROUPS "/sys/fs/cgroup"
-
-static const char *text_of(const char *cgroup, const char *file)
-{
-	char path[128], *text;
-
-	snprintf(path, sizeof(path), CGROUPS "/%s/%s", cgroup, file);
-	text = read_file(path);
-	text[strcspn(text, "\n")] = '\0';
-	return text;
-}
 
 static size_t used(const char *cgroup)
 {
-	return strtoull(text_of(cgroup, "memory.cram.current"), NULL, 10);
+	return strtoull(cgroup_text(cgroup, "memory.cram.current"), NULL, 10);
 }
 
 static long refusals(const char *cgroup)
 {
-	const char *text = text_of(cgroup, "memory.cram.events");
+	const char *text = cgroup_text(cgroup, "memory.cram.events");
 
 	need(strncmp(text, "max ", 4) == 0, "%s: memory.cram.events: '%s'", cgroup, text);
 	return atol(text + 4);
@@ -46,25 +34,6 @@ static void limit(const char *cgroup, const char *max)
 	int rc = write_cgroup(cgroup, "memory.cram.max", max);
 
 	need(rc == 0, "%s: memory.cram.max can be %s (%d)", cgroup, max, rc);
-}
-
-static void make_cgroup(const char *name)
-{
-	char path[128];
-
-	snprintf(path, sizeof(path), CGROUPS "/%s", name);
-	need(mkdir(path, 0755) == 0, "cgroup %s: %m", name);
-}
-
-static void remove_cgroup(const char *name)
-{
-	char path[128];
-
-	snprintf(path, sizeof(path), CGROUPS "/%s", name);
-	/* What is dead may take its time to leave. */
-	for (int i = 0; i < 100 && rmdir(path); i++)
-		usleep(20000);
-	need(access(path, F_OK) != 0, "cgroup %s can be removed: %m", name);
 }
 
 /* Memory that is charged to a cgroup; the caller stays outside. */
@@ -113,8 +82,8 @@ static void nothing_unless_given(void)
 	char *memory;
 
 	make_cgroup("none");
-	ok(strcmp(text_of("none", "memory.cram.max"), "0") == 0,
-	   "a new cgroup may have nothing: %s", text_of("none", "memory.cram.max"));
+	ok(strcmp(cgroup_text("none", "memory.cram.max"), "0") == 0,
+	   "a new cgroup may have nothing: %s", cgroup_text("none", "memory.cram.max"));
 	ok(used("none") == 0 && refusals("none") == 0, "and has nothing");
 	memory = memory_of("none", false);
 	ask(memory);
@@ -134,7 +103,7 @@ static void as_much_as_given(const char *what, bool huge)
 	note("%s", what);
 	make_cgroup("some");
 	limit("some", "4M");
-	ok(strcmp(text_of("some", "memory.cram.max"), "4194304") == 0, "the limit reads as set");
+	ok(strcmp(cgroup_text("some", "memory.cram.max"), "4194304") == 0, "the limit reads as set");
 	memory = memory_of("some", huge);
 	ask(memory);
 	ok(there(memory) == 4UL << 20, "as much goes there as it was given (%zu KiB)",
@@ -200,10 +169,10 @@ static void families(void)
 	ok(used("top") == 2UL << 20, "which has it too");
 	ask(other);
 	ok(there(other) == 0, "its sister has none");
-	ok(strcmp(text_of("top/two", "memory.cram.max"), "0") == 0, "as its file says");
+	ok(strcmp(cgroup_text("top/two", "memory.cram.max"), "0") == 0, "as its file says");
 
 	limit("top", "5M");
-	ok(strcmp(text_of("top/two", "memory.cram.max"), "max") == 0,
+	ok(strcmp(cgroup_text("top/two", "memory.cram.max"), "max") == 0,
 	   "once their parent was given some, the sister's file says");
 	ask(other);
 	ok(there(other) == 3UL << 20 && used("top/two") == there(other),
@@ -364,13 +333,13 @@ static void bad_values(void)
 	limit("bad", "4M");
 	ok(write_cgroup("bad", "memory.cram.max", "much") < 0, "what is no number is refused");
 	ok(write_cgroup("bad", "memory.cram.max", "-1") < 0, "so is less than nothing");
-	ok(strcmp(text_of("bad", "memory.cram.max"), "4194304") == 0, "and changes nothing");
+	ok(strcmp(cgroup_text("bad", "memory.cram.max"), "4194304") == 0, "and changes nothing");
 	remove_cgroup("bad");
 }
 
 int main(void)
 {
-	write_file(CGROUPS "/cgroup.subtree_control", "+memory");
+	write_file("/sys/fs/cgroup/cgroup.subtree_control", "+memory");
 	write_file("/sys/kernel/mm/numa/demotion_enabled", "1");
 	cram_up();
 	nothing_unless_given();
