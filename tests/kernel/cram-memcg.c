@@ -14,7 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define LENGTH	(8UL << 20)
+#define LENGTH (8UL << 20)
 
 static size_t used(const char *cgroup)
 {
@@ -103,7 +103,8 @@ static void as_much_as_given(const char *what, bool huge)
 	note("%s", what);
 	make_cgroup("some");
 	limit("some", "4M");
-	ok(strcmp(cgroup_text("some", "memory.cram.max"), "4194304") == 0, "the limit reads as set");
+	ok(strcmp(cgroup_text("some", "memory.cram.max"), "4194304") == 0,
+	   "the limit reads as set");
 	memory = memory_of("some", huge);
 	ask(memory);
 	ok(there(memory) == 4UL << 20, "as much goes there as it was given (%zu KiB)",

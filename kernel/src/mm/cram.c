@@ -53,6 +53,7 @@ static bool cram_may_demote(int nid, struct mem_cgroup *memcg)
 
 static void cram_folio_uncharge(struct folio *folio)
 {
+	cram_sample_went(cram_of(folio_nid(folio)), folio);
 	cram_memcg_release(folio_memcg(folio), folio_nr_pages(folio));
 }
 
@@ -120,6 +121,7 @@ static void cram_free(struct cram *c)
 		return;
 	if (c->queue)
 		destroy_workqueue(c->queue);
+	cram_sample_free(c);
 	cram_frames_free(c);
 	put_device(c->dev);
 	kfree(c);
@@ -166,6 +168,9 @@ static int cram_start_card(struct cram *c)
 {
 	int rc = cram_first_report(c);
 
+	if (rc)
+		return rc;
+	rc = cram_sample_init(c);
 	if (rc)
 		return rc;
 	rc = cram_trim_all(c);

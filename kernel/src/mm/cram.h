@@ -7,12 +7,14 @@
  *	  -> cram_evict.c (who has to go)
  *	  -> cram_migrate.c (in and out)
  *	  -> cram_frames.c (what each frame is; giving, taking, trimming)
+ *	  -> cram_memcg.c, cram_sample.c (what is whose)
  *
  * and cram_sysfs.c only looks.
  */
 #ifndef __MM_CRAM_H
 #define __MM_CRAM_H
 
+#include <linux/bitfield.h>
 #include <linux/cram.h>
 #include <linux/jiffies.h>
 #include <linux/mutex.h>
@@ -40,6 +42,7 @@ enum cram_frame {
 };
 
 #define CRAM_FRAME_MASK		0x07
+#define CRAM_FRAME_SAMPLE	0x78	/* what the card stores of it; 0: not measured */
 #define CRAM_FRAME_HUGE		BIT(7)	/* of a page that came huge, split or not */
 
 /* As /sys/devices/system/node/nodeN/cram/state says it */
@@ -84,6 +87,16 @@ struct cram_touch {
 
 #define CRAM_TOUCHES	64
 
+#define CRAM_CLASSES	16
+
+/* See cram_sample.c. */
+struct cram_sample {
+	unsigned int interval;		/* one frame in so many; 0: none */
+	u32 bytes_of[CRAM_CLASSES];
+	atomic_long_t bytes;		/* of all frames that were measured and not trimmed since */
+	struct cram_compressor *compressor;
+};
+
 /* One card, one node */
 struct cram {
 	struct node_private np;
@@ -123,6 +136,7 @@ struct cram {
 	enum cram_state state;
 	bool closed;		/* nothing may be given: being taken away */
 	bool gone;
+	struct cram_sample sample;
 	/* Where huge pages were written to lately */
 	struct cram_touch touch[CRAM_TOUCHES];
 
@@ -164,7 +178,7 @@ void cram_kick(struct cram *c);
 int cram_frames_init(struct cram *c);
 void cram_frames_free(struct cram *c);
 bool cram_free_folio(struct page *page, unsigned int order);
-void cram_folio_written(struct cram *c, struct folio *folio);
+bool cram_folio_written(struct cram *c, struct folio *folio);
 u64 cram_room(struct cram *c);
 unsigned long cram_free_blocks(const struct cram *c);
 u64 cram_surplus(struct cram *c);
@@ -218,5 +232,17 @@ void cram_sysfs_state(struct cram *c);
 unsigned long cram_memcg_reserve(struct mem_cgroup *memcg, unsigned long nr);
 void cram_memcg_release(struct mem_cgroup *memcg, unsigned long nr);
 bool cram_memcg_has_room(struct mem_cgroup *memcg);
+
+/* cram_sample.c: what is measured of pages that come */
+int cram_sample_init(struct cram *c);
+void cram_sample_free(struct cram *c);
+void cram_sample_came(struct cram *c, struct folio *src, struct folio *dst);
+void cram_sample_went(struct cram *c, struct folio *folio);
+
+/* What a frame with this byte takes on the card as far as it was measured */
+static inline u32 cram_sample_bytes(const struct cram *c, u8 frame)
+{
+	return c->sample.bytes_of[FIELD_GET(CRAM_FRAME_SAMPLE, frame)];
+}
 
 #endif /* __MM_CRAM_H */

@@ -36,6 +36,16 @@ static void set_frame(struct cram *c, unsigned long index, enum cram_frame what)
 	WRITE_ONCE(c->frame[index], (c->frame[index] & ~CRAM_FRAME_MASK) | what);
 }
 
+/* It is empty: what was known of what it held is forgotten. */
+static void set_trimmed(struct cram *c, unsigned long index)
+{
+	const u32 bytes = cram_sample_bytes(c, c->frame[index]);
+
+	if (bytes)
+		atomic_long_sub(bytes, &c->sample.bytes);
+	WRITE_ONCE(c->frame[index], CRAM_KEPT);
+}
+
 int cram_frames_init(struct cram *c)
 {
 	c->frame = vzalloc(c->nr_frames);
@@ -80,8 +90,11 @@ static void block_kept(struct cram *c, unsigned long block, int delta)
  * Written, and freed
  */
 
-/* The copy is complete, and write-protected: have all of it at the card, and say so. */
-void cram_folio_written(struct cram *c, struct folio *folio)
+/*
+ * The copy is complete, and write-protected: have all of it at the card, and say so.
+ * Returns false if it was told already.
+ */
+bool cram_folio_written(struct cram *c, struct folio *folio)
 {
 	const unsigned long first = cram_index(c, folio_page(folio, 0));
 	const long nr = folio_nr_pages(folio);
@@ -90,7 +103,7 @@ void cram_folio_written(struct cram *c, struct folio *folio)
 
 	/* Told twice of what comes from another card: as that one's, too. */
 	if (cram_frame(c, first) == CRAM_WRITTEN)
-		return;
+		return false;
 	arch_wb_cache_pmem(folio_address(folio), folio_size(folio));
 	pmem_wmb();
 	for (unsigned long i = first; i < first + nr; i++) {
@@ -103,6 +116,7 @@ void cram_folio_written(struct cram *c, struct folio *folio)
 	spin_unlock_irqrestore(&c->lock, flags);
 	atomic_long_add(nr, &c->nr_written);
 	cram_count(c, CRAM_STORED, nr);
+	return true;
 }
 
 /* Frames that were never written are CRAM's again, and the room that was theirs. */
@@ -435,8 +449,12 @@ static void set_ranges(struct cram *c, unsigned int nr, enum cram_frame what)
 			const unsigned long in_block = stop - i;
 
 			spin_lock_irq(&c->lock);
-			for (; i < stop; i++)
-				WRITE_ONCE(c->frame[i], what);
+			for (; i < stop; i++) {
+				if (what == CRAM_KEPT)
+					set_trimmed(c, i);
+				else
+					set_frame(c, i, what);
+			}
 			if (what == CRAM_KEPT)
 				block_kept(c, block, in_block);
 			spin_unlock_irq(&c->lock);
@@ -509,7 +527,7 @@ static bool zero_frame(struct cram *c, unsigned long index)
 	debug_pagealloc_unmap_pages(page, 1);
 	scoped_guard(spinlock_irq, &c->lock) {
 		cram_account_zero_end(&c->account);
-		WRITE_ONCE(c->frame[index], CRAM_KEPT);
+		set_trimmed(c, index);
 		block_kept(c, index >> CRAM_BLOCK_ORDER, 1);
 	}
 	atomic_long_dec(&c->nr_dying);

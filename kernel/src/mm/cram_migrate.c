@@ -210,8 +210,8 @@ void cram_folio_migrate(struct folio *src, struct folio *dst)
 {
 	struct cram *c = cram_of(folio_nid(dst));
 
-	if (c)
-		cram_folio_written(c, dst);
+	if (c && cram_folio_written(c, dst))
+		cram_sample_came(c, src, dst);
 }
 
 /*

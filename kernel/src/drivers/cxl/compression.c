@@ -91,6 +91,7 @@ struct trim {
 	struct trim_range range[];
 } __packed;
 
+#define ALGORITHM_ZSTD		1
 #define TRIM_MAX_RANGES		127UL
 
 /**
@@ -179,6 +180,8 @@ static int card_report(void *data, u64 tag, u64 accepts, struct cram_report *rep
 		report->target = target > metadata ? target - metadata : 1;
 	}
 	*limits = (struct cram_limits) {
+		.algorithm = r->algorithm == ALGORITHM_ZSTD ? CRAM_ZSTD : CRAM_LZ4,
+		.unit = le32_to_cpu(r->unit),
 		.worst = le32_to_cpu(r->worst),
 		.lag = le64_to_cpu(r->lag),
 		.step = le64_to_cpu(r->step),

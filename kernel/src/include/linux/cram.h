@@ -15,8 +15,16 @@
 
 struct device;
 
+/* How a card compresses, or what comes next to it of what the kernel can do too. */
+enum cram_algorithm {
+	CRAM_LZ4,
+	CRAM_ZSTD,	/* as fast as it can */
+};
+
 /* What a card says of itself besides struct cram_report, which see. */
 struct cram_limits {
+	enum cram_algorithm algorithm;	/* as long as the card is there, like @unit */
+	u32 unit;	/* bytes that what a page takes is rounded up to; 0 is like 1 */
 	u32 worst;	/* bytes that one written page can take, at most; 4096 or more */
 	u64 lag;	/* bytes of the newest writes that @stored may leave out */
 	u64 step;	/* the card takes space in steps of this many bytes */
