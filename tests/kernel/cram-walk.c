@@ -142,9 +142,9 @@ static uint64_t first_frame(void)
 	return first * block / PAGE;
 }
 
-/* The kernel's counters, all as of one moment. */
+/* What the kernel counts of frames. */
 struct counters {
-	uint64_t credit, resident, quarantined, unsettled, stored, physical, reserve, generation;
+	uint64_t credit, resident, quarantined;
 	uint64_t given, taken, written, spoiled, trimmed, zeroed;
 };
 
@@ -159,11 +159,6 @@ static struct counters counters(void)
 		.credit = cram_bytes("credit_bytes"),
 		.resident = cram_bytes("resident_bytes"),
 		.quarantined = cram_bytes("quarantined_bytes"),
-		.unsettled = cram_bytes("unsettled_bytes"),
-		.stored = cram_bytes("stored_bytes"),
-		.physical = cram_bytes("physical_bytes"),
-		.reserve = cram_bytes("reserve_bytes"),
-		.generation = cram_bytes("generation"),
 		.given = cram_stat("frames_given"),
 		.taken = cram_stat("frames_taken_back"),
 		.written = cram_stat("frames_written"),
@@ -201,7 +196,7 @@ static struct frames look_at_frames(void)
 /* Everything that is true whenever nothing is under way. */
 static bool adds_up(const void *last)
 {
-	struct counters c = counters(), again;
+	struct counters c, again;
 	struct frames f;
 	char compact[64];
 
@@ -217,9 +212,7 @@ static bool adds_up(const void *last)
 	return c.credit == f.free * worst && c.resident == f.used * PAGE &&
 	       c.quarantined <= f.kept * PAGE &&
 	       c.given - c.taken - c.written - c.spoiled == f.free &&
-	       (c.written + c.spoiled - c.trimmed - c.zeroed) * PAGE ==
-		       c.resident + c.quarantined &&
-	       c.unsettled % worst == 0;
+	       (c.written + c.spoiled - c.trimmed - c.zeroed) * PAGE == c.resident + c.quarantined;
 }
 
 static uint64_t planned_size(void)
@@ -233,14 +226,14 @@ static uint64_t planned_size(void)
 /* What the newest report says is what the card knows, when it has been asked lately. */
 static bool report_is_true(const void *unused)
 {
-	const uint64_t usable = card_value("usable-size"), stored = card_value("stored");
-	const struct counters c = counters();
+	const uint64_t usable = card_value("usable-size"), there = card_value("stored");
+	const uint64_t stored = cram_bytes("stored_bytes"), reserve = cram_bytes("reserve_bytes");
 
 	(void)unused;
-	return c.physical == planned_size() &&
-	       c.reserve == lag + card_value("reservation-step") + 2 * (usable >> 7) &&
-	       c.stored <= stored && c.stored + lag >= stored && c.unsettled == 0 &&
-	       (no_trims || c.quarantined == 0) && card_value("stored") == stored;
+	return cram_bytes("physical_bytes") == planned_size() &&
+	       reserve == lag + card_value("reservation-step") + 2 * (usable >> 7) &&
+	       stored <= there && stored + lag >= there && cram_bytes("unsettled_bytes") == 0 &&
+	       (no_trims || cram_bytes("quarantined_bytes") == 0) && card_value("stored") == there;
 }
 
 static double silent_for(void)
