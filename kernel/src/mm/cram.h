@@ -4,7 +4,7 @@
  *
  *	cram.c (bringing a node up and down; what mm calls)
  *	  -> cram_work.c (reports, states)
- *	  -> cram_evict.c (who has to go)
+ *	  -> cram_evict.c (who has to go), cram_lost.c (what is gone)
  *	  -> cram_migrate.c (in and out)
  *	  -> cram_frames.c (what each frame is; giving, taking, trimming)
  *	  -> cram_memcg.c, cram_sample.c (what is whose)
@@ -22,6 +22,7 @@
 #include <linux/pfn.h>
 #include <linux/spinlock.h>
 #include <linux/types.h>
+#include <linux/vmstat.h>
 #include <linux/workqueue.h>
 
 struct mem_cgroup;
@@ -39,6 +40,7 @@ enum cram_frame {
 	CRAM_SOILED,	/* freed while CREDITED: there may be bytes of it in caches */
 	CRAM_DYING,	/* freed, not trimmed yet */
 	CRAM_LIMBO,	/* in a trim that timed out and may be carried out yet */
+	CRAM_FAILED,	/* its memory failed while it was free: nobody's any more */
 };
 
 #define CRAM_FRAME_MASK		0x07
@@ -76,6 +78,8 @@ enum cram_stat {
 	CRAM_OOM_KILLS,
 	CRAM_INTERRUPTS,
 	CRAM_LOST,		/* pages that did not fit on the card */
+	CRAM_RETIRED,		/* frames that failed while they were free */
+	CRAM_PROMOTED,		/* pages that left because they were written to */
 	NR_CRAM_STATS,
 };
 
@@ -145,10 +149,15 @@ struct cram {
 	bool overrun;
 	bool cannot_trim;
 	struct cram_range *range;
+	unsigned int batch;		/* ranges to trim at once */
+	unsigned long trim_hand;	/* block */
 	unsigned long nr_limbo;		/* frames */
 	unsigned long evict_hand;	/* frame */
 	unsigned long stuck;		/* jiffies since when pages have to go and none can; or 0 */
 	unsigned long reported;	/* jiffies of the report in force */
+	unsigned long asked;	/* jiffies of the newest request */
+	unsigned long overrun_since;	/* jiffies */
+	unsigned long searched;	/* jiffies, for frames that failed */
 	unsigned int interval_ms;
 	bool watermarks_set;
 };
@@ -171,6 +180,14 @@ static inline void cram_count(struct cram *c, enum cram_stat stat, long n)
 	atomic_long_add(n, &c->stat[stat]);
 }
 
+/* Also in /proc/vmstat, of all cards */
+static inline void cram_count_pages(struct cram *c, enum cram_stat stat,
+				    enum vm_event_item item, long n)
+{
+	cram_count(c, stat, n);
+	count_vm_events(item, n);
+}
+
 /* cram.c */
 void cram_kick(struct cram *c);
 
@@ -190,6 +207,7 @@ int cram_trim_all(struct cram *c);
 int cram_trim_dying(struct cram *c);
 void cram_flush_dying(struct cram *c);
 void cram_limbo_over(struct cram *c);
+void cram_retire_failed(struct cram *c);
 
 /* cram_migrate.c */
 int cram_migrate_to(struct list_head *folios, int nid, enum migrate_mode mode,
@@ -205,10 +223,15 @@ unsigned long cram_send_home(struct list_head *folios, nodemask_t *home,
 /* cram_evict.c */
 void cram_evict(struct cram *c, unsigned long want);
 
+/* cram_lost.c */
+unsigned long cram_lose_pages(struct cram *c);
+
 /* cram_work.c */
 int cram_first_report(struct cram *c);
 void cram_work(struct work_struct *work);
 void cram_set_state(struct cram *c, enum cram_state state);
+
+#define CRAM_MIN_INTERVAL_MS	10
 
 /* For how long the card may say nothing: more than its mailbox may take */
 #define CRAM_STALE_MS	3000
@@ -231,7 +254,7 @@ void cram_sysfs_state(struct cram *c);
 /* cram_memcg.c: what a cgroup may have on all cards together */
 unsigned long cram_memcg_reserve(struct mem_cgroup *memcg, unsigned long nr);
 void cram_memcg_release(struct mem_cgroup *memcg, unsigned long nr);
-bool cram_memcg_has_room(struct mem_cgroup *memcg);
+bool cram_memcg_fits(struct mem_cgroup *memcg, unsigned long nr);
 
 /* cram_sample.c: what is measured of pages that come */
 int cram_sample_init(struct cram *c);

@@ -159,8 +159,8 @@ void cram_evict(struct cram *c, unsigned long want)
 	}
 	if (!list_empty(&folios))
 		swapped = swap_out(&folios);
-	cram_count(c, CRAM_EVICTED, moved);
-	cram_count(c, CRAM_SWAPPED, swapped);
+	cram_count_pages(c, CRAM_EVICTED, CRAM_EVICT, moved);
+	cram_count_pages(c, CRAM_SWAPPED, CRAM_SWAP, swapped);
 	cram_count(c, CRAM_EVICT_FAILED, nr - min(nr, moved + swapped));
 	trace_cram_evict(c->nid, nr, moved, swapped);
 

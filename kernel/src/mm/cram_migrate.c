@@ -150,20 +150,28 @@ static unsigned int move_group(struct cram *c, struct list_head *folios, unsigne
 	return moved;
 }
 
-/* Where there are frames enough, and only no whole block of them, base pages will do. */
+/*
+ * Where there are frames enough, and only no whole block of them, base pages will do. What
+ * may not come is left whole, and so is what stayed for another reason.
+ */
 static void split_for_room(struct cram *c, struct list_head *folios)
 {
-	unsigned long room = free_frames(c);
+	unsigned long room = free_frames(c), split = 0;
 	struct folio *folio, *next;
 	LIST_HEAD(parts);
 
+	if (cram_free_blocks(c))
+		return;
 	list_for_each_entry_safe(folio, next, folios, lru) {
-		if (!is_huge(folio) || room < CRAM_BLOCK_FRAMES)
+		const unsigned long with_it = split + CRAM_BLOCK_FRAMES;
+
+		if (!is_huge(folio) || room < with_it ||
+		    !cram_memcg_fits(folio_memcg(folio), with_it))
 			continue;
 		if (!folio_trylock(folio))
 			continue;
 		if (!split_folio_to_list(folio, &parts))
-			room -= CRAM_BLOCK_FRAMES;
+			split = with_it;
 		folio_unlock(folio);
 	}
 	list_splice_tail(&parts, folios);
@@ -206,12 +214,42 @@ int cram_migrate_to(struct list_head *folios, int nid, enum migrate_mode mode,
 	return list_count_nodes(folios);
 }
 
+static struct cram_touch *touch_of(struct cram *c, unsigned long block)
+{
+	return &c->touch[hash_long(block, ilog2(CRAM_TOUCHES))];
+}
+
+/* Another page has come to @block. */
+static void forget_touch(struct cram *c, unsigned long block)
+{
+	struct cram_touch *t = touch_of(c, block);
+
+	if (READ_ONCE(t->block) == block)
+		WRITE_ONCE(t->when, 0);
+}
+
+/* Has another part of the huge page that was in @block been written to a moment ago? */
+static bool touched_lately(struct cram *c, unsigned long block)
+{
+	struct cram_touch *t = touch_of(c, block);
+	const bool lately = READ_ONCE(t->block) == block && READ_ONCE(t->when) &&
+			    time_before(jiffies, READ_ONCE(t->when) + HZ);
+
+	/* Races make it forget one, or take a page for another one: that costs a move. */
+	WRITE_ONCE(t->block, block);
+	WRITE_ONCE(t->when, jiffies);
+	return lately;
+}
+
 void cram_folio_migrate(struct folio *src, struct folio *dst)
 {
 	struct cram *c = cram_of(folio_nid(dst));
 
-	if (c && cram_folio_written(c, dst))
-		cram_sample_came(c, src, dst);
+	if (!c || !cram_folio_written(c, dst))
+		return;
+	if (is_huge(dst))
+		forget_touch(c, cram_index(c, folio_page(dst, 0)) >> CRAM_BLOCK_ORDER);
+	cram_sample_came(c, src, dst);
 }
 
 /*
@@ -266,19 +304,6 @@ unsigned long cram_send_home(struct list_head *folios, nodemask_t *home,
 	return gone;
 }
 
-/* Has another part of the huge page that was in @block been written to a moment ago? */
-static bool touched_lately(struct cram *c, unsigned long block)
-{
-	struct cram_touch *t = &c->touch[hash_long(block, ilog2(CRAM_TOUCHES))];
-	const bool lately = READ_ONCE(t->block) == block && READ_ONCE(t->when) &&
-			    time_before(jiffies, READ_ONCE(t->when) + HZ);
-
-	/* Races make it forget one, or take a page for another one: that costs a move. */
-	WRITE_ONCE(t->block, block);
-	WRITE_ONCE(t->when, jiffies);
-	return lately;
-}
-
 /*
  * Of a huge page the base page leaves that is written to. When another one is written to
  * soon after, the rest will be: all of them go, as far as they can at once.
@@ -294,6 +319,8 @@ int cram_promote(struct page *page, const nodemask_t *home,
 	int rc;
 
 	rc = node_private_promote_page(page, home, reason);
+	if (!rc)
+		cram_count_pages(c, CRAM_PROMOTED, CRAM_PROMOTE, 1);
 	if (rc || !was_huge || !touched_lately(c, index >> CRAM_BLOCK_ORDER))
 		return rc;
 

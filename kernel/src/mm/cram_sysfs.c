@@ -39,6 +39,8 @@ static const char *const cram_stat_names[] = {
 	[CRAM_OOM_KILLS]	= "oom_kills",
 	[CRAM_INTERRUPTS]	= "interrupts",
 	[CRAM_LOST]		= "pages_lost",
+	[CRAM_RETIRED]		= "frames_retired",
+	[CRAM_PROMOTED]		= "pages_promoted",
 };
 
 /* The files are gone before what they show. */

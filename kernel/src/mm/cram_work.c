@@ -20,11 +20,13 @@
 
 #include "cram.h"
 
-#define MIN_INTERVAL_MS		10
 #define MAX_INTERVAL_MS		500
 #define MIN_CREDIT_BYTES	SZ_32M
 #define MAX_CREDIT_BYTES	SZ_1G
 #define WORST_MAX		SZ_64K	/* nothing that stores a page takes more */
+#define GENERATIONS_MAX		BIT_ULL(32)	/* that a card makes between two reports */
+#define OVERRUN_MS		1000	/* for which it is said at least */
+#define SEARCH_MS		1000	/* between two looks for frames that failed */
 #define ZERO_BUDGET_BYTES	SZ_2M	/* by the processor, between two reports */
 /*
  * What is assumed of a card between two reports, as part of what it can store: that
@@ -66,6 +68,10 @@ static bool makes_sense(const struct cram *c, const struct cram_report *report,
 	if (limits->worst < PAGE_SIZE || limits->worst > WORST_MAX)
 		return false;
 	if (!report->usable || report->usable > most || report->stored > most)
+		return false;
+	/* All that come after it would be old. */
+	if (c->account.generation && report->generation > c->account.generation &&
+	    report->generation - c->account.generation > GENERATIONS_MAX)
 		return false;
 	return limits->lag <= report->usable && limits->step <= report->usable;
 }
@@ -109,10 +115,13 @@ static void apply(struct cram *c, const struct cram_report *report,
 		c->most_credit = clamp(2 * used, PHYS_PFN(MIN_CREDIT_BYTES),
 				       PHYS_PFN(MAX_CREDIT_BYTES));
 		/* What was assumed of the card does not hold. */
-		if (lost || report->stored > report->usable)
+		if (lost || report->stored > report->usable) {
 			c->overrun = true;
-		else if (c->overrun && !cram_account_excess(a))
+			c->overrun_since = jiffies;
+		} else if (c->overrun && !cram_account_excess(a) &&
+			   time_after(jiffies, c->overrun_since + msecs_to_jiffies(OVERRUN_MS))) {
 			c->overrun = false;
+		}
 	}
 	c->limits = *limits;
 	c->usable = report->usable;
@@ -123,7 +132,7 @@ static void apply(struct cram *c, const struct cram_report *report,
 
 	/* As often as there is use, and at once where more is wanted than there is. */
 	if (used || READ_ONCE(c->wanting) || a->epochs)
-		c->interval_ms = MIN_INTERVAL_MS;
+		c->interval_ms = CRAM_MIN_INTERVAL_MS;
 	else
 		c->interval_ms = min(2 * c->interval_ms, MAX_INTERVAL_MS);
 }
@@ -136,6 +145,7 @@ static int ask(struct cram *c)
 	u64 tag, accepts;
 	int rc;
 
+	WRITE_ONCE(c->asked, jiffies);
 	scoped_guard(spinlock_irq, &c->lock) {
 		accepts = cram_account_accepts(&c->account);
 		tag = cram_account_ask(&c->account);
@@ -222,14 +232,18 @@ static void balance(struct cram *c)
 
 	scoped_guard(spinlock_irq, &c->lock)
 		surplus = cram_surplus(c);
-	if (surplus)
-		cram_take(c, surplus);
+	/* What cannot be taken is being written to, or has failed. */
+	if (surplus && cram_take(c, surplus) < surplus &&
+	    time_after(jiffies, c->searched + msecs_to_jiffies(SEARCH_MS))) {
+		cram_retire_failed(c);
+		c->searched = jiffies;
+	}
 	scoped_guard(spinlock_irq, &c->lock)
 		excess = to_evict(&c->account);
 
 	wanting = xchg(&c->wanting, false);
 	if (excess && !cram_is_stale(c)) {
-		c->interval_ms = MIN_INTERVAL_MS;
+		c->interval_ms = CRAM_MIN_INTERVAL_MS;
 		cram_evict(c, excess);
 	} else {
 		c->stuck = 0;
