@@ -6,6 +6,7 @@
 #include "cram.h"
 
 #include <fcntl.h>
+#include <linux/kernel-page-flags.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -93,6 +94,23 @@ static void nothing_unless_given(void)
 	ok(there(memory) == 0, "nor does reclaim");
 	gone(memory);
 	ok(used("none") == 0, "it had nothing all the time");
+	remove_cgroup("none");
+}
+
+/* Huge pages are split for a full card's sake, and not for whom the card has nothing. */
+static void huge_pages_stay_whole(void)
+{
+	const long before = vmstat("thp_split_page");
+	char *memory;
+
+	make_cgroup("none");
+	memory = memory_of("none", true);
+	ask(memory);
+	ok(there(memory) == 0 && vmstat("thp_split_page") == before &&
+		   frame_is(frame_of(memory), KPF_THP),
+	   "huge pages that may not come stay whole (%ld were split)",
+	   vmstat("thp_split_page") - before);
+	gone(memory);
 	remove_cgroup("none");
 }
 
@@ -392,6 +410,7 @@ int main(void)
 	write_file("/sys/kernel/mm/numa/demotion_enabled", "1");
 	cram_up();
 	nothing_unless_given();
+	huge_pages_stay_whole();
 	as_much_as_given("small pages", false);
 	as_much_as_given("huge pages", true);
 	below_what_it_has();
