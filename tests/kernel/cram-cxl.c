@@ -94,6 +94,18 @@ static void destroy(void)
 	cxl(script);
 }
 
+/* The region of a card that was away holds its addresses until it is deleted. */
+static void bring_up_anew(void)
+{
+	char script[128];
+
+	snprintf(script, sizeof(script),
+		 "put %s $(dirname $(readlink -f $cxl/%s))/delete_region", region, region);
+	cxl(script);
+	strcpy(region, cxl("cxl_region $card; echo $region"));
+	need(bind_region() == 0 && has_node(), "there again, it can be bound again");
+}
+
 /* Waits for room, moves memory to the card and ends the program if not all of it came. */
 static void make_resident(char *memory)
 {
@@ -280,8 +292,7 @@ static void removed_under_signals(char *memory)
 	ok(packed(memory, RESIDENT, 5, 2), "after what was there came home");
 
 	need(write_file("/sys/bus/pci/rescan", "1") == 0, "the bus is scanned");
-	strcpy(region, cxl("cxl_region $card; echo $region"));
-	need(bind_region() == 0 && has_node(), "found again, it is there again");
+	bring_up_anew();
 }
 
 /*
@@ -296,8 +307,7 @@ static void memdev_unbound_while_mapped(char *memory)
 	   "the memory device's driver unbound, the node is gone");
 	ok(packed(memory, RESIDENT, 5, 2), "after what was there came home");
 	cxl("echo $card >/sys/bus/cxl/drivers/cxl_mem/bind");
-	strcpy(region, cxl("cxl_region $card; echo $region"));
-	need(bind_region() == 0 && has_node(), "bound, it can be there again");
+	bring_up_anew();
 }
 
 /* A port without interrupts hears no attention button: there the card is removed by hand. */

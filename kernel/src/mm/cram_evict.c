@@ -18,6 +18,7 @@
 #include <linux/mm.h>
 #include <linux/mm_inline.h>
 #include <linux/oom.h>
+#include <linux/swap.h>
 
 #include <trace/events/cram.h>
 
@@ -93,16 +94,17 @@ static bool has_room(int nid, enum zone_watermarks mark)
 }
 
 /*
- * Where pages can go while others find memory as well. When data is being lost, all
- * will do that nobody has to be killed for.
+ * Where pages can go while others find memory as well. When data is being lost, and swap
+ * takes none of it, all will do that nobody has to be killed for.
  */
 static nodemask_t find_home(const struct cram *c)
 {
+	const bool last = c->overrun && (c->stuck || !get_nr_swap_pages());
 	nodemask_t home = NODE_MASK_NONE;
 	int nid;
 
 	for_each_node_state(nid, N_MEMORY) {
-		if (has_room(nid, c->overrun ? WMARK_MIN : WMARK_LOW))
+		if (has_room(nid, last ? WMARK_MIN : WMARK_LOW))
 			node_set(nid, home);
 	}
 	return home;
