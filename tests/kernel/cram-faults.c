@@ -343,10 +343,10 @@ static void fail_frame(uint64_t frame)
 {
 	char text[32];
 
-	snprintf(text, sizeof(text), "%#lx", frame);
-	need(write_file("/sys/kernel/debug/hwpoison/corrupt-pfn", text) == 0 &&
-		     frame_is(frame, KPF_HWPOISON),
-	     "a frame fails");
+	snprintf(text, sizeof(text), "%#lx", frame * PAGE);
+	/* Of what is in nobody's hands it says that it is busy, and marks it all the same. */
+	write_file("/sys/devices/system/memory/hard_offline_page", text);
+	need(frame_is(frame, KPF_HWPOISON), "a frame fails");
 }
 
 static bool retired(const void *frames)
