@@ -221,7 +221,7 @@ series_export()
 	rm -f "$out"/[0-9]*.patch
 	letter=$(dirname "$up_patches")/cover-letter
 	if [ -f "$letter" ]; then
-		series_git config branch.series.description "$(sed '/^#/d' "$letter")"
+		series_git config branch.series.description "$(sed '1,/^[^#]/{/^#/d}' "$letter")"
 		# The letter is of the day of the last patch, so that two exports are the same.
 		GIT_COMMITTER_DATE=$(series_git log -1 --format=%aI) series_format "$out" \
 			--cover-letter --cover-from-description=subject

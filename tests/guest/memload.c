@@ -4,13 +4,18 @@
  * from a seed, keeps some of them hot, and at the end compares every byte.
  *
  *   memload --mib N [--hot-mib N] [--ratio N] [--seed N] [--seconds N] [--write PERMILLE]
+ *           [--then N]
  *
  * --ratio is how well the data compresses (1: not at all, 4: a quarter is random).
+ * --then is how well it does when it is rewritten, which begins on SIGUSR1.
+ * SIGUSR2 ends that before its time.
  * Prints "ready" when filled and "verified N pages" at the end; exits 1 on the
  * first damaged page. Not a benchmark.
  */
 #include <getopt.h>
 #include <inttypes.h>
+#include <signal.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,7 +31,7 @@ struct load {
 	uint32_t *version; /* of each page: how often it was rewritten */
 	size_t pages, hot;
 	uint64_t seed;
-	unsigned int ratio, write_permille;
+	unsigned int ratio, then, write_permille; /* ratios as filled, as rewritten */
 };
 
 /* splitmix64 (Steele, Lea, Flood, OOPSLA 2014). */
@@ -41,9 +46,10 @@ static uint64_t mix(uint64_t x)
 static uint64_t word_at(const struct load *load, size_t page, size_t i)
 {
 	uint64_t state = load->seed ^ mix(page * 0x10001 + load->version[page]);
+	unsigned int ratio = load->version[page] ? load->then : load->ratio;
 
 	/* The first 1/ratio of a page is noise, the rest one repeated value. */
-	return mix(state + (i < PAGE_WORDS / load->ratio ? i : PAGE_WORDS));
+	return mix(state + (i < PAGE_WORDS / ratio ? i : PAGE_WORDS));
 }
 
 static void fill(struct load *load, size_t page)
@@ -68,6 +74,14 @@ static int verify(const struct load *load, size_t page)
 	return 0;
 }
 
+static volatile sig_atomic_t enough;
+
+static void on_usr2(int signal)
+{
+	(void)signal;
+	enough = 1;
+}
+
 static void keep_hot(struct load *load, double seconds)
 {
 	struct timespec start, t;
@@ -83,14 +97,18 @@ static void keep_hot(struct load *load, double seconds)
 			page = random % load->hot;
 			sink += load->words[page * PAGE_WORDS];
 			if ((random >> 32) % 1000 < load->write_permille) {
+				/* What was lost before would not be missed after. */
+				if (verify(load, page) < 0)
+					exit(1);
 				load->version[page]++;
 				fill(load, page);
 			}
 		}
 		nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
 		clock_gettime(CLOCK_MONOTONIC, &t);
-	} while ((double)(t.tv_sec - start.tv_sec) + 1e-9 * (double)(t.tv_nsec - start.tv_nsec) <
-		 seconds);
+	} while (!enough &&
+		 (double)(t.tv_sec - start.tv_sec) + 1e-9 * (double)(t.tv_nsec - start.tv_nsec) <
+			 seconds);
 }
 
 static unsigned long number(const char *text, const char *name, unsigned long low,
@@ -116,11 +134,14 @@ int main(int argc, char **argv)
 		{ "seed", required_argument, NULL, 's' },
 		{ "seconds", required_argument, NULL, 't' },
 		{ "write", required_argument, NULL, 'w' },
+		{ "then", required_argument, NULL, 'n' },
 		{ 0 },
 	};
 	struct load load = { .seed = 1, .ratio = 2 };
 	unsigned long mib = 0, hot_mib = 0, seconds = 0;
-	int option;
+	int option, signal;
+	bool wait = false;
+	sigset_t begin;
 
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		switch (option) {
@@ -142,15 +163,25 @@ int main(int argc, char **argv)
 		case 'w':
 			load.write_permille = (unsigned int)number(optarg, "--write", 0, 1000);
 			break;
+		case 'n':
+			load.then = (unsigned int)number(optarg, "--then", 1, 512);
+			wait = true;
+			break;
 		default:
 			return 2;
 		}
 	}
 	if (mib == 0 || hot_mib > mib || optind != argc) {
 		fprintf(stderr, "usage: memload --mib N [--hot-mib N] [--ratio N] [--seed N] "
-				"[--seconds N] [--write PERMILLE]\n");
+				"[--seconds N] [--write PERMILLE] [--then N]\n");
 		return 2;
 	}
+	if (!wait)
+		load.then = load.ratio;
+	sigemptyset(&begin);
+	sigaddset(&begin, SIGUSR1);
+	sigprocmask(SIG_BLOCK, &begin, NULL);
+	sigaction(SIGUSR2, &(struct sigaction){ .sa_handler = on_usr2 }, NULL);
 	load.pages = mib << 8;
 	load.hot = hot_mib << 8;
 	load.words = mmap(NULL, load.pages * PAGE_SIZE, PROT_READ | PROT_WRITE,
@@ -164,6 +195,8 @@ int main(int argc, char **argv)
 		fill(&load, page);
 	printf("ready\n");
 	fflush(stdout);
+	if (wait)
+		sigwait(&begin, &signal);
 	if (load.hot)
 		keep_hot(&load, (double)seconds);
 	else

@@ -4,16 +4,23 @@
  * when they are brought up, interrupts, the driver and the card taken away while memory
  * is in use. What CRAM makes of a card's reports is cram-faults.c's. Needs a host with a
  * card that compresses, cxl-mem0, and one that does not.
+ *
+ *   cram-cxl        all of that
+ *   cram-cxl torn   a card that is there no more, all of a sudden
  */
 #include "cram.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <glob.h>
+#include <limits.h>
+#include <setjmp.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/time.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -87,6 +94,18 @@ static void destroy(void)
 	cxl(script);
 }
 
+/* The region of a card that was away holds its addresses until it is deleted. */
+static void bring_up_anew(void)
+{
+	char script[128];
+
+	snprintf(script, sizeof(script),
+		 "put %s $(dirname $(readlink -f $cxl/%s))/delete_region", region, region);
+	cxl(script);
+	strcpy(region, cxl("cxl_region $card; echo $region"));
+	need(bind_region() == 0 && has_node(), "there again, it can be bound again");
+}
+
 /* Waits for room, moves memory to the card and ends the program if not all of it came. */
 static void make_resident(char *memory)
 {
@@ -118,6 +137,26 @@ static void refuses_regions(void)
 	cxl("for r in $(cxl_regions); do put 1 $cxl/$r/commit; done");
 	ok(bind_region() == -EINVAL && no_node(), "and one that is half of a card");
 	destroy();
+}
+
+/* As ordinary memory, or as private memory that nobody watches, the card could be overrun. */
+static void belongs_to_no_other(void)
+{
+	static const char *const others[] = { "cxl_region", "cxl_mempolicy" };
+	char path[96], driver[256] = "";
+
+	for (size_t i = 0; i < COUNT(others); i++) {
+		snprintf(path, sizeof(path), "/sys/bus/cxl/drivers/%s/bind", others[i]);
+		ok(write_file(path, region) == -ENODEV,
+		   "%s has nothing to do with a card that compresses", others[i]);
+	}
+	/* As where the firmware, or the kernel before, has committed the region. */
+	need(write_file("/sys/bus/cxl/drivers_probe", region) == 0, "offered to all drivers");
+	snprintf(path, sizeof(path), "/sys/bus/cxl/devices/%s/driver", region);
+	ok(readlink(path, driver, sizeof(driver) - 1) > 0 &&
+		   !strcmp(basename(driver), "cxl_compression") && has_node(),
+	   "offered to all drivers, it is cxl_compression that takes it");
+	need(unbind_region() == 0 && no_node(), "unbound");
 }
 
 /* Cards that do not answer, or not so that it makes sense, when they are brought up. */
@@ -228,6 +267,49 @@ static void unbound_while_held(char *memory)
 	need(bind_region() == 0 && has_node(), "bound again");
 }
 
+static void on_alarm(int signal)
+{
+	(void)signal;
+}
+
+/* As who presses Ctrl-C when it takes long. Then the bus is scanned, and the card there again. */
+static void removed_under_signals(char *memory)
+{
+	const struct itimerval every_ms = { { 0, 1000 }, { 0, 1000 } }, never = {};
+	const struct sigaction action = { .sa_handler = on_alarm, .sa_flags = SA_RESTART };
+	char path[PATH_MAX];
+	int rc;
+
+	make_resident(memory);
+	strcpy(path, cxl("readlink -f $cxl/$card/../remove"));
+	need(sigaction(SIGALRM, &action, NULL) == 0 &&
+		     setitimer(ITIMER_REAL, &every_ms, NULL) == 0,
+	     "a signal every millisecond: %m");
+	rc = write_file(path, "1");
+	need(setitimer(ITIMER_REAL, &never, NULL) == 0, "no more signals: %m");
+	ok(rc == 0 && no_node() && !node_in("has_private_memory", cram_nid),
+	   "removed by somebody who gets signals, the card and its node go");
+	ok(packed(memory, RESIDENT, 5, 2), "after what was there came home");
+
+	need(write_file("/sys/bus/pci/rescan", "1") == 0, "the bus is scanned");
+	bring_up_anew();
+}
+
+/*
+ * The driver of the memory device goes, and with it its decoders; the card itself stays. What
+ * is there comes home first, as long as the card can be reached.
+ */
+static void memdev_unbound_while_mapped(char *memory)
+{
+	make_resident(memory);
+	cxl("echo $card >/sys/bus/cxl/drivers/cxl_mem/unbind");
+	ok(no_node() && !node_in("has_private_memory", cram_nid),
+	   "the memory device's driver unbound, the node is gone");
+	ok(packed(memory, RESIDENT, 5, 2), "after what was there came home");
+	cxl("echo $card >/sys/bus/cxl/drivers/cxl_mem/bind");
+	bring_up_anew();
+}
+
 /* A port without interrupts hears no attention button: there the card is removed by hand. */
 static void unplug(void)
 {
@@ -259,18 +341,116 @@ static void unplugged_while_mapped(char *memory)
 	ok(!node_in("has_private_memory", cram_nid), "no memory is left of it");
 }
 
-int main(void)
+/*
+ * The card is there no more
+ */
+
+/* Of the port above the card: where its capability for PCI Express is in its config space. */
+static unsigned int express_of(int config)
+{
+	uint8_t at, capability[2];
+
+	need(pread(config, &at, 1, 0x34) == 1, "read the port: %m");
+	while (at) {
+		need(pread(config, capability, 2, at) == 2, "read the port: %m");
+		if (capability[0] == 0x10)
+			return at;
+		at = capability[1];
+	}
+	need(false, "the card is in a port");
+	return 0;
+}
+
+/* The slot's power goes, and the card with it: nobody has asked the kernel before. */
+static void tear_out(void)
+{
+	char path[PATH_MAX];
+	uint16_t control;
+	unsigned int at;
+	int config;
+
+	strcpy(path, cxl("readlink -f $cxl/$card/../../config"));
+	config = open(path, O_RDWR);
+	need(config >= 0, "%s: %m", path);
+	at = express_of(config) + 0x18;
+	need(pread(config, &control, 2, at) == 2, "read the slot: %m");
+	/* Power indicator and power: off. */
+	control |= 0x0700;
+	need(pwrite(config, &control, 2, at) == 2, "switch the slot off: %m");
+	close(config);
+}
+
+static sigjmp_buf lost;
+
+static void on_bus_error(int signal, siginfo_t *info, void *context)
+{
+	(void)signal;
+	(void)context;
+	siglongjmp(lost, info->si_code == BUS_MCEERR_AR ? 1 : 2);
+}
+
+/* How many pages are lost, and say so. */
+static size_t lost_pages(const volatile char *memory, size_t length)
+{
+	const struct sigaction action = { .sa_sigaction = on_bus_error, .sa_flags = SA_SIGINFO };
+	volatile size_t count = 0;
+
+	need(sigaction(SIGBUS, &action, NULL) == 0, "sigaction: %m");
+	for (volatile size_t at = 0; at < length; at += PAGE) {
+		switch (sigsetjmp(lost, 1)) {
+		case 0:
+			(void)memory[at];
+			break;
+		case 1:
+			count++;
+		}
+	}
+	return count;
+}
+
+static int torn(char *memory)
+{
+	char *huge = map_huge(HUGE);
+
+	strcpy(region, cxl("cxl_region $card; echo $region"));
+	need(bind_region() == 0 && has_node(), "the card comes up");
+	make_resident(memory);
+	pack(huge, HUGE, 6, 2);
+	need(cram_has_credit(HUGE, 20) && move_to(huge, HUGE, cram_nid) == 0 &&
+		     pages_on(huge, HUGE, cram_nid) == HUGE / PAGE,
+	     "and a huge page");
+	pack(memory + RESIDENT, RESIDENT, 7, 2);
+
+	tear_out();
+	ok(cram_becomes("offline", 60), "torn out, the card is known to be gone");
+	ok(lost_pages(memory, RESIDENT) == RESIDENT / PAGE,
+	   "whoever comes to a page that was there gets a SIGBUS");
+	ok(lost_pages(huge, HUGE) == HUGE / PAGE, "and to each part of a huge one");
+	ok(packed(memory + RESIDENT, RESIDENT, 7, 2), "others are as they were");
+	ok(meminfo_kb("HardwareCorrupted:") == (RESIDENT + HUGE) / 1024, "what is lost is in /proc/meminfo");
+	ok(move_to(memory + RESIDENT, PAGE, cram_nid) != 0 ||
+		   pages_on(memory + RESIDENT, PAGE, cram_nid) == 0,
+	   "nothing goes there any more");
+	return done();
+}
+
+int main(int argc, char **argv)
 {
 	char *memory = map_anonymous(2 * RESIDENT);
 
 	need(madvise(memory, 2 * RESIDENT, MADV_NOHUGEPAGE) == 0, "small pages: %m");
+	if (argc > 1 && !strcmp(argv[1], "torn"))
+		return torn(memory);
 	refuses_regions();
 	strcpy(region, cxl("cxl_region $card; echo $region"));
+	belongs_to_no_other();
 	refuses_cards();
 	ok(bind_region() == 0 && has_node(), "a card in good order comes up");
 	takes_interrupts();
 	unbound_while_mapped(memory);
 	unbound_while_held(memory);
+	removed_under_signals(memory);
+	memdev_unbound_while_mapped(memory);
 	unplugged_while_mapped(memory);
 	return done();
 }

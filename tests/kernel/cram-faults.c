@@ -7,6 +7,7 @@
  */
 #include "cram.h"
 
+#include <linux/kernel-page-flags.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
@@ -163,6 +164,32 @@ static void bearable(const char *name, unsigned int delay_ms)
 	over(name);
 }
 
+static bool leaves(const void *before)
+{
+	return cram_bytes("resident_bytes") < *(const uint64_t *)before;
+}
+
+/* Nobody disbelieves a card that says it is in trouble: that costs moves, and no data. */
+static void overfull(void)
+{
+	uint64_t before;
+	size_t came = 0;
+
+	note("report-overfull");
+	make_resident();
+	before = cram_bytes("resident_bytes");
+	card_fault("report-overfull", true, 0);
+	ok(cram_becomes("overrun", 10), "a card that says it stores more than it has is believed");
+	for (int i = 0; i < 3; i++)
+		came += come();
+	ok(came == 0 && cram_bytes("credit_bytes") == 0, "nothing comes any more, and nothing may");
+	ok(eventually(20, leaves, &before), "and what is there goes home");
+	ok(resident_right(), "with all that was in it");
+	card_fault("report-overfull", false, 0);
+	over("report-overfull");
+	make_resident();
+}
+
 /*
  * Trim
  */
@@ -298,6 +325,61 @@ static void shrinks_when_asked(void)
 	over("shrink");
 }
 
+/* The first frame of the card that is so, or is not. */
+static uint64_t find_frame(unsigned int flag, bool is)
+{
+	uint64_t start, size;
+
+	node_range(cram_nid, &start, &size);
+	for (uint64_t frame = start / PAGE; frame < (start + size) / PAGE; frame++)
+		if (frame_is(frame, flag) == is && !frame_is(frame, KPF_HWPOISON) &&
+		    (is || frame_is(frame, KPF_OFFLINE)))
+			return frame;
+	need(false, "the card has such a frame");
+	return 0;
+}
+
+static void fail_frame(uint64_t frame)
+{
+	char text[32];
+
+	snprintf(text, sizeof(text), "%#lx", frame * PAGE);
+	/* Of what is in nobody's hands it says that it is busy, and marks it all the same. */
+	write_file("/sys/devices/system/memory/hard_offline_page", text);
+	need(frame_is(frame, KPF_HWPOISON), "a frame fails");
+}
+
+static bool retired(const void *frames)
+{
+	come_and_go(1);
+	return cram_stat("frames_retired") >= *(const uint64_t *)frames;
+}
+
+/* Frames that fail while nobody has them: one that is the allocator's, and one that is not. */
+static void frames_fail(void)
+{
+	uint64_t count;
+
+	note("free frames fail");
+	make_resident();
+	need(cram_has_credit(4 * MIB, 20), "there is credit");
+	fail_frame(find_frame(KPF_BUDDY, true));
+	fail_frame(find_frame(KPF_BUDDY, false));
+	come_and_go(3);
+	/* All room goes to the target: the frame's own is asked for back as well. */
+	card_resize(16 * MIB, false);
+	for (int i = 0; i < 400 && card_value("physical-size") != 16 * MIB; i++)
+		usleep(50000);
+	ok(card_value("physical-size") == 16 * MIB,
+	   "the host agrees to a shrink below what is there, though their room cannot be taken back");
+	count = 1;
+	ok(eventually(20, retired, &count), "they are nobody's any more (%llu)",
+	   (unsigned long long)cram_stat("frames_retired"));
+	ok(cram_promise_holds(), "the promise holds");
+	card_resize(128 * MIB, false);
+	over("failed frames");
+}
+
 int main(void)
 {
 	cram_up();
@@ -312,12 +394,12 @@ int main(void)
 	untrusted("reports-fail", 0);
 	untrusted("reports-slow", 5000);
 	untrusted("generation-stale", 0);
-	untrusted("report-overfull", 0);
 	untrusted("report-worst-zero", 0);
 	untrusted("report-all-ones", 0);
 	untrusted("report-version", 0);
 	untrusted("mailbox-busy", 0);
 	untrusted("mailbox-retry", 0);
+	overfull();
 	bearable("reports-slow", 300);
 	bearable("generation-reordered", 0);
 	bearable("watermarks-refused", 0);
@@ -331,5 +413,6 @@ int main(void)
 	grows_by_itself();
 	shrinks_when_asked();
 	shrinks_by_force();
+	frames_fail();
 	return done();
 }

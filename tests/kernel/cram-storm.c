@@ -7,9 +7,11 @@
  * again, and all at the end. The kernel's counters have to keep the promise at every
  * look; whether they are true the card says.
  *
- *	cram-storm SECONDS [SEED]
+ *	cram-storm SECONDS [SEED [FAULT]]
  *
- * What each thread does follows from the seed; when, does not.
+ * What each thread does follows from the seed; when, does not. With a fault of those in
+ * docs/cxl-compressed-card.md the card is out of reach all the time, in place of changing
+ * its size: nothing comes to it any more, everything else goes on.
  */
 #include "cram.h"
 
@@ -275,6 +277,45 @@ static bool watch(time_t until)
 	return kept;
 }
 
+/*
+ * The same with a card that does not answer: once that is noticed, what was given is
+ * taken back, and not a page comes.
+ */
+static bool watch_silence(const char *fault, time_t until)
+{
+	uint64_t last = 0, written = 0, promoted = 0;
+	bool kept = true;
+
+	for (unsigned int step = 1; time(NULL) < until && !bad && kept; step++) {
+		usleep(50000);
+		dense = step / 40 % 2;
+		kept = cram_promise_holds();
+		if (!written && cram_state_is("stale") && cram_bytes("credit_bytes") == 0) {
+			written = cram_stat("frames_written");
+			promoted = (uint64_t)vmstat("node_private_promote");
+			note("stale after %u looks", step);
+		}
+		if (written)
+			kept = kept && cram_state_is("stale") && cram_bytes("credit_bytes") == 0 &&
+			       cram_stat("frames_written") == written;
+		if (step % 100 == 0) {
+			tell(last);
+			last = writes;
+		}
+	}
+	tell(0);
+	ok(written != 0, "%s: stale, and all credit taken back", fault);
+	ok((uint64_t)vmstat("node_private_promote") > promoted,
+	   "%s: pages went home all the same (%llu)", fault,
+	   (unsigned long long)((uint64_t)vmstat("node_private_promote") - promoted));
+	written = cram_stat("frames_written");
+	card_fault(fault, false, 0);
+	for (int i = 0; i < 300 && cram_stat("frames_written") == written; i++)
+		usleep(100000);
+	ok(cram_stat("frames_written") > written, "%s over: pages come again", fault);
+	return kept;
+}
+
 static void set_up(void)
 {
 	areas[0].memory = map_huge(AREA);
@@ -312,10 +353,11 @@ int main(int argc, char **argv)
 	pthread_t threads[WRITERS + 4];
 	pthread_rwlockattr_t attributes;
 	size_t n = 0, wrong = 0;
+	time_t until;
 	bool kept;
 
-	need(argc == 2 || argc == 3, "usage: cram-storm SECONDS [SEED]");
-	seed = argc == 3 ? strtoull(argv[2], NULL, 0) : (uint64_t)time(NULL);
+	need(argc >= 2 && argc <= 4, "usage: cram-storm SECONDS [SEED [FAULT]]");
+	seed = argc >= 3 ? strtoull(argv[2], NULL, 0) : (uint64_t)time(NULL);
 	note("seed %llu", (unsigned long long)seed);
 	/* Who forks would wait for ever otherwise. */
 	pthread_rwlockattr_init(&attributes);
@@ -328,6 +370,8 @@ int main(int argc, char **argv)
 	write_cgroup(GROUP, "memory.cram.max", "max");
 	set_up();
 	fill_card();
+	if (argc == 4)
+		card_fault(argv[3], true, 0);
 
 	for (size_t i = 0; i < WRITERS; i++)
 		pthread_create(&threads[n++], NULL, writer, (void *)i);
@@ -335,7 +379,8 @@ int main(int argc, char **argv)
 		pthread_create(&threads[n++], NULL, mover, (void *)i);
 	pthread_create(&threads[n++], NULL, reclaimer, NULL);
 	pthread_create(&threads[n++], NULL, forker, NULL);
-	kept = watch(time(NULL) + atol(argv[1]));
+	until = time(NULL) + atol(argv[1]);
+	kept = argc == 4 ? watch_silence(argv[3], until) : watch(until);
 	stop = true;
 	while (n)
 		pthread_join(threads[--n], NULL);

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 int cram_nid = -1;
@@ -178,6 +179,37 @@ bool cram_has_credit(uint64_t bytes, int seconds)
 	note("credit is %llu, not %llu", (unsigned long long)cram_bytes("credit_bytes"),
 	     (unsigned long long)bytes);
 	return false;
+}
+
+#define CGROUPS "/sys/fs/cgroup"
+
+const char *cgroup_text(const char *cgroup, const char *file)
+{
+	char path[128], *text;
+
+	snprintf(path, sizeof(path), CGROUPS "/%s/%s", cgroup, file);
+	text = read_file(path);
+	text[strcspn(text, "\n")] = '\0';
+	return text;
+}
+
+void make_cgroup(const char *name)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), CGROUPS "/%s", name);
+	need(mkdir(path, 0755) == 0, "cgroup %s: %m", name);
+}
+
+void remove_cgroup(const char *name)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), CGROUPS "/%s", name);
+	/* What is dead may take its time to leave. */
+	for (int i = 0; i < 100 && rmdir(path); i++)
+		usleep(20000);
+	need(access(path, F_OK) != 0, "cgroup %s can be removed: %m", name);
 }
 
 /* Data */

@@ -41,6 +41,12 @@ bool cram_empties(int seconds);
 /* As much may be demoted as so many bytes, or nothing more is going to be given. */
 bool cram_has_credit(uint64_t bytes, int seconds);
 
+/* A file of a cgroup, without the newline. */
+const char *cgroup_text(const char *cgroup, const char *file);
+void make_cgroup(const char *name);
+/* Waits for what is dead in it to leave. */
+void remove_cgroup(const char *name);
+
 /*
  * Pages of a ratio: one of so many bytes is random, the rest one and the same word. A page
  * is told from all others and from its own earlier contents by the seed. Ratio 0: all zero.

@@ -9,7 +9,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/futex.h>
 #include <linux/kernel-page-flags.h>
 #include <linux/userfaultfd.h>
 #include <numaif.h>
@@ -22,23 +21,16 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
-#ifndef UFFDIO_MOVE
-#define UFFDIO_MOVE _IOWR(UFFDIO, 0x05, struct uffdio_move)
-struct uffdio_move {
-	__u64 dst, src, len, mode;
-	__s64 move;
-};
-#define UFFD_FEATURE_MOVE (1 << 16)
-#endif
+#include "writers.h"
 
 #define LENGTH (16 * PAGE)
+#define WHERE  (5 * PAGE + 1234)
 #define FLAGS  (NP_OPS_MIGRATION | NP_OPS_MEMPOLICY | NP_OPS_PROTECT_WRITE)
 
 /* Frames found changed so far; the one deliberate case is taken off. */
@@ -53,305 +45,14 @@ static void intact(const char *after)
 	expected_changes = frames.ret_changed;
 }
 
-/* Are the pages what fill() with seed 5 made them, but for one byte? */
-static bool filled_but(char *memory, size_t length, size_t at, char byte)
+static void intact_after(const char *what, const char *memory, size_t length)
 {
-	char was = memory[at];
-	bool same;
-
-	/* On a copy: putting the byte back would be a write. */
-	char *copy = malloc(length);
-	static char *original;
-
-	if (!original) {
-		original = map_anonymous(2 * HUGE);
-		fill(original, 2 * HUGE, 5);
-	}
-	need(copy != NULL, "memory");
-	memcpy(copy, memory, length);
-	copy[at] = original[at];
-	same = was == byte && filled(copy, length, 5);
-	free(copy);
-	return same;
+	(void)memory;
+	(void)length;
+	intact(what);
 }
 
-/* One way to write a byte into memory. */
-typedef bool (*writer)(char *at, char byte);
-
-static bool by_store(char *at, char byte)
-{
-	*(volatile char *)at = byte;
-	return true;
-}
-
-static bool by_exchange(char *at, char byte)
-{
-	__atomic_exchange_n(at, byte, __ATOMIC_SEQ_CST);
-	return true;
-}
-
-/* The kernel, on its own behalf: copy_to_user(). */
-static bool by_read(char *at, char byte)
-{
-	int ends[2];
-	bool done;
-
-	if (pipe(ends))
-		return false;
-	done = write(ends[1], &byte, 1) == 1 && read(ends[0], at, 1) == 1;
-	close(ends[0]);
-	close(ends[1]);
-	return done;
-}
-
-static bool by_process_vm_writev(char *at, char byte)
-{
-	struct iovec from = { &byte, 1 }, to = { at, 1 };
-
-	return process_vm_writev(getpid(), &from, 1, &to, 1, 0) == 1;
-}
-
-static bool by_proc_mem(char *at, char byte)
-{
-	int fd = open("/proc/self/mem", O_RDWR | O_CLOEXEC);
-	bool done = fd >= 0 && pwrite(fd, &byte, 1, (off_t)(uintptr_t)at) == 1;
-
-	close(fd);
-	return done;
-}
-
-/* FOLL_FORCE: a debugger writes where the process itself may not. */
-static bool by_force(char *at, char byte)
-{
-	char *page = (char *)((uintptr_t)at & ~(PAGE - 1));
-	bool done;
-
-	if (mprotect(page, PAGE, PROT_READ))
-		return false;
-	done = by_proc_mem(at, byte);
-	return mprotect(page, PAGE, PROT_READ | PROT_WRITE) == 0 && done;
-}
-
-static bool by_ptrace(char *at, char byte)
-{
-	uintptr_t word = (uintptr_t)at & ~7UL;
-	int status;
-	long value;
-	bool done;
-	pid_t pid;
-
-	/* Only a child can be traced, and it has a copy: judge by that. */
-	pid = fork();
-	if (pid == 0) {
-		ptrace(PTRACE_TRACEME, 0, NULL, NULL);
-		raise(SIGSTOP);
-		_exit(*at == byte ? 0 : 1);
-	}
-	waitpid(pid, &status, 0);
-	value = ptrace(PTRACE_PEEKDATA, pid, word, NULL);
-	((char *)&value)[(uintptr_t)at - word] = byte;
-	done = ptrace(PTRACE_POKEDATA, pid, word, value) == 0;
-	ptrace(PTRACE_CONT, pid, NULL, NULL);
-	waitpid(pid, &status, 0);
-	/* And in the parent, to be judged like the others. */
-	return done && status == 0 && by_store(at, byte);
-}
-
-static bool by_fork(char *at, char byte)
-{
-	char before = *at;
-	int status;
-	pid_t pid = fork();
-
-	if (pid == 0) {
-		*at = (char)(before + 1);
-		_exit(*at == (char)(before + 1) ? 0 : 1);
-	}
-	waitpid(pid, &status, 0);
-	if (status || *at != before)
-		return false;
-	/* Shared with a child that is still there. */
-	pid = fork();
-	if (pid == 0) {
-		pause();
-		_exit(0);
-	}
-	*at = byte;
-	kill(pid, SIGKILL);
-	waitpid(pid, &status, 0);
-	return true;
-}
-
-static bool by_mprotect(char *at, char byte)
-{
-	char *page = (char *)((uintptr_t)at & ~(PAGE - 1));
-
-	if (mprotect(page, PAGE, PROT_READ) || mprotect(page, PAGE, PROT_NONE) ||
-	    mprotect(page, PAGE, PROT_READ | PROT_WRITE))
-		return false;
-	*at = byte;
-	return true;
-}
-
-/* There and back, as the judge knows one address only. */
-static bool by_mremap(char *at, char byte)
-{
-	char *page = (char *)((uintptr_t)at & ~(PAGE - 1));
-	char *there = mmap(NULL, PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-	if (mremap(page, PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, there) != there)
-		return false;
-	there[at - page] = byte;
-	return mremap(there, PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, page) == page;
-}
-
-static bool by_futex(char *at, char byte)
-{
-	uint32_t *word = (uint32_t *)((uintptr_t)at & ~3UL), other = 0, value = *word;
-
-	((char *)&value)[at - (char *)word] = byte;
-	/* It does not store, but sets and clears bits. */
-	for (unsigned int shift = 0; shift < 32; shift++) {
-		bool set = value >> shift & 1;
-		unsigned int op =
-			FUTEX_OP(set ? FUTEX_OP_OR : FUTEX_OP_ANDN, shift, FUTEX_OP_CMP_EQ, 0);
-
-		/* FUTEX_OP_OPARG_SHIFT */
-		op |= 8U << 28;
-		if (syscall(__NR_futex, &other, FUTEX_WAKE_OP, 0, 0, word, op) < 0)
-			return false;
-	}
-	return *at == byte;
-}
-
-/* A device, or what stands in for one, writes to pages it has pinned. */
-static bool by_direct_io(char *at, char byte)
-{
-	char *page = (char *)((uintptr_t)at & ~(PAGE - 1));
-	char *buffer = aligned_alloc(PAGE, PAGE);
-	int fd = open("/dev/loop0", O_RDWR | O_DIRECT | O_CLOEXEC);
-	bool done;
-
-	memcpy(buffer, page, PAGE);
-	buffer[at - page] = byte;
-	done = fd >= 0 && pwrite(fd, buffer, PAGE, 0) == PAGE && pread(fd, page, PAGE, 0) == PAGE;
-	close(fd);
-	free(buffer);
-	return done;
-}
-
-/* Written while a pipe holds on to the page for as long as it likes. */
-static bool while_in_a_pipe(char *at, char byte)
-{
-	char *page = (char *)((uintptr_t)at & ~(PAGE - 1));
-	struct iovec vector = { page, PAGE };
-	char *before = malloc(PAGE), *after = malloc(PAGE);
-	int ends[2];
-	bool done;
-
-	if (pipe(ends))
-		return false;
-	memcpy(before, page, PAGE);
-	done = vmsplice(ends[1], &vector, 1, 0) == (ssize_t)PAGE;
-	*at = byte;
-	done = done && read(ends[0], after, PAGE) == (ssize_t)PAGE;
-	/* Either is right, but nothing else. */
-	after[at - page] = before[at - page];
-	done = done && memcmp(before, after, PAGE) == 0;
-	close(ends[0]);
-	close(ends[1]);
-	free(before);
-	free(after);
-	return done;
-}
-
-static int userfaultfd_for(char *start, size_t length, uint64_t features)
-{
-	struct uffdio_api api = { .api = UFFD_API, .features = features };
-	struct uffdio_register range = { .range = { (uintptr_t)start, length },
-					 .mode = UFFDIO_REGISTER_MODE_MISSING };
-	int fd = (int)syscall(__NR_userfaultfd, O_CLOEXEC);
-
-	if (fd < 0 || ioctl(fd, UFFDIO_API, &api) || ioctl(fd, UFFDIO_REGISTER, &range)) {
-		close(fd);
-		return -1;
-	}
-	return fd;
-}
-
-static bool by_uffd_move(char *at, char byte)
-{
-	char *page = (char *)((uintptr_t)at & ~(PAGE - 1));
-	char *there = map_anonymous(PAGE);
-	int fd = userfaultfd_for(there, PAGE, UFFD_FEATURE_MOVE);
-	struct uffdio_move move = { .dst = (uintptr_t)there, .src = (uintptr_t)page, .len = PAGE };
-	bool done = fd >= 0 && ioctl(fd, UFFDIO_MOVE, &move) == 0;
-
-	if (!done)
-		note("UFFDIO_MOVE: %m");
-	if (done)
-		there[at - page] = byte;
-	close(fd);
-	/* Nothing is left at the old address: bring the page back to be judged. */
-	return done && mremap(there, PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, page) == page;
-}
-
-static const struct {
-	const char *name;
-	writer write;
-	bool anonymous_only;
-} WRITERS[] = {
-	{ "a store", by_store, false },
-	{ "an atomic exchange", by_exchange, false },
-	{ "read(2)", by_read, false },
-	{ "process_vm_writev", by_process_vm_writev, false },
-	{ "/proc/self/mem", by_proc_mem, false },
-	{ "/proc/self/mem by force", by_force, true },
-	{ "ptrace", by_ptrace, true },
-	{ "writes after fork", by_fork, true },
-	{ "mprotect and a store", by_mprotect, false },
-	{ "mremap and a store", by_mremap, false },
-	{ "a futex operation", by_futex, false },
-	{ "direct I/O", by_direct_io, false },
-	{ "a store while in a pipe", while_in_a_pipe, false },
-	{ "UFFDIO_MOVE and a store", by_uffd_move, true },
-};
-
-#define WHERE (5 * PAGE + 1234)
-
-static void written(const char *what, char *memory, size_t length, size_t i)
-{
-	bool done;
-
-	need(pages_on(memory, length, CARD) == length / PAGE && filled(memory, length, 5),
-	     "%s on the card", what);
-	done = WRITERS[i].write(memory + WHERE, 'x');
-	ok(done, "%s, %s: works: %m", what, WRITERS[i].name);
-	ok(filled_but(memory, length, WHERE, 'x'), "%s, %s: writes that byte alone", what,
-	   WRITERS[i].name);
-	ok(node_of(memory + WHERE) != CARD, "%s, %s: the page is at home", what, WRITERS[i].name);
-	ok(pages_on(memory, length, CARD) == length / PAGE - 1,
-	   "%s, %s: and no other (%zu of %lu still on the card)", what, WRITERS[i].name,
-	   pages_on(memory, length, CARD), length / PAGE);
-	munmap(memory, length);
-	intact(WRITERS[i].name);
-}
-
-static void every_writer(void)
-{
-	for (size_t i = 0; i < sizeof(WRITERS) / sizeof(WRITERS[0]); i++) {
-		char *memory;
-
-		written("small pages", small_on(CARD, LENGTH), LENGTH, i);
-		written("a huge page", huge_on(CARD, HUGE), HUGE, i);
-		if (WRITERS[i].anonymous_only)
-			continue;
-		memory = map_shared(LENGTH, NULL);
-		fill(memory, LENGTH, 5);
-		need(move_to(memory, LENGTH, CARD) == 0, "shared memory on the card");
-		written("shared memory", memory, LENGTH, i);
-	}
-}
+static const struct judge JUDGE = { .end = intact_after };
 
 /* Shared memory, mapped twice and read through both, is written through a third. */
 static void shared_mappings(void)
@@ -1019,14 +720,16 @@ int main(int argc, char **argv)
 	int seconds = argc > 1 ? atoi(argv[1]) : 10;
 
 	swap_on("64M");
-	need(system("dd if=/dev/zero of=/run/disk bs=1M count=1 2>/dev/null && losetup /dev/loop0 /run/disk") ==
-		     0,
-	     "a disk");
+	writers_disk();
 	without_the_fence();
 	card_private_with(FLAGS | NP_OPS_RECLAIM);
 
-	every_writer();
+	write_all_ways(CARD, &JUDGE);
 	shared_mappings();
+	/* It may make small pages of a file huge again before they are counted. */
+	need(write_file("/sys/kernel/mm/transparent_hugepage/khugepaged/scan_sleep_millisecs",
+			"3600000") == 0,
+	     "khugepaged sleeps");
 	file_writers();
 	huge_file_in_a_pipe();
 	replaced_and_protected();

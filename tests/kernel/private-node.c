@@ -271,30 +271,37 @@ long vmstat(const char *name)
 
 static uint64_t start, size;
 
-static void find_card(void)
+void node_range(int nid, uint64_t *ret_start, uint64_t *ret_size)
 {
 	uint64_t block =
 		strtoull(read_file("/sys/devices/system/memory/block_size_bytes"), NULL, 16);
+	uint64_t first = UINT64_MAX, blocks = 0;
 	char path[64];
 	struct dirent *entry;
 	DIR *dir;
 
-	if (size)
-		return;
-	snprintf(path, sizeof(path), NODE_DIR "/node%d", CARD);
+	snprintf(path, sizeof(path), NODE_DIR "/node%d", nid);
 	dir = opendir(path);
-	need(dir != NULL, "node %d, the memory module, is there", CARD);
+	need(dir != NULL, "node %d is there", nid);
 	while ((entry = readdir(dir))) {
 		unsigned int number;
 
 		if (sscanf(entry->d_name, "memory%u", &number) != 1)
 			continue;
-		if (!size || number * block < start)
-			start = number * block;
-		size += block;
+		if (number < first)
+			first = number;
+		blocks++;
 	}
 	closedir(dir);
-	need(size != 0, "node %d has memory blocks", CARD);
+	need(blocks != 0, "node %d has memory blocks", nid);
+	*ret_start = first * block;
+	*ret_size = blocks * block;
+}
+
+static void find_card(void)
+{
+	if (!size)
+		node_range(CARD, &start, &size);
 }
 
 uint64_t card_start(void)

@@ -61,6 +61,8 @@ struct npt_frames npt_frames(int nid);
 int npt_file(size_t length, bool movable);
 int npt_open(void);
 
+/* Where a node's memory is, which has no holes; ends the program if there is none. */
+void node_range(int nid, uint64_t *ret_start, uint64_t *ret_size);
 /* Where CARD's memory is. Found once; ends the program if there is none. */
 uint64_t card_start(void);
 uint64_t card_size(void);

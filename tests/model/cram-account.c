@@ -56,8 +56,7 @@ struct card {
 	struct frame frame[FRAMES];
 	uint8_t physical;
 	uint8_t target;	   /* announced; 0: none */
-	bool told;	   /* a report with the target has been answered */
-	bool granted;	   /* and a further one asked for */
+	bool granted;	   /* a request has accepted it */
 	uint8_t lingering; /* trimmed, but its space is not back yet */
 	uint8_t generation;
 	uint8_t snapshots;
@@ -78,6 +77,7 @@ struct config {
 	uint8_t frames;
 	uint8_t snapshots; /* taken and not yet delivered; 2: reports can overtake each other */
 	uint8_t physical, changes, shrunk;
+	bool repeats;	      /* gives an old snapshot a new generation */
 	uint8_t lag;	      /* bytes that a fresh report may leave out */
 	uint8_t step;	      /* space is taken in steps of so many bytes */
 	uint8_t growth, fall; /* A1, A2 */
@@ -87,6 +87,7 @@ struct config {
 enum {
 	PLAIN,
 	OVERTAKING,
+	REPEATING,
 	RESIZED,
 	LAGGING,
 	STEPS,
@@ -108,6 +109,14 @@ static const struct config configs[CONFIGS] = {
 			 .snapshots = 2,
 			 .physical = 3,
 			 .trims = true },
+	[REPEATING] = { .name = "old snapshots come as new reports, beside a shrink",
+			.frames = 2,
+			.snapshots = 2,
+			.physical = 3,
+			.shrunk = 2,
+			.changes = 1,
+			.repeats = true,
+			.trims = true },
 	[RESIZED] = { .name = "the card shrinks and grows",
 		      .frames = 2,
 		      .snapshots = 1,
@@ -165,6 +174,7 @@ enum mistake {
 	TAKING_BACK_A_FRAME_IN_USE,
 	REPORT_APPLIED_OUT_OF_ORDER,
 	REPORT_TAKEN_FOR_THE_NEWEST_ANSWER,
+	OLD_SNAPSHOT_TAKEN_FOR_A_NEW_ONE,
 	SETTLED_WHEN_ASKED,
 	TIMED_OUT_TRIM_TAKEN_FOR_FAILED,
 	TIMED_OUT_TRIM_TAKEN_FOR_DONE,
@@ -198,12 +208,14 @@ static const struct {
 	[REPORT_APPLIED_OUT_OF_ORDER] = { OVERTAKING, "an older report replaces a newer one" },
 	[REPORT_TAKEN_FOR_THE_NEWEST_ANSWER] = { OVERTAKING,
 						 "a report settles up to the newest request, not up to its own" },
+	[OLD_SNAPSHOT_TAKEN_FOR_A_NEW_ONE] = { REPEATING,
+					       "a report is newer than another by its generation alone" },
 	[SETTLED_WHEN_ASKED] = { PLAIN, "the request for a report settles, not its answer" },
 	[TIMED_OUT_TRIM_TAKEN_FOR_FAILED] = { PLAIN,
 					      "a trim that timed out is sent again, its frame used after" },
 	[TIMED_OUT_TRIM_TAKEN_FOR_DONE] = { PLAIN, "a trim that timed out counts as done" },
 	[SHRINK_GRANTED_UNSEEN] = { RESIZED,
-				    "the next report is asked for before credit was taken back" },
+				    "a shrink is accepted before credit was taken back" },
 	[TARGET_IGNORED] = { RESIZED,
 			     "an announced target does not count before the card has shrunk" },
 	[ZEROING_IS_FREE] = { NO_TRIM, "zeroing by the processor has no budget" },
@@ -304,9 +316,14 @@ static uint8_t answered(const struct cram_account *a, uint64_t tag)
 
 /*
  * Of tags and generations only the order matters. Unpacked, the report in force
- * has generation 1, the card's newer snapshots follow; the @i-th unanswered
- * request has an even tag, and a snapshot after it may have the odd one above.
+ * has generation 1, the card's newer snapshots follow; the report's tag, and
+ * those before, are COVERED; the @i-th unanswered request has an even tag, and a
+ * snapshot after it may have the odd one above.
  */
+enum {
+	COVERED = 1
+};
+
 static uint64_t tag_after(uint8_t answered)
 {
 	return 2 + 2U * answered;
@@ -329,14 +346,15 @@ static struct key pack(const struct state *s)
 	qsort(key.byte, FRAMES, 2, compare_frames);
 	*out++ = card->physical;
 	*out++ = card->target;
-	*out++ = (uint8_t)(card->told | card->granted << 1 | a->shrinking << 2 | s->erased << 3);
+	*out++ = (uint8_t)(card->granted | a->shrinking << 1 | s->erased << 2);
 	*out++ = card->lingering;
 	*out++ = (uint8_t)(card->growth | card->fall << 2 | card->changes << 4);
 	*out++ = card->snapshots;
 	for (unsigned int i = 0; i < card->snapshots; i++) {
 		*out++ = answered(a, card->snapshot[i].tag);
 		*out++ = (uint8_t)(card->snapshot[i].generation > a->generation) |
-			 (uint8_t)(card->snapshot[i].tag > a->zero_tag) << 1;
+			 (uint8_t)(card->snapshot[i].tag > a->zero_tag) << 1 |
+			 (uint8_t)(card->snapshot[i].tag > a->covered) << 2;
 		*out++ = (uint8_t)card->snapshot[i].stored;
 		*out++ = (uint8_t)card->snapshot[i].usable;
 		*out++ = (uint8_t)card->snapshot[i].target;
@@ -388,10 +406,9 @@ static struct state unpack(const struct key *key)
 	card->physical = *in++;
 	card->target = *in++;
 	byte = *in++;
-	card->told = byte & 1;
-	card->granted = byte >> 1 & 1;
-	a->shrinking = byte >> 2 & 1;
-	s.erased = byte >> 3 & 1;
+	card->granted = byte & 1;
+	a->shrinking = byte >> 1 & 1;
+	s.erased = byte >> 2 & 1;
 	card->lingering = *in++;
 	byte = *in++;
 	card->growth = byte & 3;
@@ -402,13 +419,16 @@ static struct state unpack(const struct key *key)
 		card->snapshot[i].tag = tag_after(*in++);
 		byte = *in++;
 		card->snapshot[i].generation = byte & 1 ? 2 + i : 0;
-		card->snapshot[i].tag += byte >> 1;
+		card->snapshot[i].tag += byte >> 1 & 1;
+		if (!(byte >> 2 & 1))
+			card->snapshot[i].tag = COVERED;
 		card->snapshot[i].stored = *in++;
 		card->snapshot[i].usable = *in++;
 		card->snapshot[i].target = *in++;
 	}
 	card->generation = 1 + card->snapshots;
 	a->generation = *in++;
+	a->covered = COVERED;
 	a->stored = *in++;
 	a->physical = *in++;
 	a->credited = *in++;
@@ -470,6 +490,7 @@ static bool same(const struct cram_report *x, const struct cram_report *y,
 {
 	return answered(a, x->tag) == answered(a, y->tag) &&
 	       (x->tag > a->zero_tag) == (y->tag > a->zero_tag) &&
+	       (x->tag > a->covered) == (y->tag > a->covered) &&
 	       (x->generation > a->generation) == (y->generation > a->generation) &&
 	       x->stored == y->stored && x->usable == y->usable && x->target == y->target;
 }
@@ -521,7 +542,7 @@ static void shrink(struct state s)
 	if (stored(&s.card) > s.card.target)
 		return;
 	s.card.physical = s.card.target;
-	s.card.target = s.card.told = s.card.granted = 0;
+	s.card.target = s.card.granted = 0;
 	reach(&s, "the card shrinks");
 }
 
@@ -721,12 +742,13 @@ static void flush(const struct state *now, unsigned int i)
 	store(s, i, "caches are flushed");
 }
 
-static void forget(struct card *card, uint64_t generation)
+static void forget(struct card *card, const struct cram_account *a)
 {
 	unsigned int kept = 0;
 
 	for (unsigned int i = 0; i < card->snapshots; i++)
-		if (card->snapshot[i].generation > generation)
+		if (card->snapshot[i].tag > a->covered &&
+		    (search.config->repeats || card->snapshot[i].generation > a->generation))
 			card->snapshot[kept++] = card->snapshot[i];
 	memset(&card->snapshot[kept], 0, (card->snapshots - kept) * sizeof(card->snapshot[0]));
 	card->snapshots = (uint8_t)kept;
@@ -737,15 +759,20 @@ static void kernel_report_steps(const struct state *now)
 	const enum mistake mistake = search.mistake;
 	struct state s = *now;
 
-	/* To ask twice for the same is of no effect. */
-	bool idle = s.account.epochs && !s.account.unsettled && !s.account.zeroed &&
-		    s.card.granted == s.card.told;
+	bool accepts = cram_account_accepts(&s.account);
 
-	if (!idle && (cram_account_may_ask(&s.account) || mistake == SHRINK_GRANTED_UNSEEN)) {
+	if (mistake == SHRINK_GRANTED_UNSEEN)
+		accepts = s.account.shrinking;
+	/* As a generation does: it is this target that is accepted, not another one. */
+	if (mistake != TARGET_IGNORED)
+		accepts = accepts && s.account.physical == s.card.target;
+	/* To ask twice for the same is of no effect. */
+	if (!s.account.epochs || s.account.unsettled || s.account.zeroed ||
+	    (accepts && !s.card.granted)) {
 		cram_account_ask(&s.account);
 		if (mistake == SETTLED_WHEN_ASKED)
 			s.account.epochs = 0;
-		s.card.granted = s.card.told;
+		s.card.granted |= accepts;
 		reach(&s, "a report is asked for");
 	}
 	for (unsigned int i = 0; i < now->card.snapshots; i++) {
@@ -756,15 +783,19 @@ static void kernel_report_steps(const struct state *now)
 			report.generation = s.account.generation + 1;
 		if (mistake == REPORT_TAKEN_FOR_THE_NEWEST_ANSWER)
 			report.tag = s.account.tag;
-		if (mistake == TARGET_IGNORED)
-			report.target = 0;
-		s.card.told |= now->card.snapshot[i].target &&
-			       now->card.snapshot[i].target == now->card.target;
+		if (search.config->repeats)
+			report.generation = s.account.generation + 1;
+		if (mistake == OLD_SNAPSHOT_TAKEN_FOR_A_NEW_ONE ||
+		    mistake == REPORT_APPLIED_OUT_OF_ORDER)
+			s.account.covered = 0;
 		if (!cram_account_apply(&s.account, &report))
 			continue;
+		if (mistake == TARGET_IGNORED)
+			s.account.physical = report.usable;
 		/* What is not newer will be refused: it may as well be gone. */
-		if (mistake != REPORT_APPLIED_OUT_OF_ORDER)
-			forget(&s.card, s.account.generation);
+		if (mistake != REPORT_APPLIED_OUT_OF_ORDER &&
+		    mistake != OLD_SNAPSHOT_TAKEN_FOR_A_NEW_ONE)
+			forget(&s.card, &s.account);
 		reach(&s, "a report is applied");
 	}
 }

@@ -38,7 +38,8 @@ struct model {
 		bool pardon;  /* written before a shrink by force, not since */
 	} page[MODEL_PAGES];
 	unsigned long long extra, size, meta, goal, worst, step;
-	int told; /* of a shrink: 0 none, 1 announced, 2 reported, 3 accepted */
+	int told; /* of a shrink: 0 none, 1 announced, 2 accepted */
+	uint64_t reports, since; /* that were made, and that were when it was announced */
 	unsigned long long low, high;
 	bool below;
 	unsigned long long peak, excess, pardoned_bytes, lost, pardoned;
@@ -117,7 +118,7 @@ static void model_level(struct model *m, bool *ret_low, bool *ret_high)
 /* The end of what happens at one moment. */
 static void model_moment(struct model *m, bool *ret_low, bool *ret_high)
 {
-	if (m->told == 3 && !model_beyond(m, model_taken(m), m->goal)) {
+	if (m->told == 2 && !model_beyond(m, model_taken(m), m->goal)) {
 		m->size = m->goal;
 		m->told = 0;
 		model_level(m, ret_low, ret_high);
@@ -289,10 +290,11 @@ static void run_resize(struct model *m, CXLCompressAccount *a, struct model_inpu
 	CXLCompressEvents ev = { 0 };
 
 	model_look(m, a);
-	cxl_compress_account_resize(a, size, force, &ev);
+	cxl_compress_account_resize(a, size, force, m->reports + 1, &ev);
 	if (size < m->size && !force) {
 		m->goal = size;
 		m->told = 1;
+		m->since = m->reports;
 	} else {
 		if (size < m->size) {
 			m->pardoned_bytes = model_beyond(m, model_exposure(m), size);
@@ -312,7 +314,8 @@ static void run_settings(struct model *m, CXLCompressAccount *a, unsigned int op
 {
 	CXLCompressWatermarks wm = { 0 };
 	CXLCompressEvents ev = { 0 };
-	bool low = false, high = false, below = m->below, heard;
+	bool low = false, high = false, below = m->below;
+	uint64_t heard;
 
 	if (op == 4 || op == 5) {
 		wm.low = model_next(in) * 512;
@@ -334,14 +337,13 @@ static void run_settings(struct model *m, CXLCompressAccount *a, unsigned int op
 		m->told = m->told ? 1 : 0;
 		break;
 	case 6:
-		cxl_compress_account_report_asked(a);
-		m->told = m->told == 2 ? 3 : m->told;
+		m->reports++;
 		break;
 	case 7:
 		/* The host may have got an old report. */
-		heard = model_next(in) & 1;
-		cxl_compress_account_report_answered(a, heard ? a->target : a->physical);
-		m->told = m->told == 1 && heard ? 2 : m->told;
+		heard = m->reports - model_next(in) % (m->reports + 1);
+		cxl_compress_account_accept(a, heard);
+		m->told = m->told == 1 && heard > m->since ? 2 : m->told;
 		break;
 	case 8:
 		model_look(m, a);

@@ -61,7 +61,7 @@ static void test_growing_forgives_nothing(void **state)
 	make(&a);
 	mark(&a, 0, 102);
 	settle(&a, 0, 102, &ev);
-	cxl_compress_account_resize(&a, 200 * PAGE + 8000, false, &ev);
+	cxl_compress_account_resize(&a, 200 * PAGE + 8000, false, 1, &ev);
 	assert_int_equal(a.peak_excess, 2 * PAGE);
 	assert_int_equal(a.over_capacity_pages, 2);
 	assert_int_equal(ev.lost, 2);
@@ -76,23 +76,21 @@ static void test_announced_shrink_waits_for_the_host(void **state)
 
 	(void)state;
 	make(&a);
-	cxl_compress_account_resize(&a, 50 * PAGE + 8000, false, &ev);
-	cxl_compress_account_report_asked(&a);
+	cxl_compress_account_resize(&a, 50 * PAGE + 8000, false, 8, &ev);
 	cxl_compress_account_commit(&a, &ev);
 	assert_int_equal(a.physical, 100 * PAGE + 8000);
 
 	/* Written on what was granted before the host can know. */
 	mark(&a, 0, 90);
 	settle(&a, 0, 90, &ev);
-	cxl_compress_account_report_answered(&a, 100 * PAGE + 8000);
-	cxl_compress_account_report_asked(&a);
+	cxl_compress_account_accept(&a, 0);
+	cxl_compress_account_accept(&a, 7);
 	cxl_compress_account_commit(&a, &ev);
+	assert_int_equal(a.shrink, CXL_COMPRESS_SHRINK_ANNOUNCED);
 	assert_int_equal(a.physical, 100 * PAGE + 8000);
 
 	/* It knows, it says so, and it still does not fit. */
-	cxl_compress_account_report_answered(&a, 50 * PAGE + 8000);
-	cxl_compress_account_commit(&a, &ev);
-	cxl_compress_account_report_asked(&a);
+	cxl_compress_account_accept(&a, 8);
 	cxl_compress_account_commit(&a, &ev);
 	assert_int_equal(a.physical, 100 * PAGE + 8000);
 	assert_int_equal(a.shrink, CXL_COMPRESS_SHRINK_ACCEPTED);
@@ -119,7 +117,7 @@ static void test_force_excuses_what_no_longer_fits_and_nothing_else(void **state
 	/* 10 are written and not settled, one of them once more after the force. */
 	mark(&a, 100, 10);
 	cxl_compress_account_look(&a);
-	cxl_compress_account_resize(&a, 50 * PAGE + 8000, true, &ev);
+	cxl_compress_account_resize(&a, 50 * PAGE + 8000, true, 1, &ev);
 	mark(&a, 100, 1);
 	settle(&a, 100, 10, &ev);
 	assert_int_equal(a.over_capacity_pages, 10);
@@ -169,10 +167,10 @@ static void test_watermarks_come_back_when_the_card_grows_again(void **state)
 	(void)state;
 	make(&a);
 	cxl_compress_account_set_watermarks(&a, wm, &ev);
-	cxl_compress_account_resize(&a, 20 * PAGE + 8000, true, &ev);
+	cxl_compress_account_resize(&a, 20 * PAGE + 8000, true, 1, &ev);
 	assert_int_equal(cxl_compress_account_watermarks(&a).low, 20 * PAGE);
 	assert_int_equal(cxl_compress_account_watermarks(&a).high, 20 * PAGE);
-	cxl_compress_account_resize(&a, 100 * PAGE + 8000, true, &ev);
+	cxl_compress_account_resize(&a, 100 * PAGE + 8000, true, 1, &ev);
 	assert_int_equal(cxl_compress_account_watermarks(&a).low, 30 * PAGE);
 	assert_int_equal(cxl_compress_account_watermarks(&a).high, 60 * PAGE);
 	cxl_compress_account_free(&a);

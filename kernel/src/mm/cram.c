@@ -38,9 +38,12 @@ struct cram *cram_of(int nid)
 	return rcu_dereference_raw(crams[nid]);
 }
 
+/* Have the worker look, as soon as the card may be asked again. */
 void cram_kick(struct cram *c)
 {
-	mod_delayed_work(c->queue, &c->work, 0);
+	const unsigned long due = READ_ONCE(c->asked) + msecs_to_jiffies(CRAM_MIN_INTERVAL_MS);
+
+	mod_delayed_work(c->queue, &c->work, time_before(jiffies, due) ? due - jiffies : 0);
 }
 
 /* Reclaim is to set aside for the node what it can take, and nothing else. */
@@ -48,11 +51,12 @@ static bool cram_may_demote(int nid, struct mem_cgroup *memcg)
 {
 	const struct cram *c = cram_of(nid);
 
-	return c && !READ_ONCE(c->closed) && cram_memcg_has_room(memcg);
+	return c && !READ_ONCE(c->closed) && cram_memcg_fits(memcg, 1);
 }
 
 static void cram_folio_uncharge(struct folio *folio)
 {
+	cram_sample_went(cram_of(folio_nid(folio)), folio);
 	cram_memcg_release(folio_memcg(folio), folio_nr_pages(folio));
 }
 
@@ -120,6 +124,7 @@ static void cram_free(struct cram *c)
 		return;
 	if (c->queue)
 		destroy_workqueue(c->queue);
+	cram_sample_free(c);
 	cram_frames_free(c);
 	put_device(c->dev);
 	kfree(c);
@@ -151,6 +156,9 @@ static struct cram *cram_alloc(int nid, u64 start, u64 size, struct device *dev,
 	INIT_DELAYED_WORK(&c->work, cram_work);
 	c->most_credit = PHYS_PFN(MOST_CREDIT_BYTES_AT_FIRST);
 	c->interval_ms = INTERVAL_MS_AT_FIRST;
+	/* Until all of its memory is there: what has been given cannot be taken away. */
+	c->closed = true;
+	disable_delayed_work(&c->work);
 	/* Memory may be waiting for this. */
 	c->queue = alloc_workqueue("cram/%d", WQ_MEM_RECLAIM | WQ_UNBOUND, 1, nid);
 	if (!c->queue || cram_frames_init(c))
@@ -163,6 +171,9 @@ static int cram_start_card(struct cram *c)
 {
 	int rc = cram_first_report(c);
 
+	if (rc)
+		return rc;
+	rc = cram_sample_init(c);
 	if (rc)
 		return rc;
 	rc = cram_trim_all(c);
@@ -190,13 +201,17 @@ static void cram_close(struct cram *c)
 	disable_delayed_work_sync(&c->work);
 }
 
-static void cram_reopen(struct cram *c)
+static void cram_open(struct cram *c)
 {
 	WRITE_ONCE(c->closed, false);
 	enable_delayed_work(&c->work);
 	cram_kick(c);
 }
 
+/*
+ * On an error with memory that could not be taken away again the node remains, closed,
+ * and so does @c.
+ */
 static int cram_bring_up(struct cram *c, const char *name)
 {
 	const int nid = c->nid;
@@ -216,13 +231,16 @@ static int cram_bring_up(struct cram *c, const char *name)
 	rc = cram_sysfs_add(c);
 	if (rc)
 		goto remove;
-	cram_kick(c);
+	cram_open(c);
 	return 0;
 remove:
-	/* Nobody can have got any of it: nothing was given. */
-	WARN_ON_ONCE(offline_and_remove_private_memory(nid, c->start, c->size));
+	/* Nobody can have got any of it, but a signal, or want of memory, is enough to fail. */
+	if (offline_and_remove_private_memory(nid, c->start, c->size)) {
+		dev_err(c->dev, "cram: node %d: its memory cannot be taken away again, and stays, unused, until reboot\n",
+			nid);
+		return rc;
+	}
 unregister:
-	disable_delayed_work_sync(&c->work);
 	WARN_ON_ONCE(node_private_unregister(nid));
 	RCU_INIT_POINTER(crams[nid], NULL);
 	synchronize_rcu();
@@ -271,6 +289,8 @@ int cram_register_private_node(int nid, u64 start, u64 size, const char *name,
 	if (rc) {
 		dev_err(dev, "cram: node %d: its memory did not come online: %pe\n", nid,
 			ERR_PTR(rc));
+		if (cram_of(nid))
+			retain_and_null_ptr(c);
 		return rc;
 	}
 	dev_info(dev, "cram: node %d: %llu MiB, of which the card has %llu MiB; its memory map takes %llu MiB of ordinary memory\n",
@@ -281,15 +301,32 @@ int cram_register_private_node(int nid, u64 start, u64 size, const char *name,
 }
 EXPORT_SYMBOL_GPL(cram_register_private_node);
 
+/* Pages that go take as long as they take: it is given up only when none has gone for a while. */
+static int cram_remove_memory(struct cram *c)
+{
+	long before;
+	int rc;
+
+	do {
+		before = atomic_long_read(&c->nr_written);
+		rc = offline_and_remove_private_memory(c->nid, c->start, c->size);
+	} while (rc == -EBUSY && atomic_long_read(&c->nr_written) < before);
+	return rc;
+}
+
+/* @nid's card, or NULL. It stays under cram_lock, or in an RCU section. */
+static struct cram *find_card(int nid)
+{
+	return nid >= 0 && nid < MAX_NUMNODES ? cram_of(nid) : NULL;
+}
+
 int cram_unregister_private_node(int nid)
 {
 	struct cram *c;
 	int rc;
 
-	if (nid < 0 || nid >= MAX_NUMNODES)
-		return -EINVAL;
 	guard(mutex)(&cram_lock);
-	c = cram_of(nid);
+	c = find_card(nid);
 	if (!c)
 		return -ENODEV;
 
@@ -298,10 +335,10 @@ int cram_unregister_private_node(int nid)
 	cram_take(c, c->nr_frames);
 	cram_flush_dying(c);
 	cram_set_state(c, CRAM_OFFLINE);
-	rc = offline_and_remove_private_memory(nid, c->start, c->size);
+	rc = cram_remove_memory(c);
 	if (rc) {
 		if (!c->gone)
-			cram_reopen(c);
+			cram_open(c);
 		return rc == -EINTR ? rc : -EBUSY;
 	}
 	cram_sysfs_remove(c);
@@ -313,24 +350,20 @@ int cram_unregister_private_node(int nid)
 }
 EXPORT_SYMBOL_GPL(cram_unregister_private_node);
 
-/* With @nid's card, which does not go meanwhile, or NULL */
-static struct cram *lock_card(int nid)
-{
-	if (nid < 0 || nid >= MAX_NUMNODES)
-		return NULL;
-	return cram_of(nid);
-}
-
 void cram_card_gone(int nid)
 {
-	struct cram *c = lock_card(nid);
+	struct cram *c;
 
-	if (!c)
+	guard(mutex)(&cram_lock);
+	c = find_card(nid);
+	if (!c || c->gone)
 		return;
 	scoped_guard(mutex, &c->work_lock)
 		WRITE_ONCE(c->gone, true);
 	cram_close(c);
 	cram_take(c, c->nr_frames);
+	dev_err(c->dev, "cram: node %d: the card is gone, and with it %lu pages; whoever comes to one gets a SIGBUS\n",
+		nid, cram_lose_pages(c));
 	cram_set_state(c, CRAM_OFFLINE);
 }
 EXPORT_SYMBOL_GPL(cram_card_gone);
@@ -340,7 +373,7 @@ void cram_notify(int nid)
 	struct cram *c;
 
 	guard(rcu)();
-	c = lock_card(nid);
+	c = find_card(nid);
 	if (!c || READ_ONCE(c->closed))
 		return;
 	cram_count(c, CRAM_INTERRUPTS, 1);
@@ -355,7 +388,7 @@ int cram_set_pressure(int nid, unsigned int pressure)
 	if (pressure > 1000)
 		return -EINVAL;
 	guard(rcu)();
-	c = lock_card(nid);
+	c = find_card(nid);
 	if (!c)
 		return -ENODEV;
 	WRITE_ONCE(c->pressure, pressure);

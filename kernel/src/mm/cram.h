@@ -3,15 +3,18 @@
  * CRAM: what its parts have in common. Calls go one way:
  *
  *	cram.c (bringing a node up and down; what mm calls)
- *	  -> cram_work.c (reports, states, who has to go)
+ *	  -> cram_work.c (reports, states)
+ *	  -> cram_evict.c (who has to go), cram_lost.c (what is gone)
  *	  -> cram_migrate.c (in and out)
  *	  -> cram_frames.c (what each frame is; giving, taking, trimming)
+ *	  -> cram_memcg.c, cram_sample.c (what is whose)
  *
  * and cram_sysfs.c only looks.
  */
 #ifndef __MM_CRAM_H
 #define __MM_CRAM_H
 
+#include <linux/bitfield.h>
 #include <linux/cram.h>
 #include <linux/jiffies.h>
 #include <linux/mutex.h>
@@ -19,6 +22,7 @@
 #include <linux/pfn.h>
 #include <linux/spinlock.h>
 #include <linux/types.h>
+#include <linux/vmstat.h>
 #include <linux/workqueue.h>
 
 struct mem_cgroup;
@@ -36,9 +40,11 @@ enum cram_frame {
 	CRAM_SOILED,	/* freed while CREDITED: there may be bytes of it in caches */
 	CRAM_DYING,	/* freed, not trimmed yet */
 	CRAM_LIMBO,	/* in a trim that timed out and may be carried out yet */
+	CRAM_FAILED,	/* its memory failed while it was free: nobody's any more */
 };
 
 #define CRAM_FRAME_MASK		0x07
+#define CRAM_FRAME_SAMPLE	0x78	/* what the card stores of it; 0: not measured */
 #define CRAM_FRAME_HUGE		BIT(7)	/* of a page that came huge, split or not */
 
 /* As /sys/devices/system/node/nodeN/cram/state says it */
@@ -66,10 +72,14 @@ enum cram_stat {
 	CRAM_TRIMS_TIMED_OUT,
 	CRAM_RESETS,
 	CRAM_ZEROED,		/* frames, by the processor */
-	CRAM_EVICTED,		/* pages */
+	CRAM_EVICTED,		/* pages, to ordinary memory */
+	CRAM_SWAPPED,		/* pages, that had to go and found no room there */
 	CRAM_EVICT_FAILED,	/* pages */
+	CRAM_OOM_KILLS,
 	CRAM_INTERRUPTS,
 	CRAM_LOST,		/* pages that did not fit on the card */
+	CRAM_RETIRED,		/* frames that failed while they were free */
+	CRAM_PROMOTED,		/* pages that left because they were written to */
 	NR_CRAM_STATS,
 };
 
@@ -80,6 +90,16 @@ struct cram_touch {
 };
 
 #define CRAM_TOUCHES	64
+
+#define CRAM_CLASSES	16
+
+/* See cram_sample.c. */
+struct cram_sample {
+	unsigned int interval;		/* one frame in so many; 0: none */
+	u32 bytes_of[CRAM_CLASSES];
+	atomic_long_t bytes;		/* of all frames that were measured and not trimmed since */
+	struct cram_compressor *compressor;
+};
 
 /* One card, one node */
 struct cram {
@@ -120,16 +140,24 @@ struct cram {
 	enum cram_state state;
 	bool closed;		/* nothing may be given: being taken away */
 	bool gone;
+	struct cram_sample sample;
 	/* Where huge pages were written to lately */
 	struct cram_touch touch[CRAM_TOUCHES];
 
 	bool wanting;		/* somebody wanted more than there was */
+	bool doubted;		/* the newest report made no sense */
 	bool overrun;
 	bool cannot_trim;
 	struct cram_range *range;
+	unsigned int batch;		/* ranges to trim at once */
+	unsigned long trim_hand;	/* block */
 	unsigned long nr_limbo;		/* frames */
 	unsigned long evict_hand;	/* frame */
+	unsigned long stuck;		/* jiffies since when pages have to go and none can; or 0 */
 	unsigned long reported;	/* jiffies of the report in force */
+	unsigned long asked;	/* jiffies of the newest request */
+	unsigned long overrun_since;	/* jiffies */
+	unsigned long searched;	/* jiffies, for frames that failed */
 	unsigned int interval_ms;
 	bool watermarks_set;
 };
@@ -152,6 +180,14 @@ static inline void cram_count(struct cram *c, enum cram_stat stat, long n)
 	atomic_long_add(n, &c->stat[stat]);
 }
 
+/* Also in /proc/vmstat, of all cards */
+static inline void cram_count_pages(struct cram *c, enum cram_stat stat,
+				    enum vm_event_item item, long n)
+{
+	cram_count(c, stat, n);
+	count_vm_events(item, n);
+}
+
 /* cram.c */
 void cram_kick(struct cram *c);
 
@@ -159,7 +195,7 @@ void cram_kick(struct cram *c);
 int cram_frames_init(struct cram *c);
 void cram_frames_free(struct cram *c);
 bool cram_free_folio(struct page *page, unsigned int order);
-void cram_folio_written(struct cram *c, struct folio *folio);
+bool cram_folio_written(struct cram *c, struct folio *folio);
 u64 cram_room(struct cram *c);
 unsigned long cram_free_blocks(const struct cram *c);
 u64 cram_surplus(struct cram *c);
@@ -171,6 +207,7 @@ int cram_trim_all(struct cram *c);
 int cram_trim_dying(struct cram *c);
 void cram_flush_dying(struct cram *c);
 void cram_limbo_over(struct cram *c);
+void cram_retire_failed(struct cram *c);
 
 /* cram_migrate.c */
 int cram_migrate_to(struct list_head *folios, int nid, enum migrate_mode mode,
@@ -178,12 +215,23 @@ int cram_migrate_to(struct list_head *folios, int nid, enum migrate_mode mode,
 void cram_folio_migrate(struct folio *src, struct folio *dst);
 int cram_promote(struct page *page, const nodemask_t *home,
 		 enum node_promote_reason reason);
-unsigned long cram_evict(struct cram *c, unsigned long want);
+unsigned long cram_isolate(struct cram *c, unsigned long index, struct mem_cgroup *memcg,
+			   struct list_head *folios);
+unsigned long cram_send_home(struct list_head *folios, nodemask_t *home,
+			     enum migrate_mode mode, enum migrate_reason reason);
+
+/* cram_evict.c */
+void cram_evict(struct cram *c, unsigned long want);
+
+/* cram_lost.c */
+unsigned long cram_lose_pages(struct cram *c);
 
 /* cram_work.c */
 int cram_first_report(struct cram *c);
 void cram_work(struct work_struct *work);
 void cram_set_state(struct cram *c, enum cram_state state);
+
+#define CRAM_MIN_INTERVAL_MS	10
 
 /* For how long the card may say nothing: more than its mailbox may take */
 #define CRAM_STALE_MS	3000
@@ -204,24 +252,20 @@ void cram_sysfs_remove(struct cram *c);
 void cram_sysfs_state(struct cram *c);
 
 /* cram_memcg.c: what a cgroup may have on all cards together */
-#ifdef CONFIG_MEMCG
 unsigned long cram_memcg_reserve(struct mem_cgroup *memcg, unsigned long nr);
 void cram_memcg_release(struct mem_cgroup *memcg, unsigned long nr);
-bool cram_memcg_has_room(struct mem_cgroup *memcg);
-#else
-static inline unsigned long cram_memcg_reserve(struct mem_cgroup *memcg, unsigned long nr)
-{
-	return nr;
-}
+bool cram_memcg_fits(struct mem_cgroup *memcg, unsigned long nr);
 
-static inline void cram_memcg_release(struct mem_cgroup *memcg, unsigned long nr)
-{
-}
+/* cram_sample.c: what is measured of pages that come */
+int cram_sample_init(struct cram *c);
+void cram_sample_free(struct cram *c);
+void cram_sample_came(struct cram *c, struct folio *src, struct folio *dst);
+void cram_sample_went(struct cram *c, struct folio *folio);
 
-static inline bool cram_memcg_has_room(struct mem_cgroup *memcg)
+/* What a frame with this byte takes on the card as far as it was measured */
+static inline u32 cram_sample_bytes(const struct cram *c, u8 frame)
 {
-	return true;
+	return c->sample.bytes_of[FIELD_GET(CRAM_FRAME_SAMPLE, frame)];
 }
-#endif
 
 #endif /* __MM_CRAM_H */

@@ -23,6 +23,7 @@
 #include <trace/events/cram.h>
 
 #include "cram.h"
+#include "internal.h"
 
 #define COMMANDS_A_PASS	32	/* trims, before reports have their turn again */
 
@@ -34,6 +35,16 @@ static struct page *frame_page(const struct cram *c, unsigned long index)
 static void set_frame(struct cram *c, unsigned long index, enum cram_frame what)
 {
 	WRITE_ONCE(c->frame[index], (c->frame[index] & ~CRAM_FRAME_MASK) | what);
+}
+
+/* It is empty: what was known of what it held is forgotten. */
+static void set_trimmed(struct cram *c, unsigned long index)
+{
+	const u32 bytes = cram_sample_bytes(c, c->frame[index]);
+
+	if (bytes)
+		atomic_long_sub(bytes, &c->sample.bytes);
+	WRITE_ONCE(c->frame[index], CRAM_KEPT);
 }
 
 int cram_frames_init(struct cram *c)
@@ -52,6 +63,7 @@ int cram_frames_init(struct cram *c)
 	for (unsigned long block = 0; block < c->nr_blocks; block++)
 		c->kept[block] = CRAM_BLOCK_FRAMES;
 	bitmap_fill(c->whole, c->nr_blocks);
+	c->batch = c->ops->max_ranges;
 	return 0;
 }
 
@@ -80,8 +92,11 @@ static void block_kept(struct cram *c, unsigned long block, int delta)
  * Written, and freed
  */
 
-/* The copy is complete, and write-protected: have all of it at the card, and say so. */
-void cram_folio_written(struct cram *c, struct folio *folio)
+/*
+ * The copy is complete, and write-protected: have all of it at the card, and say so.
+ * Returns false if it was told already.
+ */
+bool cram_folio_written(struct cram *c, struct folio *folio)
 {
 	const unsigned long first = cram_index(c, folio_page(folio, 0));
 	const long nr = folio_nr_pages(folio);
@@ -90,7 +105,7 @@ void cram_folio_written(struct cram *c, struct folio *folio)
 
 	/* Told twice of what comes from another card: as that one's, too. */
 	if (cram_frame(c, first) == CRAM_WRITTEN)
-		return;
+		return false;
 	arch_wb_cache_pmem(folio_address(folio), folio_size(folio));
 	pmem_wmb();
 	for (unsigned long i = first; i < first + nr; i++) {
@@ -102,7 +117,8 @@ void cram_folio_written(struct cram *c, struct folio *folio)
 	c->used += nr;
 	spin_unlock_irqrestore(&c->lock, flags);
 	atomic_long_add(nr, &c->nr_written);
-	cram_count(c, CRAM_STORED, nr);
+	cram_count_pages(c, CRAM_STORED, CRAM_STORE, nr);
+	return true;
 }
 
 /* Frames that were never written are CRAM's again, and the room that was theirs. */
@@ -136,6 +152,9 @@ bool cram_free_folio(struct page *page, unsigned int order)
 		return false;
 
 	node_private_keep_pages(page, order);
+	/* The worker, which may trim it at once, is to find it kept. */
+	smp_wmb();
+	atomic_long_add(nr, &c->nr_dying);
 	for (i = first; i < first + nr; i++) {
 		switch (cram_frame(c, i)) {
 		case CRAM_WRITTEN:
@@ -158,9 +177,9 @@ bool cram_free_folio(struct page *page, unsigned int order)
 		WARN_ON_ONCE(taken != nr);
 		keep_taken(c, first, nr);
 	}
+	atomic_long_sub(nr - written - soiled, &c->nr_dying);
 	if (written || soiled) {
 		atomic_long_sub(written, &c->nr_written);
-		atomic_long_add(written + soiled, &c->nr_dying);
 		/* Against look_at(): the frames, then the bit. */
 		smp_mb__before_atomic();
 		for (i = first; i < first + nr; i += CRAM_BLOCK_FRAMES)
@@ -178,7 +197,7 @@ static u64 may_be_out(struct cram *c)
 {
 	const u64 all = c->account.credited + cram_account_room(&c->account);
 
-	if (c->closed || cram_is_stale(c))
+	if (c->closed || c->doubted || cram_is_stale(c))
 		return 0;
 	return min(all * (1000 - c->pressure) / 1000, c->most_credit);
 }
@@ -258,8 +277,11 @@ static void put_frames(struct cram *c, unsigned long block, const unsigned long 
 	}
 }
 
-/* Give what there is of one block, at most @want frames. Returns how many. */
-static unsigned long give_block(struct cram *c, unsigned long want)
+/*
+ * Give what there is of one block, at most @want frames, and say in @ret_nr how many: none
+ * if all of them have failed. Returns false if there is no block, or no room.
+ */
+static bool give_block(struct cram *c, unsigned long want, unsigned long *ret_nr)
 {
 	DECLARE_BITMAP(set, CRAM_BLOCK_FRAMES);
 	unsigned long block, first, i, nr = 0;
@@ -269,13 +291,19 @@ static unsigned long give_block(struct cram *c, unsigned long want)
 	block = want ? pick_block(c, want) : c->nr_blocks;
 	if (block >= c->nr_blocks) {
 		spin_unlock_irq(&c->lock);
-		return 0;
+		return false;
 	}
 	bitmap_zero(set, CRAM_BLOCK_FRAMES);
 	first = block << CRAM_BLOCK_ORDER;
 	for (i = 0; i < CRAM_BLOCK_FRAMES && nr < want; i++) {
 		if (cram_frame(c, first + i) != CRAM_KEPT)
 			continue;
+		if (PageHWPoison(frame_page(c, first + i))) {
+			set_frame(c, first + i, CRAM_FAILED);
+			block_kept(c, block, -1);
+			cram_count(c, CRAM_RETIRED, 1);
+			continue;
+		}
 		set_frame(c, first + i, CRAM_CREDITED);
 		__set_bit(i, set);
 		nr++;
@@ -288,7 +316,8 @@ static unsigned long give_block(struct cram *c, unsigned long want)
 	put_frames(c, block, set);
 	cram_count(c, CRAM_GIVEN, nr);
 	trace_cram_give(c->nid, nr);
-	return nr;
+	*ret_nr = nr;
+	return true;
 }
 
 /* Give up to @want frames to the allocator, as far as there is room. May sleep. */
@@ -297,10 +326,7 @@ unsigned long cram_give(struct cram *c, unsigned long want)
 	unsigned long given = 0, nr;
 
 	guard(mutex)(&c->give_lock);
-	while (given < want) {
-		nr = give_block(c, want - given);
-		if (!nr)
-			break;
+	while (given < want && give_block(c, want - given, &nr)) {
 		given += nr;
 		cond_resched();
 	}
@@ -341,6 +367,41 @@ unsigned long cram_take(struct cram *c, unsigned long want)
 	return taken;
 }
 
+/* Is the page one that the allocator had, and gives to nobody since it has failed? */
+static bool is_withheld(const struct page *page)
+{
+	if (!PageHWPoison(page) || PageTail(page))
+		return false;
+	/* memory_failure() takes it off the free list and holds it, or it was put there failed. */
+	if (page_count(page))
+		return page_count(page) == 1 && page_private(page) == MAGIC_HWPOISON;
+	return !is_free_buddy_page(page);
+}
+
+/*
+ * Frames that cannot be taken back for they have failed while they were free: their room
+ * would be set aside for ever. They may have been written to before.
+ */
+void cram_retire_failed(struct cram *c)
+{
+	unsigned long i, retired = 0;
+
+	if (!atomic_long_read(&num_poisoned_pages))
+		return;
+	for (i = 0; i < c->nr_frames; i++) {
+		if (!(i % CRAM_BLOCK_FRAMES))
+			cond_resched();
+		if (cram_frame(c, i) != CRAM_CREDITED || !is_withheld(frame_page(c, i)))
+			continue;
+		spin_lock_irq(&c->lock);
+		set_frame(c, i, CRAM_FAILED);
+		cram_account_written(&c->account, 1);
+		spin_unlock_irq(&c->lock);
+		retired++;
+	}
+	cram_count(c, CRAM_RETIRED, retired);
+}
+
 /*
  * Hotplug
  */
@@ -365,8 +426,20 @@ void cram_frames_gone(struct cram *c, unsigned long start_pfn, unsigned long nr)
 	const unsigned long first = start_pfn - c->first_pfn;
 
 	for (unsigned long i = first; i < first + nr; i++) {
-		if (cram_frame(c, i) == CRAM_CREDITED)
+		switch (cram_frame(c, i)) {
+		case CRAM_CREDITED:
 			keep_taken(c, i, 1);
+			break;
+		case CRAM_WRITTEN:
+			/* Its page has failed, and was nobody's. */
+			set_frame(c, i, CRAM_DYING);
+			atomic_long_dec(&c->nr_written);
+			atomic_long_inc(&c->nr_dying);
+			set_bit(i >> CRAM_BLOCK_ORDER, c->dying);
+			break;
+		default:
+			break;
+		}
 	}
 }
 
@@ -382,11 +455,13 @@ int cram_trim_all(struct cram *c)
 
 	for (range.start = 0; range.start < c->size; range.start += range.size) {
 		range.size = min(c->size - range.start, c->ops->max_bytes & PAGE_MASK);
-		do {
-			rc = c->ops->trim(c->card, &range, 1);
-			if (rc == -EBUSY && msleep_interruptible(10))
+		rc = -EBUSY;
+		/* As often as for a report: others have the mailbox for a moment only. */
+		for (int tries = 0; tries < 10 && rc == -EBUSY; tries++) {
+			if (tries && msleep_interruptible(10))
 				return -EINTR;
-		} while (rc == -EBUSY);
+			rc = c->ops->trim(c->card, &range, 1);
+		}
 		if (rc)
 			return rc;
 	}
@@ -435,8 +510,12 @@ static void set_ranges(struct cram *c, unsigned int nr, enum cram_frame what)
 			const unsigned long in_block = stop - i;
 
 			spin_lock_irq(&c->lock);
-			for (; i < stop; i++)
-				WRITE_ONCE(c->frame[i], what);
+			for (; i < stop; i++) {
+				if (what == CRAM_KEPT)
+					set_trimmed(c, i);
+				else
+					set_frame(c, i, what);
+			}
 			if (what == CRAM_KEPT)
 				block_kept(c, block, in_block);
 			spin_unlock_irq(&c->lock);
@@ -478,6 +557,7 @@ static int trim_ranges(struct cram *c, unsigned int nr, u64 bytes)
 	case 0:
 		set_ranges(c, nr, CRAM_KEPT);
 		cram_count(c, CRAM_TRIMS, 1);
+		c->batch = min(2 * c->batch, c->ops->max_ranges);
 		return 0;
 	case -ETIMEDOUT:
 		set_ranges(c, nr, CRAM_LIMBO);
@@ -486,8 +566,12 @@ static int trim_ranges(struct cram *c, unsigned int nr, u64 bytes)
 	case -EOPNOTSUPP:
 		c->cannot_trim = true;
 		break;
+	case -EBUSY:
+		break;
 	default:
 		cram_count(c, CRAM_TRIMS_FAILED, 1);
+		/* One range may be at fault, and is not to keep the others. */
+		c->batch = max(c->batch / 2, 1);
 	}
 	ranges_again(c, nr);
 	return rc;
@@ -509,7 +593,7 @@ static bool zero_frame(struct cram *c, unsigned long index)
 	debug_pagealloc_unmap_pages(page, 1);
 	scoped_guard(spinlock_irq, &c->lock) {
 		cram_account_zero_end(&c->account);
-		WRITE_ONCE(c->frame[index], CRAM_KEPT);
+		set_trimmed(c, index);
 		block_kept(c, index >> CRAM_BLOCK_ORDER, 1);
 	}
 	atomic_long_dec(&c->nr_dying);
@@ -557,8 +641,9 @@ static int zero_dying(struct cram *c)
 }
 
 /*
- * Trim what was freed, sorted and merged, up to so many commands. Returns 0 if there
- * is nothing left, -EAGAIN if there is, or what the card says.
+ * Trim what was freed, sorted and merged, up to so many commands, from where the last
+ * pass ended, also if that was with ranges that the card refused. Returns 0 if there is
+ * nothing left, -EAGAIN if there is, or what the card says.
  */
 int cram_trim_dying(struct cram *c)
 {
@@ -569,7 +654,7 @@ int cram_trim_dying(struct cram *c)
 
 	if (c->cannot_trim)
 		return zero_dying(c);
-	for_each_set_bit(block, c->dying, c->nr_blocks) {
+	for_each_set_bit_wrap(block, c->dying, c->nr_blocks, c->trim_hand) {
 		look_at(c, block);
 		for (i = 0; i < CRAM_BLOCK_FRAMES; i++) {
 			const unsigned long index = (block << CRAM_BLOCK_ORDER) + i;
@@ -583,7 +668,7 @@ int cram_trim_dying(struct cram *c)
 				bytes += PAGE_SIZE;
 				continue;
 			}
-			if (nr == c->ops->max_ranges || bytes + PAGE_SIZE > c->ops->max_bytes) {
+			if (nr == c->batch || bytes + PAGE_SIZE > c->ops->max_bytes) {
 				rc = trim_ranges(c, nr, bytes);
 				nr = 0;
 				bytes = 0;
@@ -591,6 +676,7 @@ int cram_trim_dying(struct cram *c)
 					rc = -EAGAIN;
 				if (rc) {
 					set_bit(block, c->dying);
+					c->trim_hand = block;
 					return rc;
 				}
 			}

@@ -47,10 +47,10 @@ static unsigned long room_of(struct mem_cgroup *memcg)
 	return room;
 }
 
-/* May @memcg have one more page? */
-bool cram_memcg_has_room(struct mem_cgroup *memcg)
+/* May @memcg have @nr more pages, as things are? */
+bool cram_memcg_fits(struct mem_cgroup *memcg, unsigned long nr)
 {
-	return !memcg || room_of(memcg);
+	return !memcg || room_of(memcg) >= nr;
 }
 
 /* Those above see it too, as in memory.events. */

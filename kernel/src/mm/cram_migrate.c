@@ -150,20 +150,28 @@ static unsigned int move_group(struct cram *c, struct list_head *folios, unsigne
 	return moved;
 }
 
-/* Where there are frames enough, and only no whole block of them, base pages will do. */
+/*
+ * Where there are frames enough, and only no whole block of them, base pages will do. What
+ * may not come is left whole, and so is what stayed for another reason.
+ */
 static void split_for_room(struct cram *c, struct list_head *folios)
 {
-	unsigned long room = free_frames(c);
+	unsigned long room = free_frames(c), split = 0;
 	struct folio *folio, *next;
 	LIST_HEAD(parts);
 
+	if (cram_free_blocks(c))
+		return;
 	list_for_each_entry_safe(folio, next, folios, lru) {
-		if (!is_huge(folio) || room < CRAM_BLOCK_FRAMES)
+		const unsigned long with_it = split + CRAM_BLOCK_FRAMES;
+
+		if (!is_huge(folio) || room < with_it ||
+		    !cram_memcg_fits(folio_memcg(folio), with_it))
 			continue;
 		if (!folio_trylock(folio))
 			continue;
 		if (!split_folio_to_list(folio, &parts))
-			room -= CRAM_BLOCK_FRAMES;
+			split = with_it;
 		folio_unlock(folio);
 	}
 	list_splice_tail(&parts, folios);
@@ -206,22 +214,54 @@ int cram_migrate_to(struct list_head *folios, int nid, enum migrate_mode mode,
 	return list_count_nodes(folios);
 }
 
+static struct cram_touch *touch_of(struct cram *c, unsigned long block)
+{
+	return &c->touch[hash_long(block, ilog2(CRAM_TOUCHES))];
+}
+
+/* Another page has come to @block. */
+static void forget_touch(struct cram *c, unsigned long block)
+{
+	struct cram_touch *t = touch_of(c, block);
+
+	if (READ_ONCE(t->block) == block)
+		WRITE_ONCE(t->when, 0);
+}
+
+/* Has another part of the huge page that was in @block been written to a moment ago? */
+static bool touched_lately(struct cram *c, unsigned long block)
+{
+	struct cram_touch *t = touch_of(c, block);
+	const bool lately = READ_ONCE(t->block) == block && READ_ONCE(t->when) &&
+			    time_before(jiffies, READ_ONCE(t->when) + HZ);
+
+	/* Races make it forget one, or take a page for another one: that costs a move. */
+	WRITE_ONCE(t->block, block);
+	WRITE_ONCE(t->when, jiffies);
+	return lately;
+}
+
 void cram_folio_migrate(struct folio *src, struct folio *dst)
 {
 	struct cram *c = cram_of(folio_nid(dst));
 
-	if (c)
-		cram_folio_written(c, dst);
+	if (!c || !cram_folio_written(c, dst))
+		return;
+	if (is_huge(dst))
+		forget_touch(c, cram_index(c, folio_page(dst, 0)) >> CRAM_BLOCK_ORDER);
+	cram_sample_came(c, src, dst);
 }
 
 /*
  * Going
  */
 
-#define EVICT_BATCH	512
-
-/* Isolate the page in a WRITTEN frame. Returns how many pages there are more on the list. */
-static unsigned long isolate_frame(struct cram *c, unsigned long index, struct list_head *folios)
+/*
+ * Isolate the page in a WRITTEN frame, of whichever cgroup if @memcg is NULL. Returns how
+ * many pages there are more on the list.
+ */
+unsigned long cram_isolate(struct cram *c, unsigned long index, struct mem_cgroup *memcg,
+			   struct list_head *folios)
 {
 	struct folio *folio;
 	unsigned long nr = 0;
@@ -231,7 +271,7 @@ static unsigned long isolate_frame(struct cram *c, unsigned long index, struct l
 	folio = page_folio(pfn_to_page(c->first_pfn + index));
 	if (!folio_try_get(folio))
 		return 0;
-	if (folio_isolate_lru(folio)) {
+	if ((!memcg || folio_memcg(folio) == memcg) && folio_isolate_lru(folio)) {
 		node_stat_add_folio(folio, NR_ISOLATED_ANON + folio_is_file_lru(folio));
 		list_add_tail(&folio->lru, folios);
 		nr = folio_nr_pages(folio);
@@ -240,69 +280,28 @@ static unsigned long isolate_frame(struct cram *c, unsigned long index, struct l
 	return nr;
 }
 
-/* Returns how many pages have left for @home. */
-static unsigned long send_home(struct list_head *folios, nodemask_t *home,
-			       enum migrate_mode mode)
+/*
+ * Returns how many pages have left for @home, as far as there is room without reclaim.
+ * MR_WHOLE: huge ones leave whole, or stay.
+ */
+unsigned long cram_send_home(struct list_head *folios, nodemask_t *home,
+			     enum migrate_mode mode, enum migrate_reason reason)
 {
 	struct migration_target_control mtc = {
 		.nid = numa_mem_id(),
 		.nmask = home,
-		.gfp_mask = GFP_HIGHUSER_MOVABLE | __GFP_NOWARN | __GFP_NORETRY,
-		.reason = MR_WHOLE,
+		.gfp_mask = (GFP_HIGHUSER_MOVABLE & ~__GFP_DIRECT_RECLAIM) | __GFP_NOWARN,
+		.reason = reason,
 	};
-	unsigned int left = 0;
+	unsigned int gone = 0;
 
 	if (list_empty(folios))
 		return 0;
 	if (!node_isset(mtc.nid, *home))
 		mtc.nid = first_node(*home);
 	migrate_pages(folios, alloc_migration_target, NULL, (unsigned long)&mtc,
-		      mode, MR_WHOLE, &left);
-	return left;
-}
-
-/* Have up to @want frames' pages leave for ordinary memory. Returns how many left. */
-unsigned long cram_evict(struct cram *c, unsigned long want)
-{
-	nodemask_t home = node_states[N_MEMORY];
-	unsigned long seen, left;
-	LIST_HEAD(folios);
-
-	want = min(want, EVICT_BATCH);
-	for (seen = 0; seen < c->nr_frames && want; seen++) {
-		want -= min(want, isolate_frame(c, c->evict_hand, &folios));
-		c->evict_hand = (c->evict_hand + 1) % c->nr_frames;
-		if (!(seen % CRAM_BLOCK_FRAMES))
-			cond_resched();
-	}
-	/* The card is not asked anything meanwhile: do not wait for other devices. */
-	left = send_home(&folios, &home, MIGRATE_ASYNC);
-	left += send_home(&folios, &home, MIGRATE_SYNC_LIGHT);
-	cram_count(c, CRAM_EVICTED, left);
-	trace_cram_evict(c->nid, left);
-	/* No room at home: to swap, if there is any. */
-	if (!list_empty(&folios)) {
-		struct folio *folio;
-
-		list_for_each_entry(folio, &folios, lru)
-			node_stat_sub_folio(folio, NR_ISOLATED_ANON + folio_is_file_lru(folio));
-		cram_count(c, CRAM_EVICT_FAILED, list_count_nodes(&folios));
-		reclaim_pages(&folios);
-	}
-	return left;
-}
-
-/* Has another part of the huge page that was in @block been written to a moment ago? */
-static bool touched_lately(struct cram *c, unsigned long block)
-{
-	struct cram_touch *t = &c->touch[hash_long(block, ilog2(CRAM_TOUCHES))];
-	const bool lately = READ_ONCE(t->block) == block && READ_ONCE(t->when) &&
-			    time_before(jiffies, READ_ONCE(t->when) + HZ);
-
-	/* Races make it forget one, or take a page for another one: that costs a move. */
-	WRITE_ONCE(t->block, block);
-	WRITE_ONCE(t->when, jiffies);
-	return lately;
+		      mode, reason, &gone);
+	return gone;
 }
 
 /*
@@ -320,6 +319,8 @@ int cram_promote(struct page *page, const nodemask_t *home,
 	int rc;
 
 	rc = node_private_promote_page(page, home, reason);
+	if (!rc)
+		cram_count_pages(c, CRAM_PROMOTED, CRAM_PROMOTE, 1);
 	if (rc || !was_huge || !touched_lately(c, index >> CRAM_BLOCK_ORDER))
 		return rc;
 
@@ -327,9 +328,9 @@ int cram_promote(struct page *page, const nodemask_t *home,
 		const unsigned long other = ALIGN_DOWN(index, CRAM_BLOCK_FRAMES) + i;
 
 		if (READ_ONCE(c->frame[other]) & CRAM_FRAME_HUGE)
-			isolate_frame(c, other, &folios);
+			cram_isolate(c, other, NULL, &folios);
 	}
-	send_home(&folios, &nodes, MIGRATE_ASYNC);
+	cram_send_home(&folios, &nodes, MIGRATE_ASYNC, MR_WHOLE);
 	putback_movable_pages(&folios);
 	return 0;
 }

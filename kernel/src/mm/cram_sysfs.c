@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * CRAM: /sys/devices/system/node/nodeN/cram/. Amounts are bytes. Nothing here
- * changes anything.
+ * changes anything but how many pages are measured.
  */
 #include <linux/device.h>
 #include <linux/node.h>
@@ -34,9 +34,13 @@ static const char *const cram_stat_names[] = {
 	[CRAM_RESETS]		= "resets",
 	[CRAM_ZEROED]		= "frames_zeroed",
 	[CRAM_EVICTED]		= "pages_evicted",
+	[CRAM_SWAPPED]		= "pages_swapped",
 	[CRAM_EVICT_FAILED]	= "pages_evict_failed",
+	[CRAM_OOM_KILLS]	= "oom_kills",
 	[CRAM_INTERRUPTS]	= "interrupts",
 	[CRAM_LOST]		= "pages_lost",
+	[CRAM_RETIRED]		= "frames_retired",
+	[CRAM_PROMOTED]		= "pages_promoted",
 };
 
 /* The files are gone before what they show. */
@@ -89,6 +93,27 @@ static ssize_t stats_show(struct device *dev, struct device_attribute *attr, cha
 }
 static DEVICE_ATTR_RO(stats);
 
+CRAM_AMOUNT(sampled_bytes, (u64)atomic_long_read(&c->sample.bytes));
+
+static ssize_t sample_interval_show(struct device *dev, struct device_attribute *attr,
+				    char *buf)
+{
+	return sysfs_emit(buf, "%u\n", READ_ONCE(cram_of_dev(dev)->sample.interval));
+}
+
+static ssize_t sample_interval_store(struct device *dev, struct device_attribute *attr,
+				     const char *buf, size_t len)
+{
+	unsigned int interval;
+	int rc = kstrtouint(buf, 10, &interval);
+
+	if (rc)
+		return rc;
+	WRITE_ONCE(cram_of_dev(dev)->sample.interval, interval);
+	return len;
+}
+static DEVICE_ATTR_RW(sample_interval);
+
 static struct attribute *cram_attrs[] = {
 	&dev_attr_state.attr,
 	&dev_attr_logical_bytes.attr,
@@ -101,6 +126,8 @@ static struct attribute *cram_attrs[] = {
 	&dev_attr_resident_bytes.attr,
 	&dev_attr_quarantined_bytes.attr,
 	&dev_attr_pressure.attr,
+	&dev_attr_sampled_bytes.attr,
+	&dev_attr_sample_interval.attr,
 	&dev_attr_stats.attr,
 	NULL,
 };

@@ -20,11 +20,13 @@
 
 #include "cram.h"
 
-#define MIN_INTERVAL_MS		10
 #define MAX_INTERVAL_MS		500
 #define MIN_CREDIT_BYTES	SZ_32M
 #define MAX_CREDIT_BYTES	SZ_1G
 #define WORST_MAX		SZ_64K	/* nothing that stores a page takes more */
+#define GENERATIONS_MAX		BIT_ULL(32)	/* that a card makes between two reports */
+#define OVERRUN_MS		1000	/* for which it is said at least */
+#define SEARCH_MS		1000	/* between two looks for frames that failed */
 #define ZERO_BUDGET_BYTES	SZ_2M	/* by the processor, between two reports */
 /*
  * What is assumed of a card between two reports, as part of what it can store: that
@@ -54,18 +56,24 @@ void cram_set_state(struct cram *c, enum cram_state state)
  * Reports
  */
 
+/*
+ * More than it has a card may say that it stores, and is believed: to believe it costs moves,
+ * and to disbelieve it would cost data.
+ */
 static bool makes_sense(const struct cram *c, const struct cram_report *report,
 			const struct cram_limits *limits)
 {
+	const u64 most = (u64)c->nr_frames * WORST_MAX;
+
 	if (limits->worst < PAGE_SIZE || limits->worst > WORST_MAX)
 		return false;
-	if (!report->usable || report->usable > U64_MAX / 2)
+	if (!report->usable || report->usable > most || report->stored > most)
 		return false;
-	if (limits->lag > report->usable || limits->step > report->usable)
+	/* All that come after it would be old. */
+	if (c->account.generation && report->generation > c->account.generation &&
+	    report->generation - c->account.generation > GENERATIONS_MAX)
 		return false;
-	/* More than it has it can hold only if it had more, or lost what it could not hold. */
-	return report->stored <= max3(report->usable, c->usable, c->account.stored) ||
-	       limits->lost > c->limits.lost;
+	return limits->lag <= report->usable && limits->step <= report->usable;
 }
 
 static u64 reserve_for(const struct cram *c, u64 usable, const struct cram_limits *limits)
@@ -107,42 +115,48 @@ static void apply(struct cram *c, const struct cram_report *report,
 		c->most_credit = clamp(2 * used, PHYS_PFN(MIN_CREDIT_BYTES),
 				       PHYS_PFN(MAX_CREDIT_BYTES));
 		/* What was assumed of the card does not hold. */
-		if (lost || report->stored > report->usable)
+		if (lost || report->stored > report->usable) {
 			c->overrun = true;
-		else if (c->overrun && !cram_account_excess(a))
+			c->overrun_since = jiffies;
+		} else if (c->overrun && !cram_account_excess(a) &&
+			   time_after(jiffies, c->overrun_since + msecs_to_jiffies(OVERRUN_MS))) {
 			c->overrun = false;
+		}
 	}
 	c->limits = *limits;
 	c->usable = report->usable;
+	WRITE_ONCE(c->doubted, false);
 	WRITE_ONCE(c->reported, jiffies);
 	cram_count(c, CRAM_LOST, lost);
 	cram_count(c, CRAM_REPORTS, 1);
 
 	/* As often as there is use, and at once where more is wanted than there is. */
 	if (used || READ_ONCE(c->wanting) || a->epochs)
-		c->interval_ms = MIN_INTERVAL_MS;
+		c->interval_ms = CRAM_MIN_INTERVAL_MS;
 	else
 		c->interval_ms = min(2 * c->interval_ms, MAX_INTERVAL_MS);
 }
 
-/* Ask for a report, unless that grants a shrink for which there is no room yet. */
+/* Ask for a report, and accept an announced shrink as soon as there is room for it. */
 static int ask(struct cram *c)
 {
 	struct cram_report report = {};
 	struct cram_limits limits = {};
-	u64 tag;
+	u64 tag, accepts;
 	int rc;
 
+	WRITE_ONCE(c->asked, jiffies);
 	scoped_guard(spinlock_irq, &c->lock) {
-		if (!cram_account_may_ask(&c->account))
-			return -EAGAIN;
+		accepts = cram_account_accepts(&c->account);
 		tag = cram_account_ask(&c->account);
 	}
-	rc = c->ops->report(c->card, tag, &report, &limits);
+	rc = c->ops->report(c->card, tag, accepts, &report, &limits);
 	if (rc)
 		trace_cram_report_failed(c->nid, rc);
 	if (rc == -EBADMSG || (!rc && !makes_sense(c, &report, &limits))) {
 		cram_count(c, CRAM_REPORTS_REFUSED, 1);
+		/* Nor is what it said before to be built on. */
+		WRITE_ONCE(c->doubted, true);
 		dev_warn_ratelimited(c->dev, "cram: node %d: the card's report makes no sense: %llu bytes stored of %llu, %u at most for a page; not heeded\n",
 				     c->nid, report.stored, report.usable, limits.worst);
 		return -EBADMSG;
@@ -218,16 +232,24 @@ static void balance(struct cram *c)
 
 	scoped_guard(spinlock_irq, &c->lock)
 		surplus = cram_surplus(c);
-	if (surplus)
-		cram_take(c, surplus);
+	/* What cannot be taken is being written to, or has failed. */
+	if (surplus && cram_take(c, surplus) < surplus &&
+	    time_after(jiffies, c->searched + msecs_to_jiffies(SEARCH_MS))) {
+		cram_retire_failed(c);
+		c->searched = jiffies;
+	}
 	scoped_guard(spinlock_irq, &c->lock)
 		excess = to_evict(&c->account);
 
 	wanting = xchg(&c->wanting, false);
-	if (excess && !cram_is_stale(c))
+	if (excess && !cram_is_stale(c)) {
+		c->interval_ms = CRAM_MIN_INTERVAL_MS;
 		cram_evict(c, excess);
-	else if (cram_give(c, c->nr_frames))
-		wanting = false;
+	} else {
+		c->stuck = 0;
+		if (cram_give(c, c->nr_frames))
+			wanting = false;
+	}
 	cram_set_state(c, judge(c, excess, wanting));
 }
 
@@ -249,7 +271,10 @@ void cram_work(struct work_struct *work)
 	if (READ_ONCE(c->closed))
 		return;
 	mutex_lock(&c->work_lock);
-	trims = cram_trim_dying(c);
+	/*
+	 * Reports come first, and trims only when none is in doubt: a card that is slow with
+	 * them would get to nothing else.
+	 */
 	if (c->nr_limbo)
 		end_limbo(c);
 	/* A card that does not answer is not asked more often than it would take to notice. */
@@ -258,6 +283,7 @@ void cram_work(struct work_struct *work)
 	else
 		arm_watermarks(c);
 	balance(c);
+	trims = c->nr_limbo ? 0 : cram_trim_dying(c);
 	mutex_unlock(&c->work_lock);
 
 	queue_delayed_work(c->queue, &c->work,

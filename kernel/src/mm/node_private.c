@@ -578,10 +578,22 @@ void __node_private_folio_uncharge(struct folio *folio)
 {
 	const struct node_private_ops *ops;
 
+	/* What the kernel itself allocated there was never told of. */
+	if (!folio_memcg_charged(folio) || folio_memcg_kmem(folio))
+		return;
+
 	guard(rcu)();
 	ops = node_private_ops_of(folio_nid(folio));
 	if (ops && ops->folio_uncharge)
 		ops->folio_uncharge(folio);
+}
+
+void __node_private_uncharge_folios(const struct folio_batch *folios)
+{
+	unsigned int i;
+
+	for (i = 0; i < folios->nr; i++)
+		node_private_folio_uncharge(folios->folios[i]);
 }
 
 void __node_private_memory_failure(struct folio *folio, unsigned long pfn,

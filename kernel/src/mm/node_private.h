@@ -92,6 +92,15 @@ static inline void node_private_folio_uncharge(struct folio *folio)
 		__node_private_folio_uncharge(folio);
 }
 
+/* The same of a batch, which costs one test while there is no private node. */
+void __node_private_uncharge_folios(const struct folio_batch *folios);
+
+static inline void node_private_uncharge_folios(const struct folio_batch *folios)
+{
+	if (node_private_enabled())
+		__node_private_uncharge_folios(folios);
+}
+
 /* Reclaim: where free pages are what the owner gave out, none can be short. */
 static inline bool node_wants_kswapd(int nid)
 {
@@ -254,6 +263,10 @@ static inline void node_private_memory_failure(struct page *page,
 }
 
 static inline void node_private_folio_uncharge(struct folio *folio)
+{
+}
+
+static inline void node_private_uncharge_folios(const struct folio_batch *folios)
 {
 }
 

@@ -18,6 +18,7 @@
 #include <linux/cleanup.h>
 #include <linux/cram.h>
 #include <linux/device.h>
+#include <linux/devm-helpers.h>
 #include <linux/interrupt.h>
 #include <linux/memory.h>
 #include <linux/memory_hotplug.h>
@@ -91,6 +92,7 @@ struct trim {
 	struct trim_range range[];
 } __packed;
 
+#define ALGORITHM_ZSTD		1
 #define TRIM_MAX_RANGES		127UL
 
 /**
@@ -101,6 +103,7 @@ struct trim {
  * @range: where that is
  * @report: where answers arrive; CRAM asks one thing at a time
  * @trim: the same for what is sent
+ * @lost: says that the card is there no more
  */
 struct cxl_card {
 	struct cxl_mailbox *mbox;
@@ -109,6 +112,7 @@ struct cxl_card {
 	struct range range;
 	struct capacity_report report;
 	struct trim *trim;
+	struct work_struct lost;
 };
 
 /*
@@ -134,13 +138,13 @@ static int card_send(struct cxl_card *card, struct cxl_mbox_cmd *cmd)
 	}
 }
 
-static int card_get_report(struct cxl_card *card, u64 tag)
+static int card_get_report(struct cxl_card *card, u64 tag, u64 accepts)
 {
 	struct capacity_report *r = &card->report;
-	__le64 in = cpu_to_le64(tag);
+	__le64 in[] = { cpu_to_le64(tag), cpu_to_le64(accepts) };
 	struct cxl_mbox_cmd cmd = {
 		.opcode = OP_GET_CAPACITY,
-		.payload_in = &in,
+		.payload_in = in,
 		.size_in = sizeof(in),
 		.payload_out = r,
 		.size_out = sizeof(*r),
@@ -154,7 +158,22 @@ static int card_get_report(struct cxl_card *card, u64 tag)
 	return 0;
 }
 
-static int card_report(void *data, u64 tag, struct cram_report *report,
+static struct pci_dev *card_pdev(const struct cxl_card *card)
+{
+	return to_pci_dev(card->mbox->host);
+}
+
+/* Nobody said that it would be taken away. */
+static void card_lost(struct work_struct *work)
+{
+	struct cxl_card *card = container_of(work, struct cxl_card, lost);
+	int nid = READ_ONCE(card->nid);
+
+	if (nid != NUMA_NO_NODE)
+		cram_card_gone(nid);
+}
+
+static int card_report(void *data, u64 tag, u64 accepts, struct cram_report *report,
 		       struct cram_limits *limits)
 {
 	struct cxl_card *card = data;
@@ -162,7 +181,10 @@ static int card_report(void *data, u64 tag, struct cram_report *report,
 	u64 target, metadata;
 	int rc;
 
-	rc = card_get_report(card, tag);
+	rc = card_get_report(card, tag, accepts);
+	/* CRAM waits for this, and must not be told meanwhile. */
+	if (rc && !pci_device_is_present(card_pdev(card)))
+		schedule_work(&card->lost);
 	if (rc)
 		return rc;
 
@@ -179,6 +201,8 @@ static int card_report(void *data, u64 tag, struct cram_report *report,
 		report->target = target > metadata ? target - metadata : 1;
 	}
 	*limits = (struct cram_limits) {
+		.algorithm = r->algorithm == ALGORITHM_ZSTD ? CRAM_ZSTD : CRAM_LZ4,
+		.unit = le32_to_cpu(r->unit),
 		.worst = le32_to_cpu(r->worst),
 		.lag = le64_to_cpu(r->lag),
 		.step = le64_to_cpu(r->step),
@@ -262,12 +286,16 @@ static int card_probe(struct auxiliary_device *aux, const struct auxiliary_devic
 	struct device *dev = &aux->dev;
 	struct cxl_card *card;
 	size_t ranges;
+	int rc;
 
 	card = devm_kzalloc(dev, sizeof(*card), GFP_KERNEL);
 	if (!card)
 		return -ENOMEM;
 	card->mbox = &cxlds->cxl_mbox;
 	card->nid = NUMA_NO_NODE;
+	rc = devm_work_autocancel(dev, &card->lost, card_lost);
+	if (rc)
+		return rc;
 
 	ranges = (card->mbox->payload_size - sizeof(*card->trim)) / sizeof(*card->trim->range);
 	ranges = min(ranges, TRIM_MAX_RANGES);
@@ -298,6 +326,31 @@ static int card_release_node(struct cxl_card *card)
 	return rc;
 }
 
+struct rescue {
+	struct work_struct work;
+	struct cxl_card *card;
+	int rc;
+};
+
+static void rescue_work(struct work_struct *work)
+{
+	struct rescue *rescue = container_of(work, struct rescue, work);
+
+	rescue->rc = card_release_node(rescue->card);
+}
+
+/* Signals to whoever takes the card away are no reason to lose what is there. */
+static int card_rescue_node(struct cxl_card *card)
+{
+	struct rescue rescue = { .card = card };
+
+	INIT_WORK_ONSTACK(&rescue.work, rescue_work);
+	queue_work(system_unbound_wq, &rescue.work);
+	flush_work(&rescue.work);
+	destroy_work_on_stack(&rescue.work);
+	return rescue.rc;
+}
+
 /* The card is being taken away. What can be saved is saved, as long as it is there. */
 static void card_remove(struct auxiliary_device *aux)
 {
@@ -305,7 +358,7 @@ static void card_remove(struct auxiliary_device *aux)
 
 	if (card->nid == NUMA_NO_NODE)
 		return;
-	if (pci_device_is_present(to_pci_dev(aux->dev.parent)) && !card_release_node(card))
+	if (pci_device_is_present(card_pdev(card)) && !card_rescue_node(card))
 		return;
 	dev_err(&aux->dev, "the card is gone while node %d is in use: what was there is lost\n",
 		card->nid);
@@ -353,28 +406,27 @@ static struct cxl_card *card_of(struct device *aux)
 }
 
 /* Addresses of the node have to be the card's own, and nobody else's memory be on the card. */
-static int check_range(struct cxl_region *cxlr, struct cxl_card *card, struct range *range)
+static int check_range(struct device *dev, struct cxl_card *card, const struct range *range,
+		       const struct range *dpa)
 {
-	struct cxl_region_params *p = &cxlr->params;
-	struct resource *dpa = p->targets[0]->dpa_res;
-	struct device *dev = &cxlr->dev;
 	u64 logical;
 	int rc;
 
-	rc = card_get_report(card, 0);
+	rc = card_get_report(card, 0, 0);
 	if (rc)
 		return dev_err_probe(dev, rc, "the card does not say how large it is\n");
 
 	logical = le64_to_cpu(card->report.logical);
-	if (dpa->start || resource_size(dpa) != logical || range_len(range) != logical)
+	if (dpa->start || range_len(dpa) != logical || range_len(range) != logical)
 		return dev_err_probe(dev, -EINVAL,
-				     "%pr is not all of the card, which has %#llx bytes\n",
-				     dpa, logical);
+				     "%#llx-%#llx is not all of the card, which has %#llx bytes\n",
+				     dpa->start, dpa->end, logical);
 	card->ops.max_bytes = ALIGN_DOWN(le64_to_cpu(card->report.trim_bytes), PAGE_SIZE);
 	return 0;
 }
 
-static int start_node(struct cxl_region *cxlr, struct cxl_card *card, struct device *aux)
+static int start_node(struct cxl_region *cxlr, struct cxl_card *card, struct device *aux,
+		      const struct range *dpa)
 {
 	struct cxl_region_params *p = &cxlr->params;
 	struct range range = { p->res->start, p->res->end };
@@ -390,7 +442,7 @@ static int start_node(struct cxl_region *cxlr, struct cxl_card *card, struct dev
 		return 0;
 	}
 
-	rc = check_range(cxlr, card, &range);
+	rc = check_range(dev, card, &range, dpa);
 	if (rc)
 		return rc;
 	nid = phys_to_target_node(range.start);
@@ -411,9 +463,9 @@ static int start_node(struct cxl_region *cxlr, struct cxl_card *card, struct dev
 static int cxl_compression_probe(struct device *dev)
 {
 	struct cxl_region *cxlr = container_of(dev, struct cxl_region, dev);
-	struct cxl_region_params *p = &cxlr->params;
 	struct cxl_memdev *cxlmd;
 	struct cxl_card *card;
+	struct range dpa;
 	int rc;
 
 	rc = cxl_region_committed(cxlr);
@@ -421,22 +473,22 @@ static int cxl_compression_probe(struct device *dev)
 		return rc;
 	if (cxlr->mode != CXL_DECODER_RAM)
 		return dev_err_probe(dev, -EINVAL, "only RAM regions can be compressed memory\n");
-	if (p->nr_targets != 1)
+	cxlmd = cxl_region_get_memdev(cxlr, &dpa);
+	if (!cxlmd)
 		return dev_err_probe(dev, -EINVAL,
 				     "interleaved over %d cards: none could answer for its pages\n",
-				     p->nr_targets);
-
-	cxlmd = cxled_to_memdev(p->targets[0]);
+				     cxlr->params.interleave_ways);
+	struct device *memdev __free(put_device) = &cxlmd->dev;
 	struct device *aux __free(put_device) = find_card(cxlmd);
 
 	if (!aux)
-		return dev_err_probe(dev, -ENODEV, "%s does not compress\n", dev_name(&cxlmd->dev));
+		return dev_err_probe(dev, -ENODEV, "%s does not compress\n", dev_name(memdev));
 
 	guard(device)(aux);
 	card = card_of(aux);
 	if (!card)
 		return dev_err_probe(dev, -ENXIO, "%s has no driver\n", dev_name(aux));
-	rc = start_node(cxlr, card, aux);
+	rc = start_node(cxlr, card, aux, &dpa);
 	if (rc)
 		return rc;
 	dev_set_drvdata(dev, no_free_ptr(aux));

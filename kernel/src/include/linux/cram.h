@@ -15,8 +15,16 @@
 
 struct device;
 
+/* How a card compresses, or what comes next to it of what the kernel can do too. */
+enum cram_algorithm {
+	CRAM_LZ4,
+	CRAM_ZSTD,	/* as fast as it can */
+};
+
 /* What a card says of itself besides struct cram_report, which see. */
 struct cram_limits {
+	enum cram_algorithm algorithm;	/* as long as the card is there, like @unit */
+	u32 unit;	/* bytes that what a page takes is rounded up to; 0 is like 1 */
 	u32 worst;	/* bytes that one written page can take, at most; 4096 or more */
 	u64 lag;	/* bytes of the newest writes that @stored may leave out */
 	u64 step;	/* the card takes space in steps of this many bytes */
@@ -33,7 +41,9 @@ struct cram_range {
  * struct cram_card_ops - what CRAM asks of a card's driver
  * @report: ask the card for a report, with @tag sent along, and wait for the
  *	answer. All that was written, and flushed from caches, before the call is
- *	in it. Returns 0 with @report and @limits filled in, as the card said it
+ *	in it. @accepts is the generation of a report that announced a shrink which
+ *	the card may now carry out, or 0: no other request may be taken for that,
+ *	and so may none that others send. Returns 0 with @report and @limits filled in, as the card said it
  *	in a form that the driver knows: whether it makes sense is CRAM's to
  *	judge. -EBADMSG for an answer in another form; -EBUSY if the card took
  *	the request not at all; -ETIMEDOUT if it has not answered; other errors
@@ -51,7 +61,7 @@ struct cram_range {
  * All may sleep; CRAM calls one at a time for a card.
  */
 struct cram_card_ops {
-	int (*report)(void *card, u64 tag, struct cram_report *report,
+	int (*report)(void *card, u64 tag, u64 accepts, struct cram_report *report,
 		      struct cram_limits *limits);
 	int (*trim)(void *card, const struct cram_range *ranges, unsigned int nr);
 	int (*set_watermarks)(void *card, u64 low, u64 high);

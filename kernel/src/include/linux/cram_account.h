@@ -50,6 +50,7 @@ struct cram_epoch {
  * @worst: most that one frame can make the card store
  * @reserve: for all that the card may do by itself: lag, step, growth; zeroing
  * @generation: of the report in force; 0: none yet
+ * @covered: the newest request that it answers
  * @stored: of that report
  * @physical: the lower one of usable and target
  * @shrinking: @physical is a target that the card waits to be granted
@@ -68,6 +69,7 @@ struct cram_account {
 	u64 worst;
 	u64 reserve;
 	u64 generation;
+	u64 covered;
 	u64 stored;
 	u64 physical;
 	bool shrinking;
@@ -142,7 +144,8 @@ static inline void cram_account_written(struct cram_account *a, u64 frames)
  */
 static inline bool cram_account_zero_begin(struct cram_account *a)
 {
-	if (a->zeroed == a->budget)
+	/* The budget may have become smaller meanwhile. */
+	if (a->zeroed >= a->budget)
 		return false;
 	a->zeroed++;
 	a->zeroing++;
@@ -157,13 +160,15 @@ static inline void cram_account_zero_end(struct cram_account *a)
 }
 
 /*
- * Whether the next report may be asked for. To ask is to grant an announced
- * shrink: from then on the card may have no more than the target. So either the
- * promise holds at the target already, or nothing on the card can be written.
+ * The generation of a report whose announced shrink the next request accepts, or 0.
+ * From then on the card may have no more than the target. So either the promise
+ * holds at the target already, or nothing on the card can be written.
  */
-static inline bool cram_account_may_ask(const struct cram_account *a)
+static inline u64 cram_account_accepts(const struct cram_account *a)
 {
-	return !a->shrinking || !cram_account_excess(a) || (!a->credited && !a->zeroing);
+	if (!a->shrinking)
+		return 0;
+	return !cram_account_excess(a) || (!a->credited && !a->zeroing) ? a->generation : 0;
 }
 
 /* A report is asked for: returns the tag to send with the request. */
@@ -182,14 +187,18 @@ static inline u64 cram_account_ask(struct cram_account *a)
 /*
  * A report has come, perhaps late, for the second time or overtaken by a newer
  * one. Returns whether it is in force now; one that is not newer changes nothing.
+ * Newer is what covers a newer request, whatever generation a card gives to what
+ * it has made before: what was written since is settled, and not in there.
  */
 static inline bool cram_account_apply(struct cram_account *a, const struct cram_report *report)
 {
 	unsigned int settled = 0;
 
-	if (report->generation <= a->generation || report->tag > a->tag)
+	if (report->generation <= a->generation || report->tag <= a->covered ||
+	    report->tag > a->tag)
 		return false;
 	a->generation = report->generation;
+	a->covered = report->tag;
 	a->stored = report->stored;
 	a->shrinking = report->target && report->target < report->usable;
 	a->physical = a->shrinking ? report->target : report->usable;

@@ -202,11 +202,13 @@ void cxl_compress_account_commit(CXLCompressAccount *a, CXLCompressEvents *ev)
 }
 
 void cxl_compress_account_resize(CXLCompressAccount *a, uint64_t size,
-                                 bool force, CXLCompressEvents *ev)
+                                 bool force, uint64_t generation,
+                                 CXLCompressEvents *ev)
 {
     if (size < a->physical && !force) {
         a->target = size;
         a->shrink = CXL_COMPRESS_SHRINK_ANNOUNCED;
+        a->announced = generation;
         return;
     }
     if (size < a->physical) {
@@ -217,18 +219,11 @@ void cxl_compress_account_resize(CXLCompressAccount *a, uint64_t size,
     account_set_physical(a, size, ev);
 }
 
-void cxl_compress_account_report_asked(CXLCompressAccount *a)
+void cxl_compress_account_accept(CXLCompressAccount *a, uint64_t generation)
 {
-    if (a->shrink == CXL_COMPRESS_SHRINK_REPORTED) {
+    if (a->shrink == CXL_COMPRESS_SHRINK_ANNOUNCED &&
+        generation >= a->announced) {
         a->shrink = CXL_COMPRESS_SHRINK_ACCEPTED;
-    }
-}
-
-void cxl_compress_account_report_answered(CXLCompressAccount *a,
-                                          uint64_t target)
-{
-    if (a->shrink == CXL_COMPRESS_SHRINK_ANNOUNCED && target == a->target) {
-        a->shrink = CXL_COMPRESS_SHRINK_REPORTED;
     }
 }
 

@@ -21,9 +21,8 @@
 /* How far an announced shrink has come; each step takes the one before */
 typedef enum CXLCompressShrink {
     CXL_COMPRESS_SHRINK_NONE,
-    CXL_COMPRESS_SHRINK_ANNOUNCED,
-    CXL_COMPRESS_SHRINK_REPORTED,  /* the host was told the target */
-    CXL_COMPRESS_SHRINK_ACCEPTED,  /* and has asked for a report since */
+    CXL_COMPRESS_SHRINK_ANNOUNCED, /* from the next report on */
+    CXL_COMPRESS_SHRINK_ACCEPTED,  /* by a host that has got one of those */
 } CXLCompressShrink;
 
 /* What follows from a change; calls add to it, nothing takes away */
@@ -54,6 +53,8 @@ typedef struct CXLCompressAccount {
     uint64_t physical;
     uint64_t target;
     CXLCompressShrink shrink;
+    /* The first report that can say so */
+    uint64_t announced;
     CXLCompressWatermarks watermarks;
     bool below_low;
 
@@ -115,15 +116,14 @@ void cxl_compress_account_commit(CXLCompressAccount *a, CXLCompressEvents *ev);
  * A new physical size, after a look. Growing, and shrinking by force, take
  * effect at once. Shrinking otherwise waits: see CXLCompressShrink. What no
  * longer fits because of a shrink by force is not held against the host.
+ * @generation is that of the next report.
  */
 void cxl_compress_account_resize(CXLCompressAccount *a, uint64_t size,
-                                 bool force, CXLCompressEvents *ev);
+                                 bool force, uint64_t generation,
+                                 CXLCompressEvents *ev);
 
-/* The host asks for a report */
-void cxl_compress_account_report_asked(CXLCompressAccount *a);
-/* The host has got a report that says @target */
-void cxl_compress_account_report_answered(CXLCompressAccount *a,
-                                          uint64_t target);
+/* The host can live with what the report of that generation announces */
+void cxl_compress_account_accept(CXLCompressAccount *a, uint64_t generation);
 
 /* Bytes taken that belong to no page, after a look */
 void cxl_compress_account_set_overhead(CXLCompressAccount *a, uint64_t bytes,

@@ -105,12 +105,6 @@ static void cxl_compress_report_done(CXLCompress *c, CXLCompressRequest *req,
     if (!canceled) {
         cxl_compress_make_report(c, req->unsettled);
         cxl_compress_answer(c, mc, c->last_report, mc->length);
-        if (mc->seq == c->mbox_seq &&
-            mc->length >= CXL_COMPRESS_REPORT_TARGET + 8) {
-            cxl_compress_account_report_answered(
-                &c->account,
-                ldq_le_p(c->last_report + CXL_COMPRESS_REPORT_TARGET));
-        }
     }
     g_free(mc);
 }
@@ -187,7 +181,6 @@ static CXLRetCode cxl_compress_submit_report(CXLCompress *c, uint32_t length)
     if (cxl_compress_fault(c, CXL_COMPRESSION_FAULT_REPORTS_FAIL)) {
         return CXL_MBOX_INTERNAL_ERROR;
     }
-    cxl_compress_account_report_asked(&c->account);
     mc = cxl_compress_command(c, "report", cxl_compress_run_report,
                               cxl_compress_report_done);
     mc->length = length;
@@ -250,10 +243,13 @@ CXL_COMPRESS_COMMAND(cmd_compress_get_capacity)
     if (rc != CXL_MBOX_SUCCESS) {
         return rc;
     }
-    if (len_in && len_in != sizeof(uint64_t)) {
+    if (len_in && len_in != 8 && len_in != 16) {
         return CXL_MBOX_INVALID_PAYLOAD_LENGTH;
     }
     c->newest_tag = len_in ? ldq_le_p(payload_in) : 0;
+    if (len_in == 16) {
+        cxl_compress_account_accept(&c->account, ldq_le_p(payload_in + 8));
+    }
     return cxl_compress_submit_report(c, CXL_COMPRESS_REPORT_SIZE);
 }
 

@@ -639,7 +639,8 @@ void cxl_compress_run_resize(CXLCompress *c, CXLCompressRequest *req)
         return;
     }
     g_free(snap);
-    cxl_compress_account_resize(&c->account, req->size, req->force, &ev);
+    cxl_compress_account_resize(&c->account, req->size, req->force,
+                                c->generation + 1, &ev);
     if (c->account.shrink == CXL_COMPRESS_SHRINK_ANNOUNCED) {
         cxl_compress_warn(c, CXL_COMPRESSION_WATERMARK_LOW);
     }

@@ -210,6 +210,16 @@ static uint64_t report(Card *card, unsigned field)
     return ldq_le_p(card->out + field);
 }
 
+/* Get a report, accepting what that of @generation announced */
+static uint64_t accept_report(Card *card, uint64_t generation, unsigned field)
+{
+    uint8_t in[16] = { };
+
+    stq_le_p(in + 8, generation);
+    g_assert_cmpuint(mbox(card, OP_CAPACITY, in, 16), ==, RC_SUCCESS);
+    return ldq_le_p(card->out + field);
+}
+
 static uint64_t field(Card *card, unsigned field)
 {
     return ldq_le_p(card->out + field);
@@ -1127,6 +1137,7 @@ static void test_physical_size(void)
 {
     const uint64_t low_at = 0x100000;
     g_autoptr(GRand) rand = g_rand_new_with_seed(9);
+    uint64_t gen;
     Card card;
 
     card_start(&card, MACHINE MEM0("256M", "physical-size=16M,"
@@ -1134,7 +1145,7 @@ static void test_physical_size(void)
     msix_on(&card);
     msix_arm(&card, 12, low_at, 1);
 
-    /* Announced, reported, accepted by asking again: then it is there */
+    /* Announced, reported, accepted: then it is there */
     write_random(&card, 0, 1000, rand);
     report(&card, R_STORED);
     set_physical_ok(&card, 12 * MiB, false);
@@ -1144,14 +1155,15 @@ static void test_physical_size(void)
     g_assert_cmpuint(field(&card, R_TARGET), ==, 12 * MiB);
     g_assert_cmpuint(ldl_le_p(card.out + R_FLAGS) & 4, ==, 4);
     g_assert_cmpuint(query_u64(&card, "physical-size"), ==, 16 * MiB);
-    g_assert_cmpuint(report(&card, R_PHYSICAL), ==, 12 * MiB);
+    gen = field(&card, R_GENERATION);
+    g_assert_cmpuint(accept_report(&card, gen, R_PHYSICAL), ==, 12 * MiB);
     g_assert_cmpuint(ldl_le_p(card.out + R_FLAGS) & 4, ==, 0);
 
     /* More is stored: it waits for that, too */
     set_physical_ok(&card, 3 * MiB + METADATA, false);
     g_assert(msix_fired(&card, low_at));
-    report(&card, R_PHYSICAL);
-    g_assert_cmpuint(report(&card, R_PHYSICAL), ==, 12 * MiB);
+    gen = report(&card, R_GENERATION);
+    g_assert_cmpuint(accept_report(&card, gen, R_PHYSICAL), ==, 12 * MiB);
     g_assert_cmpuint(field(&card, R_TARGET), ==, 3 * MiB + METADATA);
     release(&card, OP_TRIM, 0, 231 * PAGE);
     g_assert_cmpuint(report(&card, R_PHYSICAL), ==, 12 * MiB);
@@ -1196,6 +1208,8 @@ static void test_physical_size(void)
 static void test_shrink_announced(void)
 {
     g_autoptr(GRand) rand = g_rand_new_with_seed(15);
+    uint8_t in[24] = { };
+    uint64_t gen;
     Card card;
 
     card_start(&card, MACHINE MEM0("256M", "physical-size=16M"));
@@ -1209,13 +1223,30 @@ static void test_shrink_announced(void)
     g_assert_cmpuint(field(&card, R_TARGET), ==, 2 * MiB);
     g_assert_cmpuint(field(&card, R_STORED), ==, 600 * PAGE);
 
-    /* A report that was asked for before a reset tells nobody */
+    /* To read it is not to accept it, by whichever command */
+    release(&card, OP_TRIM, 0, LOGICAL);
+    gen = report(&card, R_GENERATION);
+    memcpy(in, log_uuid, 16);
+    stl_le_p(in + 20, 256);
+    g_assert_cmpuint(mbox(&card, OP_GET_LOG, in, 24), ==, RC_SUCCESS);
+    g_assert_cmpuint(report(&card, R_PHYSICAL), ==, 16 * MiB);
+
+    /* Nor is a report from before, though it was accepted then */
+    set_physical_ok(&card, 4 * MiB, false);
+    gen = field(&card, R_GENERATION);
+    g_assert_cmpuint(accept_report(&card, gen, R_PHYSICAL), ==, 16 * MiB);
+    gen = field(&card, R_GENERATION);
+
+    /* A host that was reset has to say so again */
+    write_random(&card, 0, 1000, rand);
+    accept_report(&card, gen, R_PHYSICAL);
     qtest_system_reset(card.qts);
     card_init(&card, card.qts, 0);
     card_map(&card);
     release(&card, OP_TRIM, 0, LOGICAL);
     g_assert_cmpuint(report(&card, R_PHYSICAL), ==, 16 * MiB);
-    g_assert_cmpuint(report(&card, R_PHYSICAL), ==, 2 * MiB);
+    gen = field(&card, R_GENERATION);
+    g_assert_cmpuint(accept_report(&card, gen, R_PHYSICAL), ==, 4 * MiB);
     qtest_quit(card.qts);
 }
 
@@ -1289,8 +1320,8 @@ static void test_shrink_watermarks(void)
     msix_arm(&card, 12, 0x100000, 1);
     msix_arm(&card, 13, 0x100040, 1);
     set_physical_ok(&card, 4 * MiB + METADATA, false);
-    report(&card, R_PHYSICAL);
-    g_assert_cmpuint(report(&card, R_PHYSICAL), ==, 4 * MiB + METADATA);
+    accept_report(&card, report(&card, R_GENERATION), R_PHYSICAL);
+    g_assert_cmpuint(field(&card, R_PHYSICAL), ==, 4 * MiB + METADATA);
     g_assert_cmpuint(field(&card, R_LOW), ==, MiB);
     g_assert_cmpuint(field(&card, R_HIGH), ==, 4 * MiB);
     write_random(&card, 0, 800, rand);

@@ -67,9 +67,30 @@ DEFINE_EVENT(cram_frames, cram_take,
 );
 
 /* Pages had to go. */
-DEFINE_EVENT(cram_frames, cram_evict,
-	     TP_PROTO(int nid, unsigned long frames),
-	     TP_ARGS(nid, frames)
+TRACE_EVENT(cram_evict,
+	    TP_PROTO(int nid, unsigned long pages, unsigned long moved,
+		     unsigned long swapped),
+	    TP_ARGS(nid, pages, moved, swapped),
+	    TP_STRUCT__entry(__field(int, nid)
+			     __field(unsigned long, pages)
+			     __field(unsigned long, moved)
+			     __field(unsigned long, swapped)),
+	    TP_fast_assign(__entry->nid = nid;
+			   __entry->pages = pages;
+			   __entry->moved = moved;
+			   __entry->swapped = swapped;),
+	    TP_printk("nid=%d pages=%lu moved=%lu swapped=%lu", __entry->nid,
+		      __entry->pages, __entry->moved, __entry->swapped)
+);
+
+TRACE_EVENT(cram_oom_kill,
+	    TP_PROTO(int nid, u64 cgroup),
+	    TP_ARGS(nid, cgroup),
+	    TP_STRUCT__entry(__field(int, nid)
+			     __field(u64, cgroup)),
+	    TP_fast_assign(__entry->nid = nid;
+			   __entry->cgroup = cgroup;),
+	    TP_printk("nid=%d cgroup=%llu", __entry->nid, __entry->cgroup)
 );
 
 TRACE_EVENT(cram_trim,

@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Who has to go when a card has less than it had: the cgroup first that has the most
+ * there, to memory, to swap, and to neither only when data is being lost. Nobody's data is.
+ */
+#include "cram.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "card.h"
+
+#define MIB	   (1UL << 20)
+#define CGROUPS	   "/sys/fs/cgroup/"
+#define RATIO	   4
+#define RESERVE_KB 65536 /* what nobody but who frees memory gets */
+#define LOOK	   "?"
+#define LEAVE	   "!"
+
+/* A process in a cgroup of its name, with memory on the card; looks at it when told to LOOK. */
+struct holder {
+	const char *name;
+	size_t length;
+	pid_t pid;
+	int orders, answers;
+};
+
+static void hold(const struct holder *h, int orders, int answers)
+{
+	const uint64_t seed = h->length;
+	char order, *memory;
+
+	write_file("/proc/self/oom_score_adj", "0");
+	enter_cgroup(h->name);
+	memory = map_anonymous(h->length);
+	need(madvise(memory, h->length, MADV_NOHUGEPAGE) == 0, "small pages: %m");
+	pack(memory, h->length, seed, RATIO);
+	for (int i = 0; i < 100 && pages_on(memory, h->length, cram_nid) < h->length / PAGE; i++) {
+		for (size_t at = 0; at < h->length; at += 4 * MIB)
+			move_to(memory + at, 4 * MIB, cram_nid);
+		usleep(50000);
+	}
+	do {
+		order = packed(memory, h->length, seed, RATIO);
+		if (write(answers, &order, 1) != 1)
+			break;
+	} while (read(orders, &order, 1) == 1 && order == *LOOK);
+	_exit(0);
+}
+
+static bool answer(const struct holder *h)
+{
+	char right = 0;
+
+	return read(h->answers, &right, 1) == 1 && right;
+}
+
+static bool is_right(const struct holder *h)
+{
+	return write(h->orders, LOOK, 1) == 1 && answer(h);
+}
+
+static uint64_t used(const struct holder *h)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), CGROUPS "%s/memory.cram.current", h->name);
+	return strtoull(read_file(path), NULL, 10);
+}
+
+static void start(struct holder *h)
+{
+	char path[128];
+	int to[2], from[2];
+
+	snprintf(path, sizeof(path), CGROUPS "%s", h->name);
+	need(mkdir(path, 0755) == 0 && write_cgroup(h->name, "memory.cram.max", "max") == 0,
+	     "cgroup %s: %m", h->name);
+	need(pipe(to) == 0 && pipe(from) == 0, "pipes: %m");
+	fflush(stdout);
+	h->pid = fork();
+	need(h->pid >= 0, "fork: %m");
+	if (h->pid == 0) {
+		close(to[1]);
+		close(from[0]);
+		hold(h, to[0], from[1]);
+	}
+	close(to[0]);
+	close(from[1]);
+	h->orders = to[1];
+	h->answers = from[0];
+	need(answer(h) && used(h) == h->length, "%s has %zu MiB there (%llu KiB)", h->name,
+	     h->length >> 20, (unsigned long long)used(h) >> 10);
+}
+
+/* Returns how it ended: minus a signal, or its status. */
+static int end(struct holder *h)
+{
+	char path[128];
+	int status;
+
+	/* Closing the pipe would not do: holders that came later have it, too. */
+	need(write(h->orders, LEAVE, 1) == 1 || errno == EPIPE, "%s is told to go: %m", h->name);
+	close(h->orders);
+	close(h->answers);
+	need(waitpid(h->pid, &status, 0) == h->pid, "%s ends: %m", h->name);
+	snprintf(path, sizeof(path), CGROUPS "%s", h->name);
+	need(rmdir(path) == 0, "cgroup %s can be removed: %m", h->name);
+	return WIFSIGNALED(status) ? -WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+/* The card has that size, and what is left fits: nobody has to go any more. */
+static bool fits(const void *size)
+{
+	return cram_bytes("physical_bytes") <= *(const uint64_t *)size &&
+	       cram_bytes("stored_bytes") + cram_bytes("reserve_bytes") <=
+		       cram_bytes("physical_bytes") &&
+	       !cram_state_is("overrun") && !cram_state_is("evicting");
+}
+
+static bool shrinks_to(uint64_t size)
+{
+	card_resize(size, true);
+	return eventually(60, fits, &size);
+}
+
+static void as_before(void)
+{
+	card_resize(128 * MIB, true);
+	need(cram_empties(20) && cram_becomes("normal", 20), "as before");
+}
+
+/* Leaves so much free memory that is not RESERVE_KB's, and nothing that could be reclaimed. */
+static pid_t use_up_memory(size_t leave)
+{
+	int ready[2];
+	pid_t pid;
+	char byte;
+
+	need(write_file("/proc/sys/vm/drop_caches", "3") == 0 && pipe(ready) == 0, "pipe: %m");
+	fflush(stdout);
+	pid = fork();
+	need(pid >= 0, "fork: %m");
+	if (pid == 0) {
+		while (meminfo_kb("MemFree:") > (long)(RESERVE_KB + leave / 1024)) {
+			char *memory = map_anonymous(MIB);
+
+			need(mlock(memory, MIB) == 0, "locked: %m");
+		}
+		need(write(ready[1], "", 1) == 1, "told: %m");
+		pause();
+		_exit(0);
+	}
+	close(ready[1]);
+	need(read(ready[0], &byte, 1) == 1, "memory is used up");
+	close(ready[0]);
+	return pid;
+}
+
+static void give_memory_back(pid_t pid)
+{
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+}
+
+static void who_has_most_goes_first(void)
+{
+	struct holder big = {.name = "big", .length = 96 * MIB};
+	struct holder small = {.name = "small", .length = 32 * MIB};
+
+	start(&big);
+	start(&small);
+	ok(shrinks_to(24 * MIB), "a card shrinks, and pages go until the rest fits");
+	ok(used(&big) < big.length - 16 * MIB && used(&big) > small.length / 2,
+	   "of who has the most there (%llu of %zu MiB left)",
+	   (unsigned long long)used(&big) >> 20, big.length >> 20);
+	ok(used(&small) == small.length, "and none of who has less (%llu KiB)",
+	   (unsigned long long)used(&small) >> 10);
+	ok(is_right(&big) && is_right(&small), "nothing is lost");
+	ok(shrinks_to(10 * MIB), "it shrinks more");
+	ok(used(&big) < used(&small) + 4 * MIB && used(&small) < used(&big) + 4 * MIB,
+	   "now both have to go, and keep as much as the other (%llu and %llu MiB)",
+	   (unsigned long long)used(&big) >> 20, (unsigned long long)used(&small) >> 20);
+	ok(is_right(&big) && is_right(&small), "nothing is lost");
+	ok(cram_stat("pages_swapped") == 0 && cram_stat("oom_kills") == 0,
+	   "for there is memory enough");
+	end(&big);
+	end(&small);
+	as_before();
+}
+
+static void killed_where_there_is_neither(void)
+{
+	struct holder big = {.name = "big", .length = 96 * MIB};
+	struct holder small = {.name = "small", .length = 32 * MIB};
+	pid_t hog;
+
+	start(&big);
+	start(&small);
+	hog = use_up_memory(24 * MIB);
+	ok(shrinks_to(12 * MIB), "no memory and no swap, and yet the card is overrun no more");
+	ok(cram_stat("oom_kills") == 1, "since somebody is killed (%llu)",
+	   (unsigned long long)cram_stat("oom_kills"));
+	give_memory_back(hog);
+	ok(is_right(&small), "who has less there lives, and has lost nothing");
+	ok(end(&big) == -SIGKILL, "who has the most does not");
+	end(&small);
+	as_before();
+}
+
+static void swapped_where_there_is_swap(void)
+{
+	struct holder big = {.name = "big", .length = 96 * MIB};
+	struct holder small = {.name = "small", .length = 32 * MIB};
+	const uint64_t kills = cram_stat("oom_kills");
+	int status;
+	pid_t hog;
+
+	swap_on("256M");
+	start(&big);
+	start(&small);
+	hog = use_up_memory(24 * MIB);
+	ok(shrinks_to(12 * MIB), "no memory, but swap: the card is overrun no more");
+	ok(cram_stat("pages_swapped") > 0 && cram_stat("oom_kills") == kills,
+	   "for pages go there (%llu KiB), and nobody is killed",
+	   (unsigned long long)cram_stat("pages_swapped") * PAGE >> 10);
+	give_memory_back(hog);
+	ok(is_right(&big), "who had the most has lost nothing");
+	ok(is_right(&small), "nor has the other");
+	status = end(&big);
+	ok(status == 0 && end(&small) == 0, "and both live (%d)", status);
+	as_before();
+}
+
+int main(void)
+{
+	char reserve[16];
+
+	snprintf(reserve, sizeof(reserve), "%d", RESERVE_KB);
+	write_file("/proc/sys/vm/overcommit_memory", "1");
+	write_file("/proc/sys/vm/swappiness", "0");
+	write_file("/proc/self/oom_score_adj", "-1000");
+	write_file(CGROUPS "cgroup.subtree_control", "+memory");
+	need(write_file("/proc/sys/vm/min_free_kbytes", reserve) == 0, "memory in reserve");
+	signal(SIGPIPE, SIG_IGN);
+	cram_up();
+	who_has_most_goes_first();
+	killed_where_there_is_neither();
+	swapped_where_there_is_swap();
+	ok(card_value("over-capacity-pages") == 0, "the card has lost nothing");
+	return done();
+}
