@@ -99,8 +99,8 @@ static void bring_up_anew(void)
 {
 	char script[128];
 
-	snprintf(script, sizeof(script),
-		 "put %s $(dirname $(readlink -f $cxl/%s))/delete_region", region, region);
+	snprintf(script, sizeof(script), "put %s $(dirname $(readlink -f $cxl/%s))/delete_region",
+		 region, region);
 	cxl(script);
 	strcpy(region, cxl("cxl_region $card; echo $region"));
 	need(bind_region() == 0 && has_node(), "there again, it can be bound again");
@@ -282,8 +282,7 @@ static void removed_under_signals(char *memory)
 
 	make_resident(memory);
 	strcpy(path, cxl("readlink -f $cxl/$card/../remove"));
-	need(sigaction(SIGALRM, &action, NULL) == 0 &&
-		     setitimer(ITIMER_REAL, &every_ms, NULL) == 0,
+	need(sigaction(SIGALRM, &action, NULL) == 0 && setitimer(ITIMER_REAL, &every_ms, NULL) == 0,
 	     "a signal every millisecond: %m");
 	rc = write_file(path, "1");
 	need(setitimer(ITIMER_REAL, &never, NULL) == 0, "no more signals: %m");
@@ -427,7 +426,8 @@ static int torn(char *memory)
 	   "whoever comes to a page that was there gets a SIGBUS");
 	ok(lost_pages(huge, HUGE) == HUGE / PAGE, "and to each part of a huge one");
 	ok(packed(memory + RESIDENT, RESIDENT, 7, 2), "others are as they were");
-	ok(meminfo_kb("HardwareCorrupted:") == (RESIDENT + HUGE) / 1024, "what is lost is in /proc/meminfo");
+	ok(meminfo_kb("HardwareCorrupted:") == (RESIDENT + HUGE) / 1024,
+	   "what is lost is in /proc/meminfo");
 	ok(move_to(memory + RESIDENT, PAGE, cram_nid) != 0 ||
 		   pages_on(memory + RESIDENT, PAGE, cram_nid) == 0,
 	   "nothing goes there any more");

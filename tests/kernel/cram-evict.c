@@ -172,15 +172,15 @@ static void give_memory_back(pid_t pid)
 
 static void who_has_most_goes_first(void)
 {
-	struct holder big = {.name = "big", .length = 96 * MIB};
-	struct holder small = {.name = "small", .length = 32 * MIB};
+	struct holder big = { .name = "big", .length = 96 * MIB };
+	struct holder small = { .name = "small", .length = 32 * MIB };
 
 	start(&big);
 	start(&small);
 	ok(shrinks_to(24 * MIB), "a card shrinks, and pages go until the rest fits");
 	ok(used(&big) < big.length - 16 * MIB && used(&big) > small.length / 2,
-	   "of who has the most there (%llu of %zu MiB left)",
-	   (unsigned long long)used(&big) >> 20, big.length >> 20);
+	   "of who has the most there (%llu of %zu MiB left)", (unsigned long long)used(&big) >> 20,
+	   big.length >> 20);
 	ok(used(&small) == small.length, "and none of who has less (%llu KiB)",
 	   (unsigned long long)used(&small) >> 10);
 	ok(is_right(&big) && is_right(&small), "nothing is lost");
@@ -198,8 +198,8 @@ static void who_has_most_goes_first(void)
 
 static void killed_where_there_is_neither(void)
 {
-	struct holder big = {.name = "big", .length = 96 * MIB};
-	struct holder small = {.name = "small", .length = 32 * MIB};
+	struct holder big = { .name = "big", .length = 96 * MIB };
+	struct holder small = { .name = "small", .length = 32 * MIB };
 	pid_t hog;
 
 	start(&big);
@@ -217,8 +217,8 @@ static void killed_where_there_is_neither(void)
 
 static void swapped_where_there_is_swap(void)
 {
-	struct holder big = {.name = "big", .length = 96 * MIB};
-	struct holder small = {.name = "small", .length = 32 * MIB};
+	struct holder big = { .name = "big", .length = 96 * MIB };
+	struct holder small = { .name = "small", .length = 32 * MIB };
 	const uint64_t kills = cram_stat("oom_kills");
 	int status;
 	pid_t hog;

@@ -7,8 +7,8 @@
  */
 #include "cram.h"
 
-#include <linux/kernel-page-flags.h>
 #include <fcntl.h>
+#include <linux/kernel-page-flags.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -367,10 +367,10 @@ static void frames_fail(void)
 	fail_frame(find_frame(KPF_BUDDY, false));
 	come_and_go(3);
 	/* All room goes to the target: the frame's own is asked for back as well. */
-	card_resize(16 * MIB, false);
-	for (int i = 0; i < 400 && card_value("physical-size") != 16 * MIB; i++)
+	card_resize(8 * MIB, false);
+	for (int i = 0; i < 400 && card_value("physical-size") != 8 * MIB; i++)
 		usleep(50000);
-	ok(card_value("physical-size") == 16 * MIB,
+	ok(card_value("physical-size") == 8 * MIB,
 	   "the host agrees to a shrink below what is there, though their room cannot be taken back");
 	count = 1;
 	ok(eventually(20, retired, &count), "they are nobody's any more (%llu)",

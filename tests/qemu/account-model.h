@@ -38,7 +38,7 @@ struct model {
 		bool pardon;  /* written before a shrink by force, not since */
 	} page[MODEL_PAGES];
 	unsigned long long extra, size, meta, goal, worst, step;
-	int told; /* of a shrink: 0 none, 1 announced, 2 accepted */
+	int told;		 /* of a shrink: 0 none, 1 announced, 2 accepted */
 	uint64_t reports, since; /* that were made, and that were when it was announced */
 	unsigned long long low, high;
 	bool below;

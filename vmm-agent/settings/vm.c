@@ -173,8 +173,8 @@ static int set_tiers(struct cram_vm_layer *l, const char *text, struct cram_erro
 		}
 		if (unserved[tier])
 			return cram_error_set(err, -EINVAL, setting_names[CRAM_SET_TIERS], NULL,
-					      "allowed: cram, node", "tier %s cannot be used: %s", name,
-					      unserved[tier]);
+					      "allowed: cram, node", "tier %s cannot be used: %s",
+					      name, unserved[tier]);
 		mask |= 1U << tier;
 		p += n;
 	}

@@ -77,7 +77,7 @@ unsigned long cram_lose_pages(struct cram *c)
 
 	for (int round = 0; more && round < LOSE_ROUNDS; round++) {
 		if (round)
-			msleep(10);
+			msleep(20);
 		lru_add_drain_all();
 		scoped_guard(spinlock_irq, &c->lock)
 			more = c->account.credited;

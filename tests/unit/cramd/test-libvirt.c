@@ -226,10 +226,8 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, make, drop)
 	const struct CMUnitTest tests[] = {
-		TEST(what_runs_already_is_found),
-		TEST(what_has_not_changed_is_not_asked_again),
-		TEST(what_comes_and_goes_is_told),
-		TEST(a_domain_that_hangs_delays_itself_alone),
+		TEST(what_runs_already_is_found),     TEST(what_has_not_changed_is_not_asked_again),
+		TEST(what_comes_and_goes_is_told),    TEST(a_domain_that_hangs_delays_itself_alone),
 		TEST(bad_settings_are_told_with_why),
 	};
 

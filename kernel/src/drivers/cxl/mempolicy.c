@@ -47,7 +47,8 @@ static int cxl_mempolicy_probe(struct device *dev)
 	if (cxlr->mode != CXL_DECODER_RAM)
 		return dev_err_probe(dev, -EINVAL, "only RAM regions can be private memory\n");
 	if (cxl_region_compresses(cxlr))
-		return dev_err_probe(dev, -ENODEV, "memory that compresses is for cxl_compression\n");
+		return dev_err_probe(dev, -ENODEV,
+				     "memory that compresses is for cxl_compression\n");
 
 	start = cxlr->params.res->start;
 	size = resource_size(cxlr->params.res);

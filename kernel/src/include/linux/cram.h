@@ -42,8 +42,8 @@ struct cram_range {
  * @report: ask the card for a report, with @tag sent along, and wait for the
  *	answer. All that was written, and flushed from caches, before the call is
  *	in it. @accepts is the generation of a report that announced a shrink which
- *	the card may now carry out, or 0: no other request may be taken for that,
- *	and so may none that others send. Returns 0 with @report and @limits filled in, as the card said it
+ *	the card may now carry out, or 0: nothing else, whoever sends it, may be
+ *	taken for that. Returns 0 with @report and @limits filled in, as the card said it
  *	in a form that the driver knows: whether it makes sense is CRAM's to
  *	judge. -EBADMSG for an answer in another form; -EBUSY if the card took
  *	the request not at all; -ETIMEDOUT if it has not answered; other errors
