@@ -97,15 +97,16 @@ struct vm {
 	uint64_t block_returns[RAMBLOCKS_MAX];
 	struct vm_counters counters;
 	uint64_t scanned_ms;
-	uint64_t placed_ms;		    /* when node_bytes was read; 0: never */
-	_Atomic uint64_t placement_cost_us; /* of a core, what that took */
-	uint64_t swapped;		    /* bytes of its cgroup */
+	uint64_t placed_ms; /* when node_bytes was read; 0: never */
+	/* What that took of a core, and what an examination without it took. */
+	_Atomic uint64_t placement_cost_us, examination_cost_us;
+	uint64_t swapped; /* bytes of its cgroup */
 	/* The policy found before ours was set, per block; what undo puts back. */
 	struct proc_policy old_policy[RAMBLOCKS_MAX];
 	uint64_t old_known; /* mask of blocks whose old_policy is known */
 	uint64_t bound;	    /* mask of blocks on which our policy is in force */
 
-	/* Of the thread that examines it (examine.h). */
+	/* Of the thread that examines it (examine.h), between turns of the one that gives them. */
 	struct {
 		uint64_t fds, fds_ms;	   /* how many it had when they were looked at; when */
 		uint64_t locked, pinned;   /* bytes, then */
@@ -113,6 +114,7 @@ struct vm {
 		uint64_t size;		   /* of its address space when its RAM was looked for */
 		uint64_t guest_time;	   /* ticks */
 		uint64_t placed_rss;	   /* bytes, when placement was read */
+		uint64_t examined_ms;	   /* 0: never */
 		bool placed_same;	   /* that told what the reading before it had told */
 		bool arrived;		   /* no longer migrating in */
 		bool begun;

@@ -408,6 +408,40 @@ static void look_on_a_budget(struct fixture *f, uint64_t *ret_burnt_us, uint64_t
 	assert_true(*ret_burnt_us >= 2000);
 }
 
+static enum vm_ineligible reason_of(struct vm *vm)
+{
+	enum vm_ineligible reason;
+
+	pthread_mutex_lock(&vm->lock);
+	reason = vm->reason;
+	pthread_mutex_unlock(&vm->lock);
+	return reason;
+}
+
+/* The first one's examination is dear, so that all are far apart; what waits for one gets it. */
+static void examinations_are_as_far_apart_as_they_cost(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(looker_start(&f->looker, &f->host), 0);
+	for (int i = 0; i < VMS; i++)
+		wait_until(&kernel.numas[i], 1);
+	/* One that is under way would write down what it cost. */
+	for (int i = 0; i < 5; i++) {
+		f->vms[0]->examination_cost_us = 10000000;
+		usleep(200000);
+	}
+	assert_int_equal(reason_of(f->vms[1]), VM_ELIGIBLE);
+	recorded_put(f->dir, "/proc/101/status",
+		     "State:\tS\nMems_allowed_list:\t0-1\nVmLck:\t131072 kB\n");
+	usleep(1000000);
+	assert_int_equal(reason_of(f->vms[1]), VM_ELIGIBLE);
+	f->vms[1]->recount = true;
+	for (int i = 0; i < 2000 && reason_of(f->vms[1]) != VM_LOCKED; i++)
+		usleep(10000);
+	assert_int_equal(reason_of(f->vms[1]), VM_LOCKED);
+}
+
 static void looks_cost_no_more_than_they_may(void **state)
 {
 	uint64_t burnt, took;
@@ -468,6 +502,8 @@ int main(void)
 			placement_is_read_no_more_often_than_its_cost_allows, make, drop),
 		cmocka_unit_test_setup_teardown(placement_that_is_as_it_was_is_read_less_often,
 						make, drop),
+		cmocka_unit_test_setup_teardown(examinations_are_as_far_apart_as_they_cost, make,
+						drop),
 		cmocka_unit_test_setup_teardown(looks_cost_no_more_than_they_may, make, drop),
 		cmocka_unit_test_setup_teardown(what_examinations_take_is_taken_off_looks, make,
 						drop),

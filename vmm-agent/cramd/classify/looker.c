@@ -19,6 +19,9 @@
 /* ... and are this many times as far apart where the last one told nothing new. */
 #define PLACEMENT_UNCHANGED 8
 
+/* So may examinations: however many VMs there are, what may change is read again all the time. */
+#define EXAMINE_SHARE 2000
+
 /* Ranges searched in one go, with the VM locked. */
 #define SEARCH_RANGES 4096
 
@@ -193,7 +196,7 @@ struct turn {
 	struct vm *vm; /* a reference of the turn's own */
 	const struct page_idle *idle;
 	int64_t budget_ns; /* for looks; 0 or less: none */
-	bool watched;
+	bool examine;
 };
 
 /*
@@ -212,6 +215,19 @@ static bool placement_is_due(const struct looker *looker, const struct vm *vm,
 	return now_ms >= vm->placed_ms + wait_ms;
 }
 
+/* What waits for it is examined at once, others as often as examinations of all may cost. */
+static bool examination_is_due(const struct looker *looker, struct vm *vm)
+{
+	uint64_t wait_ms = atomic_load(&looker->examination_us) * EXAMINE_SHARE / 1000;
+	enum vm_ineligible reason;
+
+	pthread_mutex_lock(&vm->lock);
+	reason = vm->reason;
+	pthread_mutex_unlock(&vm->lock);
+	return !vm->seen.examined_ms || atomic_load(&vm->recount) || reason == VM_NOT_MAPPED ||
+	       reason == VM_INCOMING || monotonic_ms() >= vm->seen.examined_ms + wait_ms;
+}
+
 static void examine(struct looker *looker, struct vm *vm)
 {
 	struct host *host = looker->host;
@@ -222,9 +238,10 @@ static void examine(struct looker *looker, struct vm *vm)
 		.now_ms = monotonic_ms(),
 	};
 	struct proc_status status;
-	int64_t start;
+	int64_t began = thread_cpu_ns(), start;
 	int r;
 
+	vm->seen.examined_ms = e.now_ms;
 	r = proc_read_status(&host->root, vm->pid, &status);
 	if (r < 0) {
 		if (r != -ESRCH)
@@ -236,6 +253,8 @@ static void examine(struct looker *looker, struct vm *vm)
 	vm_examine(vm, &e, &status);
 	if (e.placement)
 		vm->placement_cost_us = (uint64_t)(thread_cpu_ns() - start) / 1000;
+	else
+		vm->examination_cost_us = (uint64_t)(thread_cpu_ns() - began) / 1000;
 }
 
 static void take_turn(void *arg)
@@ -245,9 +264,10 @@ static void take_turn(void *arg)
 	struct vm *vm = turn->vm;
 	int64_t began = thread_cpu_ns(), examined;
 
-	examine(looker, vm);
+	if (turn->examine)
+		examine(looker, vm);
 	examined = thread_cpu_ns();
-	if (turn->watched && turn->budget_ns > 0 && vm->ranges.n)
+	if (turn->budget_ns > 0 && vm->ranges.n)
 		look_at_vm(looker->host, vm, turn->idle, examined + turn->budget_ns);
 	atomic_fetch_add(&looker->examine_ns, examined - began);
 	atomic_fetch_add(&looker->look_ns, thread_cpu_ns() - examined);
@@ -271,17 +291,20 @@ static void say_stuck(struct looker *looker, struct vm *vm, int r)
 
 static void give_turn(struct looker *looker, struct vm *vm, int64_t budget_ns, bool want_idle)
 {
-	struct host *host = looker->host;
+	bool watched = atomic_load(&vm->watched) && !atomic_load(&looker->host->paused);
 	struct turn turn = {
 		.looker = looker,
 		.vm = vm,
 		.idle = want_idle ? &looker->idle : NULL,
-		.budget_ns = budget_ns,
-		.watched = atomic_load(&vm->watched) && !atomic_load(&host->paused),
+		.budget_ns = watched ? budget_ns : 0,
 	};
 	int r;
 
 	if (atomic_load(&vm->looked_at_since_ms) || vm_gone(vm))
+		return;
+	/* Its last turn has ended: what that saw is there to be read. */
+	turn.examine = examination_is_due(looker, vm);
+	if (!turn.examine && turn.budget_ns <= 0)
 		return;
 	atomic_store(&vm->looked_at_since_ms, monotonic_ms());
 	vm_ref(vm);
@@ -316,7 +339,7 @@ static void *keep(void *arg)
 	size_t first = 0;
 
 	do {
-		uint64_t placement_us = 0;
+		uint64_t placement_us = 0, examination_us = 0;
 		bool want_idle;
 		size_t n;
 
@@ -335,11 +358,13 @@ static void *keep(void *arg)
 			give_turn(looker, roster.vms.v[i], left, want_idle);
 			left -= atomic_exchange(&looker->look_ns, 0);
 			placement_us += roster.vms.v[i]->placement_cost_us;
+			examination_us += roster.vms.v[i]->examination_cost_us;
 			/* One with more to look at than is ever paid for starves no other. */
 			if (had && left <= 0)
 				first = (i + 1) % n;
 		}
 		atomic_store(&looker->placement_us, placement_us);
+		atomic_store(&looker->examination_us, examination_us);
 	} while (host_sleep(host, roster.settings.round_ms ? roster.settings.round_ms : 1000));
 	roster_free(&roster);
 	return NULL;

@@ -15,8 +15,8 @@ struct looker {
 	struct page_idle idle; /* opened once; used while the settings want it */
 	/* Processor time of looks and of examinations that have ended, nanoseconds. */
 	_Atomic int64_t look_ns, examine_ns;
-	/* What one reading of placement takes, all VMs together. */
-	_Atomic uint64_t placement_us;
+	/* What one reading of placement, or one examination without it, takes, all VMs together. */
+	_Atomic uint64_t placement_us, examination_us;
 	struct patience patience;
 	pthread_t keeper;
 	bool running;
