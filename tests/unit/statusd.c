@@ -79,13 +79,37 @@ HANDLER(show_vm)
 	return vm ? cram_call_reply(call, cram_reply_vm(vm, &set, 1)) : 0;
 }
 
+/* VMs that only ExplainVm knows: like vm-0, but for one thing that stands in the way. */
+static bool explain_case(const char *name, struct cram_vm_report *vm,
+			 struct cram_reason_report *reason)
+{
+	synthetic_vm(vm, 0);
+	if (strcmp(name, "vm-floor") == 0)
+		vm->effective_floor = vm->dram;
+	else if (strcmp(name, "vm-quota") == 0)
+		strcpy(reason->code, "paused");
+	else if (strcmp(name, "vm-going") == 0)
+		vm->demote_pending = 3 * GiB;
+	else if (strcmp(name, "vm-pinned") == 0)
+		strcpy(vm->ineligible, "hugepages");
+	else
+		return false;
+	return true;
+}
+
 HANDLER(explain_vm)
 {
-	struct cram_vm_report *vm = find(call, userdata, parameters);
-	struct cram_reason_report reason = { "cold", "DRAM bytes", GiB, 120 };
+	struct cram_reason_report reasons[2] = { { "quota", "DRAM bytes", GiB, 120 },
+						 { "cold", "DRAM bytes", GiB, 120 } };
+	const char *name = "";
+	struct cram_vm_report special, *vm;
 
+	cram_param_text(parameters, "vm", &name, NULL);
+	if (explain_case(name, &special, &reasons[1]))
+		return cram_call_reply(call, cram_reply_explain(&special, reasons, 2));
+	vm = find(call, userdata, parameters);
 	(void)err;
-	return vm ? cram_call_reply(call, cram_reply_explain(vm, &reason, 1)) : 0;
+	return vm ? cram_call_reply(call, cram_reply_explain(vm, &reasons[1], 1)) : 0;
 }
 
 HANDLER(list_nodes)

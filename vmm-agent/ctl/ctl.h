@@ -76,6 +76,8 @@ int run_resume(const struct options *o, int argc, char **argv);
 int run_drain(const struct options *o, int argc, char **argv);
 int run_reload(const struct options *o, int argc, char **argv);
 int run_validate(const struct options *o, int argc, char **argv);
+int run_why_not(const struct options *o, int argc, char **argv);
+int run_report(const struct options *o, int argc, char **argv);
 int run_record(const struct options *o, int argc, char **argv);
 int run_policy_simulate(const struct options *o, int argc, char **argv);
 
@@ -104,6 +106,8 @@ char *without_controls(char *text);
 void print_text(const char *text, int width);
 /* The table of tier nodes in a reply of GetStatus or ListNodes; an exit code. */
 int print_nodes(struct json_object *reply);
+/* The table of VMs in a reply of ListVms; an exit code. */
+int print_vms(struct json_object *reply);
 /* "  name   1.50 GiB   remark" */
 void print_line(const char *name, uint64_t bytes, const char *remark);
 /* "1.50 GiB" right-aligned. */

@@ -176,7 +176,7 @@ static void print_vm_line(const void *report)
 	putchar('\n');
 }
 
-static int print_vms(struct json_object *reply)
+int print_vms(struct json_object *reply)
 {
 	static const struct rows vms = ROWS("vms", vm, print_vm_line);
 
@@ -381,52 +381,6 @@ int run_check(const struct options *o, int argc, char **argv)
 	if (r != EXIT_OK)
 		return r;
 	return has_error(reply) ? EXIT_FAILED : EXIT_OK;
-}
-
-int run_top(const struct options *o, int argc, char **argv)
-{
-	struct timespec pause = {
-		.tv_sec = o->interval_ms / 1000,
-		.tv_nsec = (long)(o->interval_ms % 1000) * 1000000,
-	};
-	bool screen = isatty(STDOUT_FILENO) && !o->json;
-
-	(void)argc;
-	(void)argv;
-	for (uint32_t i = 0; o->count == 0 || i < o->count; i++) {
-		cleanup_json struct json_object *status = NULL;
-		cleanup_json struct json_object *vms = NULL;
-		struct json_object *list;
-		int r;
-
-		if (i > 0)
-			nanosleep(&pause, NULL);
-		r = call(o, CRAM_IFACE_STATUS, "GetStatus", NULL, &status);
-		if (r == EXIT_OK)
-			r = call(o, CRAM_IFACE_STATUS, "ListVms", NULL, &vms);
-		if (r != EXIT_OK)
-			return r;
-		if (o->json) {
-			if (json_object_object_get_ex(vms, "vms", &list))
-				json_object_object_add(status, "vms", json_object_get(list));
-			print_json(status, true);
-		} else {
-			/* Cursor home and clear, as a terminal without curses allows. */
-			if (screen)
-				fputs("\033[H\033[2J", stdout);
-			r = print_nodes(status);
-			if (r != EXIT_OK)
-				return r;
-			putchar('\n');
-			r = print_vms(vms);
-			if (r != EXIT_OK)
-				return r;
-			putchar('\n');
-		}
-		if (fflush(stdout) != 0)
-			return EXIT_FAILED;
-	}
-	return EXIT_OK;
 }
 
 static int print_event(struct json_object *reply)
