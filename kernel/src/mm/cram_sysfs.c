@@ -73,6 +73,7 @@ static DEVICE_ATTR_RO(name)
 CRAM_AMOUNT(logical_bytes, c->size);
 CRAM_AMOUNT(physical_bytes, c->account.physical);
 CRAM_AMOUNT(stored_bytes, c->account.stored);
+CRAM_AMOUNT(worst_bytes, c->account.worst);
 CRAM_AMOUNT(generation, c->account.generation);
 CRAM_AMOUNT(reserve_bytes, c->account.reserve);
 CRAM_AMOUNT(credit_bytes, c->account.credited * c->account.worst);
@@ -119,6 +120,7 @@ static struct attribute *cram_attrs[] = {
 	&dev_attr_logical_bytes.attr,
 	&dev_attr_physical_bytes.attr,
 	&dev_attr_stored_bytes.attr,
+	&dev_attr_worst_bytes.attr,
 	&dev_attr_generation.attr,
 	&dev_attr_reserve_bytes.attr,
 	&dev_attr_credit_bytes.attr,
