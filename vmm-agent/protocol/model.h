@@ -103,6 +103,18 @@ struct cram_node_report {
 	uint64_t free;
 	uint64_t budget; /* device bytes offered to VMs now */
 	uint64_t vms;
+	/* Of tier cram; else 0. As docs/cram.md has them. */
+	uint64_t logical;
+	uint64_t credit;
+	uint64_t unsettled;
+	uint64_t reserve;
+	uint64_t quarantined;
+	uint32_t pressure; /* thousandths */
+	uint64_t generation;
+	uint64_t reports;
+	uint64_t reports_failed;
+	uint64_t evicted; /* bytes */
+	uint64_t lost;	  /* pages */
 };
 
 /* One per VM: ListVms.vms, ShowVm.vm, ExplainVm.vm */

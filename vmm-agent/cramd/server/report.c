@@ -9,6 +9,7 @@
 #include <sys/resource.h>
 
 #include "../classify/ranges.h"
+#include "policy/estimate.h"
 #include "util/cleanup.h"
 
 #define TEXT(to, ...) snprintf((to), sizeof(to), __VA_ARGS__)
@@ -154,6 +155,21 @@ void report_host(struct daemon *d, struct cram_host_report *ret)
 	ret->at_risk = out.at_risk;
 }
 
+static void report_card(const struct card *card, struct cram_node_report *ret)
+{
+	ret->logical = card->logical;
+	ret->credit = card->credit;
+	ret->unsettled = card->unsettled;
+	ret->reserve = card->reserve;
+	ret->quarantined = card->dying;
+	ret->pressure = card->pressure;
+	ret->generation = card->generation;
+	ret->reports = card->reports;
+	ret->reports_failed = card->reports_failed;
+	ret->evicted = card->evicted * CRAM_PAGE_BYTES;
+	ret->lost = card->lost;
+}
+
 void report_node(const struct daemon *d, size_t tier, struct cram_node_report *ret)
 {
 	const struct cram_tier_input *t = &d->snapshot.tiers[tier];
@@ -170,6 +186,8 @@ void report_node(const struct daemon *d, size_t tier, struct cram_node_report *r
 	};
 	TEXT(ret->tier, "%s", cram_tier_name(t->kind));
 	TEXT(ret->state, "%s", d->snapshot.tier_state[tier]);
+	if (t->kind == CRAM_TIER_CRAM)
+		report_card(&d->snapshot.cards[tier], ret);
 }
 
 void report_vm(struct daemon *d, struct vm *vm, struct cram_vm_report *ret)
