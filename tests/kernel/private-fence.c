@@ -217,13 +217,9 @@ static void huge_file_in_a_pipe(void)
 /* Does userfaultfd hear of the next write to the page at an address? */
 static bool uffd_protects(const char *at)
 {
-	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
-	uint64_t entry = 0;
+	uint64_t entry;
 
-	need(pread(fd, &entry, sizeof(entry), (off_t)((uintptr_t)at / PAGE * sizeof(entry))) ==
-		     sizeof(entry),
-	     "pagemap: %m");
-	close(fd);
+	page_map(at, PAGE, &entry);
 	return entry >> 57 & 1;
 }
 

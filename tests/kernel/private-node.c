@@ -511,14 +511,21 @@ long bind_to(void *address, size_t length, int mode, unsigned long mask, unsigne
 	return mbind(address, length, mode, mask ? &mask : NULL, mask ? 65 : 0, flags) ? -errno : 0;
 }
 
+void page_map(const void *address, size_t length, uint64_t *ret_entries)
+{
+	const size_t bytes = length / PAGE * sizeof(*ret_entries);
+	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	off_t offset = (off_t)((uintptr_t)address / PAGE * sizeof(*ret_entries));
+
+	need(fd >= 0 && pread(fd, ret_entries, bytes, offset) == (ssize_t)bytes, "page map: %m");
+	close(fd);
+}
+
 void frames_of(const void *address, size_t length, uint64_t *ret_frames)
 {
-	const size_t n = length / PAGE, bytes = n * sizeof(*ret_frames);
-	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
-	off_t offset = (off_t)((uintptr_t)address / PAGE * sizeof(*ret_frames));
+	const size_t n = length / PAGE;
 
-	need(fd >= 0 && pread(fd, ret_frames, bytes, offset) == (ssize_t)bytes, "page map: %m");
-	close(fd);
+	page_map(address, length, ret_frames);
 	/* Bit 63: there is a page, and the low bits are its frame. */
 	for (size_t i = 0; i < n; i++)
 		ret_frames[i] = ret_frames[i] >> 63 ? ret_frames[i] & ((1ULL << 55) - 1) : 0;

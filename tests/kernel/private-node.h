@@ -97,6 +97,8 @@ size_t pages_on(const void *address, size_t length, int nid);
 long move_to(void *address, size_t length, int nid);
 long bind_to(void *address, size_t length, int mode, unsigned long mask, unsigned int flags);
 
+/* /proc/self/pagemap's entries for the process's own addresses. */
+void page_map(const void *address, size_t length, uint64_t *ret_entries);
 /* The page frames behind the process's own addresses; 0 where no page is mapped. */
 void frames_of(const void *address, size_t length, uint64_t *ret_frames);
 uint64_t frame_of(const void *address);

@@ -600,13 +600,9 @@ static void several(void)
 
 static bool soft_dirty(const char *at)
 {
-	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
-	uint64_t entry = 0;
+	uint64_t entry;
 
-	need(pread(fd, &entry, sizeof(entry), (off_t)((uintptr_t)at / PAGE * sizeof(entry))) ==
-		     sizeof(entry),
-	     "pagemap: %m");
-	close(fd);
+	page_map(at, PAGE, &entry);
 	return entry >> 55 & 1;
 }
 

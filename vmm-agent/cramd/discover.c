@@ -64,7 +64,6 @@ static int read_layout(struct discover *discover, struct vm *vm, struct ram_layo
 
 static void examine(void *arg)
 {
-	static const uint64_t one = 1;
 	const struct examination_arg *e = arg;
 	struct discover *discover = e->discover;
 	struct discovery found = { .pid = e->pid, .vm = e->vm };
@@ -78,9 +77,8 @@ static void examine(void *arg)
 	/* Room for it was made when it was wanted. */
 	discover->found.v[discover->found.n++] = found;
 	discover->under_way--;
-	/* Full of wake-ups nobody has read: the loop is awake already. */
-	if (write(discover->wake, &one, sizeof(one)) < 0)
-		found.r = 0;
+	/* Fails if it is full of wake-ups nobody has read: the loop is awake already. */
+	eventfd_write(discover->wake, 1);
 	pthread_mutex_unlock(&discover->lock);
 }
 

@@ -359,6 +359,15 @@ static int root_only(const char *command)
 	return EXIT_FAILED;
 }
 
+/* The card that a command is to change. */
+static int find_card_to_change(const char *command, const char *word, struct cards *cards,
+			       const struct card **ret)
+{
+	int r = find_card(word, cards, ret);
+
+	return r == EXIT_OK ? root_only(command) : r;
+}
+
 /* What has become of the card. */
 static int say(const struct options *o, const struct card *before)
 {
@@ -388,11 +397,9 @@ int run_node_online(const struct options *o, int argc, char **argv)
 	cleanup_cards struct cards cards = { 0 };
 	struct cram_error err = { 0 };
 	const struct card *card;
-	int r = find_card(argv[0], &cards, &card);
+	int r = find_card_to_change("online", argv[0], &cards, &card);
 
 	(void)argc;
-	if (r == EXIT_OK)
-		r = root_only("online");
 	if (r != EXIT_OK)
 		return r;
 	if (card_online(card, &err) < 0) {
@@ -424,11 +431,9 @@ int run_node_offline(const struct options *o, int argc, char **argv)
 	cleanup_cards struct cards cards = { 0 };
 	struct cram_error err = { 0 };
 	const struct card *card;
-	int r = find_card(argv[0], &cards, &card);
+	int r = find_card_to_change("offline", argv[0], &cards, &card);
 
 	(void)argc;
-	if (r == EXIT_OK)
-		r = root_only("offline");
 	if (r == EXIT_OK)
 		r = in_use_by_vms(o, card);
 	if (r != EXIT_OK)

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "../tier/cram.h"
@@ -174,11 +175,8 @@ static void relieve(struct backpressure *backpressure, size_t c, uint64_t budget
 
 static void ask_for_round(const struct backpressure *backpressure)
 {
-	static const uint64_t one = 1;
-
-	/* Full of requests nobody has read: the loop is asked already. */
-	if (write(backpressure->wake, &one, sizeof(one)) < 0)
-		return;
+	/* Fails if it is full of requests nobody has read: the loop is asked already. */
+	eventfd_write(backpressure->wake, 1);
 }
 
 void backpressure_look(struct backpressure *backpressure, uint64_t now_ms)

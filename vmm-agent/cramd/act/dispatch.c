@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "limit.h"
+#include "policy/saturate.h"
 #include "util/sort.h"
 
 void dispatch_free(struct dispatch *dispatch)
@@ -152,14 +153,11 @@ static int leave_shares(struct dispatch *dispatch, struct backpressure *backpres
 	struct backpressure_card cards[TIERS_MAX];
 	size_t n_cards = 0;
 
-	for (size_t i = 0; i < s->n_dram; i++) {
-		uint64_t available = decision->available[i], headroom = decision->headroom[i];
-
+	for (size_t i = 0; i < s->n_dram; i++)
 		rooms[i] = (struct backpressure_room){
 			.nid = s->dram[i].nid,
-			.bytes = available > headroom ? available - headroom : 0,
+			.bytes = sub(decision->available[i], decision->headroom[i]),
 		};
-	}
 	dispatch->on_cards.n = 0;
 	for (size_t t = 0; t < s->n_tiers; t++) {
 		if (s->tiers[t].kind != CRAM_TIER_CRAM)

@@ -142,11 +142,8 @@ static void give_orders(struct relief *relief, uint64_t nodes, uint64_t now_ms)
 
 static void ask_for_round(struct relief *relief)
 {
-	static const uint64_t one = 1;
-
-	/* Full of requests nobody has read: the loop is asked already. */
-	if (write(relief->wake, &one, sizeof(one)) < 0)
-		return;
+	/* Fails if it is full of requests nobody has read: the loop is asked already. */
+	eventfd_write(relief->wake, 1);
 }
 
 void relief_look(struct relief *relief, uint64_t now_ms)

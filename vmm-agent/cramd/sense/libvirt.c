@@ -498,7 +498,6 @@ static void drop_entry(struct libvirt *l, const char *uuid)
 static void finish(struct libvirt *l, const char *uuid, int r, struct libvirt_domain *answer)
 {
 	struct entry *entry;
-	uint64_t one = 1;
 
 	pthread_mutex_lock(&l->lock);
 	entry = find(l, uuid);
@@ -513,8 +512,9 @@ static void finish(struct libvirt *l, const char *uuid, int r, struct libvirt_do
 	}
 	if (!answer || r == -EIO || array_push(&l->answers, answer) < 0) {
 		free(answer);
-	} else if (write(l->eventfd, &one, sizeof(one)) < 0) {
-		/* Only when the counter is full, and then the loop is awake already. */
+	} else {
+		/* Fails only when the counter is full, and then the loop is awake already. */
+		eventfd_write(l->eventfd, 1);
 	}
 	pthread_mutex_unlock(&l->lock);
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* An ordinary slower NUMA node: what is there takes as much as it is. */
 #include "../sense/snapshot.h"
+#include "policy/saturate.h"
 #include "tier.h"
 
 #include <string.h>
@@ -33,15 +34,13 @@ static int read_node(struct snapshot *s, size_t t, const struct host *host,
 		     const struct cram_host_settings *set)
 {
 	const struct node *node = nodes_find(&s->nodes, s->tiers[t].nid);
-	uint64_t keep = node->total * KEEP_PERMILLE / 1000;
+	uint64_t keep = max(node->total * KEEP_PERMILLE / 1000, KEEP_MIN);
 	uint64_t available = available_on(s, node, set);
 
 	(void)host;
-	if (keep < KEEP_MIN)
-		keep = KEEP_MIN;
 	s->tier_capacity[t] = node->total;
-	s->tiers[t].budget = node->total > keep ? node->total - keep : 0;
-	s->tiers[t].free = available > keep ? available - keep : 0;
+	s->tiers[t].budget = sub(node->total, keep);
+	s->tiers[t].free = sub(available, keep);
 	s->tiers[t].accepting = node->has_memory && available > keep;
 	s->tier_state[t] = s->tiers[t].accepting ? "online" : "full";
 	return 0;
@@ -62,7 +61,7 @@ static void meter(struct snapshot *s, size_t t, const struct host *host,
 		in->ratio_q16 = 1U << 16;
 	}
 	s->tier_device[t] = s->tier_used[t];
-	s->tiers[t].used_other = used > s->tier_own[t] ? used - s->tier_own[t] : 0;
+	s->tiers[t].used_other = sub(used, s->tier_own[t]);
 }
 
 const struct tier tier_node = {
