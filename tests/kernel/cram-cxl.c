@@ -7,6 +7,7 @@
  *
  *   cram-cxl        all of that
  *   cram-cxl torn   a card that is there no more, all of a sudden
+ *   cram-cxl held   one that is unplugged while a page in front of all others cannot leave
  */
 #include "cram.h"
 
@@ -28,6 +29,7 @@
 
 #define DRIVER	 "/sys/bus/cxl/drivers/cxl_compression/"
 #define RESIDENT (8UL << 20)
+#define MUCH	 (160UL << 20) /* more than a block of memory */
 
 static char region[32];
 
@@ -434,6 +436,68 @@ static int torn(char *memory)
 	return done();
 }
 
+/*
+ * The card is unplugged, and one page cannot leave
+ */
+
+/* Of the card's pages of a file, the one in front. */
+static char *first_of(char *file, size_t length)
+{
+	char *first = file;
+
+	for (char *page = file; page < file + length; page += PAGE) {
+		if (frame_of(page) < frame_of(first))
+			first = page;
+	}
+	return first;
+}
+
+static bool fails_to_write(int fd, off_t at)
+{
+	errno = 0;
+	return pwrite(fd, "f", 1, at) == -1 && errno == EIO;
+}
+
+/* A page that has failed stays in its file for as long as there is one. */
+static int held(void)
+{
+	int fd;
+	char *file = map_shared(RESIDENT, &fd), *memory = map_anonymous(MUCH), *failed, text[32];
+	size_t saved = 0;
+	off_t at;
+
+	need(madvise(memory, MUCH, MADV_NOHUGEPAGE) == 0, "small pages: %m");
+	strcpy(region, cxl("cxl_region $card; echo $region"));
+	need(bind_region() == 0 && has_node(), "the card comes up");
+	make_resident(file);
+	for (size_t i = 0; i < MUCH; i += RESIDENT) {
+		need(cram_has_credit(RESIDENT, 20), "there is room on the card");
+		pack(memory + i, RESIDENT, 7, 16);
+		need(move_to(memory + i, RESIDENT, cram_nid) == 0, "more on the card");
+	}
+	failed = first_of(file, RESIDENT);
+	at = failed - file;
+	need(frame_of(failed) * PAGE / memory_block_bytes() <
+		     frame_of(memory + MUCH - PAGE) * PAGE / memory_block_bytes(),
+	     "there is memory in later blocks");
+	snprintf(text, sizeof(text), "%#lx", frame_of(failed));
+	need(write_file("/sys/kernel/debug/hwpoison/corrupt-pfn", text) == 0, "a page fails");
+
+	ok(unbind_region() == 0 && has_node() && cram_becomes("normal", 10),
+	   "the driver unbound, the node of a file's failed page stays");
+	need(bind_region() == 0, "bound again");
+	unplug();
+	ok(cram_becomes("offline", 60), "unplugged, the card goes all the same");
+	for (size_t i = 0; i < MUCH; i += RESIDENT)
+		saved += packed(memory + i, RESIDENT, 7, 16);
+	ok(saved == MUCH / RESIDENT, "after all came home that could");
+	ok(packed(file, at, 5, 2) && fails_to_write(fd, at), "but what had failed before");
+	munmap(file, RESIDENT);
+	ok(fails_to_write(fd, at), "which stays so");
+	close(fd);
+	return done();
+}
+
 int main(int argc, char **argv)
 {
 	char *memory = map_anonymous(2 * RESIDENT);
@@ -441,6 +505,8 @@ int main(int argc, char **argv)
 	need(madvise(memory, 2 * RESIDENT, MADV_NOHUGEPAGE) == 0, "small pages: %m");
 	if (argc > 1 && !strcmp(argv[1], "torn"))
 		return torn(memory);
+	if (argc > 1 && !strcmp(argv[1], "held"))
+		return held();
 	refuses_regions();
 	strcpy(region, cxl("cxl_region $card; echo $region"));
 	belongs_to_no_other();

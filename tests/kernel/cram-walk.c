@@ -129,7 +129,7 @@ static uint64_t first_frame(void)
 	char pattern[64];
 	glob_t blocks;
 
-	block = strtoull(read_file("/sys/devices/system/memory/block_size_bytes"), NULL, 16);
+	block = memory_block_bytes();
 	snprintf(pattern, sizeof(pattern), "/sys/devices/system/node/node%d/memory[0-9]*",
 		 cram_nid);
 	need(glob(pattern, 0, NULL, &blocks) == 0, "the node has memory blocks");

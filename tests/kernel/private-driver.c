@@ -167,12 +167,29 @@ static void add_memory(void)
 	need(rc == 0, "and added: %s", strerror(-rc));
 }
 
+/* A file keeps its failed page, and memory that a file has pages of does not go. */
+static void failed_page_of_a_file(void)
+{
+	int fd;
+	char *memory = map_shared(LENGTH, &fd);
+
+	fill(memory, LENGTH, 5);
+	need(move_to(memory, LENGTH, CARD) == 0, "shared memory on the card");
+	fails("a page of a file", frame_of(memory + 5 * PAGE), 0, 1);
+	munmap(memory, LENGTH);
+	ok(npt_range(NPT_REMOVE, CARD, 0) == -EBUSY, "memory with a failed page of a file stays");
+	errno = 0;
+	ok(pwrite(fd, "f", 1, 5 * PAGE) == -1 && errno == EIO, "writing to it is still EIO: %m");
+	close(fd);
+}
+
 static void failed_memory_goes(long managed)
 {
 	char *memory;
 	size_t on_card;
 
-	ok(meminfo_kb("HardwareCorrupted:") == 8, "two pages have failed");
+	failed_page_of_a_file();
+	ok(meminfo_kb("HardwareCorrupted:") == 12, "three pages have failed");
 	remove_memory();
 	ok(meminfo_kb("HardwareCorrupted:") == 0, "removed memory has no failed pages");
 

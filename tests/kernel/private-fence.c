@@ -529,8 +529,7 @@ static void page_of_another_processor(void)
 /* Every memory block of the card to a state. */
 static bool set_blocks(const char *state)
 {
-	uint64_t block =
-		strtoull(read_file("/sys/devices/system/memory/block_size_bytes"), NULL, 16);
+	uint64_t block = memory_block_bytes();
 	char path[80];
 	bool done = true;
 

@@ -405,8 +405,7 @@ static void kept_pages_fail(void)
 
 static void kept_pages_go(void)
 {
-	const uint64_t block =
-		strtoull(read_file("/sys/devices/system/memory/block_size_bytes"), NULL, 16);
+	const uint64_t block = memory_block_bytes();
 	char path[96], *memory;
 	int off, on;
 

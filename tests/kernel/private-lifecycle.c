@@ -356,8 +356,7 @@ static void *flip_blocks(void *argument)
  */
 static void op_remove_while_flipped(void)
 {
-	const uint64_t block =
-		strtoull(read_file("/sys/devices/system/memory/block_size_bytes"), NULL, 16);
+	const uint64_t block = memory_block_bytes();
 	struct flipper o = { .first = card_start() / block,
 			     .end = (card_start() + card_size()) / block };
 

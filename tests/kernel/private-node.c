@@ -271,10 +271,14 @@ long vmstat(const char *name)
 
 static uint64_t start, size;
 
+uint64_t memory_block_bytes(void)
+{
+	return strtoull(read_file("/sys/devices/system/memory/block_size_bytes"), NULL, 16);
+}
+
 void node_range(int nid, uint64_t *ret_start, uint64_t *ret_size)
 {
-	uint64_t block =
-		strtoull(read_file("/sys/devices/system/memory/block_size_bytes"), NULL, 16);
+	uint64_t block = memory_block_bytes();
 	uint64_t first = UINT64_MAX, blocks = 0;
 	char path[64];
 	struct dirent *entry;

@@ -66,6 +66,8 @@ void node_range(int nid, uint64_t *ret_start, uint64_t *ret_size);
 /* Where CARD's memory is. Found once; ends the program if there is none. */
 uint64_t card_start(void);
 uint64_t card_size(void);
+/* What memory goes on- and offline by. */
+uint64_t memory_block_bytes(void);
 
 /* Takes CARD away from the system and adds it as a private node, online. */
 void card_private(void);

@@ -350,8 +350,9 @@ int cram_unregister_private_node(int nid)
 }
 EXPORT_SYMBOL_GPL(cram_unregister_private_node);
 
-void cram_card_gone(int nid)
+void cram_card_gone(int nid, bool readable)
 {
+	unsigned long saved = 0;
 	struct cram *c;
 
 	guard(mutex)(&cram_lock);
@@ -362,8 +363,10 @@ void cram_card_gone(int nid)
 		WRITE_ONCE(c->gone, true);
 	cram_close(c);
 	cram_take(c, c->nr_frames);
-	dev_err(c->dev, "cram: node %d: the card is gone, and with it %lu pages; whoever comes to one gets a SIGBUS\n",
-		nid, cram_lose_pages(c));
+	if (readable)
+		saved = cram_send_all_home(c);
+	dev_err(c->dev, "cram: node %d: the card is gone; %lu pages left it before, and %lu are lost: whoever comes to one gets a SIGBUS\n",
+		nid, saved, cram_lose_pages(c));
 	cram_set_state(c, CRAM_OFFLINE);
 }
 EXPORT_SYMBOL_GPL(cram_card_gone);

@@ -219,6 +219,7 @@ unsigned long cram_isolate(struct cram *c, unsigned long index, struct mem_cgrou
 			   struct list_head *folios);
 unsigned long cram_send_home(struct list_head *folios, nodemask_t *home,
 			     enum migrate_mode mode, enum migrate_reason reason);
+unsigned long cram_send_all_home(struct cram *c);
 
 /* cram_evict.c */
 void cram_evict(struct cram *c, unsigned long want);

@@ -15,6 +15,8 @@
 #include "cram.h"
 #include "internal.h"
 
+#define LEAVE_BATCH	512	/* pages that leave together */
+
 /*
  * Coming. There is as much room as the allocator has, and a cgroup may have its share
  * of it: folios are moved cgroup by cgroup, and huge ones apart from others, so that
@@ -281,8 +283,8 @@ unsigned long cram_isolate(struct cram *c, unsigned long index, struct mem_cgrou
 }
 
 /*
- * Returns how many pages have left for @home, as far as there is room without reclaim.
- * MR_WHOLE: huge ones leave whole, or stay.
+ * Returns how many pages have left for @home, as far as there is room: only MIGRATE_SYNC
+ * reclaims for it. MR_WHOLE: huge ones leave whole, or stay.
  */
 unsigned long cram_send_home(struct list_head *folios, nodemask_t *home,
 			     enum migrate_mode mode, enum migrate_reason reason)
@@ -297,11 +299,49 @@ unsigned long cram_send_home(struct list_head *folios, nodemask_t *home,
 
 	if (list_empty(folios))
 		return 0;
+	if (mode == MIGRATE_SYNC)
+		mtc.gfp_mask |= __GFP_DIRECT_RECLAIM | __GFP_RETRY_MAYFAIL;
 	if (!node_isset(mtc.nid, *home))
 		mtc.nid = first_node(*home);
 	migrate_pages(folios, alloc_migration_target, NULL, (unsigned long)&mtc,
 		      mode, reason, &gone);
 	return gone;
+}
+
+static unsigned long send_home_once(struct cram *c, nodemask_t *home)
+{
+	unsigned long gone = 0, nr = 0;
+	LIST_HEAD(folios);
+
+	lru_add_drain_all();
+	for (unsigned long i = 0; i < c->nr_frames; i++) {
+		nr += cram_isolate(c, i, NULL, &folios);
+		if (nr >= LEAVE_BATCH || i == c->nr_frames - 1) {
+			gone += cram_send_home(&folios, home, MIGRATE_SYNC, MR_MEMORY_HOTPLUG);
+			putback_movable_pages(&folios);
+			nr = 0;
+		}
+		if (!(i % CRAM_BLOCK_FRAMES))
+			cond_resched();
+	}
+	return gone;
+}
+
+/*
+ * The card is about to go. One page that cannot leave keeps its block of memory from going
+ * offline, and those behind it: have all others leave, whatever stays. Returns how many
+ * pages left. May sleep, for long. Nothing is given meanwhile.
+ */
+unsigned long cram_send_all_home(struct cram *c)
+{
+	nodemask_t home = node_states[N_MEMORY];
+	unsigned long all = 0, gone;
+
+	do {
+		gone = send_home_once(c, &home);
+		all += gone;
+	} while (gone);
+	return all;
 }
 
 /*

@@ -170,7 +170,7 @@ static void card_lost(struct work_struct *work)
 	int nid = READ_ONCE(card->nid);
 
 	if (nid != NUMA_NO_NODE)
-		cram_card_gone(nid);
+		cram_card_gone(nid, false);
 }
 
 static int card_report(void *data, u64 tag, u64 accepts, struct cram_report *report,
@@ -326,21 +326,28 @@ static int card_release_node(struct cxl_card *card)
 	return rc;
 }
 
+/* The node stays, without a card. @readable: until this returns. */
+static void card_leave_node(struct cxl_card *card, bool readable)
+{
+	cram_card_gone(card->nid, readable);
+	module_put(THIS_MODULE);
+}
+
 struct rescue {
 	struct work_struct work;
 	struct cxl_card *card;
-	int rc;
 };
 
 static void rescue_work(struct work_struct *work)
 {
-	struct rescue *rescue = container_of(work, struct rescue, work);
+	struct cxl_card *card = container_of(work, struct rescue, work)->card;
 
-	rescue->rc = card_release_node(rescue->card);
+	if (card_release_node(card))
+		card_leave_node(card, true);
 }
 
 /* Signals to whoever takes the card away are no reason to lose what is there. */
-static int card_rescue_node(struct cxl_card *card)
+static void card_rescue_node(struct cxl_card *card)
 {
 	struct rescue rescue = { .card = card };
 
@@ -348,7 +355,6 @@ static int card_rescue_node(struct cxl_card *card)
 	queue_work(system_unbound_wq, &rescue.work);
 	flush_work(&rescue.work);
 	destroy_work_on_stack(&rescue.work);
-	return rescue.rc;
 }
 
 /* The card is being taken away. What can be saved is saved, as long as it is there. */
@@ -358,12 +364,10 @@ static void card_remove(struct auxiliary_device *aux)
 
 	if (card->nid == NUMA_NO_NODE)
 		return;
-	if (pci_device_is_present(card_pdev(card)) && !card_rescue_node(card))
-		return;
-	dev_err(&aux->dev, "the card is gone while node %d is in use: what was there is lost\n",
-		card->nid);
-	cram_card_gone(card->nid);
-	module_put(THIS_MODULE);
+	if (pci_device_is_present(card_pdev(card)))
+		card_rescue_node(card);
+	else
+		card_leave_node(card, false);
 }
 
 static const struct auxiliary_device_id card_ids[] = {

@@ -89,10 +89,11 @@ int cram_register_private_node(int nid, u64 start, u64 size, const char *name,
 int cram_unregister_private_node(int nid);
 
 /*
- * The card is gone, with all that it held, or will never answer again: no
- * operation of it is called after this has returned.
+ * The card is gone, or about to go, or will never answer again: no operation of
+ * it is called after this has returned. @readable: what it holds can be read
+ * until then, so what can leave does; that may take long. The rest is lost.
  */
-void cram_card_gone(int nid);
+void cram_card_gone(int nid, bool readable);
 
 /* The card has raised an interrupt: look at it soon. Any context. */
 void cram_notify(int nid);
