@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The host's figures; see overcommit.h. */
+#include "overcommit.h"
+
+#include <strings.h>
+
+/* Has the host a tier that @s allows? */
+static bool has_tier(const struct daemon *d, const struct cram_vm_settings *s)
+{
+	for (size_t i = 0; i < d->snapshot.n_tiers; i++)
+		if (s->tiers & 1U << d->snapshot.tiers[i].kind)
+			return true;
+	return false;
+}
+
+struct cram_promise overcommit_promise(const struct daemon *d, const struct cram_vm_settings *s,
+				       bool movable, uint64_t ram)
+{
+	return cram_promise(s->mode, movable && has_tier(d, s), ram, s->quota, s->hard_limit,
+			    s->floor);
+}
+
+static void add_vm(const struct daemon *d, struct vm *vm, struct cram_overcommit_input *ret)
+{
+	struct cram_promise p;
+	bool movable;
+
+	pthread_mutex_lock(&vm->lock);
+	movable = vm->reason == VM_ELIGIBLE || vm->reason == VM_NOT_LOOKED;
+	pthread_mutex_unlock(&vm->lock);
+	p = overcommit_promise(d, &vm->settings, movable, vm->ram);
+	ret->sold += p.ram;
+	ret->floors += p.floor;
+	ret->bound += p.bound;
+}
+
+void overcommit_input(const struct daemon *d, const char *except, struct cram_overcommit_input *ret)
+{
+	*ret = (struct cram_overcommit_input){
+		.reserve = d->conf.host.reserve_bytes,
+		.swap = sysroot_meminfo(&d->host.root, "SwapFree:"),
+		.expected_ratio_q16 = 1U << 16,
+	};
+	for (size_t i = 0; i < d->snapshot.n_dram; i++)
+		ret->dram += d->snapshot.dram[i].total;
+	for (size_t i = 0; i < d->snapshot.n_tiers; i++)
+		ret->tier_physical += d->snapshot.tier_capacity[i];
+	for (size_t i = 0; i < d->host.vms.n; i++)
+		if (!except || strcasecmp(d->host.vms.v[i]->uuid, except) != 0)
+			add_vm(d, d->host.vms.v[i], ret);
+}
