@@ -290,17 +290,17 @@ void cram_bucket_take(struct cram_bucket *b, uint64_t bytes);
 struct cram_overcommit_input {
 	uint64_t dram;		/* usable DRAM of all home nodes */
 	uint64_t reserve;	/* of it, kept for the host */
-	uint64_t tier_physical; /* device bytes of all tiers, i.e. logical bytes at ratio 1 */
+	uint64_t tier_physical; /* logical bytes that fit on all tiers, whatever they are */
+	uint64_t tier_expected; /* logical bytes that are expected to fit on them */
 	uint64_t swap;
-	uint32_t expected_ratio_q16; /* measured stored/logical, capped by the operator's */
-	uint64_t sold;		     /* guest RAM of all VMs */
-	uint64_t floors;	     /* sum of floors */
-	uint64_t bound;		     /* of sold, what can be nowhere but in DRAM or swap */
+	uint64_t sold;		/* guest RAM of all VMs */
+	uint64_t floors;	/* sum of floors */
+	uint64_t bound;		/* of sold, what can be nowhere but in DRAM or swap */
 };
 
 struct cram_overcommit {
 	uint64_t guaranteed; /* usable DRAM + tier at ratio 1 + swap */
-	uint64_t expected;   /* the same with the tier at the expected ratio */
+	uint64_t expected;   /* the same with what is expected to fit on the tier */
 	uint64_t at_risk;    /* sold beyond guaranteed */
 	uint64_t floor_room; /* floors that can still be promised: dram - reserve - floors */
 	bool floors_exceed;  /* the floors promised cannot all be kept */

@@ -68,7 +68,7 @@ const struct cram_field cram_host_fields[] = {
 	H(at_risk, U64, GAUGE, "cram_at_risk_bytes", 0,
 	  "Guest RAM sold beyond the guaranteed figure, in bytes."),
 	H(tier_capacity, U64, GAUGE, "cram_tier_capacity_bytes", 0,
-	  "Device bytes all tiers can hold, in bytes."),
+	  "Guest memory that fits on all tiers with nothing compressed, in bytes."),
 	H(tier_bytes, U64, GAUGE, "cram_tier_used_bytes", 0,
 	  "Guest memory on all tiers, before compression, in bytes."),
 	H(device_bytes, U64, GAUGE, "cram_tier_device_bytes", 0,

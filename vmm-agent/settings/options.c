@@ -95,6 +95,9 @@ const struct cram_option cram_options[] = {
 	       "Up to which figure guest RAM is sold: guaranteed, what the host can honour with nothing compressed; expected, "
 	       "what it can at the expected compression ratio. Beyond guaranteed memory is at risk when guests write what does not "
 	       "compress."),
+	U32("host", "expected_ratio", expected_ratio_percent, "percent", "200", 100, 3200,
+	    "What a card is expected to hold at most, in percent of its own bytes, however well that compresses which is there now: "
+	    "what comes later may be worse. Until 64 MiB are there, nothing beyond its own bytes is expected."),
 
 	U32("policy", "slo", policy.slo_ppm, "ppm", "2000", 1, 1000000,
 	    "Bytes that may come back per minute, per million bytes the guest accessed in 120 s. 0.2 % "

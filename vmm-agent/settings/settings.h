@@ -131,6 +131,7 @@ struct cram_host_settings {
 	uint64_t reserve_bytes; /* DRAM kept for the host when floors are promised */
 	enum cram_admission_mode admission;
 	enum cram_sell sell;
+	uint32_t expected_ratio_percent; /* the most that a card is expected to hold */
 	struct cram_policy_params policy;
 
 	uint64_t demote_rate; /* bytes per second, whole host */

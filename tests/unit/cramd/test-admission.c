@@ -15,7 +15,7 @@
 #include "cramd/admission.h"
 #include "cramd/overcommit.h"
 #include "cramd/round.h"
-#include "recorded.h"
+#include "recorded-card.h"
 
 #define A "11111111-1111-4111-8111-111111111111"
 #define B "22222222-2222-4222-8222-222222222222"
@@ -52,6 +52,8 @@ static int make(void **state)
 	};
 	d->mover.host = &d->host;
 	assert_int_equal(relief_init(&d->relief, &d->host, &d->mover), 0);
+	assert_int_equal(backpressure_init(&d->backpressure, &d->host, &d->mover, d->relief.wake),
+			 0);
 	round_run(d);
 	*state = f;
 	return 0;
@@ -62,6 +64,7 @@ static int drop(void **state)
 	struct fixture *f = *state;
 	int r;
 
+	backpressure_fini(&f->d.backpressure);
 	relief_fini(&f->d.relief);
 	daemon_fini(&f->d);
 	host_fini(&f->d.host);
@@ -419,7 +422,7 @@ static void expected_is_sold_only_when_the_operator_wants_it(void **state)
 	struct cram_admission_input in = {
 		.host = { .dram = 16 * GiB,
 			  .tier_physical = 16 * GiB,
-			  .expected_ratio_q16 = 32768 },
+			  .tier_expected = 32 * GiB },
 	};
 	struct cram_promise p =
 		cram_promise(CRAM_MODE_AUTO, true, 40 * GiB, CRAM_UNLIMITED, CRAM_UNLIMITED, GiB);
@@ -430,6 +433,48 @@ static void expected_is_sold_only_when_the_operator_wants_it(void **state)
 	assert_int_equal(cram_admit(&in, &p).rule, CRAM_ADMITTED);
 	p.ram = 49 * GiB;
 	assert_int_equal(cram_admit(&in, &p).limit, 48 * GiB);
+}
+
+static struct cram_overcommit_input figures_of_card(struct fixture *f)
+{
+	struct cram_overcommit_input in;
+
+	round_run(&f->d);
+	overcommit_input(&f->d, NULL, &in);
+	return in;
+}
+
+/* A card of 256 MiB, of which 4 MiB are kept. */
+static void a_card_counts_with_what_fits_on_it(void **state)
+{
+	struct fixture *f = *state;
+	struct cram_overcommit_input in;
+
+	f->d.conf.host.expected_ratio_percent = 200;
+	recorded_put_card(f->dir, 32 * MiB, 60 * MiB);
+	in = figures_of_card(f);
+	assert_int_equal(in.tier_physical, 252 * MiB);
+	assert_int_equal(in.tier_expected, 252 * MiB);
+	/* There is enough on it to go by. What is not in the card's report yet may be the worst. */
+	recorded_put_card(f->dir, 60 * MiB, 96 * MiB);
+	recorded_put_card_number(f->dir, "unsettled_bytes", 3 * MiB);
+	recorded_put_card_number(f->dir, "quarantined_bytes", MiB);
+	in = figures_of_card(f);
+	assert_int_equal(in.tier_physical, 252 * MiB);
+	assert_int_equal(in.tier_expected, 252 * MiB * 96 / 64);
+	/* Never more than the operator takes for likely, or than the node has pages. */
+	recorded_put_card(f->dir, 8 * MiB, 96 * MiB);
+	assert_int_equal(figures_of_card(f).tier_expected, 504 * MiB);
+	f->d.conf.host.expected_ratio_percent = 3200;
+	assert_int_equal(figures_of_card(f).tier_expected, GiB);
+	/* Pages may take more than they have. */
+	recorded_put_card(f->dir, 0, 0);
+	recorded_put_card_number(f->dir, "worst_bytes", 8192);
+	assert_int_equal(figures_of_card(f).tier_physical, 126 * MiB);
+	recorded_put(f->dir, RECORDED_CARD "state", "offline\n");
+	in = figures_of_card(f);
+	assert_int_equal(in.tier_physical, 0);
+	assert_int_equal(in.tier_expected, 0);
 }
 
 /* Whatever the figures: who asks for less is not refused more, and nothing wraps around. */
@@ -488,6 +533,7 @@ int main(void)
 		TEST(what_is_no_domain_is_refused_as_such),
 		TEST(the_room_is_what_fits),
 		TEST(expected_is_sold_only_when_the_operator_wants_it),
+		TEST(a_card_counts_with_what_fits_on_it),
 		cmocka_unit_test(admission_is_monotonic),
 	};
 
