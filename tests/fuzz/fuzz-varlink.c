@@ -53,7 +53,7 @@ static const struct cram_method methods[] = {
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static const struct cram_service service = { CRAM_IFACE_CONTROL, methods, NULL };
+	static const struct cram_service service = { CRAM_IFACE_CONTROL, methods, NULL, 0 };
 	struct cram_frames frames = { .max = CRAM_REPLY_MAX };
 	struct cram_peer *peer;
 	size_t step, n;

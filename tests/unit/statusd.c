@@ -3,12 +3,13 @@
  * The real server side of the sockets with reports of synthetic VMs behind it: what cramctl and
  * cram-exporter are tested and measured against where no VM can run. Not the agent.
  *
- *   statusd DIR N [NID]   listens on DIR/status and DIR/control, N VMs, their tier is node NID or
- * 1; prints "ready"; ends on EOF
+ *   statusd DIR N [NID | unknown]    listens on DIR/status and DIR/control, N VMs, their tier is
+ * node NID or 1; prints "ready"; ends on EOF; unknown: of the host itself nothing is known
  */
 #include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -132,6 +133,22 @@ HANDLER(check)
 	(void)userdata;
 	(void)err;
 	return cram_call_reply(call, cram_reply_check(f, 2));
+}
+
+/* 2 GiB are left. */
+HANDLER(fits)
+{
+	struct json_object *o = json_object_new_object();
+	uint64_t ram = 0;
+
+	(void)userdata;
+	if (cram_param_u64(parameters, "ram", &ram, err) < 0)
+		return cram_call_fail(call, CRAM_ERR_PARAMETER, err);
+	json_object_object_add(o, "fits", json_object_new_boolean(ram <= 2 * GiB));
+	json_object_object_add(o, "room", json_object_new_uint64(2 * GiB));
+	json_object_object_add(o, "message",
+			       json_object_new_string(ram <= 2 * GiB ? "" : "it is too big"));
+	return cram_call_reply(call, o);
 }
 
 HANDLER(record)
@@ -266,11 +283,17 @@ HANDLER(reload)
 }
 
 static const struct cram_method status_methods[] = {
-	{ "GetStatus", false, get_status },   { "ListVms", false, list_vms },
-	{ "ShowVm", false, show_vm },	      { "ExplainVm", false, explain_vm },
-	{ "ListNodes", false, list_nodes },   { "Check", false, check },
-	{ "Record", false, record },	      { "Monitor", true, monitor },
-	{ "GetMetrics", false, get_metrics }, { 0 },
+	{ "GetStatus", false, get_status },
+	{ "ListVms", false, list_vms },
+	{ "ShowVm", false, show_vm },
+	{ "ExplainVm", false, explain_vm },
+	{ "ListNodes", false, list_nodes },
+	{ "Check", false, check },
+	{ "Record", false, record },
+	{ "Monitor", true, monitor },
+	{ "GetMetrics", false, get_metrics },
+	{ "Fits", false, fits },
+	{ 0 },
 };
 
 static const struct cram_method control_methods[] = {
@@ -295,8 +318,8 @@ int main(int argc, char **argv)
 {
 	struct state s = { .n = argc >= 3 ? (unsigned int)atoi(argv[2]) : 0 };
 	const struct cram_service services[2] = {
-		{ CRAM_IFACE_STATUS, status_methods, &s },
-		{ CRAM_IFACE_CONTROL, control_methods, &s },
+		{ CRAM_IFACE_STATUS, status_methods, &s, 0 },
+		{ CRAM_IFACE_CONTROL, control_methods, &s, CRAM_CONTROL_MAX },
 	};
 	struct pollfd p[3 + MAX_PEERS];
 	struct cram_peer *peers[MAX_PEERS] = { 0 };
@@ -306,7 +329,8 @@ int main(int argc, char **argv)
 	s.vms = calloc(s.n + 1, sizeof(*s.vms));
 	for (unsigned int i = 0; i < s.n; i++)
 		synthetic_vm(&s.vms[i], i);
-	synthetic_host(&s.host, &s.node, s.n);
+	if (argc < 4 || strcmp(argv[3], "unknown") != 0)
+		synthetic_host(&s.host, &s.node, s.n);
 	if (argc == 4)
 		s.node.nid = atoi(argv[3]);
 	p[0] = (struct pollfd){ .fd = STDIN_FILENO, .events = POLLIN };

@@ -56,6 +56,13 @@ static inline void synthetic_host(struct cram_host_report *host, struct cram_nod
 	host->dram_free = 64 * GiB;
 	host->dram_available = 80 * GiB;
 	host->sold = n_vms * 8 * GiB;
+	host->dram_reserve = 12 * GiB;
+	host->tier_capacity = 256 * GiB;
+	host->swap_free = 8 * GiB + 1;
+	host->guaranteed = 764 * GiB + 1;
+	host->expected = 1020 * GiB + 1;
+	strcpy(host->admission, "warn");
+	strcpy(host->sell, "guaranteed");
 	host->cpu_us = 1234567;
 	memset(node, 0, sizeof(*node));
 	node->nid = 1;

@@ -90,6 +90,28 @@ static void pages_to_come_are_like_those_there_but_never_nothing(void **state)
 	assert_int_equal(cram_ratio_to_come(GiB, 3 * GiB, 4096), 65536);
 }
 
+/* 100 MiB of which 4 KiB pages take 4 KiB at most, and a cap of three times as much. */
+static uint64_t expected(uint64_t bytes, uint64_t stored)
+{
+	return cram_expected_to_fit(100 * MiB, bytes, stored, 4096, 300);
+}
+
+static void what_is_expected_is_like_what_is_there_and_capped(void **state)
+{
+	(void)state;
+	assert_int_equal(expected(0, 0), 100 * MiB);
+	assert_int_equal(expected(64 * MiB - 4096, MiB), 100 * MiB);
+	assert_int_equal(expected(64 * MiB, 32 * MiB), 200 * MiB);
+	assert_int_equal(expected(64 * MiB, MiB), 300 * MiB);
+	assert_int_equal(expected(64 * MiB, 0), 300 * MiB);
+	assert_int_equal(expected(64 * MiB, 70 * MiB), 100 * MiB);
+	assert_int_equal(cram_expected_to_fit(100 * MiB, 0, 0, 8192, 300), 50 * MiB);
+	assert_int_equal(cram_expected_to_fit(100 * MiB, 64 * MiB, 96 * MiB, 8192, 300),
+			 100 * MiB * 64 / 96);
+	assert_int_equal(cram_expected_to_fit(UINT64_MAX, UINT64_MAX, 1, 4096, 3200), UINT64_MAX);
+	assert_int_equal(cram_expected_to_fit(MiB, 64 * MiB, MiB, 0, 300), 3 * MiB);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -97,6 +119,7 @@ int main(void)
 		cmocka_unit_test(without_a_sample_it_is_the_worst),
 		cmocka_unit_test(nonsense_is_bounded),
 		cmocka_unit_test(pages_to_come_are_like_those_there_but_never_nothing),
+		cmocka_unit_test(what_is_expected_is_like_what_is_there_and_capped),
 	};
 
 	return cmocka_run_group_tests_name("estimate", tests, NULL, NULL);

@@ -1382,7 +1382,7 @@ static void overcommit_counts_the_tier_at_ratio_one_unless_expected(void **state
 		.reserve = 10 * GiB,
 		.tier_physical = 50 * GiB,
 		.swap = 5 * GiB,
-		.expected_ratio_q16 = 32768,
+		.tier_expected = 100 * GiB,
 		.sold = 160 * GiB,
 		.floors = 80 * GiB,
 	};

@@ -92,7 +92,7 @@ static const struct cram_method methods[] = {
 	{ "Broken", false, broken }, { "Silent", false, silent }, { 0 },
 };
 
-static const struct cram_service service = { CRAM_IFACE_STATUS, methods, NULL };
+static const struct cram_service service = { CRAM_IFACE_STATUS, methods, NULL, 0 };
 
 /* Feed @text (NULs written as '|') to a new peer; returns what it answered, NULs as '|'. */
 static char *exchange(const char *text, size_t chunk, int *ret_r)

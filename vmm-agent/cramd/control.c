@@ -3,7 +3,7 @@
  * What operators ask for: pause, drain, settings. In force at once; what must outlive the agent is
  * on disk before it is answered. The functions are declared in daemon.h.
  */
-#include "daemon.h"
+#include "overcommit.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -185,23 +185,21 @@ static void merge(struct cram_vm_layer *to, const struct cram_vm_layer *from, ui
 /* Would the floors still fit into DRAM with the settings @vm now has? */
 static int check_floors(const struct daemon *d, const struct vm *vm, struct cram_error *err)
 {
-	uint64_t floors = 0, dram = 0;
+	struct cram_overcommit_input in;
+	struct cram_overcommit figures;
 	char object[300];
 
-	for (size_t i = 0; i < d->host.vms.n; i++)
-		if (d->host.vms.v[i]->settings.mode == CRAM_MODE_AUTO)
-			floors += d->host.vms.v[i]->settings.floor;
-	for (size_t i = 0; i < d->snapshot.n_dram; i++)
-		dram += d->snapshot.dram[i].total;
-	dram = dram > d->conf.host.reserve_bytes ? dram - d->conf.host.reserve_bytes : 0;
-	if (floors <= dram)
+	overcommit_input(d, NULL, &in);
+	cram_overcommit(&in, &figures);
+	if (!figures.floors_exceed)
 		return 0;
 	snprintf(object, sizeof(object), "vm \"%s\"", vm->name);
 	return cram_error_set(err, -ERANGE, object, "take this floor",
 			      "lower a floor, or the reserve of the host",
 			      "floors of %" PRIu64 " MiB in all exceed the %" PRIu64
 			      " MiB of DRAM above the reserve",
-			      floors / MiB, dram / MiB);
+			      in.floors / MiB,
+			      in.dram > in.reserve ? (in.dram - in.reserve) / MiB : 0);
 }
 
 /* Puts back what was remembered, after a change that was refused. */

@@ -67,6 +67,7 @@ void daemon_fini(struct daemon *d)
 	events_free(&d->events);
 	array_free(&d->candidates);
 	array_free(&d->refusals);
+	array_free(&d->reservations);
 	array_free(&d->actions);
 	snapshot_free(&d->snapshot);
 	dispatch_free(&d->dispatch);

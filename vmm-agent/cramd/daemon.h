@@ -30,6 +30,14 @@ struct daemon_refusal {
 	uint32_t wait_ms;
 };
 
+/* Of a VM that libvirt is about to start; see admission.h. */
+struct daemon_reservation {
+	char uuid[37];
+	struct cram_promise promise; /* zero: announced only */
+	bool at_once;		     /* its memory arrives as a whole */
+	uint64_t until_ms;
+};
+
 struct daemon {
 	struct host host;
 	struct loop loop;
@@ -53,6 +61,8 @@ struct daemon {
 
 	CRAM_ARRAY(struct daemon_candidate) candidates;
 	CRAM_ARRAY(struct daemon_refusal) refusals;
+	CRAM_ARRAY(struct daemon_reservation) reservations;
+	uint64_t admissions_refused, admissions_warned;
 	uint64_t started_ms, started_wall_s;
 
 	/* The stages of a round, and what it came to. */

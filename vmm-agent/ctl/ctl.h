@@ -33,6 +33,8 @@ struct options {
 	uint32_t count; /* 0: until interrupted */
 	uint32_t rounds;
 	const char *config;
+	uint64_t fits; /* bytes; 0: not asked */
+	const char *output;
 };
 
 /* Options a command takes beside those every command takes. */
@@ -43,6 +45,8 @@ struct options {
 #define TAKES_ROUNDS   (1U << 4)
 #define TAKES_CONFIG   (1U << 5)
 #define TAKES_ALL      (1U << 6)
+#define TAKES_FITS     (1U << 7)
+#define TAKES_OUTPUT   (1U << 8)
 
 struct command {
 	const char *group; /* "vm" of "vm list", NULL for one word */
@@ -80,6 +84,9 @@ int run_why_not(const struct options *o, int argc, char **argv);
 int run_report(const struct options *o, int argc, char **argv);
 int run_record(const struct options *o, int argc, char **argv);
 int run_policy_simulate(const struct options *o, int argc, char **argv);
+int run_export_nova(const struct options *o, int argc, char **argv);
+int run_export_k8s(const struct options *o, int argc, char **argv);
+int run_export_placement(const struct options *o, int argc, char **argv);
 
 /* ------------------------------------------------------------------ shared by the commands */
 

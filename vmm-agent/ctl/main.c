@@ -17,7 +17,8 @@
 const struct command commands[] = {
 	{ NULL, "check", "", 0, 0, 0, run_check,
 	  "what could be gained on this host, and what stands in the way" },
-	{ NULL, "status", "", 0, 0, 0, run_status, "the host: sold, promised, headroom, tiers" },
+	{ NULL, "status", "", 0, 0, TAKES_FITS, run_status,
+	  "the host: sold, promised, headroom, tiers; with --fits, whether one more VM fits" },
 	{ NULL, "why-not", "[VM]", 0, 1, 0, run_why_not,
 	  "what could still be gained, and what stands in the way" },
 	{ NULL, "top", "", 0, 0, TAKES_INTERVAL | TAKES_COUNT, run_top,
@@ -52,6 +53,12 @@ const struct command commands[] = {
 	  "what every round decides on, for policy simulate" },
 	{ "policy", "simulate", "FILE", 1, 1, TAKES_ROUNDS | TAKES_INTERVAL | TAKES_CONFIG,
 	  run_policy_simulate, "decide on what was recorded, without the agent" },
+	{ "export", "nova-provider", "[PROVIDER]", 0, 1, TAKES_OUTPUT, run_export_nova,
+	  "the host's lasting figures as a provider configuration file of Nova" },
+	{ "export", "k8s", "", 0, 0, TAKES_OUTPUT, run_export_k8s,
+	  "the same as a patch of a Kubernetes node's status" },
+	{ "export", "placement", "GENERATION", 1, 1, TAKES_OUTPUT, run_export_placement,
+	  "what can be sold now as an inventory for OpenStack's placement service" },
 };
 const size_t n_commands = ARRAY_SIZE(commands);
 
@@ -65,6 +72,8 @@ enum {
 	OPT_COUNT,
 	OPT_ROUNDS,
 	OPT_CONFIG,
+	OPT_FITS,
+	OPT_OUTPUT,
 };
 
 static const struct option long_options[] = {
@@ -78,6 +87,8 @@ static const struct option long_options[] = {
 	{ "count", required_argument, NULL, OPT_COUNT },
 	{ "rounds", required_argument, NULL, OPT_ROUNDS },
 	{ "config", required_argument, NULL, OPT_CONFIG },
+	{ "fits", required_argument, NULL, OPT_FITS },
+	{ "output", required_argument, NULL, OPT_OUTPUT },
 	{ "help", no_argument, NULL, 'h' },
 	{ "version", no_argument, NULL, 'V' },
 	{ 0 },
@@ -100,6 +111,8 @@ static const struct {
 	{ TAKES_COUNT, "    --count N", "top, monitor, record: stop after N" },
 	{ TAKES_ROUNDS, "    --rounds N", "policy simulate: rounds (default 1)" },
 	{ TAKES_CONFIG, "    --config FILE", "policy simulate: configuration with the parameters" },
+	{ TAKES_FITS, "    --fits SIZE", "status: does one more VM of so much RAM fit?" },
+	{ TAKES_OUTPUT, "    --output FILE", "export: write FILE, as a whole or not at all" },
 	{ 0, "-h, --help", "this text" },
 	{ 0, "-V, --version", "the version" },
 };
@@ -225,6 +238,16 @@ static int parse_option(int c, struct options *o, unsigned int *given)
 	case OPT_CONFIG:
 		*given |= TAKES_CONFIG;
 		o->config = optarg;
+		return EXIT_OK;
+	case OPT_FITS:
+		*given |= TAKES_FITS;
+		if (cram_size_parse(optarg, 0, &o->fits) < 0 || o->fits == 0)
+			return usage_error("--fits takes a size with its unit, such as 4GiB, not",
+					   optarg);
+		return EXIT_OK;
+	case OPT_OUTPUT:
+		*given |= TAKES_OUTPUT;
+		o->output = optarg;
 		return EXIT_OK;
 	default:
 		return usage_error("wrong option", NULL);

@@ -128,7 +128,10 @@ static int print_host(struct json_object *reply)
 	print_line("guaranteed", h.guaranteed, "nothing compressed");
 	print_line("expected", h.expected, "at the expected ratio");
 	print_line("at risk", h.at_risk, h.at_risk ? "sold beyond guaranteed" : "");
+	print_line("reserved", h.reserved, h.reserved ? "for VMs about to start" : "");
 	print_line("floors promised", h.floors, "");
+	print_line("bound to DRAM or swap", h.bound, "");
+	print_line("room for one more VM", h.room, h.sell[0] ? "of the default settings" : "");
 	puts("DRAM");
 	print_line("total", h.dram_total, "");
 	print_line("free", h.dram_free, "");
@@ -153,10 +156,47 @@ static int print_status(struct json_object *reply)
 	return r == EXIT_OK ? print_nodes(reply) : r;
 }
 
+/* "yes: ..." or "no: ...", and the exit status says it, too. */
+static int print_fits(const struct options *o, struct json_object *reply)
+{
+	struct json_object *fits, *room, *message;
+	char size[32], largest[32];
+
+	if (!json_object_object_get_ex(reply, "fits", &fits) ||
+	    !json_object_object_get_ex(reply, "room", &room) ||
+	    !json_object_object_get_ex(reply, "message", &message)) {
+		fprintf(stderr, "cramctl: the agent's answer has no fits, room and message; is it "
+				"older than cramctl?\n");
+		return EXIT_FAILED;
+	}
+	cram_size_format(o->fits, size, sizeof(size));
+	cram_size_format(json_object_get_uint64(room), largest, sizeof(largest));
+	if (o->json)
+		print_json(reply, false);
+	else if (json_object_get_boolean(fits))
+		printf("yes: a VM of %s fits, up to %s\n", size, largest);
+	else
+		printf("no: %s; at most %s\n", json_object_get_string(message), largest);
+	return json_object_get_boolean(fits) ? EXIT_OK : EXIT_FAILED;
+}
+
+static int ask_fits(const struct options *o)
+{
+	cleanup_json struct json_object *reply = NULL;
+	struct json_object *parameters = json_object_new_object();
+	int r;
+
+	json_object_object_add(parameters, "ram", json_object_new_uint64(o->fits));
+	r = call(o, CRAM_IFACE_STATUS, "Fits", parameters, &reply);
+	return r == EXIT_OK ? print_fits(o, reply) : r;
+}
+
 int run_status(const struct options *o, int argc, char **argv)
 {
 	(void)argc;
 	(void)argv;
+	if (o->fits)
+		return ask_fits(o);
 	return show(o, CRAM_IFACE_STATUS, "GetStatus", NULL, print_status);
 }
 

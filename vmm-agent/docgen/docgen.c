@@ -37,7 +37,7 @@ static void put_range(const struct cram_option *o)
 		break;
 	case CRAM_OPT_NODES:
 	case CRAM_OPT_TEXT:
-	case CRAM_OPT_DETECTOR:
+	case CRAM_OPT_CHOICE:
 		break;
 	}
 }

@@ -28,15 +28,10 @@ void cram_bucket_take(struct cram_bucket *b, uint64_t bytes)
 void cram_overcommit(const struct cram_overcommit_input *in, struct cram_overcommit *ret)
 {
 	uint64_t usable = sub(in->dram, in->reserve);
-	uint64_t logical = in->tier_physical;
+	uint64_t tier = max(in->tier_physical, in->tier_expected);
 
-	if (in->expected_ratio_q16 > 0 && in->expected_ratio_q16 < 65536) {
-		u128 l = ((u128)in->tier_physical << 16) / in->expected_ratio_q16;
-
-		logical = l > UINT64_MAX ? UINT64_MAX : (uint64_t)l;
-	}
 	ret->guaranteed = add(add(usable, in->tier_physical), in->swap);
-	ret->expected = add(add(usable, logical), in->swap);
+	ret->expected = add(add(usable, tier), in->swap);
 	ret->at_risk = sub(in->sold, ret->guaranteed);
 	ret->floor_room = sub(usable, in->floors);
 	ret->floors_exceed = in->floors > usable;

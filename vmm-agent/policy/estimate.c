@@ -7,6 +7,9 @@
 /* Zero pages take nothing; data that came after them would be let in without end. */
 #define RATIO_MIN_Q16 2048U
 
+/* Of fewer a ratio says nothing about others. */
+#define KNOWN_MIN (UINT64_C(64) << 20)
+
 /* The kernel keeps what a page takes in steps; that is like so much more variance, of m * m. */
 #define STEP_VARIANCE 25
 
@@ -39,4 +42,15 @@ uint32_t cram_ratio_to_come(uint64_t bytes, uint64_t upper, uint32_t worst)
 	uint64_t ratio = bytes ? scale_up(upper, 65536, bytes) : most;
 
 	return (uint32_t)max(min(ratio, most), RATIO_MIN_Q16);
+}
+
+uint64_t cram_expected_to_fit(uint64_t physical, uint64_t bytes, uint64_t stored, uint32_t worst,
+			      uint32_t cap_percent)
+{
+	uint64_t least = scale(physical, CRAM_PAGE_BYTES, worst);
+	uint64_t most = scale(physical, cap_percent, 100);
+
+	if (bytes < KNOWN_MIN)
+		return least;
+	return max(least, min(stored ? scale(physical, bytes, stored) : most, most));
 }

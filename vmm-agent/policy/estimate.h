@@ -22,3 +22,11 @@ uint64_t cram_device_upper(uint64_t bytes, uint64_t device, uint64_t sampled, ui
  * @worst.
  */
 uint32_t cram_ratio_to_come(uint64_t bytes, uint64_t upper, uint32_t worst);
+
+/*
+ * How much is expected to fit where @physical device bytes are, of which @bytes take @stored now:
+ * as much as at their ratio, at most @cap_percent of @physical, at least what @worst leaves. With
+ * less than 64 MiB there nothing is known, and nothing more expected.
+ */
+uint64_t cram_expected_to_fit(uint64_t physical, uint64_t bytes, uint64_t stored, uint32_t worst,
+			      uint32_t cap_percent);

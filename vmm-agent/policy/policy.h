@@ -290,19 +290,62 @@ void cram_bucket_take(struct cram_bucket *b, uint64_t bytes);
 struct cram_overcommit_input {
 	uint64_t dram;		/* usable DRAM of all home nodes */
 	uint64_t reserve;	/* of it, kept for the host */
-	uint64_t tier_physical; /* device bytes of all tiers, i.e. logical bytes at ratio 1 */
+	uint64_t tier_physical; /* logical bytes that fit on all tiers, whatever they are */
+	uint64_t tier_expected; /* logical bytes that are expected to fit on them */
 	uint64_t swap;
-	uint32_t expected_ratio_q16; /* measured stored/logical, capped by the operator's */
-	uint64_t sold;		     /* guest RAM of all VMs */
-	uint64_t floors;	     /* sum of floors */
+	uint64_t sold;		/* guest RAM of all VMs */
+	uint64_t floors;	/* sum of floors */
+	uint64_t bound;		/* of sold, what can be nowhere but in DRAM or swap */
 };
 
 struct cram_overcommit {
 	uint64_t guaranteed; /* usable DRAM + tier at ratio 1 + swap */
-	uint64_t expected;   /* the same with the tier at the expected ratio */
+	uint64_t expected;   /* the same with what is expected to fit on the tier */
 	uint64_t at_risk;    /* sold beyond guaranteed */
 	uint64_t floor_room; /* floors that can still be promised: dram - reserve - floors */
 	bool floors_exceed;  /* the floors promised cannot all be kept */
 };
 
 void cram_overcommit(const struct cram_overcommit_input *in, struct cram_overcommit *ret);
+
+/* ------------------------------------------------------------------ admission */
+
+/* What a VM is promised. All bytes. */
+struct cram_promise {
+	uint64_t ram;	/* of the guest, as if nothing of it were compressed */
+	uint64_t floor; /* DRAM that is never taken from it */
+	uint64_t bound; /* of its RAM, what can be nowhere but in DRAM or swap */
+};
+
+/* The settings of a VM that make its promise. @movable: its memory can be moved at all. */
+struct cram_promise cram_promise(enum cram_mode mode, bool movable, uint64_t ram, uint64_t quota,
+				 uint64_t hard_limit, uint64_t floor);
+
+/* Why a VM is not to be started; the first that holds, in this order. */
+enum cram_admission_rule {
+	CRAM_ADMITTED,
+	CRAM_NOT_SOLD,	 /* more RAM would be sold than the host can honour */
+	CRAM_NO_FLOOR,	 /* more floors would be promised than there is DRAM above the reserve */
+	CRAM_NO_DRAM,	 /* what can be in DRAM or swap only would not fit there */
+	CRAM_NO_ARRIVAL, /* it comes at once, and DRAM for it cannot be had now */
+	CRAM_N_ADMISSION_RULES,
+};
+
+struct cram_admission_input {
+	struct cram_overcommit_input host; /* sold, floors and bound with what is reserved */
+	uint64_t spare;	  /* DRAM that can be had now above headroom, and is not reserved */
+	bool by_expected; /* sell up to the expected figure, not only to the guaranteed one */
+	bool at_once;	  /* all of it comes at once: a migration or a saved image */
+};
+
+struct cram_admission {
+	enum cram_admission_rule rule;
+	uint64_t wanted; /* bytes of what the rule is about ... */
+	uint64_t left;	 /* ... and how many were left */
+	uint64_t limit;	 /* ... of so many */
+};
+
+/* May a VM that is promised @p be started? Pure; monotonic: who asks for less is not refused more.
+ */
+struct cram_admission cram_admit(const struct cram_admission_input *in,
+				 const struct cram_promise *p);

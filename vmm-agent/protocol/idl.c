@@ -31,6 +31,7 @@ static const char status_methods[] =
 	"method ExplainVm(vm: string) -> (vm: Vm, reasons: []Reason)\n"
 	"method ListNodes() -> (nodes: []Node)\n"
 	"method Check() -> (findings: []Finding)\n"
+	"method Fits(ram: int) -> (fits: bool, room: int, message: string)\n"
 	"method Record() -> (record: object)\n"
 	"method Monitor() -> (event: Event, lost: ?int)\n"
 	"method GetMetrics() -> (host: Host, nodes: []Node, texts: []string, numbers: []string, "
@@ -45,6 +46,7 @@ static const char control_methods[] =
 	"method Resume(vm: ?string) -> (message: string)\n"
 	"method Drain(vm: ?string) -> (accepted: bool, vm: ?Vm, missing: int, message: string)\n"
 	"method Reload() -> (generation: int)\n"
+	"method Admit(operation: string, xml: string) -> (admitted: bool, message: string)\n"
 	"method AddVm(pid: int) -> (accepted: bool, vm: Vm, missing: int, message: string)\n\n";
 
 /* They are the same on both interfaces and so carry the name of neither. */

@@ -68,7 +68,7 @@ const struct cram_field cram_host_fields[] = {
 	H(at_risk, U64, GAUGE, "cram_at_risk_bytes", 0,
 	  "Guest RAM sold beyond the guaranteed figure, in bytes."),
 	H(tier_capacity, U64, GAUGE, "cram_tier_capacity_bytes", 0,
-	  "Device bytes all tiers can hold, in bytes."),
+	  "Guest memory that fits on all tiers with nothing compressed, in bytes."),
 	H(tier_bytes, U64, GAUGE, "cram_tier_used_bytes", 0,
 	  "Guest memory on all tiers, before compression, in bytes."),
 	H(device_bytes, U64, GAUGE, "cram_tier_device_bytes", 0,
@@ -103,6 +103,21 @@ const struct cram_field cram_host_fields[] = {
 	  "Resident memory of the agent, in bytes."),
 	H(open_fds, U64, GAUGE, "cram_agent_open_fds", 0, "Open file descriptors of the agent."),
 	H(threads, U64, GAUGE, "cram_agent_threads", 0, "Threads of the agent."),
+	H(admission, TEXT, INFO, NULL, 0,
+	  "What the libvirt hook does with a VM that does not fit: off, warn or strict."),
+	H(sell, TEXT, INFO, NULL, 0,
+	  "Up to which figure guest RAM is sold: guaranteed or expected."),
+	H(bound, U64, GAUGE, "cram_dram_bound_bytes", 0,
+	  "Guest RAM that can be nowhere but in DRAM or swap: floors and what exceeds quotas of VMs in mode "
+	  "auto, and all RAM of others, in bytes."),
+	H(reserved, U64, GAUGE, "cram_reserved_bytes", 0,
+	  "Guest RAM of VMs that libvirt is about to start, in bytes."),
+	H(room, U64, GAUGE, "cram_room_bytes", 0,
+	  "Guest RAM of the largest VM with the host's default settings that would be admitted, in bytes."),
+	H(admissions_refused, U64, COUNTER, "cram_admissions_refused_total", 0,
+	  "VMs whose start was refused because they did not fit."),
+	H(admissions_warned, U64, COUNTER, "cram_admissions_warned_total", 0,
+	  "VMs that were started though they did not fit."),
 };
 const size_t cram_n_host_fields = ARRAY_SIZE(cram_host_fields);
 

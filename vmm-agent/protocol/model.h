@@ -90,6 +90,13 @@ struct cram_host_report {
 	uint64_t rss;
 	uint64_t open_fds;
 	uint64_t threads;
+	char admission[16]; /* cram_admission_mode_name() */
+	char sell[16];	    /* cram_sell_name() */
+	uint64_t bound;
+	uint64_t reserved;
+	uint64_t room;
+	uint64_t admissions_refused;
+	uint64_t admissions_warned;
 };
 
 /* One per tier node: GetStatus.nodes, ListNodes.nodes */

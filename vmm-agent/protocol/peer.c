@@ -41,7 +41,7 @@ int cram_peer_new(const struct cram_service *service, struct cram_peer **ret)
 	if (!p)
 		return -ENOMEM;
 	p->service = service;
-	p->in.max = CRAM_REQUEST_MAX;
+	p->in.max = service->request_max ? service->request_max : CRAM_REQUEST_MAX;
 	*ret = p;
 	return 0;
 }
@@ -422,7 +422,7 @@ int cram_peer_input(struct cram_peer *peer, const char *data, size_t n)
 	if (r < 0)
 		return r;
 	r = dispatch_all(peer);
-	if (r == 0 && peer->in.bytes.used > CRAM_REQUEST_MAX && peer->kept)
+	if (r == 0 && peer->in.bytes.used > peer->in.max && peer->kept)
 		return malformed(peer, "message");
 	return r;
 }

@@ -19,6 +19,8 @@
 #define CRAM_IFACE_STATUS     "org.cramd.Status"
 
 #define CRAM_REQUEST_MAX (64U << 10) /* bytes of one request; more closes the connection */
+/* The same on the control socket: a domain's XML may be in it, with every character escaped. */
+#define CRAM_CONTROL_MAX ((8U << 20) + CRAM_REQUEST_MAX)
 #define CRAM_REPLY_MAX	 (64U << 20) /* bytes of one reply a client accepts */
 #define CRAM_QUEUE_MAX	 (4U << 20)  /* bytes queued for a client before events are dropped */
 
@@ -80,6 +82,7 @@ struct cram_service {
 	const char *interface;		   /* CRAM_IFACE_CONTROL or CRAM_IFACE_STATUS */
 	const struct cram_method *methods; /* ends with a row whose name is NULL */
 	void *userdata;			   /* for the handlers */
+	size_t request_max;		   /* 0: CRAM_REQUEST_MAX */
 };
 
 /*

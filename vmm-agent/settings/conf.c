@@ -19,17 +19,6 @@
 
 #define CONF_MAX (1U << 20) /* bytes per file */
 
-static const char *const detectors[] = {
-	[CRAM_DETECTOR_AUTO] = "auto",
-	[CRAM_DETECTOR_DAMON] = "damon",
-	[CRAM_DETECTOR_PAGE_IDLE] = "page_idle",
-};
-
-const char *cram_detector_name(enum cram_detector d)
-{
-	return detectors[d];
-}
-
 struct parse {
 	const char *file;
 	const char *next; /* unread text */
@@ -79,6 +68,23 @@ static bool is_nodeset(const char *text)
 		if (*p != ',')
 			return *p == '\0';
 	}
+}
+
+static int set_choice(struct cram_host_settings *h, const struct cram_option *o, const char *text,
+		      struct cram_error *err)
+{
+	char allowed[160] = "allowed:";
+	size_t n = strlen(allowed);
+
+	for (unsigned int i = 0; o->choices[i]; i++) {
+		if (strcmp(text, o->choices[i]) == 0) {
+			memcpy((char *)h + o->offset, &i, sizeof(i));
+			return 0;
+		}
+		n += (size_t)snprintf(allowed + n, sizeof(allowed) - n, "%s %s", i ? "," : "",
+				      o->choices[i]);
+	}
+	return cram_error_set(err, -EINVAL, o->key, NULL, allowed, "bad value \"%.64s\"", text);
 }
 
 static int set_option(struct cram_host_settings *h, const struct cram_option *o, const char *text,
@@ -142,18 +148,8 @@ static int set_option(struct cram_host_settings *h, const struct cram_option *o,
 		r = -EINVAL;
 		snprintf(allowed, sizeof(allowed), "allowed: 1 to %" PRIu64 " bytes", o->max);
 		break;
-	case CRAM_OPT_DETECTOR:
-		for (size_t i = 0; i < ARRAY_SIZE(detectors); i++) {
-			if (strcmp(text, detectors[i]) == 0) {
-				enum cram_detector d = (enum cram_detector)i;
-
-				memcpy(field, &d, sizeof(d));
-				return 0;
-			}
-		}
-		r = -EINVAL;
-		snprintf(allowed, sizeof(allowed), "allowed: auto, damon, page_idle");
-		break;
+	case CRAM_OPT_CHOICE:
+		return set_choice(h, o, text, err);
 	}
 	return cram_error_set(err, r, o->key, NULL, allowed, "bad value \"%.64s\"", text);
 }

@@ -306,6 +306,19 @@ static uint64_t size_of(xmlNode *n)
 	return cram_size_parse(text, unit, &bytes) < 0 ? 0 : bytes;
 }
 
+/* <page size='2' unit='MiB'/>; 0 when absent or nonsense. */
+static uint64_t page_size(xmlNode *n)
+{
+	char text[32], unit_name[16];
+	uint64_t unit = KiB, bytes;
+
+	attribute(n, "size", text, sizeof(text));
+	attribute(n, "unit", unit_name, sizeof(unit_name));
+	if (unit_name[0] && cram_size_unit(unit_name, &unit) < 0)
+		return 0;
+	return text[0] && cram_size_parse(text, unit, &bytes) == 0 ? bytes : 0;
+}
+
 static void parse_metadata(xmlNode *metadata, xmlNode **ret_tiering, struct cram_domain *d)
 {
 	for (xmlNode *n = metadata ? metadata->children : NULL; n; n = n->next) {
@@ -333,6 +346,7 @@ static void parse_backing(xmlNode *backing, struct cram_domain *d)
 		d->source = CRAM_MEMORY_FILE;
 	d->shared = attribute_is(child(backing, "access"), "mode", "shared");
 	d->hugepages = child(backing, "hugepages") != NULL;
+	d->hugepage = page_size(child(child(backing, "hugepages"), "page"));
 	d->locked = child(backing, "locked") != NULL;
 }
 

@@ -37,6 +37,7 @@ struct cram_domain {
 	enum cram_memory_source source;
 	bool shared; /* <access mode='shared'/> */
 	bool hugepages;
+	uint64_t hugepage; /* bytes of one; 0: the host's default size */
 	bool locked;
 	bool realtime;	      /* <vcpusched>, <emulatorsched> fifo or rr */
 	bool launch_security; /* SEV, SNP, TDX ... */

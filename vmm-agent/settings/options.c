@@ -10,22 +10,62 @@
 #define OFF(m)	offsetof(struct cram_host_settings, m)
 #define SIZE(m) sizeof(((struct cram_host_settings *)0)->m)
 
-#define TEXT(sec, k, m, d, why)                                                        \
-	{                                                                              \
-		sec, k, CRAM_OPT_TEXT, OFF(m), SIZE(m), "text", d, 0, SIZE(m) - 1, why \
+#define TEXT(sec, k, m, d, why)                                                              \
+	{                                                                                    \
+		sec, k, CRAM_OPT_TEXT, OFF(m), SIZE(m), "text", d, 0, SIZE(m) - 1, why, NULL \
 	}
-#define NODES(sec, k, m, d, why)                                                           \
-	{                                                                                  \
-		sec, k, CRAM_OPT_NODES, OFF(m), SIZE(m), "nodeset", d, 0, SIZE(m) - 1, why \
+#define NODES(sec, k, m, d, why)                                                                 \
+	{                                                                                        \
+		sec, k, CRAM_OPT_NODES, OFF(m), SIZE(m), "nodeset", d, 0, SIZE(m) - 1, why, NULL \
 	}
-#define U32(sec, k, m, u, d, lo, hi, why)                          \
-	{                                                          \
-		sec, k, CRAM_OPT_U32, OFF(m), 4, u, d, lo, hi, why \
+#define U32(sec, k, m, u, d, lo, hi, why)                                \
+	{                                                                \
+		sec, k, CRAM_OPT_U32, OFF(m), 4, u, d, lo, hi, why, NULL \
 	}
-#define BYTES(sec, k, m, u, d, lo, hi, why)                          \
-	{                                                            \
-		sec, k, CRAM_OPT_BYTES, OFF(m), 8, u, d, lo, hi, why \
+#define BYTES(sec, k, m, u, d, lo, hi, why)                                \
+	{                                                                  \
+		sec, k, CRAM_OPT_BYTES, OFF(m), 8, u, d, lo, hi, why, NULL \
 	}
+
+#define CHOICE(sec, k, m, d, names, why)                                                         \
+	{                                                                                        \
+		sec, k, CRAM_OPT_CHOICE, OFF(m), SIZE(m), "name", d, 0, 0, why, .choices = names \
+	}
+
+static const char *const detectors[] = {
+	[CRAM_DETECTOR_AUTO] = "auto",
+	[CRAM_DETECTOR_DAMON] = "damon",
+	[CRAM_DETECTOR_PAGE_IDLE] = "page_idle",
+	[CRAM_N_DETECTORS] = NULL,
+};
+
+static const char *const admissions[] = {
+	[CRAM_ADMISSION_OFF] = "off",
+	[CRAM_ADMISSION_WARN] = "warn",
+	[CRAM_ADMISSION_STRICT] = "strict",
+	[CRAM_N_ADMISSION_MODES] = NULL,
+};
+
+static const char *const sells[] = {
+	[CRAM_SELL_GUARANTEED] = "guaranteed",
+	[CRAM_SELL_EXPECTED] = "expected",
+	[CRAM_N_SELLS] = NULL,
+};
+
+const char *cram_detector_name(enum cram_detector d)
+{
+	return detectors[d];
+}
+
+const char *cram_admission_mode_name(enum cram_admission_mode m)
+{
+	return admissions[m];
+}
+
+const char *cram_sell_name(enum cram_sell s)
+{
+	return sells[s];
+}
 
 /* clang-format off: rows of a table, the reasons wrapped by hand */
 const struct cram_option cram_options[] = {
@@ -48,6 +88,16 @@ const struct cram_option cram_options[] = {
 	    "home node."),
 	BYTES("host", "reserve", reserve_bytes, "bytes", "1 GiB", 0, 64 * TiB,
 	      "DRAM kept for the host itself when floors are promised to VMs."),
+	CHOICE("host", "admission", admission, "warn", admissions,
+	       "What the libvirt hook does with a VM that does not fit (see ADMISSION): off, it is not judged; warn, it is "
+	       "started and that is said; strict, its start is refused."),
+	CHOICE("host", "sell", sell, "guaranteed", sells,
+	       "Up to which figure guest RAM is sold: guaranteed, what the host can honour with nothing compressed; expected, "
+	       "what it can at the expected compression ratio. Beyond guaranteed memory is at risk when guests write what does not "
+	       "compress."),
+	U32("host", "expected_ratio", expected_ratio_percent, "percent", "200", 100, 3200,
+	    "What a card is expected to hold at most, in percent of its own bytes, however well that compresses which is there now: "
+	    "what comes later may be worse. Until 64 MiB are there, nothing beyond its own bytes is expected."),
 
 	U32("policy", "slo", policy.slo_ppm, "ppm", "2000", 1, 1000000,
 	    "Bytes that may come back per minute, per million bytes the guest accessed in 120 s. 0.2 % "
@@ -109,9 +159,9 @@ const struct cram_option cram_options[] = {
 	U32("rates", "burst", burst_ms, "ms", "4000", 100, 60000,
 	    "What a rate may save up while idle. At least two rounds, or a slow round would lose some."),
 
-	{ "detect", "detector", CRAM_OPT_DETECTOR, OFF(detector), 4, "name", "auto", 0, 0,
-	  "auto: DAMON nominates cold ranges and page_idle confirms them where the kernel has it; damon; "
-	  "page_idle." },
+	CHOICE("detect", "detector", detector, "auto", detectors,
+	       "auto: DAMON nominates cold ranges and page_idle confirms them where the kernel has it; damon; "
+	       "page_idle."),
 	U32("detect", "damon_sample", damon_sample_us, "us", "500000", 1000, 10000000,
 	    "DAMON's sampling interval. Each sample costs two page table look-ups per region."),
 	U32("detect", "damon_aggregation", damon_aggr_us, "us", "10000000", 10000, 100000000,

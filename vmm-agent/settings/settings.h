@@ -101,6 +101,25 @@ enum cram_detector {
 
 const char *cram_detector_name(enum cram_detector d);
 
+/* What happens to a VM that does not fit when libvirt's hook asks. */
+enum cram_admission_mode {
+	CRAM_ADMISSION_OFF,    /* not judged */
+	CRAM_ADMISSION_WARN,   /* said, and started all the same */
+	CRAM_ADMISSION_STRICT, /* refused */
+	CRAM_N_ADMISSION_MODES,
+};
+
+const char *cram_admission_mode_name(enum cram_admission_mode m);
+
+/* Up to which figure guest RAM is sold. */
+enum cram_sell {
+	CRAM_SELL_GUARANTEED,
+	CRAM_SELL_EXPECTED,
+	CRAM_N_SELLS,
+};
+
+const char *cram_sell_name(enum cram_sell s);
+
 /* [host], [policy], [rates], [detect] and [move] of cramd.conf. The table is in options.c. */
 struct cram_host_settings {
 	char libvirt_uri[128];
@@ -110,6 +129,9 @@ struct cram_host_settings {
 	uint32_t round_ms;	/* one sense-classify-decide-act round */
 	uint32_t pressure_ms;	/* free DRAM is looked at this often between rounds */
 	uint64_t reserve_bytes; /* DRAM kept for the host when floors are promised */
+	enum cram_admission_mode admission;
+	enum cram_sell sell;
+	uint32_t expected_ratio_percent; /* the most that a card is expected to hold */
 	struct cram_policy_params policy;
 
 	uint64_t demote_rate; /* bytes per second, whole host */
@@ -134,8 +156,8 @@ enum cram_option_type {
 	CRAM_OPT_U32,
 	CRAM_OPT_BYTES,
 	CRAM_OPT_TEXT,
-	CRAM_OPT_NODES, /* text: the default, "none" or a nodeset */
-	CRAM_OPT_DETECTOR,
+	CRAM_OPT_NODES,	 /* text: the default, "none" or a nodeset */
+	CRAM_OPT_CHOICE, /* an enum whose values are named by `choices` */
 };
 
 /* One row per host option: drives the parser, the defaults and cramd.conf(5). */
@@ -150,6 +172,7 @@ struct cram_option {
 	uint64_t min, max;
 	const char
 		*reason; /* what it does and why the default is what it is; one sentence or two */
+	const char *const *choices; /* of CRAM_OPT_CHOICE, up to NULL */
 };
 
 extern const struct cram_option cram_options[];

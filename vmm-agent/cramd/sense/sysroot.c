@@ -89,6 +89,22 @@ int sysroot_read_u64(const struct sysroot *root, const char *path, uint64_t *ret
 	return r < 0 ? r : parse_counter(buf, ret_value);
 }
 
+uint64_t sysroot_meminfo(const struct sysroot *root, const char *key)
+{
+	char buf[4096];
+	const char *p;
+	uint64_t kib;
+
+	if (sysroot_read(root, "/proc/meminfo", buf, sizeof(buf), NULL) < 0)
+		return 0;
+	p = strstr(buf, key);
+	if (!p)
+		return 0;
+	p += strlen(key);
+	p += strspn(p, " ");
+	return parse_u64(&p, 10, &kib) < 0 ? 0 : kib * 1024;
+}
+
 int sysroot_write(const struct sysroot *root, const char *path, const char *text)
 {
 	size_t len = strlen(text);

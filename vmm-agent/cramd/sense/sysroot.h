@@ -38,6 +38,9 @@ int sysroot_read(const struct sysroot *root, const char *path, char *buf, size_t
 /* One unsigned number in a file of its own; "max" reads as UINT64_MAX. -EBADMSG: not a number. */
 int sysroot_read_u64(const struct sysroot *root, const char *path, uint64_t *ret_value);
 
+/* The line @key ("SwapFree:") of /proc/meminfo, in bytes; 0 when it is not there. */
+uint64_t sysroot_meminfo(const struct sysroot *root, const char *key);
+
 /* Writes @text in one write(2), as sysfs stores want it. */
 int sysroot_write(const struct sysroot *root, const char *path, const char *text);
 

@@ -236,14 +236,14 @@ int server_start(struct daemon *d, struct cram_error *err, struct server **ret_s
 		.server = server,
 		.name = "control",
 		.group = "cramd",
-		.service = { CRAM_IFACE_CONTROL, control_methods, d },
+		.service = { CRAM_IFACE_CONTROL, control_methods, d, CRAM_CONTROL_MAX },
 		.fd = -1,
 	};
 	server->status = (struct listener){
 		.server = server,
 		.name = "status",
 		.group = "cramd-read",
-		.service = { CRAM_IFACE_STATUS, status_methods, d },
+		.service = { CRAM_IFACE_STATUS, status_methods, d, 0 },
 		.fd = -1,
 	};
 	r = listen_at(&server->control, err);

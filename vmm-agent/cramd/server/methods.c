@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "../admission.h"
 #include "report.h"
 #include "util/cleanup.h"
 
@@ -181,6 +182,27 @@ static int check(struct cram_call *call, struct json_object *parameters, void *u
 	if (!findings)
 		return -ENOMEM;
 	return cram_call_reply(call, cram_reply_check(findings, report_check(d, findings, max)));
+}
+
+static int fits(struct cram_call *call, struct json_object *parameters, void *userdata,
+		struct cram_error *err)
+{
+	static const char *const allowed[] = { "ram", NULL };
+	struct admission answer;
+	struct json_object *o;
+	uint64_t ram;
+
+	if (cram_params_only(parameters, allowed, err) < 0 ||
+	    cram_param_u64(parameters, "ram", &ram, err) < 0)
+		return bad_parameter(call, err);
+	admission_fits(userdata, ram, &answer);
+	o = json_object_new_object();
+	if (!o)
+		return -ENOMEM;
+	json_object_object_add(o, "fits", json_object_new_boolean(answer.admitted));
+	json_object_object_add(o, "room", json_object_new_uint64(admission_room(userdata)));
+	json_object_object_add(o, "message", json_object_new_string(answer.text));
+	return cram_call_reply(call, o);
 }
 
 static int record(struct cram_call *call, struct json_object *parameters, void *userdata,
@@ -423,20 +445,50 @@ static int add_vm(struct cram_call *call, struct json_object *parameters, void *
 	return 0;
 }
 
+/* Asked by libvirt's hook: what it is told to do it does, and what fails here it lets pass. */
+static int admit(struct cram_call *call, struct json_object *parameters, void *userdata,
+		 struct cram_error *err)
+{
+	static const char *const allowed[] = { "operation", "xml", NULL };
+	const char *operation, *xml;
+	struct admission answer;
+	struct json_object *o;
+	int r;
+
+	if (cram_params_only(parameters, allowed, err) < 0 ||
+	    cram_param_text(parameters, "operation", &operation, err) < 0 ||
+	    cram_param_text(parameters, "xml", &xml, err) < 0)
+		return bad_parameter(call, err);
+	r = admission_hook(userdata, operation, xml, strlen(xml), &answer, err);
+	if (r == -EINVAL)
+		return bad_parameter(call, err);
+	if (r < 0)
+		return r;
+	o = json_object_new_object();
+	if (!o)
+		return -ENOMEM;
+	json_object_object_add(o, "admitted", json_object_new_boolean(answer.admitted));
+	json_object_object_add(o, "message", json_object_new_string(answer.text));
+	return cram_call_reply(call, o);
+}
+
 const struct cram_method status_methods[] = {
-	{ "GetStatus", false, get_status },   { "ListVms", false, list_vms },
-	{ "ShowVm", false, show_vm },	      { "ExplainVm", false, explain_vm },
-	{ "ListNodes", false, list_nodes },   { "Check", false, check },
-	{ "Record", false, record },	      { "Monitor", true, monitor },
-	{ "GetMetrics", false, get_metrics }, { NULL, false, NULL },
+	{ "GetStatus", false, get_status },
+	{ "ListVms", false, list_vms },
+	{ "ShowVm", false, show_vm },
+	{ "ExplainVm", false, explain_vm },
+	{ "ListNodes", false, list_nodes },
+	{ "Check", false, check },
+	{ "Record", false, record },
+	{ "Monitor", true, monitor },
+	{ "GetMetrics", false, get_metrics },
+	{ "Fits", false, fits },
+	{ NULL, false, NULL },
 };
 
 const struct cram_method control_methods[] = {
-	{ "SetQuota", false, set_quota },
-	{ "Pause", false, pause_method },
-	{ "Resume", false, resume_method },
-	{ "Drain", false, drain },
-	{ "Reload", false, reload },
-	{ "AddVm", false, add_vm },
-	{ NULL, false, NULL },
+	{ "SetQuota", false, set_quota },   { "Pause", false, pause_method },
+	{ "Resume", false, resume_method }, { "Drain", false, drain },
+	{ "Reload", false, reload },	    { "AddVm", false, add_vm },
+	{ "Admit", false, admit },	    { NULL, false, NULL },
 };

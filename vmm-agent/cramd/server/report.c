@@ -8,7 +8,9 @@
 #include <string.h>
 #include <sys/resource.h>
 
+#include "../admission.h"
 #include "../classify/ranges.h"
+#include "../overcommit.h"
 #include "policy/estimate.h"
 #include "util/cleanup.h"
 
@@ -47,23 +49,6 @@ static uint64_t own_rss(void)
 	return rss * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
-/* One line of /proc/meminfo, in bytes; 0 when it cannot be read. */
-static uint64_t meminfo(const struct daemon *d, const char *key)
-{
-	char buf[4096];
-	const char *p;
-	uint64_t kib;
-
-	if (sysroot_read(&d->host.root, "/proc/meminfo", buf, sizeof(buf), NULL) < 0)
-		return 0;
-	p = strstr(buf, key);
-	if (!p)
-		return 0;
-	p += strlen(key);
-	p += strspn(p, " ");
-	return parse_u64(&p, 10, &kib) < 0 ? 0 : kib * KiB;
-}
-
 static void detector_text(struct daemon *d, char *buf, size_t size)
 {
 	bool damon = atomic_load(&d->host.damon_active), idle = atomic_load(&d->host.idle_active);
@@ -80,11 +65,7 @@ static void sums(struct daemon *d, struct cram_host_report *ret)
 	for (size_t i = 0; i < d->host.vms.n; i++) {
 		struct vm *vm = d->host.vms.v[i];
 
-		ret->sold += vm->ram;
-		if (vm->settings.mode == CRAM_MODE_AUTO) {
-			ret->vms_auto++;
-			ret->floors += vm->settings.floor;
-		}
+		ret->vms_auto += vm->settings.mode == CRAM_MODE_AUTO;
 		pthread_mutex_lock(&vm->lock);
 		ret->vms_ineligible += vm->reason != VM_ELIGIBLE;
 		ret->demoted += vm->counters.demoted;
@@ -96,11 +77,34 @@ static void sums(struct daemon *d, struct cram_host_report *ret)
 	}
 }
 
-void report_host(struct daemon *d, struct cram_host_report *ret)
+/* What is sold, promised and honoured, and what could be sold still. */
+static void figures(const struct daemon *d, struct cram_host_report *ret)
 {
-	struct cram_overcommit_input in = { .expected_ratio_q16 = 1U << 16 };
+	struct cram_overcommit_input in;
 	struct cram_overcommit out;
 
+	overcommit_input(d, NULL, &in);
+	cram_overcommit(&in, &out);
+	ret->dram_total = in.dram;
+	ret->dram_reserve = in.reserve;
+	ret->tier_capacity = in.tier_physical;
+	ret->swap_free = in.swap;
+	ret->sold = in.sold;
+	ret->floors = in.floors;
+	ret->bound = in.bound;
+	ret->guaranteed = out.guaranteed;
+	ret->expected = out.expected;
+	ret->at_risk = out.at_risk;
+	ret->reserved = admission_reserved(d);
+	ret->room = admission_room(d);
+	ret->admissions_refused = d->admissions_refused;
+	ret->admissions_warned = d->admissions_warned;
+	TEXT(ret->admission, "%s", cram_admission_mode_name(d->conf.host.admission));
+	TEXT(ret->sell, "%s", cram_sell_name(d->conf.host.sell));
+}
+
+void report_host(struct daemon *d, struct cram_host_report *ret)
+{
 	*ret = (struct cram_host_report){
 		.uptime_ms = monotonic_ms() - d->started_ms,
 		.start_time_s = d->started_wall_s,
@@ -112,7 +116,6 @@ void report_host(struct daemon *d, struct cram_host_report *ret)
 		.reload_failures = d->reload_failures,
 		.bad_domain_settings = d->bad_domain_settings,
 		.vms = d->host.vms.n,
-		.dram_reserve = d->conf.host.reserve_bytes,
 		.rounds = d->rounds,
 		.round_us = d->round_us,
 		.decision_us = d->decision_us,
@@ -129,30 +132,17 @@ void report_host(struct daemon *d, struct cram_host_report *ret)
 		.rss = own_rss(),
 		.open_fds = count_entries("/proc/self/fd"),
 		.threads = count_entries("/proc/self/task"),
-		.swap_free = meminfo(d, "SwapFree:"),
 	};
 	TEXT(ret->version, "%s", CRAM_VERSION);
 	TEXT(ret->config_error, "%s", d->config_error);
 	detector_text(d, ret->detector, sizeof(ret->detector));
 	sums(d, ret);
 	for (size_t i = 0; i < d->snapshot.n_dram; i++) {
-		ret->dram_total += d->snapshot.dram[i].total;
 		ret->dram_free += d->snapshot.dram[i].free;
 		ret->dram_available += d->decision.available[i];
 		ret->dram_headroom += d->decision.headroom[i];
 	}
-	for (size_t i = 0; i < d->snapshot.n_tiers; i++)
-		ret->tier_capacity += d->snapshot.tier_capacity[i];
-	in.dram = ret->dram_total;
-	in.reserve = ret->dram_reserve;
-	in.tier_physical = ret->tier_capacity;
-	in.swap = ret->swap_free;
-	in.sold = ret->sold;
-	in.floors = ret->floors;
-	cram_overcommit(&in, &out);
-	ret->guaranteed = out.guaranteed;
-	ret->expected = out.expected;
-	ret->at_risk = out.at_risk;
+	figures(d, ret);
 }
 
 static void report_card(const struct card *card, struct cram_node_report *ret)
@@ -351,7 +341,7 @@ static void check_kernel(const struct daemon *d, struct findings *f)
 {
 	char huge[128];
 
-	if (meminfo(d, "SwapTotal:") == 0)
+	if (sysroot_meminfo(&d->host.root, "SwapTotal:") == 0)
 		add(f, "info", "host", "no-swap", 0,
 		    "no swap: when DRAM and tier are full, only killing frees memory");
 	if (sysroot_read(&d->host.root, "/sys/kernel/mm/transparent_hugepage/shmem_enabled", huge,

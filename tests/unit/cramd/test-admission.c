@@ -1,0 +1,541 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Admission: what libvirt's hook is answered. A host with 15 GiB of DRAM above its reserve, 8 GiB
+ * of it free, and a slow node of 16 GiB: 31 GiB are guaranteed.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+
+#include "cramd/admission.h"
+#include "cramd/overcommit.h"
+#include "cramd/round.h"
+#include "recorded-card.h"
+
+#define A "11111111-1111-4111-8111-111111111111"
+#define B "22222222-2222-4222-8222-222222222222"
+
+#define TIERED "<cram:tiering xmlns:cram='urn:cramd:domain:1.0' mode='auto'>%s</cram:tiering>"
+#define FLOOR  "<cram:floor unit='GiB'>2</cram:floor>"
+
+struct fixture {
+	char dir[64];
+	struct daemon d;
+	struct admission answer;
+	struct cram_error err;
+};
+
+static int make(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+	struct daemon *d = &f->d;
+
+	assert_non_null(f);
+	recorded_make(f->dir, sizeof(f->dir));
+	recorded_put_nodes(f->dir);
+	recorded_put(f->dir, "/proc/zoneinfo", "Node 0, zone   Normal\n        low      0\n");
+	recorded_put(f->dir, "/proc/meminfo", "SwapFree: 0 kB\nHugepagesize:    2048 kB\n");
+	recorded_put(f->dir, "/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages", "600\n");
+	recorded_put(f->dir, "/sys/kernel/mm/hugepages/hugepages-2048kB/resv_hugepages", "100\n");
+	assert_int_equal(host_init(&d->host, f->dir, f->dir), 0);
+	d->host.log.level = LOG_EMERG;
+	cram_conf_init(&d->conf);
+	d->conf.host.admission = CRAM_ADMISSION_STRICT;
+	d->conf.vm = (struct cram_vm_layer){
+		.set = 1U << CRAM_SET_TIERS,
+		.tiers = 1U << CRAM_TIER_NODE,
+	};
+	d->mover.host = &d->host;
+	assert_int_equal(relief_init(&d->relief, &d->host, &d->mover), 0);
+	assert_int_equal(backpressure_init(&d->backpressure, &d->host, &d->mover, d->relief.wake),
+			 0);
+	round_run(d);
+	*state = f;
+	return 0;
+}
+
+static int drop(void **state)
+{
+	struct fixture *f = *state;
+	int r;
+
+	backpressure_fini(&f->d.backpressure);
+	relief_fini(&f->d.relief);
+	daemon_fini(&f->d);
+	host_fini(&f->d.host);
+	r = recorded_drop(f->dir);
+	free(f);
+	return r;
+}
+
+/* A domain of @gib with @tiering in its metadata (NULL: none) and @backing as its memory's. */
+static void domain(char *xml, size_t size, const char *uuid, unsigned int gib, const char *tiering,
+		   const char *backing)
+{
+	char metadata[512] = "";
+
+	if (tiering)
+		snprintf(metadata, sizeof(metadata), TIERED, tiering);
+	snprintf(xml, size,
+		 "<domain type='kvm'><name>db &lt;1&gt;</name><uuid>%s</uuid>"
+		 "<metadata>%s</metadata><memory unit='GiB'>%u</memory>"
+		 "<memoryBacking>%s</memoryBacking></domain>",
+		 uuid, metadata, gib, backing);
+}
+
+static int hook_backed(struct fixture *f, const char *operation, const char *uuid, unsigned int gib,
+		       const char *tiering, const char *backing)
+{
+	char xml[2048];
+
+	domain(xml, sizeof(xml), uuid, gib, tiering, backing);
+	f->err = (struct cram_error){};
+	return admission_hook(&f->d, operation, xml, strlen(xml), &f->answer, &f->err);
+}
+
+static bool admits(struct fixture *f, const char *operation, const char *uuid, unsigned int gib,
+		   const char *tiering)
+{
+	assert_int_equal(hook_backed(f, operation, uuid, gib, tiering, ""), 0);
+	return f->answer.admitted;
+}
+
+static void says(const struct fixture *f, const char *text)
+{
+	if (!strstr(f->answer.text, text))
+		fail_msg("\"%s\" is not in \"%s\"", text, f->answer.text);
+}
+
+/* A VM that the agent sees run. */
+static struct vm *run(struct fixture *f, const char *uuid, uint64_t ram, enum cram_mode mode)
+{
+	struct vm *vm = calloc(1, sizeof(*vm));
+
+	assert_non_null(vm);
+	vm_init(vm);
+	vm->ram = ram;
+	snprintf(vm->uuid, sizeof(vm->uuid), "%s", uuid);
+	vm->settings = (struct cram_vm_settings){
+		.mode = mode,
+		.floor = 2 * GiB,
+		.tiers = 1U << CRAM_TIER_NODE,
+		.quota = CRAM_UNLIMITED,
+		.hard_limit = CRAM_UNLIMITED,
+	};
+	assert_int_equal(array_push(&f->d.host.vms, vm), 0);
+	return vm;
+}
+
+static void what_does_not_fit_is_refused_with_the_numbers(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_true(admits(f, "prepare", A, 31, FLOOR));
+	assert_string_equal(f->answer.text, "");
+	admits(f, "release", A, 31, FLOOR);
+	assert_false(admits(f, "prepare", A, 32, FLOOR));
+	says(f, "vm \"db <1>\": cannot start it");
+	says(f,
+	     "it has 32 GiB of RAM, and 31 GiB of 31 GiB guaranteed are left to sell: 0 bytes are "
+	     "sold or reserved; stop or move a VM");
+	assert_int_equal(f->d.admissions_refused, 1);
+	assert_int_equal(f->d.events.queue.n, 1);
+	assert_string_equal(f->d.events.queue.v[0].news.type, "admission-refused");
+	/* What was refused holds nothing. */
+	assert_int_equal(admission_reserved(&f->d), 0);
+}
+
+static void what_is_admitted_is_reserved_until_it_runs(void **state)
+{
+	struct fixture *f = *state;
+	struct cram_overcommit_input in;
+
+	assert_true(admits(f, "prepare", A, 20, FLOOR));
+	assert_int_equal(admission_reserved(&f->d), 20 * GiB);
+	assert_false(admits(f, "prepare", B, 12, FLOOR));
+	says(f, "11 GiB of 31 GiB guaranteed are left to sell: 20 GiB are sold or reserved");
+	run(f, A, 20 * GiB, CRAM_MODE_AUTO);
+	assert_int_equal(admission_reserved(&f->d), 0);
+	overcommit_input(&f->d, NULL, &in);
+	assert_int_equal(in.sold, 20 * GiB);
+	assert_false(admits(f, "prepare", B, 12, FLOOR));
+	assert_true(admits(f, "prepare", B, 11, FLOOR));
+}
+
+static void of_two_that_do_not_both_fit_one_is_admitted(void **state)
+{
+	struct fixture *f = *state;
+	char uuid[40];
+	int admitted = 0;
+
+	for (int i = 0; i < 40; i++) {
+		snprintf(uuid, sizeof(uuid), "%08d-1111-4111-8111-111111111111", i);
+		admitted += admits(f, "prepare", uuid, 4, "<cram:floor unit='GiB'>1</cram:floor>");
+	}
+	assert_int_equal(admitted, 7);
+}
+
+static void a_reservation_ends_at_release(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_true(admits(f, "prepare", A, 20, FLOOR));
+	assert_true(admits(f, "release", A, 20, FLOOR));
+	assert_int_equal(f->d.reservations.n, 0);
+	assert_true(admits(f, "prepare", B, 20, FLOOR));
+	/* Of a VM that was never reserved it is nothing. */
+	assert_true(admits(f, "release", A, 20, FLOOR));
+	assert_int_equal(admission_reserved(&f->d), 20 * GiB);
+}
+
+static void a_reservation_ends_after_a_minute(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t until;
+
+	assert_true(admits(f, "prepare", A, 20, FLOOR));
+	until = f->d.reservations.v[0].until_ms;
+	assert_in_range(until, monotonic_ms() + 50000, monotonic_ms() + 60000);
+	f->d.reservations.v[0].until_ms = monotonic_ms();
+	assert_true(admits(f, "prepare", B, 20, FLOOR));
+	assert_int_equal(f->d.reservations.n, 1);
+}
+
+static void a_vm_does_not_stand_in_its_own_way(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_true(admits(f, "prepare", A, 20, FLOOR));
+	assert_true(admits(f, "prepare", A, 20, FLOOR));
+	assert_int_equal(admission_reserved(&f->d), 20 * GiB);
+	/* Its last process has not quite gone. */
+	run(f, "AAAAAAAA-1111-4111-8111-111111111111", 20 * GiB, CRAM_MODE_AUTO);
+	assert_true(admits(f, "release", A, 20, FLOOR));
+	assert_true(admits(f, "prepare", "aaaaaaaa-1111-4111-8111-111111111111", 31, FLOOR));
+}
+
+/* 16 GiB of which all may be moved, to @tiers. */
+static bool admits_tiers(struct fixture *f, const char *tiers)
+{
+	char xml[1024];
+
+	snprintf(
+		xml, sizeof(xml),
+		"<domain><name>a</name><uuid>" A "</uuid><memory unit='GiB'>16</memory><metadata>"
+		"<c:tiering xmlns:c='urn:cramd:domain:1.0' mode='auto' tiers='%s'/></metadata></domain>",
+		tiers);
+	f->err = (struct cram_error){};
+	assert_int_equal(admission_hook(&f->d, "prepare", xml, strlen(xml), &f->answer, &f->err),
+			 0);
+	admission_hook(&f->d, "release", xml, strlen(xml), &(struct admission){}, &f->err);
+	return f->answer.admitted;
+}
+
+static void a_vm_that_is_not_tiered_needs_dram(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_true(admits(f, "prepare", A, 15, NULL));
+	admits(f, "release", A, 15, NULL);
+	assert_false(admits(f, "prepare", A, 16, NULL));
+	says(f, "16 GiB of it can be in DRAM or swap only, and 15 GiB of 15 GiB there are not yet "
+		"bound to VMs");
+	/* Nor is one in mode auto whose memory cannot be moved ... */
+	hook_backed(f, "prepare", A, 16, FLOOR, "<locked/>");
+	assert_false(f->answer.admitted);
+	/* ... or may not: its quota is what it can have on the tier at most. */
+	assert_false(admits(f, "prepare", A, 18, FLOOR "<cram:quota unit='GiB'>2</cram:quota>"));
+	assert_true(admits(f, "prepare", A, 17, FLOOR "<cram:quota unit='GiB'>2</cram:quota>"));
+	/* ... nor may on the tiers that are here. */
+	assert_false(admits_tiers(f, "cram"));
+	assert_true(admits_tiers(f, "cram,node"));
+	/* Those that run count the same. */
+	run(f, B, 10 * GiB, CRAM_MODE_MONITOR);
+	assert_false(admits(f, "prepare", A, 6, NULL));
+	says(f, "5 GiB of 15 GiB");
+}
+
+static void swap_counts(void **state)
+{
+	struct fixture *f = *state;
+
+	recorded_put(f->dir, "/proc/meminfo", "SwapFree:  1048576 kB\n");
+	assert_true(admits(f, "prepare", A, 16, NULL));
+	assert_false(admits(f, "prepare", A, 17, NULL));
+	/* Not for floors. */
+	assert_false(admits(f, "prepare", A, 20, "<cram:floor unit='GiB'>16</cram:floor>"));
+}
+
+static void floors_stay_within_dram(void **state)
+{
+	struct fixture *f = *state;
+
+	run(f, B, 20 * GiB, CRAM_MODE_AUTO)->settings.floor = 10 * GiB;
+	assert_true(admits(f, "prepare", A, 8, "<cram:floor unit='GiB'>5</cram:floor>"));
+	assert_false(admits(f, "prepare", A, 8, "<cram:floor unit='GiB'>6</cram:floor>"));
+	says(f, "its floor is 6 GiB, and 5 GiB of the 15 GiB of DRAM above the reserve are left");
+}
+
+/* 8 GiB are free, some of it is headroom: a guest of 10 GiB comes faster than anything makes room.
+ */
+static void what_comes_at_once_is_judged_by_what_can_be_had_now(void **state)
+{
+	struct fixture *f = *state;
+	static const char *const kinds[] = { "migrate", "restore" };
+
+	for (size_t i = 0; i < 2; i++) {
+		assert_true(admits(f, "prepare", A, 10, FLOOR));
+		assert_true(admits(f, "release", A, 10, FLOOR));
+		assert_true(admits(f, kinds[i], A, 10, FLOOR));
+		assert_int_equal(admission_reserved(&f->d), 0);
+		assert_false(admits(f, "prepare", A, 10, FLOOR));
+		says(f, "its 10 GiB come at once, uncompressed, and ");
+		/* That was that one: the next time it may boot. */
+		assert_true(admits(f, "prepare", A, 10, FLOOR));
+		assert_true(admits(f, "release", A, 10, FLOOR));
+	}
+	assert_true(admits(f, "migrate", A, 4, FLOOR));
+	assert_true(admits(f, "prepare", A, 4, FLOOR));
+	/* What is reserved is not there for the next. */
+	assert_true(admits(f, "migrate", B, 4, FLOOR));
+	assert_false(admits(f, "prepare", B, 4, FLOOR));
+}
+
+static void a_warning_lets_it_run(void **state)
+{
+	struct fixture *f = *state;
+
+	f->d.conf.host.admission = CRAM_ADMISSION_WARN;
+	assert_true(admits(f, "prepare", A, 40, FLOOR));
+	says(f, "it has 40 GiB of RAM, and 31 GiB");
+	assert_int_equal(f->d.admissions_refused, 0);
+	assert_int_equal(f->d.admissions_warned, 1);
+	assert_string_equal(f->d.events.queue.v[0].news.type, "admission-warning");
+	assert_int_equal(admission_reserved(&f->d), 40 * GiB);
+}
+
+static void off_judges_nothing(void **state)
+{
+	struct fixture *f = *state;
+
+	f->d.conf.host.admission = CRAM_ADMISSION_OFF;
+	assert_true(admits(f, "prepare", A, 40, FLOOR));
+	assert_string_equal(f->answer.text, "");
+	assert_int_equal(f->d.reservations.n, 0);
+}
+
+static void before_a_first_round_nothing_is_refused(void **state)
+{
+	struct fixture *f = *state;
+
+	f->d.rounds = 0;
+	assert_true(admits(f, "prepare", A, 40, FLOOR));
+	assert_string_equal(f->answer.text, "");
+}
+
+static void mistakes_are_said_and_stop_no_vm(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_true(admits(f, "prepare", A, 4, "<cram:quota unit='XiB'>3</cram:quota>"));
+	says(f, "vm \"db <1>\": <quota>: bad unit \"XiB\"");
+	assert_int_equal(f->d.events.queue.n, 1);
+	assert_true(admits(f, "prepare", A, 4, "<cram:quota>3</cram:quota>"));
+	says(f, "<quota> of 3 KiB is less than is ever moved; is its unit= missing?");
+	assert_true(admits(f, "prepare", A, 4, "<cram:hard_limit>3</cram:hard_limit>"));
+	says(f, "<hard_limit> of 3 KiB");
+	assert_true(admits(f, "prepare", A, 4, "<cram:floor>3</cram:floor>"));
+	says(f, "<floor> of 3 KiB");
+	assert_true(admits(f, "prepare", A, 4,
+			   "<cram:quota>0</cram:quota><cram:floor>5%</cram:floor>"));
+	assert_string_equal(f->answer.text, "");
+	/* With bad settings it is only monitored, so all of it has to be in DRAM. */
+	assert_false(admits(f, "prepare", A, 16, "<cram:weight>0</cram:weight>"));
+	says(f, "in DRAM or swap only");
+}
+
+static void huge_pages_that_nobody_reserved_are_said(void **state)
+{
+	struct fixture *f = *state;
+
+	/* 500 of 2 MiB are free. */
+	assert_int_equal(hook_backed(f, "prepare", A, 1, NULL, "<hugepages/>"), 0);
+	assert_true(f->answer.admitted);
+	says(f,
+	     "it wants 1 GiB of huge pages of 2 MiB, and 1000 MiB are free: QEMU will not start");
+	recorded_put(f->dir, "/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages", "612\n");
+	assert_int_equal(hook_backed(f, "prepare", A, 1, NULL, "<hugepages/>"), 0);
+	assert_string_equal(f->answer.text, "");
+	assert_int_equal(hook_backed(f, "prepare", A, 1, NULL,
+				     "<hugepages><page size='1' unit='G'/></hugepages>"),
+			 0);
+	assert_true(f->answer.admitted);
+	says(f, "of huge pages of 1 GiB, and 0 bytes are free");
+}
+
+static void what_is_no_domain_is_refused_as_such(void **state)
+{
+	struct fixture *f = *state;
+	static const char *const bad[] = { "",
+					   "<",
+					   "<domain>",
+					   "<network/>",
+					   "<domain><name>a</name></domain>",
+					   "<!DOCTYPE a [<!ENTITY b 'c'>]><domain/>" };
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		assert_int_equal(admission_hook(&f->d, "prepare", bad[i], strlen(bad[i]),
+						&f->answer, &f->err),
+				 -EINVAL);
+	assert_int_equal(hook_backed(f, "started", A, 1, NULL, ""), -EINVAL);
+	assert_int_equal(f->d.reservations.n, 0);
+}
+
+static void the_room_is_what_fits(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t room;
+
+	/* Only monitored by default: DRAM it is. */
+	assert_int_equal(admission_room(&f->d), 15 * GiB);
+	f->d.conf.vm.mode = CRAM_MODE_AUTO;
+	f->d.conf.vm.set |= 1U << CRAM_SET_MODE;
+	/* A floor of one half: 30 GiB would be more than DRAM and half a tier allow. */
+	assert_int_equal(admission_room(&f->d), 30 * GiB);
+	assert_true(admits(f, "prepare", A, 10, FLOOR));
+	room = admission_room(&f->d);
+	assert_int_equal(room, 21 * GiB);
+	admission_fits(&f->d, room, &f->answer);
+	assert_true(f->answer.admitted);
+	admission_fits(&f->d, room + MiB, &f->answer);
+	assert_false(f->answer.admitted);
+	says(f, "21 GiB of 31 GiB guaranteed are left to sell");
+}
+
+static void expected_is_sold_only_when_the_operator_wants_it(void **state)
+{
+	struct cram_admission_input in = {
+		.host = { .dram = 16 * GiB,
+			  .tier_physical = 16 * GiB,
+			  .tier_expected = 32 * GiB },
+	};
+	struct cram_promise p =
+		cram_promise(CRAM_MODE_AUTO, true, 40 * GiB, CRAM_UNLIMITED, CRAM_UNLIMITED, GiB);
+
+	(void)state;
+	assert_int_equal(cram_admit(&in, &p).rule, CRAM_NOT_SOLD);
+	in.by_expected = true;
+	assert_int_equal(cram_admit(&in, &p).rule, CRAM_ADMITTED);
+	p.ram = 49 * GiB;
+	assert_int_equal(cram_admit(&in, &p).limit, 48 * GiB);
+}
+
+static struct cram_overcommit_input figures_of_card(struct fixture *f)
+{
+	struct cram_overcommit_input in;
+
+	round_run(&f->d);
+	overcommit_input(&f->d, NULL, &in);
+	return in;
+}
+
+/* A card of 256 MiB, of which 4 MiB are kept. */
+static void a_card_counts_with_what_fits_on_it(void **state)
+{
+	struct fixture *f = *state;
+	struct cram_overcommit_input in;
+
+	f->d.conf.host.expected_ratio_percent = 200;
+	recorded_put_card(f->dir, 32 * MiB, 60 * MiB);
+	in = figures_of_card(f);
+	assert_int_equal(in.tier_physical, 252 * MiB);
+	assert_int_equal(in.tier_expected, 252 * MiB);
+	/* There is enough on it to go by. What is not in the card's report yet may be the worst. */
+	recorded_put_card(f->dir, 60 * MiB, 96 * MiB);
+	recorded_put_card_number(f->dir, "unsettled_bytes", 3 * MiB);
+	recorded_put_card_number(f->dir, "quarantined_bytes", MiB);
+	in = figures_of_card(f);
+	assert_int_equal(in.tier_physical, 252 * MiB);
+	assert_int_equal(in.tier_expected, 252 * MiB * 96 / 64);
+	/* Never more than the operator takes for likely, or than the node has pages. */
+	recorded_put_card(f->dir, 8 * MiB, 96 * MiB);
+	assert_int_equal(figures_of_card(f).tier_expected, 504 * MiB);
+	f->d.conf.host.expected_ratio_percent = 3200;
+	assert_int_equal(figures_of_card(f).tier_expected, GiB);
+	/* Pages may take more than they have. */
+	recorded_put_card(f->dir, 0, 0);
+	recorded_put_card_number(f->dir, "worst_bytes", 8192);
+	assert_int_equal(figures_of_card(f).tier_physical, 126 * MiB);
+	recorded_put(f->dir, RECORDED_CARD "state", "offline\n");
+	in = figures_of_card(f);
+	assert_int_equal(in.tier_physical, 0);
+	assert_int_equal(in.tier_expected, 0);
+}
+
+/* Whatever the figures: who asks for less is not refused more, and nothing wraps around. */
+static void admission_is_monotonic(void **state)
+{
+	static const uint64_t values[] = { 0, 1, 4096, GiB, 16 * GiB, UINT64_MAX / 2, UINT64_MAX };
+	enum {
+		N = sizeof(values) / sizeof(values[0])
+	};
+	uint64_t seed = 1;
+
+	(void)state;
+	for (int i = 0; i < 200000; i++) {
+		uint64_t v[9];
+		struct cram_admission_input in;
+		struct cram_promise p, less;
+
+		for (size_t k = 0; k < 9; k++) {
+			seed = seed * UINT64_C(6364136223846793005) + 1442695040888963407;
+			v[k] = values[(seed >> 33) % N];
+		}
+		in = (struct cram_admission_input){
+			.host = { v[0], v[1], v[2], v[3], 65536, v[4], v[5], v[6] },
+			.spare = v[7],
+			.at_once = seed >> 63,
+		};
+		p = cram_promise(CRAM_MODE_AUTO, true, v[8], v[3], v[2], v[1]);
+		assert_true(p.floor <= p.bound && p.bound <= p.ram);
+		if (cram_admit(&in, &p).rule != CRAM_ADMITTED)
+			continue;
+		assert_true(v[8] == 0 || v[4] + v[8] > v[4]);
+		less = cram_promise(CRAM_MODE_AUTO, true, v[8] / 2, v[3], v[2], v[1]);
+		assert_int_equal(cram_admit(&in, &less).rule, CRAM_ADMITTED);
+	}
+}
+
+int main(void)
+{
+#define TEST(f) cmocka_unit_test_setup_teardown(f, make, drop)
+	const struct CMUnitTest tests[] = {
+		TEST(what_does_not_fit_is_refused_with_the_numbers),
+		TEST(what_is_admitted_is_reserved_until_it_runs),
+		TEST(of_two_that_do_not_both_fit_one_is_admitted),
+		TEST(a_reservation_ends_at_release),
+		TEST(a_reservation_ends_after_a_minute),
+		TEST(a_vm_does_not_stand_in_its_own_way),
+		TEST(a_vm_that_is_not_tiered_needs_dram),
+		TEST(swap_counts),
+		TEST(floors_stay_within_dram),
+		TEST(what_comes_at_once_is_judged_by_what_can_be_had_now),
+		TEST(a_warning_lets_it_run),
+		TEST(off_judges_nothing),
+		TEST(before_a_first_round_nothing_is_refused),
+		TEST(mistakes_are_said_and_stop_no_vm),
+		TEST(huge_pages_that_nobody_reserved_are_said),
+		TEST(what_is_no_domain_is_refused_as_such),
+		TEST(the_room_is_what_fits),
+		TEST(expected_is_sold_only_when_the_operator_wants_it),
+		TEST(a_card_counts_with_what_fits_on_it),
+		cmocka_unit_test(admission_is_monotonic),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,358 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* May it be started, and what is reserved for it; see admission.h. */
+#include "admission.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "overcommit.h"
+#include "util/cleanup.h"
+
+/* ------------------------------------------------------------------ reservations */
+
+static bool runs(const struct daemon *d, const char *uuid)
+{
+	for (size_t i = 0; i < d->host.vms.n; i++)
+		if (strcasecmp(d->host.vms.v[i]->uuid, uuid) == 0)
+			return true;
+	return false;
+}
+
+/* Of a VM that the agent sees by now, what it takes is known from it. */
+static bool counts(const struct daemon *d, const struct daemon_reservation *r)
+{
+	return monotonic_ms() < r->until_ms && !runs(d, r->uuid);
+}
+
+static struct daemon_reservation *find(const struct daemon *d, const char *uuid)
+{
+	for (size_t i = 0; i < d->reservations.n; i++)
+		if (strcasecmp(d->reservations.v[i].uuid, uuid) == 0)
+			return &d->reservations.v[i];
+	return NULL;
+}
+
+static void drop(struct daemon *d, struct daemon_reservation *r)
+{
+	if (r)
+		*r = d->reservations.v[--d->reservations.n];
+}
+
+static void drop_past(struct daemon *d)
+{
+	for (size_t i = d->reservations.n; i-- > 0;)
+		if (!counts(d, &d->reservations.v[i]))
+			drop(d, &d->reservations.v[i]);
+}
+
+static int reserve(struct daemon *d, const char *uuid, const struct cram_promise *promise,
+		   bool at_once)
+{
+	struct daemon_reservation r = {
+		.promise = *promise,
+		.at_once = at_once,
+		.until_ms = monotonic_ms() + ADMISSION_RESERVED_MS,
+	};
+
+	snprintf(r.uuid, sizeof(r.uuid), "%s", uuid);
+	drop(d, find(d, uuid));
+	return array_push(&d->reservations, r);
+}
+
+uint64_t admission_reserved(const struct daemon *d)
+{
+	uint64_t bytes = 0;
+
+	for (size_t i = 0; i < d->reservations.n; i++)
+		if (counts(d, &d->reservations.v[i]))
+			bytes += d->reservations.v[i].promise.ram;
+	return bytes;
+}
+
+/* ------------------------------------------------------------------ judging */
+
+/* DRAM that can be had now above headroom. */
+static uint64_t spare(const struct daemon *d)
+{
+	uint64_t bytes = 0;
+
+	for (size_t i = 0; i < d->snapshot.n_dram; i++)
+		if (d->decision.available[i] > d->decision.headroom[i])
+			bytes += d->decision.available[i] - d->decision.headroom[i];
+	return bytes;
+}
+
+/* The host as it is without @uuid (may be NULL), with what is reserved for others. */
+static struct cram_admission_input host_without(const struct daemon *d, const char *uuid)
+{
+	struct cram_admission_input in = {
+		.spare = spare(d),
+		.by_expected = d->conf.host.sell == CRAM_SELL_EXPECTED,
+	};
+
+	overcommit_input(d, uuid, &in.host);
+	for (size_t i = 0; i < d->reservations.n; i++) {
+		const struct daemon_reservation *r = &d->reservations.v[i];
+
+		if (!counts(d, r) || (uuid && strcasecmp(r->uuid, uuid) == 0))
+			continue;
+		in.host.sold += r->promise.ram;
+		in.host.floors += r->promise.floor;
+		in.host.bound += r->promise.bound;
+		in.spare -= in.spare < r->promise.ram ? in.spare : r->promise.ram;
+	}
+	return in;
+}
+
+static struct cram_promise default_promise(const struct daemon *d, uint64_t ram)
+{
+	struct cram_vm_settings settings;
+
+	cram_settings_resolve(&d->conf, &(struct cram_vm_identity){}, ram, NULL, NULL, NULL,
+			      &settings);
+	return overcommit_promise(d, &settings, true, ram);
+}
+
+/* Why not, with the numbers that decided; empty: it may. */
+static void explain(const struct cram_admission_input *in, const struct cram_admission *a,
+		    char *buf, size_t size)
+{
+	char wanted[32], left[32], limit[32], taken[32];
+
+	cram_size_format(a->wanted, wanted, sizeof(wanted));
+	cram_size_format(a->left, left, sizeof(left));
+	cram_size_format(a->limit, limit, sizeof(limit));
+	buf[0] = '\0';
+	switch (a->rule) {
+	case CRAM_NOT_SOLD:
+		snprintf(
+			buf, size,
+			"it has %s of RAM, and %s of %s %s are left to sell: %s are sold or reserved",
+			wanted, left, limit, in->by_expected ? "expected" : "guaranteed",
+			cram_size_format(in->host.sold, taken, sizeof(taken)));
+		break;
+	case CRAM_NO_FLOOR:
+		snprintf(
+			buf, size,
+			"its floor is %s, and %s of the %s of DRAM above the reserve are left for floors",
+			wanted, left, limit);
+		break;
+	case CRAM_NO_DRAM:
+		snprintf(
+			buf, size,
+			"%s of it can be in DRAM or swap only, and %s of %s there are not yet bound to VMs",
+			wanted, left, limit);
+		break;
+	case CRAM_NO_ARRIVAL:
+		snprintf(
+			buf, size,
+			"its %s come at once, uncompressed, and %s of DRAM and swap can be had now",
+			wanted, left);
+		break;
+	case CRAM_ADMITTED:
+	case CRAM_N_ADMISSION_RULES:
+		break;
+	}
+}
+
+/* Before a first round nothing is known that could be judged by. */
+static bool knows_host(const struct daemon *d)
+{
+	return d->rounds > 0 && d->snapshot.n_dram > 0;
+}
+
+void admission_fits(const struct daemon *d, uint64_t ram, struct admission *ret)
+{
+	struct cram_admission_input in = host_without(d, NULL);
+	struct cram_promise promise = default_promise(d, ram);
+	struct cram_admission a = cram_admit(&in, &promise);
+
+	ret->admitted = a.rule == CRAM_ADMITTED;
+	explain(&in, &a, ret->text, sizeof(ret->text));
+}
+
+uint64_t admission_room(const struct daemon *d)
+{
+	struct cram_admission_input in = host_without(d, NULL);
+	uint64_t fits = 0;
+
+	for (uint64_t step = UINT64_C(1) << 62; step >= MiB; step >>= 1) {
+		struct cram_promise promise = default_promise(d, fits + step);
+
+		if (cram_admit(&in, &promise).rule == CRAM_ADMITTED)
+			fits += step;
+	}
+	return fits;
+}
+
+/* ------------------------------------------------------------------ the hook */
+
+static bool movable(const struct cram_domain *domain)
+{
+	return !domain->hugepages && !domain->locked && !domain->realtime &&
+	       !domain->launch_security && !domain->iommu_pinned;
+}
+
+static void resolve(const struct daemon *d, const struct cram_domain *domain,
+		    struct cram_vm_settings *ret)
+{
+	static const struct cram_vm_layer monitored = {
+		.set = 1U << CRAM_SET_MODE,
+		.mode = CRAM_MODE_MONITOR,
+	};
+	const struct cram_override *remembered = cram_overrides_find(&d->overrides, domain->uuid);
+	struct cram_vm_identity id = {
+		.name = domain->name,
+		.uuid = domain->uuid,
+		.partition = domain->partition,
+		.flavour = domain->flavour,
+	};
+	const struct cram_vm_layer *xml = domain->bad_tiering	? &monitored
+					  : domain->has_tiering ? &domain->tiering
+								: NULL;
+
+	cram_settings_resolve(&d->conf, &id, domain->ram, xml, NULL,
+			      remembered ? &remembered->layer : NULL, ret);
+}
+
+/* Bytes of huge pages of the size @domain wants that nobody has reserved. */
+static uint64_t free_hugepages(const struct daemon *d, uint64_t page)
+{
+	char dir[64], path[128];
+	uint64_t free = 0, reserved = 0;
+
+	snprintf(dir, sizeof(dir), "/sys/kernel/mm/hugepages/hugepages-%" PRIu64 "kB", page / KiB);
+	snprintf(path, sizeof(path), "%s/free_hugepages", dir);
+	if (sysroot_read_u64(&d->host.root, path, &free) < 0)
+		return 0;
+	snprintf(path, sizeof(path), "%s/resv_hugepages", dir);
+	sysroot_read_u64(&d->host.root, path, &reserved);
+	return free > reserved ? (free - reserved) * page : 0;
+}
+
+/* Sizes are KiB without a unit, as libvirt's are: who writes 3 means 3 GiB. */
+static bool is_tiny(const struct cram_vm_layer *layer, enum cram_setting s, uint64_t bytes)
+{
+	return layer->set & 1U << s && bytes > 0 && bytes < 2 * MiB;
+}
+
+/* What is wrong with a VM that will not be tiered, or not start, for it; empty: nothing. */
+static void look_for_mistakes(const struct daemon *d, const struct cram_domain *domain,
+			      const struct cram_error *bad, char *buf, size_t size)
+{
+	uint64_t page = domain->hugepage ? domain->hugepage
+					 : sysroot_meminfo(&d->host.root, "Hugepagesize:");
+	uint64_t free = domain->hugepages ? free_hugepages(d, page) : 0;
+	const struct cram_vm_layer *set = &domain->tiering;
+	char want[32], of[32], have[32];
+
+	buf[0] = '\0';
+	if (domain->bad_tiering)
+		cram_error_format(bad, buf, size);
+	else if (domain->hugepages && free < domain->ram)
+		snprintf(
+			buf, size,
+			"it wants %s of huge pages of %s, and %s are free: QEMU will not start; reserve "
+			"them (vm.nr_hugepages) or leave <hugepages> out",
+			cram_size_format(domain->ram, want, sizeof(want)),
+			cram_size_format(page, of, sizeof(of)),
+			cram_size_format(free, have, sizeof(have)));
+	else if (is_tiny(set, CRAM_SET_QUOTA, set->quota))
+		snprintf(buf, size,
+			 "<quota> of %s is less than is ever moved; is its unit= missing?",
+			 cram_size_format(set->quota, want, sizeof(want)));
+	else if (is_tiny(set, CRAM_SET_HARD_LIMIT, set->hard_limit))
+		snprintf(buf, size,
+			 "<hard_limit> of %s is less than is ever moved; is its unit= missing?",
+			 cram_size_format(set->hard_limit, want, sizeof(want)));
+	else if (is_tiny(set, CRAM_SET_FLOOR, set->floor_is_percent ? 0 : set->floor))
+		snprintf(buf, size, "<floor> of %s is next to none; is its unit= missing?",
+			 cram_size_format(set->floor, want, sizeof(want)));
+}
+
+static void tell(struct daemon *d, const char *type, const struct cram_domain *domain,
+		 const char *text)
+{
+	cram_log_warn(&d->host.log, "%s", text);
+	events_say(&d->events, type, NULL, domain->ram, "%s", text);
+}
+
+/* Judges and reserves; d->conf.host.admission decides what comes of it. */
+static int prepare(struct daemon *d, const struct cram_domain *domain, struct admission *ret)
+{
+	const struct daemon_reservation *announced = find(d, domain->uuid);
+	struct cram_admission_input in = host_without(d, domain->uuid);
+	bool strict = d->conf.host.admission == CRAM_ADMISSION_STRICT;
+	struct cram_vm_settings settings;
+	struct cram_promise promise;
+	struct cram_admission a;
+	struct cram_error why = {};
+	char object[300], text[384];
+
+	in.at_once = announced && announced->at_once;
+	resolve(d, domain, &settings);
+	promise = overcommit_promise(d, &settings, movable(domain), domain->ram);
+	a = cram_admit(&in, &promise);
+	if (a.rule != CRAM_ADMITTED) {
+		explain(&in, &a, text, sizeof(text));
+		snprintf(object, sizeof(object), "vm \"%s\"", domain->name);
+		cram_error_set(&why, -ENOSPC, object, "start it within what this host can honour",
+			       "stop or move a VM, lower what it asks for, or see ADMISSION in "
+			       "cramd.conf(5)",
+			       "%s", text);
+		cram_error_format(&why, ret->text, sizeof(ret->text));
+		ret->admitted = !strict;
+		tell(d, strict ? "admission-refused" : "admission-warning", domain, ret->text);
+		if (strict)
+			d->admissions_refused++;
+		else
+			d->admissions_warned++;
+	}
+	if (ret->admitted)
+		return reserve(d, domain->uuid, &promise, in.at_once);
+	drop(d, find(d, domain->uuid));
+	return 0;
+}
+
+static int judge(struct daemon *d, const struct cram_domain *domain, const struct cram_error *bad,
+		 struct admission *ret)
+{
+	char mistake[512];
+
+	look_for_mistakes(d, domain, bad, mistake, sizeof(mistake));
+	if (mistake[0]) {
+		snprintf(ret->text, sizeof(ret->text), "vm \"%s\": %s", domain->name, mistake);
+		tell(d, "admission-warning", domain, ret->text);
+	}
+	if (d->conf.host.admission == CRAM_ADMISSION_OFF || !knows_host(d) || !domain->ram)
+		return 0;
+	return prepare(d, domain, ret);
+}
+
+int admission_hook(struct daemon *d, const char *operation, const char *xml, size_t size,
+		   struct admission *ret, struct cram_error *err)
+{
+	struct cram_domain domain;
+	int r;
+
+	*ret = (struct admission){ .admitted = true };
+	r = cram_domain_parse(xml, size, &domain, err);
+	if (r < 0 && r != -EDOM)
+		return r;
+	if (!domain.uuid[0])
+		return cram_error_set(err, -EINVAL, "<uuid>", NULL, NULL, "is missing");
+	drop_past(d);
+	if (strcmp(operation, "prepare") == 0)
+		return judge(d, &domain, err, ret);
+	if (strcmp(operation, "migrate") == 0 || strcmp(operation, "restore") == 0)
+		return reserve(d, domain.uuid, &(struct cram_promise){}, true);
+	if (strcmp(operation, "release") != 0)
+		return cram_error_set(err, -EINVAL, "operation", NULL, NULL,
+				      "\"%s\" is not prepare, migrate, restore or release",
+				      operation);
+	drop(d, find(d, domain.uuid));
+	return 0;
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Admission: what libvirt's hook asks before a VM is started, and what is reserved for VMs that are
+ * about to. Judged by policy (cram_admit()) from the figures of the last round and the settings the
+ * VM will have. Loop only: two VMs that ask at the same time are answered one after the other.
+ * Nothing here calls libvirt, which holds the domain's lock while its hook waits.
+ */
+#pragma once
+
+#include "daemon.h"
+
+/* How long a VM that was admitted has its share reserved before the agent sees it run. */
+#define ADMISSION_RESERVED_MS 60000
+
+struct admission {
+	bool admitted;
+	char text[CRAM_ERROR_TEXT]; /* why not, or what to mend; empty: nothing to say */
+};
+
+/*
+ * @operation is the hook's: prepare reserves, migrate and restore announce that a prepare to come
+ * is of a VM whose memory arrives at once, release ends the reservation. -EINVAL with @err: not one
+ * of these, or @xml is no domain's.
+ */
+int admission_hook(struct daemon *d, const char *operation, const char *xml, size_t size,
+		   struct admission *ret, struct cram_error *err);
+
+/* Would a VM of @ram bytes that has the host's default settings be admitted now? */
+void admission_fits(const struct daemon *d, uint64_t ram, struct admission *ret);
+/* The most RAM with which one would be. */
+uint64_t admission_room(const struct daemon *d);
+/* Guest RAM reserved for VMs that do not run yet. */
+uint64_t admission_reserved(const struct daemon *d);

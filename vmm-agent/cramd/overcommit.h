@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What the host has, and what of it is sold and promised: one sum, for status, metrics, admission
+ * and floors. What follows from it is policy's. Loop only.
+ */
+#pragma once
+
+#include "daemon.h"
+
+/* What a VM of @ram with these settings is promised here. @movable: its memory can be moved. */
+struct cram_promise overcommit_promise(const struct daemon *d, const struct cram_vm_settings *s,
+				       bool movable, uint64_t ram);
+
+/* @except (may be NULL): the UUID of a VM that does not count. Reservations do not, either. */
+void overcommit_input(const struct daemon *d, const char *except,
+		      struct cram_overcommit_input *ret);
