@@ -369,7 +369,7 @@ static const struct cxl_cmd compress_cmd_set[256][256] = {
         cmd_compress_get_range_usage, ~0, 0 },
 };
 
-void cxl_compress_add_commands(CXLCompress *c)
+void cxl_compress_add_commands(CXLType3Dev *ct3d)
 {
     /* What payloads are refused for is what the guest is told */
     QEMU_BUILD_BUG_ON((int)CXL_COMPRESS_PARSE_OK != CXL_MBOX_SUCCESS);
@@ -380,6 +380,6 @@ void cxl_compress_add_commands(CXLCompress *c)
     QEMU_BUILD_BUG_ON((int)CXL_COMPRESS_PARSE_LENGTH !=
                       CXL_MBOX_INVALID_PAYLOAD_LENGTH);
 
-    cxl_add_cci_commands(&c->ct3d->cci, compress_cmd_set,
+    cxl_add_cci_commands(&ct3d->cci, compress_cmd_set,
                          CXL_MAILBOX_MAX_PAYLOAD_SIZE);
 }

@@ -142,7 +142,6 @@ void cxl_compress_interrupt(CXLCompress *c, CxlCompressionWatermark wm);
 void cxl_compress_act(CXLCompress *c, const CXLCompressEvents *ev);
 /* Is the size one the card can have? */
 bool cxl_compress_check_physical(CXLCompress *c, uint64_t size, Error **errp);
-void cxl_compress_add_commands(CXLCompress *c);
 /* Space that trims did not give back comes back now */
 void cxl_compress_give_back_kept(CXLCompress *c);
 

@@ -897,7 +897,6 @@ void cxl_compress_reset(CXLType3Dev *ct3d)
     c->newest_tag = 0;
     cxl_compress_account_reset(&c->account,
                                cxl_compress_default_watermarks(c));
-    cxl_compress_add_commands(c);
 }
 
 static void cxl_compress_exit_notify(Notifier *n, void *data)
