@@ -29,8 +29,11 @@
 #include "exec/cpu-common.h"
 #include "exec/memory.h"
 #include "exec/tb-flush.h"
+#include "hw/cxl/cxl_direct_map.h"
 #include "hw/cxl/cxl_events.h"
 #include "hw/pci/msix.h"
+#include "hw/pci/pci_bridge.h"
+#include "hw/pci/pcie_port.h"
 #include "migration/blocker.h"
 #include "qapi/error.h"
 #include "qapi/qapi-events-cxl.h"
@@ -78,7 +81,7 @@ void cxl_compress_interrupt(CXLCompress *c, CxlCompressionWatermark wm)
 {
     PCIDevice *pdev = PCI_DEVICE(c->ct3d);
 
-    if (c->unplugged || !msix_enabled(pdev)) {
+    if (c->unplugged || !pdev->enabled || !msix_enabled(pdev)) {
         return;
     }
     trace_cxl_compress_interrupt(c->path, CxlCompressionWatermark_str(wm));
@@ -175,12 +178,17 @@ bool cxl_compress_check_physical(CXLCompress *c, uint64_t size, Error **errp)
 static void cxl_compress_scribble(CXLCompress *c, uint64_t page)
 {
     uint8_t *p = c->host + page * PAGE;
+    uint64_t poison;
 
     for (unsigned i = 0; i < PAGE; i += 16) {
         memcpy(p + i, "LOST TO OVERRUN ", 8);
         stq_le_p(p + i + 8, ~(page * PAGE + i));
     }
     memory_region_invalidate_code(c->mr, page * PAGE, PAGE);
+    if (cxl_compress_fault(c, CXL_COMPRESSION_FAULT_LOST_POISONED) &&
+        !cxl_type3_find_poison(c->ct3d, page * PAGE, PAGE, &poison)) {
+        cxl_type3_add_poison(c->ct3d, page * PAGE, PAGE);
+    }
 }
 
 /*
@@ -270,6 +278,7 @@ static bool cxl_compress_commit_batch(CXLCompress *c)
     uint64_t tag = c->snapshot_tag;
     g_autofree DirtyBitmapSnapshot *snap = cxl_compress_look(c);
     CXLCompressEvents ev = { };
+    bool lost = false;
 
     if (!snap) {
         return false;
@@ -284,7 +293,11 @@ static bool cxl_compress_commit_batch(CXLCompress *c)
                                          cxl_compress_rewritten(c, snap, page),
                                          &ev)) {
             cxl_compress_scribble(c, page);
+            lost = true;
         }
+    }
+    if (lost && cxl_compress_fault(c, CXL_COMPRESSION_FAULT_LOST_POISONED)) {
+        cxl_direct_map_update();
     }
     cxl_compress_account_commit(&c->account, &ev);
     cxl_compress_act(c, &ev);
@@ -884,6 +897,19 @@ static void cxl_compress_cancel(CXLCompress *c, bool only_mailbox)
     }
 }
 
+bool cxl_compress_set_link(CXLCompress *c, bool up)
+{
+    PCIBus *bus = pci_get_bus(PCI_DEVICE(c->ct3d));
+    PCIDevice *port = pci_bridge_get_device(bus);
+
+    if (!object_dynamic_cast(OBJECT(port), TYPE_PCIE_SLOT)) {
+        return false;
+    }
+    pcie_cap_slot_set_link(port, up);
+    cxl_direct_map_update();
+    return true;
+}
+
 void cxl_compress_reset(CXLType3Dev *ct3d)
 {
     CXLCompress *c = ct3d->compress;
@@ -897,6 +923,10 @@ void cxl_compress_reset(CXLType3Dev *ct3d)
     c->newest_tag = 0;
     cxl_compress_account_reset(&c->account,
                                cxl_compress_default_watermarks(c));
+    if (cxl_compress_fault(c, CXL_COMPRESSION_FAULT_LINK_DOWN)) {
+        c->faults &= ~(1u << CXL_COMPRESSION_FAULT_LINK_DOWN);
+        cxl_compress_set_link(c, true);
+    }
 }
 
 static void cxl_compress_exit_notify(Notifier *n, void *data)

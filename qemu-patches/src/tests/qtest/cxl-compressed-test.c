@@ -45,6 +45,7 @@ enum {
 
 enum {
     OP_GET_RECORDS = 0x100, OP_GET_SUPPORTED_LOGS = 0x400, OP_GET_LOG = 0x401,
+    OP_INJECT_POISON = 0x4301, OP_CLEAR_POISON = 0x4302,
     OP_SANITIZE = 0x4400, OP_MEDIA = 0x4402, OP_CAPACITY = 0xc000,
     OP_GET_WM = 0xc001, OP_SET_WM = 0xc002, OP_TRIM = 0xc003,
     OP_USAGE = 0xc004,
@@ -1819,6 +1820,178 @@ static void test_unplug_verdict(void)
     qtest_quit(card.qts);
 }
 
+static void check_poison(Card *card, uint64_t at, bool poisoned)
+{
+    if (poisoned) {
+        g_assert_cmphex(qtest_readq(card->qts, card->hpa + at), ==, -1ull);
+    } else {
+        g_assert_cmphex(qtest_readq(card->qts, card->hpa + at), !=, -1ull);
+    }
+}
+
+/* It is delivered byte by byte, and all around it nothing changes */
+static void test_poison(void)
+{
+    g_autoptr(GRand) rand = g_rand_new_with_seed(32);
+    uint8_t page[PAGE], seen[PAGE], in[72] = { 0 };
+    Card card;
+    int i;
+
+    card_start(&card, MACHINE MEM0("256M", "physical-size=64M"));
+    make_page(page, rand, PAGE, 0);
+    for (i = 0; i < 8; i++) {
+        write_page(&card, i, page);
+    }
+    g_assert_cmpuint(report(&card, R_STORED), ==, 8 * PAGE);
+    qtest_qmp_assert_success(card.qts, "{'execute': 'cxl-inject-poison',"
+        " 'arguments': {'path': '/machine/peripheral/mem0', 'start': 12352,"
+        " 'length': 128}}");
+    g_assert_cmpint(aliases(card.qts), ==, 2);
+    check_poison(&card, 3 * PAGE + 56, false);
+    check_poison(&card, 3 * PAGE + 57, true);
+    check_poison(&card, 3 * PAGE + 64, true);
+    check_poison(&card, 3 * PAGE + 191, true);
+    check_poison(&card, 3 * PAGE + 192, false);
+    for (i = 0; i < 8; i++) {
+        qtest_memread(card.qts, card.hpa + i * PAGE, seen, PAGE);
+        if (i == 3) {
+            memcpy(seen + 64, page + 64, 128);
+        }
+        g_assert(!memcmp(seen, page, PAGE));
+    }
+    /* What is written to the rest of the page is stored, and accounted for */
+    memset(page, 0, PAGE);
+    write_page(&card, 3, page);
+    check_poison(&card, 3 * PAGE + 64, true);
+    g_assert_cmpuint(report(&card, R_STORED), ==, 7 * PAGE);
+    /* By the host's order, too; and cleared line by line */
+    stq_le_p(in, 5 * PAGE);
+    g_assert_cmpuint(mbox(&card, OP_INJECT_POISON, in, 8), ==, RC_SUCCESS);
+    check_poison(&card, 5 * PAGE, true);
+    g_assert_cmpint(aliases(card.qts), ==, 3);
+    memset(in + 8, 7, 64);
+    g_assert_cmpuint(mbox(&card, OP_CLEAR_POISON, in, 72), ==, RC_SUCCESS);
+    g_assert_cmphex(qtest_readq(card.qts, card.hpa + 5 * PAGE), ==,
+                    0x0707070707070707);
+    g_assert_cmpint(aliases(card.qts), ==, 2);
+    stq_le_p(in, 3 * PAGE + 64);
+    g_assert_cmpuint(mbox(&card, OP_CLEAR_POISON, in, 72), ==, RC_SUCCESS);
+    check_poison(&card, 3 * PAGE + 64, false);
+    check_poison(&card, 3 * PAGE + 128, true);
+    stq_le_p(in, 3 * PAGE + 128);
+    g_assert_cmpuint(mbox(&card, OP_CLEAR_POISON, in, 72), ==, RC_SUCCESS);
+    g_assert_cmpint(aliases(card.qts), ==, 1);
+    qtest_quit(card.qts);
+}
+
+/* A lost page is poison, if it is to be; one that is not lost is not */
+static void test_lost_poisoned(void)
+{
+    g_autoptr(GRand) rand = g_rand_new_with_seed(33);
+    Card card;
+
+    card_start(&card, MACHINE MEM0("256M", "physical-size=8M"));
+    set_fault(&card, "lost-poisoned", true);
+    write_random(&card, 0, SMALL_ROOM + 2, rand);
+    g_assert_cmpuint(report(&card, R_OVER), ==, 2);
+    check_poison(&card, (SMALL_ROOM - 1) * PAGE, false);
+    check_poison(&card, SMALL_ROOM * PAGE, true);
+    check_poison(&card, (SMALL_ROOM + 2) * PAGE - 8, true);
+    check_poison(&card, (SMALL_ROOM + 2) * PAGE, false);
+    qtest_quit(card.qts);
+}
+
+/* Of the port that the card is below */
+static uint16_t port_word(Card *card, unsigned off)
+{
+    uint8_t rp = (card->bus - HB_BUS(0) - 1) << 3;
+    uint8_t cap = find_cap(card->qts, HB_BUS(0), rp, 0x10);
+
+    qtest_outl(card->qts, 0xcf8, config_addr(HB_BUS(0), rp, cap + off));
+    return qtest_inw(card->qts, 0xcfc + (off & 2));
+}
+
+static void port_set_word(Card *card, unsigned off, uint16_t val)
+{
+    uint8_t rp = (card->bus - HB_BUS(0) - 1) << 3;
+    uint8_t cap = find_cap(card->qts, HB_BUS(0), rp, 0x10);
+
+    qtest_outl(card->qts, 0xcf8, config_addr(HB_BUS(0), rp, cap + off));
+    qtest_outw(card->qts, 0xcfc + (off & 2), val);
+}
+
+enum { LNKSTA = 0x12, SLTCTL = 0x18, SLTSTA = 0x1a };
+#define LNKSTA_ACTIVE 0x2000
+#define SLTCTL_DLLSCE 0x1000
+#define SLTSTA_DLLSC 0x0100
+#define SLTSTA_PRESENT 0x0040
+
+/* Nobody reaches the card, and the port tells; then it is back, as reset */
+static void test_fault_link_down(void)
+{
+    g_autoptr(GRand) rand = g_rand_new_with_seed(31);
+    uint8_t page[PAGE];
+    QDict *event;
+    Card card;
+
+    card_start(&card, MACHINE MEM0("256M", "physical-size=64M"));
+    make_page(page, rand, PAGE, 0);
+    write_page(&card, 3, page);
+    g_assert_cmpuint(report(&card, R_STORED), ==, PAGE);
+    port_set_word(&card, SLTCTL, port_word(&card, SLTCTL) | SLTCTL_DLLSCE);
+    g_assert(port_word(&card, SLTCTL) & SLTCTL_DLLSCE);
+    g_assert(port_word(&card, LNKSTA) & LNKSTA_ACTIVE);
+    g_assert(!(port_word(&card, SLTSTA) & SLTSTA_DLLSC));
+
+    /* In the middle of a command */
+    set_fault(&card, "reports-stop", true);
+    mbox_begin(&card, OP_CAPACITY, NULL, 0);
+    set_fault(&card, "link-down", true);
+    g_assert(!(port_word(&card, LNKSTA) & LNKSTA_ACTIVE));
+    g_assert(port_word(&card, SLTSTA) & SLTSTA_DLLSC);
+    g_assert(port_word(&card, SLTSTA) & SLTSTA_PRESENT);
+    port_set_word(&card, SLTSTA, SLTSTA_DLLSC);
+    g_assert(!(port_word(&card, SLTSTA) & SLTSTA_DLLSC));
+    g_assert_cmphex(config_read(card.qts, card.bus, 0, 0), ==, 0xffffffff);
+    g_assert_cmpint(aliases(card.qts), ==, 0);
+    check_zero(&card, 3, 1);
+    memset(page, 1, PAGE);
+    write_page(&card, 3, page);
+    /* The guest's word on power does not bring it back */
+    port_set_word(&card, SLTCTL, port_word(&card, SLTCTL));
+    g_assert_cmphex(config_read(card.qts, card.bus, 0, 0), ==, 0xffffffff);
+    /* The monitor still knows what is on it */
+    g_assert_cmpuint(query_u64(&card, "stored"), ==, PAGE);
+
+    set_fault(&card, "link-down", false);
+    set_fault(&card, "reports-stop", false);
+    g_assert(port_word(&card, LNKSTA) & LNKSTA_ACTIVE);
+    g_assert(port_word(&card, SLTSTA) & SLTSTA_DLLSC);
+    card_init(&card, card.qts, 0);
+    g_assert_cmpint(aliases(card.qts), ==, 0);
+    card_map(&card);
+    g_assert_cmpuint(report(&card, R_STORED), ==, PAGE);
+    qtest_bufread(card.qts, card.hpa + 3 * PAGE, page, PAGE);
+    g_assert_cmpuint(expected_bytes("zstd", 64, page), ==, PAGE);
+
+    /* A reset of the machine brings it back, too */
+    set_fault(&card, "link-down", true);
+    qtest_system_reset(card.qts);
+    card_init(&card, card.qts, 0);
+    card_map(&card);
+    g_assert_cmpuint(report(&card, R_STORED), ==, PAGE);
+
+    /* A host that found the link down switches the slot off */
+    set_fault(&card, "link-down", true);
+    slot_power(card.qts, 0, false);
+    event = qtest_qmp_eventwait_ref(card.qts, "CXL_COMPRESSION_REMOVED");
+    g_assert_cmpuint(qdict_get_int(qdict_get_qdict(event, "data"), "stored"),
+                     ==, PAGE);
+    qobject_unref(event);
+    qtest_qmp_eventwait(card.qts, "DEVICE_DELETED");
+    qtest_quit(card.qts);
+}
+
 static void test_properties(void)
 {
     static const struct {
@@ -1999,6 +2172,9 @@ int main(int argc, char **argv)
     qtest_add_func("/cxl/compressed/two-cards", test_two_cards);
     qtest_add_func("/cxl/compressed/sanitize", test_sanitize);
     qtest_add_func("/cxl/compressed/sanitize-ended", test_sanitize_ended);
+    qtest_add_func("/cxl/compressed/poison", test_poison);
+    qtest_add_func("/cxl/compressed/fault/lost-poisoned", test_lost_poisoned);
+    qtest_add_func("/cxl/compressed/fault/link-down", test_fault_link_down);
     qtest_add_func("/cxl/compressed/unplug", test_unplug);
     qtest_add_func("/cxl/compressed/properties", test_properties);
     qtest_add_func("/cxl/compressed/no-migration", test_no_migration);

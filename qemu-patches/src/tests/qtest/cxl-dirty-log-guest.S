@@ -2,9 +2,9 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
  * What the two vCPUs of cxl-dirty-log-test run: as long as it is told to, each
- * fills a page of its own with noise and with zeros in turn. It stops at the end
- * of that page only. In between it touches one of 64 others, and now and then
- * flushes its TLB.
+ * fills a page of its own with noise and with zeros in turn. It stops at the
+ * end of that page only. In between it touches one of 64 others, and now and
+ * then flushes its TLB.
  *
  * After a change, in this directory:
  *   cpp -P cxl-dirty-log-guest.S | as --32 -o guest.o - &&
