@@ -1396,6 +1396,42 @@ static void test_watermark_flag(void)
     qtest_quit(card.qts);
 }
 
+/* A host that toggles its watermarks does not flood who watches the device */
+static void test_watermark_events(void)
+{
+    g_autoptr(GRand) rand = g_rand_new_with_seed(24);
+    uint8_t wm[16];
+    int i, events = 0;
+    QDict *event;
+    Card card;
+
+    card_start(&card, MACHINE MEM0("256M", "physical-size=8M,"
+                                   "low-watermark=400k,high-watermark=6M"));
+    write_random(&card, 0, 1000, rand);
+    report(&card, R_STORED);
+    stq_le_p(wm + 8, 7 * MiB);
+    for (i = 0; i < 100; i++) {
+        stq_le_p(wm, i % 2 ? MiB : 4 * MiB);
+        g_assert_cmpuint(mbox(&card, OP_SET_WM, wm, 16), ==, RC_SUCCESS);
+        g_assert_cmpuint(report(&card, R_FLAGS) & 1, ==, !(i % 2));
+    }
+    /* The first at once, the last when a second is over */
+    qobject_unref(next_event(&card, "CXL_COMPRESSION_WATERMARK"));
+    event = next_event(&card, "CXL_COMPRESSION_WATERMARK");
+    g_assert_cmpstr(qdict_get_str(qdict_get_qdict(event, "data"),
+                                  "watermark"), ==, "high");
+    qobject_unref(event);
+    qtest_clock_step(card.qts, 1000 * 1000 * 1000);
+    query_u64(&card, "generation");
+    while ((event = qtest_qmp_event_ref(card.qts,
+                                        "CXL_COMPRESSION_WATERMARK"))) {
+        qobject_unref(event);
+        events++;
+    }
+    g_assert_cmpint(events, ==, 0);
+    qtest_quit(card.qts);
+}
+
 /* Pages written again and again do not keep others from being compressed */
 static void test_settle_is_fair(void)
 {
@@ -2161,6 +2197,7 @@ int main(int argc, char **argv)
     qtest_add_func("/cxl/compressed/trim-counts-when-answered",
                    test_trim_counts_when_answered);
     qtest_add_func("/cxl/compressed/watermark-flag", test_watermark_flag);
+    qtest_add_func("/cxl/compressed/watermark-events", test_watermark_events);
     qtest_add_func("/cxl/compressed/settle-is-fair", test_settle_is_fair);
     qtest_add_func("/cxl/compressed/worse-cards", test_worse_cards);
     qtest_add_func("/cxl/compressed/overhead", test_overhead);
