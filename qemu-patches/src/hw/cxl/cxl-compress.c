@@ -945,8 +945,8 @@ static bool cxl_compress_check_config(CXLType3Dev *ct3d,
     uint64_t metadata, usable;
 
     if (!tcg_enabled() && !qtest_enabled()) {
-        error_setg(errp, "a device that compresses needs TCG: with another "
-                   "accelerator the log of written pages is not exact");
+        error_setg(errp, "a device that compresses needs TCG (-accel tcg): "
+                   "another accelerator's log of written pages is not exact");
         return false;
     }
     if (!ct3d->hostvmem || ct3d->hostpmem || ct3d->dc.num_regions) {
