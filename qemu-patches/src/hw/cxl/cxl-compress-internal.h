@@ -113,6 +113,8 @@ struct CXLCompress {
 
     /* The thread's own */
     uint64_t cursor;
+    /* When it last came all the way round the card, in ns */
+    int64_t settled_at;
     uint64_t batch[CXL_COMPRESS_BATCH];
     uint16_t batch_bytes[CXL_COMPRESS_BATCH];
     unsigned batch_nr;

@@ -371,6 +371,9 @@ static uint64_t cxl_compress_settle(CXLCompress *c, int64_t deadline)
         }
     }
     c->cursor = next % nr_pages;
+    if (wrapped && next == end) {
+        c->settled_at = qemu_clock_get_ns(QEMU_CLOCK_REALTIME);
+    }
 
     for (;;) {
         next = cxl_compress_next_dirty(c, next, end);
@@ -717,28 +720,36 @@ static void cxl_compress_serve(CXLCompress *c)
 }
 
 /*
- * How long, in ms, until the next look if nobody asks for one. Each look costs
- * the guest a slow store per page it goes on writing to, so as long as the
- * card is less than half full there is no hurry.
+ * When the next look is due if nobody asks for one, in ns. Each look costs the
+ * guest a slow store per page it goes on writing to, so as long as the card is
+ * less than half full there is no hurry.
  */
-static int cxl_compress_next_look(CXLCompress *c)
+static int64_t cxl_compress_next_look(CXLCompress *c)
 {
     const CXLCompressAccount *a = &c->account;
     uint64_t usable = cxl_compress_account_usable(a);
     uint64_t exposure = cxl_compress_account_taken(a) + a->worst * a->nr_dirty;
-    int64_t now = qemu_clock_get_ns(QEMU_CLOCK_REALTIME);
     int64_t wait = c->settle_ms;
-    CXLCompressRequest *req;
 
     if (exposure < usable / 2 && usable - exposure > a->watermarks.high) {
         wait *= RELAXED_LOOKS;
     }
+    return c->settled_at + wait * SCALE_MS;
+}
+
+/* For how long, in ms, there is nothing to do before @look_at */
+static int cxl_compress_idle_ms(CXLCompress *c, int64_t look_at)
+{
+    int64_t now = qemu_clock_get_ns(QEMU_CLOCK_REALTIME);
+    int64_t until = look_at;
+    CXLCompressRequest *req;
+
     QTAILQ_FOREACH(req, &c->requests, next) {
         if (!req->held) {
-            wait = MIN(wait, MAX(req->not_before - now, 0) / SCALE_MS + 1);
+            until = MIN(until, req->not_before);
         }
     }
-    return wait;
+    return MAX(until - now, 0) / SCALE_MS + 1;
 }
 
 /* The device is gone, and with it whoever could ask how it was */
@@ -776,6 +787,7 @@ static void cxl_compress_release_card(CXLCompress *c)
 static void *cxl_compress_thread(void *opaque)
 {
     CXLCompress *c = opaque;
+    int64_t look_at = c->settled_at + (int64_t)c->settle_ms * SCALE_MS;
     int wait = c->settle_ms;
 
     rcu_register_thread();
@@ -783,7 +795,13 @@ static void *cxl_compress_thread(void *opaque)
         qemu_sem_timedwait(&c->wake, wait);
         qatomic_set(&c->attention, false);
         cxl_compress_serve(c);
-        cxl_compress_settle(c, UNTIL_ASKED);
+        /*
+         * Not whenever somebody asked: then what the host writes next would be
+         * looked at in parts, at moments that nobody can foresee.
+         */
+        if (qemu_clock_get_ns(QEMU_CLOCK_REALTIME) >= look_at) {
+            cxl_compress_settle(c, UNTIL_ASKED);
+        }
 
         if (!bql_lock_unless_stopping(c)) {
             break;
@@ -792,7 +810,8 @@ static void *cxl_compress_thread(void *opaque)
             cxl_compress_interrupt(c, CXL_COMPRESSION_WATERMARK_LOW);
             cxl_compress_interrupt(c, CXL_COMPRESSION_WATERMARK_HIGH);
         }
-        wait = cxl_compress_next_look(c);
+        look_at = cxl_compress_next_look(c);
+        wait = cxl_compress_idle_ms(c, look_at);
         bql_unlock();
     }
 
@@ -1039,6 +1058,7 @@ bool cxl_compress_realize(CXLType3Dev *ct3d, const CXLCompressConfig *cfg,
     c->lag = cfg->reporting_lag;
     c->settle_ms = cfg->settle_ms;
     c->report_ms = cfg->report_ms;
+    c->settled_at = qemu_clock_get_ns(QEMU_CLOCK_REALTIME);
     cxl_compress_account_init(&c->account, memory_region_size(c->mr) / PAGE,
                               cfg->physical_size, cfg->worst_page_size,
                               cfg->reservation_step);

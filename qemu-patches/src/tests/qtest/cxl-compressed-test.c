@@ -297,6 +297,23 @@ static void test_peak_exposure(void)
     qtest_quit(card.qts);
 }
 
+/* What is written while nobody asks is looked at as one */
+static void test_looks_when_asked(void)
+{
+    Card card;
+    int i, j;
+
+    card_start(&card, MACHINE MEM0("256M", "physical-size=8M"));
+    for (i = 1; i <= 200; i++) {
+        g_assert_cmpuint(query_u64(&card, "stored"), ==, 0);
+        for (j = 0; j < i; j++) {
+            qtest_memset(card.qts, card.hpa + j * PAGE, 0, 8);
+        }
+        g_assert_cmpuint(query_u64(&card, "peak-exposure"), ==, i * PAGE);
+    }
+    qtest_quit(card.qts);
+}
+
 /* The card's vector @n writes @data to RAM at @addr */
 static void msix_arm(Card *card, unsigned n, uint64_t addr, uint32_t data)
 {
@@ -1837,6 +1854,7 @@ int main(int argc, char **argv)
     qtest_add_func("/cxl/compressed/log", test_log);
     qtest_add_func("/cxl/compressed/overrun", test_overrun);
     qtest_add_func("/cxl/compressed/peak-exposure", test_peak_exposure);
+    qtest_add_func("/cxl/compressed/looks-when-asked", test_looks_when_asked);
     qtest_add_func("/cxl/compressed/watermarks", test_watermarks);
     qtest_add_func("/cxl/compressed/trim", test_trim);
     qtest_add_func("/cxl/compressed/media-discovery", test_media_discovery);
