@@ -715,7 +715,7 @@ static void test_fault_trim(void)
 {
     g_autoptr(GRand) rand = g_rand_new_with_seed(7);
     uint8_t page[PAGE], seen[PAGE];
-    uint8_t in[24] = { 1 };
+    uint8_t in[24] = { 1 }, none[12] = { 0 };
     int64_t start;
     Card card;
 
@@ -729,6 +729,15 @@ static void test_fault_trim(void)
                      RC_INTERNAL_ERROR);
     g_assert_cmpuint(report(&card, R_STORED), ==, 8 * PAGE);
     set_fault(&card, "trim-refused", false);
+
+    /* Not even known, whoever asks, and for nothing at all */
+    set_fault(&card, "trim-unsupported", true);
+    g_assert_cmpuint(release(&card, OP_TRIM, 0, 8 * PAGE), ==, RC_UNSUPPORTED);
+    g_assert_cmpuint(release(&card, OP_MEDIA, 0, 8 * PAGE), ==, RC_UNSUPPORTED);
+    g_assert_cmpuint(mbox(&card, OP_TRIM, none, 8), ==, RC_UNSUPPORTED);
+    g_assert_cmpuint(mbox(&card, OP_MEDIA, none, 12), ==, RC_UNSUPPORTED);
+    g_assert_cmpuint(report(&card, R_STORED), ==, 8 * PAGE);
+    set_fault(&card, "trim-unsupported", false);
 
     /* Late, and then it hits what was written meanwhile */
     set_fault_delay(&card, "trim-late", 500);
@@ -922,6 +931,13 @@ static void test_shrink_announced(void)
     gen = field(&card, R_GENERATION);
     g_assert_cmpuint(accept_report(&card, gen, R_PHYSICAL), ==, 16 * MiB);
     gen = field(&card, R_GENERATION);
+
+    /* Who gets an error has accepted nothing */
+    set_fault(&card, "reports-fail", true);
+    stq_le_p(in + 8, gen);
+    g_assert_cmpuint(mbox(&card, OP_CAPACITY, in, 16), ==, RC_INTERNAL_ERROR);
+    set_fault(&card, "reports-fail", false);
+    g_assert_cmpuint(report(&card, R_PHYSICAL), ==, 16 * MiB);
 
     /* A host that was reset has to say so again */
     write_random(&card, 0, 1000, rand);
