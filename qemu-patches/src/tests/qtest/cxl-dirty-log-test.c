@@ -6,7 +6,7 @@
  * the device makes reports, then stop; what it says it stores is compared with
  * what is in the memory. Noise takes a whole page, zeros nothing; a page that
  * the device saw half filled takes neither. And is code forgotten with the
- * memory that it was in?
+ * memory that it was in, or with what was in it?
  *
  * Copyright (c) 2026 The cram authors
  */
@@ -15,6 +15,7 @@
 #include "qemu/bswap.h"
 #include "cxl-decoders.h"
 #include "cxl-dirty-log-guest.h"
+#include "qobject/qdict.h"
 
 #define PAGE 4096
 /* The pages that vCPUs fill, and those that they touch */
@@ -31,7 +32,7 @@
 #define REPORT_STORED 0x30
 #define REPORT_UNSETTLED 0x38
 
-/* Where the guest is told to run, and tells what it saw and what code returned */
+/* Where the guest is told to run, tells what it saw, and what code returned */
 #define RUN 0x8000
 #define SEEN 0x8004
 #define RETURNED 0x800c
@@ -56,14 +57,25 @@ static void run(QTestState *qts, uint32_t on)
     wait_for(qts, SEEN + 4, -1, on);
 }
 
-static void command(QTestState *qts, uint64_t dev, uint16_t opcode,
-                    const void *in, uint32_t len)
+static void command_begin(QTestState *qts, uint64_t dev, uint16_t opcode,
+                          const void *in, uint32_t len)
 {
     qtest_memwrite(qts, dev + MBOX_PAYLOAD, in, len);
     qtest_writeq(qts, dev + MBOX_CMD, (uint64_t)len << 16 | opcode);
     qtest_writel(qts, dev + MBOX_CTRL, 1);
+}
+
+static void command_end(QTestState *qts, uint64_t dev)
+{
     wait_for(qts, dev + MBOX_CTRL, 1, 0);
     g_assert_cmphex(qtest_readq(qts, dev + MBOX_STS) >> 32 & 0xffff, ==, 0);
+}
+
+static void command(QTestState *qts, uint64_t dev, uint16_t opcode,
+                    const void *in, uint32_t len)
+{
+    command_begin(qts, dev, opcode, in, len);
+    command_end(qts, dev);
 }
 
 /* Bytes stored; pages that there was no time for are in *@ret_unsettled */
@@ -108,7 +120,7 @@ static void machine_start(Machine *m)
         Q35_CXL("cxl-fmw.0.targets.0=cxl.0,cxl-fmw.0.size=4G")
         BRIDGE(0, 52, ",hdm_for_passthrough=on") PORT(rp0, 0, 0)
         RAM(ram0, "256M")
-        "-device cxl-type3-compressed,bus=rp0,volatile-memdev=ram0,"
+        "-device cxl-type3-compressed,bus=rp0,volatile-memdev=ram0,id=mem0,"
         "physical-size=256M,settle-ms=1", m->firmware);
     m->card = port_card_init(m->qts, 0, 0);
     program(m->qts, HB_REGS, 0, WINDOW, GRANULE, 0, 0);
@@ -130,7 +142,7 @@ static void machine_end(Machine *m)
  * Whether a store is missing in the log shows only if none follows that is not,
  * before the next look of the device. So there is one page a vCPU, stored to
  * again and again, others that keep the device busy between two looks, and the
- * vCPUs stop soon after a report, behind which the device looks at once.
+ * vCPUs stop while the device makes a report.
  */
 static void test_every_store(void)
 {
@@ -152,8 +164,10 @@ static void test_every_store(void)
 
         run(m.qts, RUN_STORES);
         report(m.qts, m.card.dev, &unsettled);
+        command_begin(m.qts, m.card.dev, OP_CAPACITY, NULL, 0);
         g_usleep(round % 16 * 100);
         run(m.qts, 0);
+        command_end(m.qts, m.card.dev);
         do {
             stored = report(m.qts, m.card.dev, &unsettled);
         } while (unsettled);
@@ -198,6 +212,41 @@ static void test_discarded_code(void)
     machine_end(&m);
 }
 
+/* A page of code is lost. What is there then leads to a triple fault */
+static void test_lost_code(void)
+{
+    /* movl $1, %eax; ret */
+    const uint8_t code[] = { 0xb8, 1, 0, 0, 0, 0xc3 };
+    int64_t give_up = g_get_monotonic_time() + 60 * G_TIME_SPAN_SECOND;
+    g_autoptr(GRand) rand = g_rand_new_with_seed(24);
+    uint8_t noise[PAGE / 2];
+    QDict *event;
+    Machine m;
+    int i;
+
+    machine_start(&m);
+    qtest_memwrite(m.qts, WINDOW, code, sizeof(code));
+    run(m.qts, RUN_CODE);
+    for (i = 0; i < 2; i++) {
+        wait_for(m.qts, RETURNED + 4 * i, -1, 1);
+    }
+    /* There is room for the page as it is, and for no other */
+    qtest_qmp_assert_success(m.qts,
+        "{'execute': 'x-cxl-set-physical-size', 'arguments': {'path': 'mem0',"
+        " 'size': %d, 'force': true}}", (int)(GRANULE / PAGE * 8 + 64));
+    for (i = 0; i < sizeof(noise); i++) {
+        noise[i] = g_rand_int(rand);
+    }
+    qtest_memwrite(m.qts, WINDOW + PAGE / 2, noise, sizeof(noise));
+    while (!(event = qtest_qmp_event_ref(m.qts, "RESET"))) {
+        g_assert_cmpint(g_get_monotonic_time(), <, give_up);
+        g_usleep(1000);
+        qtest_qmp_assert_success(m.qts, "{'execute': 'query-status'}");
+    }
+    qobject_unref(event);
+    machine_end(&m);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -206,6 +255,7 @@ int main(int argc, char **argv)
     if (qtest_has_accel("tcg")) {
         qtest_add_func("/cxl/dirty-log/every-store", test_every_store);
         qtest_add_func("/cxl/dirty-log/discarded-code", test_discarded_code);
+        qtest_add_func("/cxl/dirty-log/lost-code", test_lost_code);
     }
 #endif
     return g_test_run();
