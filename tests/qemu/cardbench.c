@@ -15,6 +15,8 @@
 #include <numaif.h>
 #include <pthread.h>
 #include <sched.h>
+#include <setjmp.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -531,12 +533,69 @@ static int hold(int node, unsigned int mib)
 	return 0;
 }
 
+static sigjmp_buf beyond_loss;
+static int loss_code;
+static void *loss_at;
+
+static void on_sigbus(int signal, siginfo_t *info, void *context)
+{
+	(void)signal;
+	(void)context;
+	loss_code = info->si_code;
+	loss_at = info->si_addr;
+	siglongjmp(beyond_loss, 1);
+}
+
+static int physical_address(const void *page, uint64_t *ret_address)
+{
+	__attribute__((cleanup(cleanup_close))) int fd =
+		open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	uint64_t entry;
+
+	if (fd < 0)
+		return -errno;
+	if (pread(fd, &entry, sizeof(entry), (off_t)((uintptr_t)page / PAGE * 8)) != sizeof(entry))
+		return -EIO;
+	*ret_address = (entry & ((UINT64_C(1) << 55) - 1)) * PAGE;
+	return 0;
+}
+
+/* Two pages of the card's; what is on the first is lost meanwhile. What does a reader get? */
+static int lose(int node)
+{
+	struct sigaction action = { .sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO };
+	volatile int signals = 0;
+	uint64_t address = 0;
+	uint8_t *mem = NULL;
+	int rc;
+
+	rc = map_on_node(node, 2 * PAGE, PROT_READ | PROT_WRITE, &mem);
+	if (rc < 0)
+		return rc;
+	memset(mem, 0xa5, 2 * PAGE);
+	rc = physical_address(mem, &address);
+	if (rc < 0)
+		return rc;
+	if (sigaction(SIGBUS, &action, NULL) < 0)
+		return -errno;
+	printf("page address=%" PRIu64 "\n", address);
+	stop_at("held");
+	if (sigsetjmp(beyond_loss, 1) == 0)
+		(void)*(volatile uint8_t *)mem;
+	else
+		signals++;
+	printf("lost signals=%d consumed=%d address=%d beside=%d\n", signals,
+	       loss_code == BUS_MCEERR_AR, loss_at == mem, mem[PAGE] == 0xa5);
+	return 0;
+}
+
 static int usage(void)
 {
 	fprintf(stderr, "usage: cardbench bandwidth NODE | execute NODE | report MEMDEV |\n"
 			"       storm NODE MEMDEV MIB REPORTS | fill NODE MEMDEV MIB RATIO |\n"
 			"       both NODE MEMDEV NODE MEMDEV REPORTS |\n"
-			"       exact NODE MEMDEV zstd|lz4 FILE | hold NODE MIB\n");
+			"       exact NODE MEMDEV zstd|lz4 FILE | hold NODE MIB |\n"
+			"       lose NODE\n");
 	return 2;
 }
 
@@ -558,6 +617,8 @@ int main(int argc, char **argv)
 				 (const char *[]){ argv[3], argv[5] }, atoi(argv[6]));
 	else if (argc == 4 && strcmp(argv[1], "hold") == 0)
 		rc = hold(atoi(argv[2]), (unsigned int)atoi(argv[3]));
+	else if (argc == 3 && strcmp(argv[1], "lose") == 0)
+		rc = lose(atoi(argv[2]));
 	else if (argc == 6 && strcmp(argv[1], "exact") == 0)
 		rc = exact(atoi(argv[2]), argv[3], argv[4], argv[5]);
 	else if (argc == 6 && strcmp(argv[1], "fill") == 0 && atoi(argv[5]) > 0)

@@ -174,6 +174,17 @@ static CXLRetCode cxl_compress_refusal(CXLCompress *c)
     return CXL_MBOX_SUCCESS;
 }
 
+static CXLRetCode cxl_compress_trim_refusal(CXLCompress *c)
+{
+    CXLRetCode rc = cxl_compress_refusal(c);
+
+    if (rc == CXL_MBOX_SUCCESS &&
+        cxl_compress_fault(c, CXL_COMPRESSION_FAULT_TRIM_UNSUPPORTED)) {
+        return CXL_MBOX_UNSUPPORTED;
+    }
+    return rc;
+}
+
 static CXLRetCode cxl_compress_submit_report(CXLCompress *c, uint32_t length)
 {
     MailboxCommand *mc;
@@ -225,19 +236,14 @@ CXLRetCode cxl_compress_get_log(CXLType3Dev *ct3d, uint32_t offset,
     return cxl_compress_submit_report(c, length);
 }
 
-#define CXL_COMPRESS_COMMAND(name)                                            \
-    static CXLRetCode name(const struct cxl_cmd *cmd, uint8_t *payload_in,    \
-                           size_t len_in, uint8_t *payload_out,               \
-                           size_t *len_out, CXLCCI *cci)
-
-static CXLCompress *cci_card(CXLCCI *cci)
+static CXLRetCode cmd_compress_get_capacity(const struct cxl_cmd *cmd,
+                                            uint8_t *payload_in,
+                                            size_t len_in,
+                                            uint8_t *payload_out,
+                                            size_t *len_out,
+                                            CXLCCI *cci)
 {
-    return CXL_TYPE3(cci->d)->compress;
-}
-
-CXL_COMPRESS_COMMAND(cmd_compress_get_capacity)
-{
-    CXLCompress *c = cci_card(cci);
+    CXLCompress *c = CXL_TYPE3(cci->d)->compress;
     CXLRetCode rc = cxl_compress_refusal(c);
 
     if (rc != CXL_MBOX_SUCCESS) {
@@ -246,16 +252,25 @@ CXL_COMPRESS_COMMAND(cmd_compress_get_capacity)
     if (len_in && len_in != 8 && len_in != 16) {
         return CXL_MBOX_INVALID_PAYLOAD_LENGTH;
     }
+    rc = cxl_compress_submit_report(c, CXL_COMPRESS_REPORT_SIZE);
+    if (rc != CXL_MBOX_DEFERRED) {
+        return rc;
+    }
     c->newest_tag = len_in ? ldq_le_p(payload_in) : 0;
     if (len_in == 16) {
         cxl_compress_account_accept(&c->account, ldq_le_p(payload_in + 8));
     }
-    return cxl_compress_submit_report(c, CXL_COMPRESS_REPORT_SIZE);
+    return rc;
 }
 
-CXL_COMPRESS_COMMAND(cmd_compress_get_watermarks)
+static CXLRetCode cmd_compress_get_watermarks(const struct cxl_cmd *cmd,
+                                              uint8_t *payload_in,
+                                              size_t len_in,
+                                              uint8_t *payload_out,
+                                              size_t *len_out,
+                                              CXLCCI *cci)
 {
-    CXLCompress *c = cci_card(cci);
+    CXLCompress *c = CXL_TYPE3(cci->d)->compress;
     CXLRetCode rc = cxl_compress_refusal(c);
     CXLCompressWatermarks wm = cxl_compress_account_watermarks(&c->account);
 
@@ -265,9 +280,14 @@ CXL_COMPRESS_COMMAND(cmd_compress_get_watermarks)
     return rc;
 }
 
-CXL_COMPRESS_COMMAND(cmd_compress_set_watermarks)
+static CXLRetCode cmd_compress_set_watermarks(const struct cxl_cmd *cmd,
+                                              uint8_t *payload_in,
+                                              size_t len_in,
+                                              uint8_t *payload_out,
+                                              size_t *len_out,
+                                              CXLCCI *cci)
 {
-    CXLCompress *c = cci_card(cci);
+    CXLCompress *c = CXL_TYPE3(cci->d)->compress;
     CXLRetCode rc = cxl_compress_refusal(c);
     CXLCompressEvents ev = { };
     CXLCompressWatermarks wm;
@@ -289,10 +309,15 @@ CXL_COMPRESS_COMMAND(cmd_compress_set_watermarks)
     return CXL_MBOX_SUCCESS;
 }
 
-CXL_COMPRESS_COMMAND(cmd_compress_trim)
+static CXLRetCode cmd_compress_trim(const struct cxl_cmd *cmd,
+                                    uint8_t *payload_in,
+                                    size_t len_in,
+                                    uint8_t *payload_out,
+                                    size_t *len_out,
+                                    CXLCCI *cci)
 {
-    CXLCompress *c = cci_card(cci);
-    CXLRetCode rc = cxl_compress_refusal(c);
+    CXLCompress *c = CXL_TYPE3(cci->d)->compress;
+    CXLRetCode rc = cxl_compress_trim_refusal(c);
     CXLCompressParse parsed;
     CXLCompressRanges ranges;
 
@@ -306,9 +331,14 @@ CXL_COMPRESS_COMMAND(cmd_compress_trim)
            cxl_compress_submit_trim(c, &ranges) : (CXLRetCode)parsed;
 }
 
-CXL_COMPRESS_COMMAND(cmd_compress_get_range_usage)
+static CXLRetCode cmd_compress_get_range_usage(const struct cxl_cmd *cmd,
+                                               uint8_t *payload_in,
+                                               size_t len_in,
+                                               uint8_t *payload_out,
+                                               size_t *len_out,
+                                               CXLCCI *cci)
 {
-    CXLCompress *c = cci_card(cci);
+    CXLCompress *c = CXL_TYPE3(cci->d)->compress;
     CXLRetCode rc = cxl_compress_refusal(c);
     CXLCompressParse parsed;
     CXLCompressRange range;
@@ -330,10 +360,15 @@ CXL_COMPRESS_COMMAND(cmd_compress_get_range_usage)
 }
 
 /* CXL r3.2 section 8.2.10.9.5.3 */
-CXL_COMPRESS_COMMAND(cmd_compress_media_operations)
+static CXLRetCode cmd_compress_media_operations(const struct cxl_cmd *cmd,
+                                                uint8_t *payload_in,
+                                                size_t len_in,
+                                                uint8_t *payload_out,
+                                                size_t *len_out,
+                                                CXLCCI *cci)
 {
-    CXLCompress *c = cci_card(cci);
-    CXLRetCode rc = cxl_compress_refusal(c);
+    CXLCompress *c = CXL_TYPE3(cci->d)->compress;
+    CXLRetCode rc = cxl_compress_trim_refusal(c);
     CXLCompressMediaRequest media;
     CXLCompressParse parsed;
 
@@ -369,7 +404,7 @@ static const struct cxl_cmd compress_cmd_set[256][256] = {
         cmd_compress_get_range_usage, ~0, 0 },
 };
 
-void cxl_compress_add_commands(CXLCompress *c)
+void cxl_compress_add_commands(CXLType3Dev *ct3d)
 {
     /* What payloads are refused for is what the guest is told */
     QEMU_BUILD_BUG_ON((int)CXL_COMPRESS_PARSE_OK != CXL_MBOX_SUCCESS);
@@ -380,6 +415,6 @@ void cxl_compress_add_commands(CXLCompress *c)
     QEMU_BUILD_BUG_ON((int)CXL_COMPRESS_PARSE_LENGTH !=
                       CXL_MBOX_INVALID_PAYLOAD_LENGTH);
 
-    cxl_add_cci_commands(&c->ct3d->cci, compress_cmd_set,
+    cxl_add_cci_commands(&ct3d->cci, compress_cmd_set,
                          CXL_MAILBOX_MAX_PAYLOAD_SIZE);
 }

@@ -113,6 +113,8 @@ struct CXLCompress {
 
     /* The thread's own */
     uint64_t cursor;
+    /* When it last came all the way round the card, in ns */
+    int64_t settled_at;
     uint64_t batch[CXL_COMPRESS_BATCH];
     uint16_t batch_bytes[CXL_COMPRESS_BATCH];
     unsigned batch_nr;
@@ -142,7 +144,12 @@ void cxl_compress_interrupt(CXLCompress *c, CxlCompressionWatermark wm);
 void cxl_compress_act(CXLCompress *c, const CXLCompressEvents *ev);
 /* Is the size one the card can have? */
 bool cxl_compress_check_physical(CXLCompress *c, uint64_t size, Error **errp);
-void cxl_compress_add_commands(CXLCompress *c);
+/*
+ * The link goes down without a word, or is up again: nobody reaches the card,
+ * and the port says so. A card comes back as a reset leaves it. Returns false
+ * if it is not below a slot.
+ */
+bool cxl_compress_set_link(CXLCompress *c, bool up);
 /* Space that trims did not give back comes back now */
 void cxl_compress_give_back_kept(CXLCompress *c);
 

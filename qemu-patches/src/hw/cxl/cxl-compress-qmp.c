@@ -190,6 +190,12 @@ void qmp_x_cxl_set_compression_fault(const char *path,
         return;
     }
 
+    if (fault == CXL_COMPRESSION_FAULT_LINK_DOWN &&
+        !cxl_compress_set_link(c, !enable)) {
+        error_setg(errp, "CXL type 3 device '%s' is not below a slot, whose "
+                   "link could go down", path);
+        return;
+    }
     if (enable) {
         c->faults |= 1u << fault;
         c->fault_delay_ms[fault] = has_delay_ms ? delay_ms : 1000;

@@ -29,8 +29,11 @@
 #include "exec/cpu-common.h"
 #include "exec/memory.h"
 #include "exec/tb-flush.h"
+#include "hw/cxl/cxl_direct_map.h"
 #include "hw/cxl/cxl_events.h"
 #include "hw/pci/msix.h"
+#include "hw/pci/pci_bridge.h"
+#include "hw/pci/pcie_port.h"
 #include "migration/blocker.h"
 #include "qapi/error.h"
 #include "qapi/qapi-events-cxl.h"
@@ -78,7 +81,7 @@ void cxl_compress_interrupt(CXLCompress *c, CxlCompressionWatermark wm)
 {
     PCIDevice *pdev = PCI_DEVICE(c->ct3d);
 
-    if (c->unplugged || !msix_enabled(pdev)) {
+    if (c->unplugged || !pdev->enabled || !msix_enabled(pdev)) {
         return;
     }
     trace_cxl_compress_interrupt(c->path, CxlCompressionWatermark_str(wm));
@@ -175,12 +178,17 @@ bool cxl_compress_check_physical(CXLCompress *c, uint64_t size, Error **errp)
 static void cxl_compress_scribble(CXLCompress *c, uint64_t page)
 {
     uint8_t *p = c->host + page * PAGE;
+    uint64_t poison;
 
     for (unsigned i = 0; i < PAGE; i += 16) {
         memcpy(p + i, "LOST TO OVERRUN ", 8);
         stq_le_p(p + i + 8, ~(page * PAGE + i));
     }
     memory_region_invalidate_code(c->mr, page * PAGE, PAGE);
+    if (cxl_compress_fault(c, CXL_COMPRESSION_FAULT_LOST_POISONED) &&
+        !cxl_type3_find_poison(c->ct3d, page * PAGE, PAGE, &poison)) {
+        cxl_type3_add_poison(c->ct3d, page * PAGE, PAGE);
+    }
 }
 
 /*
@@ -270,6 +278,7 @@ static bool cxl_compress_commit_batch(CXLCompress *c)
     uint64_t tag = c->snapshot_tag;
     g_autofree DirtyBitmapSnapshot *snap = cxl_compress_look(c);
     CXLCompressEvents ev = { };
+    bool lost = false;
 
     if (!snap) {
         return false;
@@ -284,7 +293,11 @@ static bool cxl_compress_commit_batch(CXLCompress *c)
                                          cxl_compress_rewritten(c, snap, page),
                                          &ev)) {
             cxl_compress_scribble(c, page);
+            lost = true;
         }
+    }
+    if (lost && cxl_compress_fault(c, CXL_COMPRESSION_FAULT_LOST_POISONED)) {
+        cxl_direct_map_update();
     }
     cxl_compress_account_commit(&c->account, &ev);
     cxl_compress_act(c, &ev);
@@ -358,6 +371,9 @@ static uint64_t cxl_compress_settle(CXLCompress *c, int64_t deadline)
         }
     }
     c->cursor = next % nr_pages;
+    if (wrapped && next == end) {
+        c->settled_at = qemu_clock_get_ns(QEMU_CLOCK_REALTIME);
+    }
 
     for (;;) {
         next = cxl_compress_next_dirty(c, next, end);
@@ -704,28 +720,36 @@ static void cxl_compress_serve(CXLCompress *c)
 }
 
 /*
- * How long, in ms, until the next look if nobody asks for one. Each look costs
- * the guest a slow store per page it goes on writing to, so as long as the
- * card is less than half full there is no hurry.
+ * When the next look is due if nobody asks for one, in ns. Each look costs the
+ * guest a slow store per page it goes on writing to, so as long as the card is
+ * less than half full there is no hurry.
  */
-static int cxl_compress_next_look(CXLCompress *c)
+static int64_t cxl_compress_next_look(CXLCompress *c)
 {
     const CXLCompressAccount *a = &c->account;
     uint64_t usable = cxl_compress_account_usable(a);
     uint64_t exposure = cxl_compress_account_taken(a) + a->worst * a->nr_dirty;
-    int64_t now = qemu_clock_get_ns(QEMU_CLOCK_REALTIME);
     int64_t wait = c->settle_ms;
-    CXLCompressRequest *req;
 
     if (exposure < usable / 2 && usable - exposure > a->watermarks.high) {
         wait *= RELAXED_LOOKS;
     }
+    return c->settled_at + wait * SCALE_MS;
+}
+
+/* For how long, in ms, there is nothing to do before @look_at */
+static int cxl_compress_idle_ms(CXLCompress *c, int64_t look_at)
+{
+    int64_t now = qemu_clock_get_ns(QEMU_CLOCK_REALTIME);
+    int64_t until = look_at;
+    CXLCompressRequest *req;
+
     QTAILQ_FOREACH(req, &c->requests, next) {
         if (!req->held) {
-            wait = MIN(wait, MAX(req->not_before - now, 0) / SCALE_MS + 1);
+            until = MIN(until, req->not_before);
         }
     }
-    return wait;
+    return MAX(until - now, 0) / SCALE_MS + 1;
 }
 
 /* The device is gone, and with it whoever could ask how it was */
@@ -763,6 +787,7 @@ static void cxl_compress_release_card(CXLCompress *c)
 static void *cxl_compress_thread(void *opaque)
 {
     CXLCompress *c = opaque;
+    int64_t look_at = c->settled_at + (int64_t)c->settle_ms * SCALE_MS;
     int wait = c->settle_ms;
 
     rcu_register_thread();
@@ -770,7 +795,13 @@ static void *cxl_compress_thread(void *opaque)
         qemu_sem_timedwait(&c->wake, wait);
         qatomic_set(&c->attention, false);
         cxl_compress_serve(c);
-        cxl_compress_settle(c, UNTIL_ASKED);
+        /*
+         * Not whenever somebody asked: then what the host writes next would be
+         * looked at in parts, at moments that nobody can foresee.
+         */
+        if (qemu_clock_get_ns(QEMU_CLOCK_REALTIME) >= look_at) {
+            cxl_compress_settle(c, UNTIL_ASKED);
+        }
 
         if (!bql_lock_unless_stopping(c)) {
             break;
@@ -779,7 +810,8 @@ static void *cxl_compress_thread(void *opaque)
             cxl_compress_interrupt(c, CXL_COMPRESSION_WATERMARK_LOW);
             cxl_compress_interrupt(c, CXL_COMPRESSION_WATERMARK_HIGH);
         }
-        wait = cxl_compress_next_look(c);
+        look_at = cxl_compress_next_look(c);
+        wait = cxl_compress_idle_ms(c, look_at);
         bql_unlock();
     }
 
@@ -884,6 +916,19 @@ static void cxl_compress_cancel(CXLCompress *c, bool only_mailbox)
     }
 }
 
+bool cxl_compress_set_link(CXLCompress *c, bool up)
+{
+    PCIBus *bus = pci_get_bus(PCI_DEVICE(c->ct3d));
+    PCIDevice *port = pci_bridge_get_device(bus);
+
+    if (!object_dynamic_cast(OBJECT(port), TYPE_PCIE_SLOT)) {
+        return false;
+    }
+    pcie_cap_slot_set_link(port, up);
+    cxl_direct_map_update();
+    return true;
+}
+
 void cxl_compress_reset(CXLType3Dev *ct3d)
 {
     CXLCompress *c = ct3d->compress;
@@ -897,7 +942,10 @@ void cxl_compress_reset(CXLType3Dev *ct3d)
     c->newest_tag = 0;
     cxl_compress_account_reset(&c->account,
                                cxl_compress_default_watermarks(c));
-    cxl_compress_add_commands(c);
+    if (cxl_compress_fault(c, CXL_COMPRESSION_FAULT_LINK_DOWN)) {
+        c->faults &= ~(1u << CXL_COMPRESSION_FAULT_LINK_DOWN);
+        cxl_compress_set_link(c, true);
+    }
 }
 
 static void cxl_compress_exit_notify(Notifier *n, void *data)
@@ -916,8 +964,8 @@ static bool cxl_compress_check_config(CXLType3Dev *ct3d,
     uint64_t metadata, usable;
 
     if (!tcg_enabled() && !qtest_enabled()) {
-        error_setg(errp, "a device that compresses needs TCG: with another "
-                   "accelerator the log of written pages is not exact");
+        error_setg(errp, "a device that compresses needs TCG (-accel tcg): "
+                   "another accelerator's log of written pages is not exact");
         return false;
     }
     if (!ct3d->hostvmem || ct3d->hostpmem || ct3d->dc.num_regions) {
@@ -1010,6 +1058,7 @@ bool cxl_compress_realize(CXLType3Dev *ct3d, const CXLCompressConfig *cfg,
     c->lag = cfg->reporting_lag;
     c->settle_ms = cfg->settle_ms;
     c->report_ms = cfg->report_ms;
+    c->settled_at = qemu_clock_get_ns(QEMU_CLOCK_REALTIME);
     cxl_compress_account_init(&c->account, memory_region_size(c->mr) / PAGE,
                               cfg->physical_size, cfg->worst_page_size,
                               cfg->reservation_step);

@@ -68,19 +68,20 @@ static void cxl_direct_map_want(CXLFixedWindow *fw, const CXLDirectPiece *p)
 }
 
 /*
- * A granule goes one way as a whole. Neighbours that continue each other are
- * seen as one piece.
+ * A granule goes one way as a whole, but for poisoned pages in it. Neighbours
+ * that continue each other are seen as one piece.
  */
 static void cxl_direct_map_window(CXLFixedWindow *fw)
 {
     CXLDirectPiece piece = { 0 };
-    hwaddr addr;
+    hwaddr addr, len;
 
-    for (addr = 0; addr < fw->size; addr += CXL_DECODER_GRANULE) {
+    for (addr = 0; addr < fw->size; addr += len) {
         PCIDevice *d = cxl_fmw_find_direct(fw, addr);
-        hwaddr ram_offset, len;
+        hwaddr ram_offset;
         MemoryRegion *ram;
 
+        len = CXL_DECODER_GRANULE - addr % CXL_DECODER_GRANULE;
         /*
          * What a decoder of three ways leaves over need not begin on a page,
          * and cannot be mapped then.
@@ -90,7 +91,6 @@ static void cxl_direct_map_window(CXLFixedWindow *fw)
             !QEMU_IS_ALIGNED(ram_offset, qemu_target_page_size())) {
             continue;
         }
-        len = MIN(len, CXL_DECODER_GRANULE);
         if (piece.ram == ram && piece.ram_offset + piece.size == ram_offset &&
             piece.window_offset + piece.size == addr) {
             piece.size += len;

@@ -55,6 +55,7 @@ static void ct3c_reset_hold(Object *obj, ResetType type)
 {
     CXL_TYPE3_COMPRESSED_GET_CLASS(obj)->parent_phases.hold(obj, type);
     cxl_compress_reset(CXL_TYPE3(obj));
+    cxl_compress_add_commands(CXL_TYPE3(obj));
 }
 
 static const Property ct3c_props[] = {

@@ -1,10 +1,10 @@
 /*
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * What the two vCPUs of cxl-dirty-log-test run: as long as it is told to, each
- * fills a page of its own with noise and with zeros in turn. It stops at the end
- * of that page only. In between it touches one of 64 others, and now and then
- * flushes its TLB.
+ * What the two vCPUs of cxl-dirty-log-test run: as long as RUN is 1, each
+ * fills a page of its own with noise and with zeros in turn. It stops at the
+ * end of that page only. In between it touches one of 64 others, and now and
+ * then flushes its TLB. As long as RUN is 2, it calls what is on the card.
  *
  * After a change, in this directory:
  *   cpp -P cxl-dirty-log-guest.S | as --32 -o guest.o - &&
@@ -16,6 +16,9 @@
 #define ROM     0xf0000         /* where this is seen below 1 MiB */
 #define RUN     0x8000          /* u32: go on */
 #define SEEN    0x8004          /* u32 of each vCPU: the RUN it saw last */
+#define RETURNED 0x800c         /* u32 of each vCPU: what the call returned */
+#define SCRATCH 0x8014          /* what zeros, as code, add to */
+#define STACK   0x9000
 #define PDPT    0x10000
 #define PD_LOW  0x11000
 #define PD_CARD 0x12000
@@ -68,9 +71,21 @@ paging:
 idle:
         movl    RUN, %eax
         movl    %eax, SEEN(, %ebx, 4)
+        cmpl    $2, %eax
+        je      call
         testl   %eax, %eax
         jnz     page
         pause
+        jmp     idle
+
+call:
+        movl    %ebx, %esp
+        shll    $8, %esp
+        addl    $STACK, %esp
+        movl    $SCRATCH, %eax
+        movl    $CARD, %ecx
+        call    *%ecx
+        movl    %eax, RETURNED(, %ebx, 4)
         jmp     idle
 
 page:

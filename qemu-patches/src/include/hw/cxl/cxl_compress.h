@@ -56,11 +56,11 @@ bool cxl_compress_realize(CXLType3Dev *ct3d, const CXLCompressConfig *config,
                           Error **errp);
 void cxl_compress_exit(CXLType3Dev *ct3d);
 
-/*
- * To follow a reset of the mailbox: adds the card's commands and forgets a
- * command in flight. What is stored survives.
- */
+/* Forgets a command in flight. What is stored survives. */
 void cxl_compress_reset(CXLType3Dev *ct3d);
+
+/* To follow a reset of the mailbox, which forgets all commands */
+void cxl_compress_add_commands(CXLType3Dev *ct3d);
 
 /* Sanitize: release everything; poll until it is done */
 void cxl_compress_sanitize(CXLType3Dev *ct3d);
