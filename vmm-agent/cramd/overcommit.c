@@ -47,9 +47,9 @@ static void add_card(const struct card *card, uint32_t cap_percent,
 	if (card->state == CARD_OFFLINE)
 		return;
 	ret->tier_physical += min(scale(usable, CRAM_PAGE_BYTES, card->worst), card->logical);
-	ret->tier_expected += min(cram_expected_to_fit(usable, card->resident, taken, card->worst,
-						       cap_percent),
-				  card->logical);
+	ret->tier_expected +=
+		min(cram_expected_to_fit(usable, card->resident, taken, card->worst, cap_percent),
+		    card->logical);
 }
 
 static void add_tier(const struct daemon *d, size_t tier, struct cram_overcommit_input *ret)

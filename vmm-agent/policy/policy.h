@@ -293,9 +293,9 @@ struct cram_overcommit_input {
 	uint64_t tier_physical; /* logical bytes that fit on all tiers, whatever they are */
 	uint64_t tier_expected; /* logical bytes that are expected to fit on them */
 	uint64_t swap;
-	uint64_t sold;		/* guest RAM of all VMs */
-	uint64_t floors;	/* sum of floors */
-	uint64_t bound;		/* of sold, what can be nowhere but in DRAM or swap */
+	uint64_t sold;	 /* guest RAM of all VMs */
+	uint64_t floors; /* sum of floors */
+	uint64_t bound;	 /* of sold, what can be nowhere but in DRAM or swap */
 };
 
 struct cram_overcommit {

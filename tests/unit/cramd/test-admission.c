@@ -420,9 +420,7 @@ static void the_room_is_what_fits(void **state)
 static void expected_is_sold_only_when_the_operator_wants_it(void **state)
 {
 	struct cram_admission_input in = {
-		.host = { .dram = 16 * GiB,
-			  .tier_physical = 16 * GiB,
-			  .tier_expected = 32 * GiB },
+		.host = { .dram = 16 * GiB, .tier_physical = 16 * GiB, .tier_expected = 32 * GiB },
 	};
 	struct cram_promise p =
 		cram_promise(CRAM_MODE_AUTO, true, 40 * GiB, CRAM_UNLIMITED, CRAM_UNLIMITED, GiB);
