@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Who has to go when a card has less than it had: the cgroup first that has the most
- * there, to memory, to swap, and to neither only when data is being lost. Nobody's data is.
+ * Who has to go when a card has less than it had: the cgroup first whose pages take the
+ * most there, to memory, to swap, and to neither only when data is being lost. Nobody's
+ * data is.
  */
 #include "cram.h"
 
@@ -19,7 +20,6 @@
 
 #define MIB	   (1UL << 20)
 #define CGROUPS	   "/sys/fs/cgroup/"
-#define RATIO	   4
 #define RESERVE_KB 65536 /* what nobody but who frees memory gets */
 #define LOOK	   "?"
 #define LEAVE	   "!"
@@ -28,6 +28,7 @@
 struct holder {
 	const char *name;
 	size_t length;
+	unsigned int ratio; /* of what it has there, which compresses */
 	pid_t pid;
 	int orders, answers;
 };
@@ -41,14 +42,14 @@ static void hold(const struct holder *h, int orders, int answers)
 	enter_cgroup(h->name);
 	memory = map_anonymous(h->length);
 	need(madvise(memory, h->length, MADV_NOHUGEPAGE) == 0, "small pages: %m");
-	pack(memory, h->length, seed, RATIO);
+	pack(memory, h->length, seed, h->ratio);
 	for (int i = 0; i < 100 && pages_on(memory, h->length, cram_nid) < h->length / PAGE; i++) {
 		for (size_t at = 0; at < h->length; at += 4 * MIB)
 			move_to(memory + at, 4 * MIB, cram_nid);
 		usleep(50000);
 	}
 	do {
-		order = packed(memory, h->length, seed, RATIO);
+		order = packed(memory, h->length, seed, h->ratio);
 		if (write(answers, &order, 1) != 1)
 			break;
 	} while (read(orders, &order, 1) == 1 && order == *LOOK);
@@ -172,9 +173,10 @@ static void give_memory_back(pid_t pid)
 
 static void who_has_most_goes_first(void)
 {
-	struct holder big = { .name = "big", .length = 96 * MIB };
-	struct holder small = { .name = "small", .length = 32 * MIB };
+	struct holder big = { .name = "big", .length = 96 * MIB, .ratio = 4 };
+	struct holder small = { .name = "small", .length = 32 * MIB, .ratio = 4 };
 
+	note("both alike");
 	start(&big);
 	start(&small);
 	ok(shrinks_to(24 * MIB), "a card shrinks, and pages go until the rest fits");
@@ -196,10 +198,67 @@ static void who_has_most_goes_first(void)
 	as_before();
 }
 
+/* What is in a page says how much of the card it takes, and so how much its going helps. */
+static void who_takes_most_goes_first(void)
+{
+	struct holder large = { .name = "large", .length = 80 * MIB, .ratio = 8 };
+	struct holder random = { .name = "random", .length = 32 * MIB, .ratio = 1 };
+	const uint64_t size = 40 * MIB;
+
+	start(&large);
+	start(&random);
+	card_resize(size, true);
+	ok(eventually(60, fits, &size), "a card shrinks, and pages go until the rest fits");
+	ok(used(&random) < random.length - 4 * MIB,
+	   "of who takes the most of it (%llu of %zu MiB left)",
+	   (unsigned long long)used(&random) >> 20, random.length >> 20);
+	ok(used(&large) == large.length,
+	   "and none of who has more there, and takes less (%llu KiB)",
+	   (unsigned long long)used(&large) >> 10);
+	ok(is_right(&large) && is_right(&random), "nothing is lost");
+	end(&large);
+	end(&random);
+	as_before();
+}
+
+static bool has_shrunk(const void *size)
+{
+	return card_value("physical-size") == *(const uint64_t *)size;
+}
+
+/* An announced shrink is no danger: who has something there may make room, in its own way. */
+static void announced_first(void)
+{
+	struct holder big = { .name = "big", .length = 32 * MIB, .ratio = 1 };
+	struct holder small = { .name = "small", .length = 16 * MIB, .ratio = 1 };
+	uint64_t evicted, size;
+
+	note("a shrink is announced");
+	start(&big);
+	start(&small);
+	evicted = cram_stat("pages_evicted");
+	size = 40 * MIB;
+	card_resize(size, false);
+	ok(cram_becomes("evicting", 5) && cram_stat("pages_evicted") == evicted,
+	   "it is said before anybody goes");
+	ok(end(&small) == 0, "somebody goes by itself");
+	ok(eventually(20, has_shrunk, &size) && cram_stat("pages_evicted") == evicted,
+	   "that is enough, and nobody has to (%llu pages)",
+	   (unsigned long long)(cram_stat("pages_evicted") - evicted));
+	ok(cram_becomes("normal", 10), "normal again");
+	size = 24 * MIB;
+	card_resize(size, false);
+	ok(eventually(30, has_shrunk, &size), "where nobody goes, pages are made to");
+	ok(cram_stat("pages_evicted") > evicted, "which is counted");
+	ok(is_right(&big), "nothing is lost");
+	end(&big);
+	as_before();
+}
+
 static void killed_where_there_is_neither(void)
 {
-	struct holder big = { .name = "big", .length = 96 * MIB };
-	struct holder small = { .name = "small", .length = 32 * MIB };
+	struct holder big = { .name = "big", .length = 96 * MIB, .ratio = 4 };
+	struct holder small = { .name = "small", .length = 32 * MIB, .ratio = 4 };
 	pid_t hog;
 
 	start(&big);
@@ -217,8 +276,8 @@ static void killed_where_there_is_neither(void)
 
 static void swapped_where_there_is_swap(void)
 {
-	struct holder big = { .name = "big", .length = 96 * MIB };
-	struct holder small = { .name = "small", .length = 32 * MIB };
+	struct holder big = { .name = "big", .length = 96 * MIB, .ratio = 4 };
+	struct holder small = { .name = "small", .length = 32 * MIB, .ratio = 4 };
 	const uint64_t kills = cram_stat("oom_kills");
 	int status;
 	pid_t hog;
@@ -252,6 +311,8 @@ int main(void)
 	signal(SIGPIPE, SIG_IGN);
 	cram_up();
 	who_has_most_goes_first();
+	who_takes_most_goes_first();
+	announced_first();
 	killed_where_there_is_neither();
 	swapped_where_there_is_swap();
 	ok(card_value("over-capacity-pages") == 0, "the card has lost nothing");

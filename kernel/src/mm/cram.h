@@ -91,6 +91,14 @@ struct cram_touch {
 
 #define CRAM_TOUCHES	64
 
+/* With those who can make room for an announced shrink themselves: see cram_work.c. */
+struct cram_patience {
+	u64 excess;		/* frames, the least so far; 0: nothing has to go */
+	unsigned long since;	/* jiffies */
+	unsigned long progress;	/* jiffies when @excess fell */
+	bool over;
+};
+
 #define CRAM_CLASSES	16
 
 /* See cram_sample.c. */
@@ -147,12 +155,14 @@ struct cram {
 	bool wanting;		/* somebody wanted more than there was */
 	bool doubted;		/* the newest report made no sense */
 	bool overrun;
-	bool cannot_trim;
+	bool cannot_trim;		/* since the node came */
+	unsigned long refused;		/* jiffies when the card said so; or 0 */
 	struct cram_range *range;
 	unsigned int batch;		/* ranges to trim at once */
 	unsigned long trim_hand;	/* block */
 	unsigned long nr_limbo;		/* frames */
 	unsigned long evict_hand;	/* frame */
+	struct cram_patience patience;
 	unsigned long stuck;		/* jiffies since when pages have to go and none can; or 0 */
 	unsigned long reported;	/* jiffies of the report in force */
 	unsigned long asked;	/* jiffies of the newest request */
@@ -262,6 +272,7 @@ int cram_sample_init(struct cram *c);
 void cram_sample_free(struct cram *c);
 void cram_sample_came(struct cram *c, struct folio *src, struct folio *dst);
 void cram_sample_went(struct cram *c, struct folio *folio);
+u64 cram_sample_estimate(struct cram *c, struct mem_cgroup *memcg, unsigned long pages);
 
 /* What a frame with this byte takes on the card as far as it was measured */
 static inline u32 cram_sample_bytes(const struct cram *c, u8 frame)

@@ -4,12 +4,13 @@
  *
  * In normal running nobody has to: room runs out, and nothing comes. A card that shrinks,
  * or does what is assumed that it does not, leaves no choice. Then the cgroup goes first
- * that has the most there, a batch at a time: to ordinary memory that is free, else to swap,
+ * whose pages take the most there, a batch at a time: home, where there is room, else to swap,
  * and only when the card holds more than it can and there is neither, a process of it is
  * killed.
  */
 #define pr_fmt(fmt) "cram: " fmt
 
+#include <linux/cpuset.h>
 #include <linux/device.h>
 #include <linux/jiffies.h>
 #include <linux/list.h>
@@ -17,7 +18,9 @@
 #include <linux/migrate.h>
 #include <linux/mm.h>
 #include <linux/mm_inline.h>
+#include <linux/mmap_lock.h>
 #include <linux/oom.h>
+#include <linux/rmap.h>
 #include <linux/swap.h>
 
 #include <trace/events/cram.h>
@@ -26,6 +29,7 @@
 #include "internal.h"
 
 #define EVICT_BATCH	128	/* pages, between two reports */
+#define SEARCH_MS	100	/* for them, at most */
 #define KILL_AFTER_MS	1000	/* of an overrun that nobody can leave */
 
 static unsigned long pages_there(const struct cram *c, struct mem_cgroup *memcg)
@@ -39,21 +43,21 @@ static unsigned long pages_there(const struct cram *c, struct mem_cgroup *memcg)
 	return nr;
 }
 
-/* The cgroup that has the most there, with a reference; NULL if none has anything. */
-static struct mem_cgroup *find_victim(const struct cram *c)
+/* The cgroup whose pages take the most there, with a reference; NULL if nobody's take any. */
+static struct mem_cgroup *find_victim(struct cram *c)
 {
 	struct mem_cgroup *memcg, *victim = NULL;
-	unsigned long most = 0, nr;
+	u64 most = 0, bytes;
 
 	if (mem_cgroup_disabled())
 		return NULL;
 	mem_cgroup_flush_stats(NULL);
 	for (memcg = mem_cgroup_iter(NULL, NULL, NULL); memcg;
 	     memcg = mem_cgroup_iter(NULL, memcg, NULL)) {
-		nr = pages_there(c, memcg);
-		if (nr <= most)
+		bytes = cram_sample_estimate(c, memcg, pages_there(c, memcg));
+		if (bytes <= most)
 			continue;
-		most = nr;
+		most = bytes;
 		mem_cgroup_put(victim);
 		victim = memcg;
 		css_get(&victim->css);
@@ -61,17 +65,24 @@ static struct mem_cgroup *find_victim(const struct cram *c)
 	return victim;
 }
 
-/* Up to @want pages of @memcg, or whoever's, from where the last round stopped. */
-static unsigned long isolate(struct cram *c, unsigned long want, struct mem_cgroup *memcg,
-			     struct list_head *folios)
+/*
+ * Up to @want pages of @memcg, or whoever's, from where the last round stopped. Returns
+ * -EAGAIN if there was not the time to find any.
+ */
+static long isolate(struct cram *c, unsigned long want, struct mem_cgroup *memcg,
+		    struct list_head *folios)
 {
+	const unsigned long until = jiffies + msecs_to_jiffies(SEARCH_MS);
 	unsigned long nr = 0;
 
 	for (unsigned long seen = 0; seen < c->nr_frames && nr < want; seen++) {
 		nr += cram_isolate(c, c->evict_hand, memcg, folios);
 		c->evict_hand = (c->evict_hand + 1) % c->nr_frames;
-		if (!(seen % CRAM_BLOCK_FRAMES))
-			cond_resched();
+		if (seen % CRAM_BLOCK_FRAMES)
+			continue;
+		if (time_after(jiffies, until))
+			return nr ?: -EAGAIN;
+		cond_resched();
 	}
 	return nr;
 }
@@ -93,21 +104,94 @@ static bool has_room(int nid, enum zone_watermarks mark)
 	return false;
 }
 
-/*
- * Where pages can go while others find memory as well. When data is being lost, and swap
- * takes none of it, all will do that nobody has to be killed for.
- */
-static nodemask_t find_home(const struct cram *c)
+/* Nodes that have room above a watermark. */
+static nodemask_t find_room(enum zone_watermarks mark)
 {
-	const bool last = c->overrun && (c->stuck || !get_nr_swap_pages());
-	nodemask_t home = NODE_MASK_NONE;
+	nodemask_t nodes = NODE_MASK_NONE;
 	int nid;
 
 	for_each_node_state(nid, N_MEMORY) {
-		if (has_room(nid, last ? WMARK_MIN : WMARK_LOW))
-			node_set(nid, home);
+		if (has_room(nid, mark))
+			node_set(nid, nodes);
+	}
+	return nodes;
+}
+
+/* As far as its policy can be read now, the mapping says where the folio belongs. */
+static bool ask_mapping(struct folio *folio, struct vm_area_struct *vma, unsigned long addr,
+			void *ret_home)
+{
+	if (!mmap_read_trylock(vma->vm_mm))
+		return true;
+	mpol_ordinary_nodes_at(vma, addr, ret_home);
+	mmap_read_unlock(vma->vm_mm);
+	return false;
+}
+
+/*
+ * The nodes that @folio belongs on, by the policy where it is mapped and by its cgroup's
+ * cpuset. None if that cannot be told now; all if nobody says.
+ */
+static nodemask_t home_of(struct folio *folio)
+{
+	struct mem_cgroup *memcg = folio_memcg(folio);
+	nodemask_t home = NODE_MASK_NONE;
+	struct rmap_walk_control rwc = {
+		.rmap_one = ask_mapping,
+		.anon_lock = folio_lock_anon_vma_read,
+		.arg = &home,
+		.try_lock = true,
+	};
+	int nid;
+
+	if (!folio_mapped(folio)) {
+		home = node_states[N_MEMORY];
+	} else if (folio_trylock(folio)) {
+		rmap_walk(folio, &rwc);
+		folio_unlock(folio);
+	}
+	for_each_node_mask(nid, home) {
+		if (memcg && !cpuset_cgroup_allows_node(memcg->css.cgroup, nid))
+			node_clear(nid, home);
 	}
 	return home;
+}
+
+/* Those that cannot go at once may be waited for, but no other devices at first. */
+static unsigned long send(struct list_head *folios, nodemask_t *nodes)
+{
+	unsigned long moved;
+
+	if (nodes_empty(*nodes))
+		return 0;
+	moved = cram_send_home(folios, nodes, MIGRATE_ASYNC, MR_WHOLE);
+	return moved + cram_send_home(folios, nodes, MIGRATE_SYNC_LIGHT, MR_MEMORY_HOTPLUG);
+}
+
+/* To where each belongs and there is room. Those that do not go are still on the list. */
+static unsigned long send_home(struct list_head *folios, const nodemask_t *room)
+{
+	nodemask_t nodes = NODE_MASK_NONE, home;
+	unsigned long moved = 0;
+	struct folio *folio;
+	LIST_HEAD(group);
+	LIST_HEAD(left);
+
+	while (!list_empty(folios)) {
+		folio = list_first_entry(folios, struct folio, lru);
+		home = home_of(folio);
+		nodes_and(home, home, *room);
+		if (!nodes_equal(home, nodes)) {
+			moved += send(&group, &nodes);
+			list_splice_tail_init(&group, &left);
+			nodes = home;
+		}
+		list_move_tail(&folio->lru, &group);
+	}
+	moved += send(&group, &nodes);
+	list_splice_tail(&group, &left);
+	list_splice(&left, folios);
+	return moved;
 }
 
 /* What did not find room goes to swap, if there is any, or back. Returns how many pages went. */
@@ -141,29 +225,36 @@ static void kill_in(struct cram *c, struct mem_cgroup *memcg)
 	trace_cram_oom_kill(c->nid, cgroup_id(memcg->css.cgroup));
 }
 
-/* Have up to @want frames' pages leave the card, or as many as can be seen to at once. */
+/*
+ * Have up to @want frames' pages leave the card, or as many as can be seen to at once: home,
+ * while others find memory there as well, else to swap. When data is being lost, and swap
+ * takes none of it, all memory will do that nobody has to be killed for.
+ */
 void cram_evict(struct cram *c, unsigned long want)
 {
+	const bool last = c->overrun && (c->stuck || !get_nr_swap_pages());
 	struct mem_cgroup *victim = find_victim(c);
-	nodemask_t home = find_home(c);
-	unsigned long nr, moved = 0, swapped = 0;
+	nodemask_t room = find_room(last ? WMARK_MIN : WMARK_LOW);
+	unsigned long moved, swapped = 0;
 	LIST_HEAD(folios);
+	long nr;
 
 	want = min(want, EVICT_BATCH);
 	nr = isolate(c, want, victim, &folios);
 	if (victim && !nr)
 		nr = isolate(c, want, NULL, &folios);
-	/* The card is not asked anything meanwhile: do not wait for other devices at first. */
-	if (!nodes_empty(home)) {
-		moved = cram_send_home(&folios, &home, MIGRATE_ASYNC, MR_WHOLE);
-		moved += cram_send_home(&folios, &home, MIGRATE_SYNC_LIGHT,
-					MR_MEMORY_HOTPLUG);
+	if (nr < 0) {
+		mem_cgroup_put(victim);
+		return;
 	}
+	moved = send_home(&folios, &room);
+	if (last)
+		moved += send(&folios, &room);
 	if (!list_empty(&folios))
 		swapped = swap_out(&folios);
 	cram_count_pages(c, CRAM_EVICTED, CRAM_EVICT, moved);
 	cram_count_pages(c, CRAM_SWAPPED, CRAM_SWAP, swapped);
-	cram_count(c, CRAM_EVICT_FAILED, nr - min(nr, moved + swapped));
+	cram_count(c, CRAM_EVICT_FAILED, nr - min_t(unsigned long, nr, moved + swapped));
 	trace_cram_evict(c->nid, nr, moved, swapped);
 
 	if (moved + swapped || !c->overrun) {

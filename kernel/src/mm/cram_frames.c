@@ -13,7 +13,9 @@
  */
 #include <linux/bitmap.h>
 #include <linux/delay.h>
+#include <linux/device.h>
 #include <linux/gfp.h>
+#include <linux/jiffies.h>
 #include <linux/libnvdimm.h>
 #include <linux/mm.h>
 #include <linux/sched.h>
@@ -25,7 +27,8 @@
 #include "cram.h"
 #include "internal.h"
 
-#define COMMANDS_A_PASS	32	/* trims, before reports have their turn again */
+#define PASS_MS		100	/* of trims, before reports have their turn again */
+#define REFUSED_MS	10000	/* until a card that said it cannot trim is asked again */
 
 static struct page *frame_page(const struct cram *c, unsigned long index)
 {
@@ -545,6 +548,36 @@ static void ranges_again(struct cram *c, unsigned int nr)
 }
 
 /*
+ * The card has no such command, it says, for now or for good. Not to be asked all the time
+ * is all that it needs. Only where it was so from the start do zeros do instead: room for
+ * them is set aside before anything is given.
+ */
+static bool refused_lately(const struct cram *c)
+{
+	return c->refused &&
+	       time_before(jiffies, c->refused + msecs_to_jiffies(REFUSED_MS));
+}
+
+static void trim_refused(struct cram *c)
+{
+	if (!c->refused)
+		dev_warn(c->dev, "cram: node %d: the card says that it cannot trim; it is asked again every %u s\n",
+			 c->nid, REFUSED_MS / 1000);
+	c->refused = jiffies ?: 1;
+	cram_count(c, CRAM_TRIMS_FAILED, 1);
+}
+
+static void trim_done(struct cram *c)
+{
+	if (c->refused)
+		dev_info(c->dev, "cram: node %d: the card trims again\n", c->nid);
+	c->refused = 0;
+	c->cannot_trim = false;
+	c->batch = min(2 * c->batch, c->ops->max_ranges);
+	cram_count(c, CRAM_TRIMS, 1);
+}
+
+/*
  * Have the card forget the first @nr ranges. Of one that timed out nothing is known, and
  * it may erase whoever comes into the frames later: they are nobody's until a reset.
  */
@@ -556,15 +589,14 @@ static int trim_ranges(struct cram *c, unsigned int nr, u64 bytes)
 	switch (rc) {
 	case 0:
 		set_ranges(c, nr, CRAM_KEPT);
-		cram_count(c, CRAM_TRIMS, 1);
-		c->batch = min(2 * c->batch, c->ops->max_ranges);
+		trim_done(c);
 		return 0;
 	case -ETIMEDOUT:
 		set_ranges(c, nr, CRAM_LIMBO);
 		cram_count(c, CRAM_TRIMS_TIMED_OUT, 1);
 		return rc;
 	case -EOPNOTSUPP:
-		c->cannot_trim = true;
+		trim_refused(c);
 		break;
 	case -EBUSY:
 		break;
@@ -641,19 +673,21 @@ static int zero_dying(struct cram *c)
 }
 
 /*
- * Trim what was freed, sorted and merged, up to so many commands, from where the last
- * pass ended, also if that was with ranges that the card refused. Returns 0 if there is
+ * Trim what was freed, sorted and merged, for a time, from where the last pass ended,
+ * also if that was with ranges that the card refused. However slow the card is with it,
+ * the next report has to wait for a single command at most. Returns 0 if there is
  * nothing left, -EAGAIN if there is, or what the card says.
  */
 int cram_trim_dying(struct cram *c)
 {
-	unsigned int nr = 0, commands = 0;
+	const unsigned long until = jiffies + msecs_to_jiffies(PASS_MS);
 	unsigned long block, i;
+	unsigned int nr = 0;
 	u64 bytes = 0;
 	int rc = 0;
 
-	if (c->cannot_trim)
-		return zero_dying(c);
+	if (refused_lately(c))
+		return c->cannot_trim ? zero_dying(c) : -EOPNOTSUPP;
 	for_each_set_bit_wrap(block, c->dying, c->nr_blocks, c->trim_hand) {
 		look_at(c, block);
 		for (i = 0; i < CRAM_BLOCK_FRAMES; i++) {
@@ -672,7 +706,7 @@ int cram_trim_dying(struct cram *c)
 				rc = trim_ranges(c, nr, bytes);
 				nr = 0;
 				bytes = 0;
-				if (!rc && ++commands == COMMANDS_A_PASS)
+				if (!rc && time_after(jiffies, until))
 					rc = -EAGAIN;
 				if (rc) {
 					set_bit(block, c->dying);

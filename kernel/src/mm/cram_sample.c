@@ -195,6 +195,23 @@ void cram_sample_went(struct cram *c, struct folio *folio)
 }
 
 /*
+ * What @pages of @memcg's own may take on the card: like those that were measured in it and
+ * below it, or like all where none was.
+ */
+u64 cram_sample_estimate(struct cram *c, struct mem_cgroup *memcg, unsigned long pages)
+{
+	const struct mem_cgroup_per_node *pn = memcg->nodeinfo[c->nid];
+	const long sampled = atomic_long_read(&pn->cram_sampled);
+	const long bytes = atomic_long_read(&pn->cram_sampled_bytes);
+	const long written = atomic_long_read(&c->nr_written);
+
+	if (sampled > 0)
+		return mul_u64_u64_div_u64(pages, max(bytes, 0), sampled);
+	scoped_guard(spinlock_irq, &c->lock)
+		return mul_u64_u64_div_u64(pages, c->account.stored, max(written, 1));
+}
+
+/*
  * The file
  */
 

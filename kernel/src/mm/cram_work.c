@@ -27,6 +27,8 @@
 #define GENERATIONS_MAX		BIT_ULL(32)	/* that a card makes between two reports */
 #define OVERRUN_MS		1000	/* for which it is said at least */
 #define SEARCH_MS		1000	/* between two looks for frames that failed */
+#define PATIENCE_MS		1000	/* with who does nothing to make room for a shrink */
+#define PATIENCE_IN_ALL_MS	10000	/* and with who does */
 #define ZERO_BUDGET_BYTES	SZ_2M	/* by the processor, between two reports */
 /*
  * What is assumed of a card between two reports, as part of what it can store: that
@@ -225,6 +227,30 @@ static enum cram_state judge(struct cram *c, u64 excess, bool wanting)
 	return wanting ? CRAM_THROTTLED : CRAM_NORMAL;
 }
 
+/*
+ * A shrink that is only announced is no danger, and who uses the card knows better what can
+ * go. So it is theirs first to make room, for as long as there comes to be more of it.
+ */
+static bool is_patient(struct cram *c, u64 excess)
+{
+	struct cram_patience *p = &c->patience;
+	const u64 there = c->account.stored + c->account.reserve;
+
+	if (!c->account.shrinking || c->overrun || there > c->usable)
+		p->over = true;
+	if (p->over)
+		return false;
+	if (!p->excess)
+		p->since = jiffies;
+	if (!p->excess || excess < p->excess) {
+		p->excess = excess;
+		p->progress = jiffies;
+	}
+	p->over = time_after(jiffies, p->progress + msecs_to_jiffies(PATIENCE_MS)) ||
+		  time_after(jiffies, p->since + msecs_to_jiffies(PATIENCE_IN_ALL_MS));
+	return !p->over;
+}
+
 static void balance(struct cram *c)
 {
 	u64 surplus, excess;
@@ -244,23 +270,34 @@ static void balance(struct cram *c)
 	wanting = xchg(&c->wanting, false);
 	if (excess && !cram_is_stale(c)) {
 		c->interval_ms = CRAM_MIN_INTERVAL_MS;
-		cram_evict(c, excess);
+		/* Before anybody goes it can be seen why. */
+		cram_set_state(c, judge(c, excess, wanting));
+		if (!is_patient(c, excess))
+			cram_evict(c, excess);
 	} else {
 		c->stuck = 0;
+		if (!excess)
+			c->patience = (struct cram_patience) { };
 		if (cram_give(c, c->nr_frames))
 			wanting = false;
 	}
 	cram_set_state(c, judge(c, excess, wanting));
 }
 
-/* What the trims that timed out were to do will be known only when they cannot happen. */
-static void end_limbo(struct cram *c)
+/*
+ * What the trims that timed out were to do will be known only when they cannot happen.
+ * Returns -EAGAIN if there is something to trim now, or what the card says.
+ */
+static int end_limbo(struct cram *c)
 {
-	if (!c->ops->reset || c->ops->reset(c->card))
-		return;
+	int rc = c->ops->reset ? c->ops->reset(c->card) : -EOPNOTSUPP;
+
+	if (rc)
+		return rc;
 	cram_count(c, CRAM_RESETS, 1);
 	c->watermarks_set = false;
 	cram_limbo_over(c);
+	return -EAGAIN;
 }
 
 void cram_work(struct work_struct *work)
@@ -271,19 +308,20 @@ void cram_work(struct work_struct *work)
 	if (READ_ONCE(c->closed))
 		return;
 	mutex_lock(&c->work_lock);
-	/*
-	 * Reports come first, and trims only when none is in doubt: a card that is slow with
-	 * them would get to nothing else.
-	 */
-	if (c->nr_limbo)
-		end_limbo(c);
 	/* A card that does not answer is not asked more often than it would take to notice. */
 	if (ask(c))
 		c->interval_ms = min(2 * c->interval_ms, MAX_INTERVAL_MS);
 	else
 		arm_watermarks(c);
 	balance(c);
-	trims = c->nr_limbo ? 0 : cram_trim_dying(c);
+	/*
+	 * Trims come after reports, and only when none is in doubt: a card that is slow with
+	 * them would get to nothing else.
+	 */
+	if (c->nr_limbo)
+		trims = end_limbo(c);
+	else
+		trims = cram_trim_dying(c);
 	mutex_unlock(&c->work_lock);
 
 	queue_delayed_work(c->queue, &c->work,

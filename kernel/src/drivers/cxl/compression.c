@@ -251,7 +251,7 @@ static int card_outlive_timeouts(void *data)
 {
 	int rc = card_trim(data, NULL, 0);
 
-	return rc == -EIO ? 0 : rc;
+	return rc == -EIO || rc == -EOPNOTSUPP ? 0 : rc;
 }
 
 static irqreturn_t card_interrupt(int irq, void *data)
