@@ -3,6 +3,7 @@
 # steps it needs. The work itself is done by meson, kernel/build and qemu-patches/build.
 
 SUITE ?=
+export TIER ?= cram
 MESON := build/meson
 
 .PHONY: all help deps build kernel qemu check stress bench demo shell clean distclean
@@ -10,7 +11,7 @@ MESON := build/meson
 all: build
 
 help:
-	@echo "make demo            the whole thing, running: an emulated host with real VMs in it"
+	@echo "make demo            the whole thing, running: an emulated host with real VMs in it (TIER=node: on a plain slow node)"
 	@echo "make check           build everything and run every test   (SUITE=unit|fuzz|lint|mutants|qemu|host|kernel|e2e)"
 	@echo "make stress          the long tests"
 	@echo "make bench           measure, and write docs/benchmarks.md"

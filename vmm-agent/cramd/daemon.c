@@ -254,12 +254,29 @@ static void name_vm(const struct daemon *d, struct vm *vm)
 		snprintf(vm->name, sizeof(vm->name), "pid-%d", (int)vm->pid);
 }
 
+/* Of VMs in one cgroup it is the first one's: limits and what is measured there are of one VM. */
+static void find_cgroup_owner(struct daemon *d, struct vm *vm)
+{
+	bool others = false;
+
+	for (size_t i = 0; i < d->host.vms.n && !others; i++) {
+		const struct vm *other = d->host.vms.v[i];
+
+		others = other != vm && !other->in_others_cgroup &&
+			 cgroup_is_shared(&vm->cgroup, &other->cgroup);
+	}
+	pthread_mutex_lock(&vm->lock);
+	vm->in_others_cgroup = others;
+	pthread_mutex_unlock(&vm->lock);
+}
+
 static int take_in(struct daemon *d, struct vm *vm, bool from_libvirt, struct cram_error *err)
 {
 	int r;
 
 	vm->from_libvirt = from_libvirt;
 	name_vm(d, vm);
+	find_cgroup_owner(d, vm);
 	r = loop_add(&d->loop, vm->pidfd, EPOLLIN, on_exit_of_vm, d, &vm->exit);
 	if (r == 0)
 		r = host_add_vm(&d->host, vm);
@@ -347,6 +364,9 @@ void daemon_remove_vm(struct daemon *d, struct vm *vm)
 	pthread_mutex_unlock(&vm->lock);
 	loop_remove(&d->loop, vm->exit);
 	host_remove_vm(&d->host, vm);
+	for (size_t i = 0; i < d->host.vms.n; i++)
+		if (d->host.vms.v[i]->in_others_cgroup)
+			find_cgroup_owner(d, d->host.vms.v[i]);
 }
 
 void daemon_resolve(struct daemon *d, struct vm *vm)

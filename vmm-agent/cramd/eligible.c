@@ -27,6 +27,9 @@ static const struct {
 			     "its memory is being filled in on faults (postcopy, snapshot)" },
 	[VM_INCOMING] = { "incoming", "it is migrating in; looked at again once it runs" },
 	[VM_CPUSET] = { "cpuset", "its cpuset does not include the tier's node; allow that node" },
+	[VM_CGROUP] = { "cgroup",
+			"its cgroup is another VM's too, and has one limit on compressed memory; "
+			"start it in one of its own (systemd-run --scope)" },
 	[VM_NO_ACCESS] = { "no-access", "its process cannot be examined" },
 };
 

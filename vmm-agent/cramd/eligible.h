@@ -19,6 +19,7 @@ enum vm_ineligible {
 	VM_USERFAULTFD, /* somebody fills its memory in on faults: postcopy, snapshot restore */
 	VM_INCOMING,	/* migrating in */
 	VM_CPUSET,	/* its cpuset does not include the tier's node */
+	VM_CGROUP,	/* the kernel's limit on compressed memory holds for another VM with it */
 	VM_NO_ACCESS,
 };
 

@@ -202,6 +202,8 @@ void vm_examine(struct vm *vm, const struct examination *e, const struct proc_st
 	if (vm->blocks.n) {
 		if (vm->realtime && reason == VM_ELIGIBLE)
 			reason = VM_REALTIME;
+		if (vm->in_others_cgroup && reason == VM_ELIGIBLE)
+			reason = VM_CGROUP;
 		if (vm->reason != reason)
 			vm->why[0] = '\0';
 		vm->reason = reason;

@@ -90,6 +90,7 @@ struct vm {
 	uint32_t settled_jobs, settled_epoch; /* jobs_ended and epoch when node_bytes was begun */
 	uint64_t mems_allowed;
 	bool realtime;			     /* libvirt says so */
+	bool in_others_cgroup;		     /* which limits that VM, not this one */
 	uint64_t home_nodes;		     /* mask, of all blocks together */
 	uint64_t block_homes[RAMBLOCKS_MAX]; /* the same of each */
 	/* Of them, or where they have no DRAM of the VM's, where each may come home to: as the last

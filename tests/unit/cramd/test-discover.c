@@ -22,6 +22,7 @@
 
 #include "cramd/examine.h"
 #include "cramd/round.h"
+#include "cramd/tier/tier.h"
 #include "recorded.h"
 
 #define UUID "0f3c2e54-0000-4000-8000-000000000001"
@@ -483,27 +484,69 @@ static void a_guest_migrating_in_is_left_alone_until_it_runs(void **state)
 }
 
 /* A copy started by hand, with the command line of the first: it is told apart all the same. */
-static void two_vms_of_one_uuid_are_told_apart(void **state)
+/* A second VM, of the test's own process, said to have the same UUID. */
+static struct vm *take_in_another(struct fixture *f, const char *cgroup)
 {
-	struct fixture *f = *state;
 	struct fixture other = *f;
-	struct vm *first = take_in(f, maps);
-	const struct vm *second;
-	char expected[32];
 
 	other.pid = getpid();
-	put(&other, "cgroup", "0::/\n", 5);
+	put(&other, "cgroup", cgroup, strlen(cgroup));
 	put(&other, "stat", "1 (q) S 0 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 4 0 4711 0", 53);
 	put_cmdline(&other, "/usr/bin/qemu-system-x86_64 -name db -uuid " UUID " -m 64M");
 	put(&other, "maps", "7f1000000000-7f1004000000 rw-p 00000000 00:00 0 \n", 49);
 	assert_int_equal(daemon_want_vm(&f->d, other.pid, NULL, NULL), 0);
 	take_discovered(f);
 	assert_int_equal(f->d.host.vms.n, 2);
-	second = f->d.host.vms.v[1];
-	snprintf(expected, sizeof(expected), "pid-%d", (int)other.pid);
+	put(&other, "numa_maps", "", 0);
+	link_fd(&other, 3, "/dev/null");
+	return f->d.host.vms.v[1];
+}
+
+static void two_vms_of_one_uuid_are_told_apart(void **state)
+{
+	struct fixture *f = *state;
+	const struct vm *first = take_in(f, maps), *second = take_in_another(f, "0::/\n");
+	char expected[32];
+
+	snprintf(expected, sizeof(expected), "pid-%d", (int)second->pid);
 	assert_string_equal(first->uuid, UUID);
 	assert_string_equal(second->uuid, expected);
 	assert_string_equal(second->name, "db");
+}
+
+static uint64_t limit_of(const struct vm *vm)
+{
+	uint64_t bytes;
+
+	assert_int_equal(cgroup_read_cram_max(&vm->cgroup, &bytes), 0);
+	return bytes;
+}
+
+/* One limit cannot hold two VMs to two quotas: the second waits until the first is gone. */
+static void of_two_vms_in_one_cgroup_the_second_is_left_alone(void **state)
+{
+	struct proc_status status = { .state = 'S', .mems_allowed = 3 };
+	struct fixture *f = *state;
+	struct vm *first, *second;
+
+	recorded_put(f->dir, "/sys/fs/cgroup/user/memory.current", "0\n");
+	recorded_put(f->dir, "/sys/fs/cgroup/user/memory.cram.max", "0\n");
+	put(f, "cgroup", "0::/user\n", 9);
+	first = take_in(f, maps);
+	second = take_in_another(f, "0::/user\n");
+	examine(f, first, &status, 1000);
+	examine(f, second, &status, 1000);
+	assert_int_equal(first->reason, VM_ELIGIBLE);
+	assert_int_equal(second->reason, VM_CGROUP);
+	assert_int_equal(tier_cram.limit(first, 8 << 20), 0);
+	assert_int_equal(tier_cram.limit(second, 0), -ENOENT);
+	assert_int_equal(limit_of(second), 8 << 20);
+
+	daemon_remove_vm(&f->d, first);
+	examine(f, second, &status, 2000);
+	assert_int_equal(second->reason, VM_ELIGIBLE);
+	assert_int_equal(tier_cram.limit(second, 4 << 20), 0);
+	assert_int_equal(limit_of(second), 4 << 20);
 }
 
 /* Nor do others wait for it: to be examined themselves. */
@@ -555,6 +598,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_guest_migrating_in_is_left_alone_until_it_runs,
 						make, drop),
 		cmocka_unit_test_setup_teardown(two_vms_of_one_uuid_are_told_apart, make, drop),
+		cmocka_unit_test_setup_teardown(of_two_vms_in_one_cgroup_the_second_is_left_alone,
+						make, drop),
 		cmocka_unit_test_setup_teardown(a_stuck_qemu_delays_no_other, make, drop),
 	};
 

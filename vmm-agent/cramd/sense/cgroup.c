@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define CGROUPS "/sys/fs/cgroup"
@@ -134,6 +135,15 @@ int cgroup_write_cram_max(const struct cgroup *cgroup, uint64_t bytes)
 	else
 		snprintf(text, sizeof(text), "%llu", (unsigned long long)bytes);
 	return sysroot_write(&dir, "memory.cram.max", text);
+}
+
+bool cgroup_is_shared(const struct cgroup *a, const struct cgroup *b)
+{
+	struct stat x, y;
+
+	return a->memory >= 0 && b->memory >= 0 && fstat(a->memory, &x) == 0 &&
+	       fstat(b->memory, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino &&
+	       faccessat(a->memory, "memory.cram.max", F_OK, 0) == 0;
 }
 
 int cgroup_read_mems(const struct cgroup *cgroup, uint64_t *ret_nodes)

@@ -34,6 +34,9 @@ int cgroup_read_cram(const struct cgroup *cgroup, int nid, struct cgroup_cram *r
 int cgroup_read_cram_max(const struct cgroup *cgroup, uint64_t *ret_bytes);
 int cgroup_write_cram_max(const struct cgroup *cgroup, uint64_t bytes);
 
+/* Are they one, with a limit on compressed memory for whoever is in it? */
+bool cgroup_is_shared(const struct cgroup *a, const struct cgroup *b);
+
 /* Bytes swapped out, zswap's included; 0 where the kernel does not swap. */
 int cgroup_read_swapped(const struct cgroup *cgroup, uint64_t *ret_bytes);
 

@@ -109,7 +109,7 @@ static void meter(struct snapshot *s, size_t t, const struct host *host,
 
 		if (in->tier != (int)t)
 			continue;
-		if (cgroup_read_cram(&vm->cgroup, nid, &cram) == 0)
+		if (!vm->in_others_cgroup && cgroup_read_cram(&vm->cgroup, nid, &cram) == 0)
 			meter_sampled(card, &cram, in);
 		else
 			meter_unsampled(card, in);
@@ -124,8 +124,11 @@ static void meter(struct snapshot *s, size_t t, const struct host *host,
 static int limit(const struct vm *vm, uint64_t bytes)
 {
 	uint64_t is;
-	int r = cgroup_read_cram_max(&vm->cgroup, &is);
+	int r;
 
+	if (vm->in_others_cgroup)
+		return -ENOENT;
+	r = cgroup_read_cram_max(&vm->cgroup, &is);
 	if (bytes != CRAM_UNLIMITED)
 		bytes -= bytes % CRAM_PAGE_BYTES; /* as the kernel keeps it */
 	if (r < 0 || is == bytes)
