@@ -5,9 +5,11 @@
  * is in use. What CRAM makes of a card's reports is cram-faults.c's. Needs a host with a
  * card that compresses, cxl-mem0, and one that does not.
  *
- *   cram-cxl        all of that
- *   cram-cxl torn   a card that is there no more, all of a sudden
- *   cram-cxl held   one that is unplugged while a page in front of all others cannot leave
+ *   cram-cxl          all of that
+ *   cram-cxl torn     a card that is there no more, all of a sudden
+ *   cram-cxl held     one that is unplugged while a page in front of all others cannot leave
+ *   cram-cxl regions  regions of two cards that compress, and of persistent memory; needs a
+ *                     window that leads to both cards, and a card of persistent memory
  */
 #include "cram.h"
 
@@ -37,7 +39,7 @@ static char region[32];
 static char *cxl(const char *script)
 {
 	static char line[256];
-	char command[1024];
+	char command[2048];
 	FILE *output;
 
 	snprintf(
@@ -498,6 +500,40 @@ static int held(void)
 	return done();
 }
 
+/*
+ * A region that is several cards', of whom none could say how full it is, and one whose
+ * contents are to outlive the host.
+ */
+static int refuses_regions_of_other_kinds(void)
+{
+	strcpy(region,
+	       cxl("cards=$(for m in $(cxl_cards); do ! cxl_compresses $m ||\n"
+		   "  echo $(root_decoder_of $m) $m; done | sort | sed \"s/.* //\")\n"
+		   "root=$(grep -l , $cxl/root0/decoder0.*/target_list); root=${root%/*}\n"
+		   "r=$(cat $root/create_ram_region); put $r $root/create_ram_region\n"
+		   "put 256 $cxl/$r/interleave_granularity; put 2 $cxl/$r/interleave_ways\n"
+		   "for m in $cards; do d=$(endpoint_decoder_of $m)\n"
+		   "  put ram $cxl/$d/mode; put $((256 << 20)) $cxl/$d/dpa_size; done\n"
+		   "put $((512 << 20)) $cxl/$r/size\n"
+		   "n=0; for m in $cards; do put $(endpoint_decoder_of $m) $cxl/$r/target$n; n=1; done\n"
+		   "put 1 $cxl/$r/commit; echo $r"));
+	ok(bind_region() == -EINVAL && no_node(), "a region interleaved over two cards is refused");
+	cxl("for r in $(cxl_regions); do put 0 $cxl/$r/commit\n"
+	    "put $r $(dirname $(readlink -f $cxl/$r))/delete_region; done\n"
+	    "for m in $(cxl_cards); do put 0 $cxl/$(endpoint_decoder_of $m)/dpa_size; done");
+
+	strcpy(region,
+	       cxl("for m in $(cxl_cards); do test $(($(cat $cxl/$m/pmem/size))) = 0 || pmem=$m; done\n"
+		   "root=$(root_decoder_of $pmem); d=$(endpoint_decoder_of $pmem)\n"
+		   "r=$(cat $cxl/$root/create_pmem_region); put $r $cxl/$root/create_pmem_region\n"
+		   "cat /proc/sys/kernel/random/uuid >$cxl/$r/uuid\n"
+		   "put pmem $cxl/$d/mode; put $((256 << 20)) $cxl/$d/dpa_size\n"
+		   "put 256 $cxl/$r/interleave_granularity; put 1 $cxl/$r/interleave_ways\n"
+		   "put $((256 << 20)) $cxl/$r/size; put $d $cxl/$r/target0; put 1 $cxl/$r/commit; echo $r"));
+	ok(bind_region() == -EINVAL && no_node(), "and so is one of persistent memory");
+	return done();
+}
+
 int main(int argc, char **argv)
 {
 	char *memory = map_anonymous(2 * RESIDENT);
@@ -507,6 +543,8 @@ int main(int argc, char **argv)
 		return torn(memory);
 	if (argc > 1 && !strcmp(argv[1], "held"))
 		return held();
+	if (argc > 1 && !strcmp(argv[1], "regions"))
+		return refuses_regions_of_other_kinds();
 	refuses_regions();
 	strcpy(region, cxl("cxl_region $card; echo $region"));
 	belongs_to_no_other();
