@@ -190,8 +190,13 @@ stored_of()
 
 stored_at_most()
 {
+	stored_of_at_most "$("$guest" pid "$1")" "$2"
+}
+
+stored_of_at_most()
+{
 	local have
-	have=$(stored "$1")
+	have=$(stored_of "$1")
 	echo "the card stores $have bytes of it, at most $2"
 	[ -n "$have" ] && ((have <= $2))
 }
