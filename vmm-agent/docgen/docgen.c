@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Documentation from the tables that drive the code: the options of cramd.conf(5) in scdoc, and
- * docs/metrics.md. Runs at build time only.
+ * Documentation from the tables that drive the code: the options of cramd.conf(5) in scdoc, a
+ * cramd.conf to begin with, and docs/metrics.md. Runs at build time only.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -64,6 +64,57 @@ static void options(void)
 	}
 }
 
+/* @text as a comment, in lines of at most 100 columns. */
+static void put_comment(const char *text)
+{
+	size_t column = 1;
+
+	putchar('#');
+	while (*text) {
+		size_t n = strcspn(text, " ");
+
+		if (column + 1 + n > 100) {
+			fputs("\n#", stdout);
+			column = 1;
+		}
+		printf(" %.*s", (int)n, text);
+		column += 1 + n;
+		text += n;
+		text += strspn(text, " ");
+	}
+	putchar('\n');
+}
+
+/* Nothing is set in it: a later release's defaults come through. */
+static void configuration(void)
+{
+	const char *section = "";
+
+	puts("# SPDX-License-Identifier: GPL-2.0-or-later\n"
+	     "# Configuration of cramd(8); see cramd.conf(5). What is commented out is the default.\n"
+	     "# \"cramctl reload\" puts a change in force, \"cramctl validate FILE\" checks one.\n"
+	     "\n"
+	     "# What holds for a VM unless a [match NAME] or its domain XML says otherwise.\n"
+	     "[vm]\n"
+	     "#mode = monitor\n"
+	     "#quota = unlimited\n"
+	     "#hard_limit = unlimited\n"
+	     "#floor = 50%\n"
+	     "#weight = 100\n"
+	     "#cold_age = auto\n"
+	     "#tiers = node");
+	for (size_t i = 0; i < cram_n_options; i++) {
+		const struct cram_option *o = &cram_options[i];
+
+		if (strcmp(section, o->section) != 0) {
+			printf("\n[%s]\n", o->section);
+			section = o->section;
+		}
+		put_comment(o->reason);
+		printf("#%s = %s\n", o->key, o->def);
+	}
+}
+
 static void fields(const char *title, const struct cram_field *f, size_t n)
 {
 	static const char *const types[] = {
@@ -112,6 +163,8 @@ int main(int argc, char **argv)
 {
 	if (argc == 2 && strcmp(argv[1], "options") == 0)
 		options();
+	else if (argc == 2 && strcmp(argv[1], "configuration") == 0)
+		configuration();
 	else if (argc == 2 && strcmp(argv[1], "metrics") == 0)
 		metrics();
 	else
