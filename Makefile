@@ -6,7 +6,7 @@ SUITE ?=
 export TIER ?= cram
 MESON := build/meson
 
-.PHONY: all help deps build kernel qemu check stress bench demo shell clean distclean
+.PHONY: all help deps build kernel qemu check stress bench demo deb shell clean distclean
 
 all: build
 
@@ -16,6 +16,7 @@ help:
 	@echo "make stress          the long tests"
 	@echo "make bench           measure, and write docs/benchmarks.md"
 	@echo "make build           build the kernel, QEMU and our own programs"
+	@echo "make deb             build Debian packages into build/deb"
 	@echo "make deps            install the packages of build-aux/packages"
 	@echo "make shell           a shell inside the emulated host"
 	@echo "make clean           remove build/   (distclean: the download and compiler cache too)"
@@ -55,6 +56,9 @@ bench: build
 
 demo: build
 	@tests/demo/run
+
+deb: deps
+	@build-aux/deb
 
 shell: build
 	@tests/host/boot --tty --timeout 86400 --node 1G -- bash -l

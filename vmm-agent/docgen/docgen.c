@@ -102,7 +102,7 @@ static void configuration(void)
 	     "#floor = 50%\n"
 	     "#weight = 100\n"
 	     "#cold_age = auto\n"
-	     "#tiers = node");
+	     "#tiers = cram");
 	for (size_t i = 0; i < cram_n_options; i++) {
 		const struct cram_option *o = &cram_options[i];
 
