@@ -7,8 +7,8 @@
  *
  *   standin pin|plain|noise|quarter MIB [ANYTHING…]
  *
- * Prints "ready", then sleeps until it is killed. SIGUSR2: reads all and says "verified" or
- * "damaged", of what noise or quarter have written.
+ * Prints "ready", then sleeps until it is killed. SIGUSR1: reads of every page. SIGUSR2: reads all
+ * and says "verified" or "damaged", of what noise or quarter have written.
  */
 #include <linux/io_uring.h>
 #include <signal.h>
@@ -54,6 +54,12 @@ static bool noise(char *memory, size_t size, size_t part, bool check)
 	return there;
 }
 
+static void read_all(const volatile char *memory, size_t size)
+{
+	for (size_t page = 0; page < size; page += 4096)
+		(void)memory[page];
+}
+
 int main(int argc, char **argv)
 {
 	size_t size = argc >= 3 ? strtoul(argv[2], NULL, 10) << 20 : 0, part = 0;
@@ -72,6 +78,7 @@ int main(int argc, char **argv)
 	}
 	/* Asked for by sigwait, below. */
 	sigemptyset(&wanted);
+	sigaddset(&wanted, SIGUSR1);
 	sigaddset(&wanted, SIGUSR2);
 	sigprocmask(SIG_BLOCK, &wanted, NULL);
 	if (fd < 0 || ftruncate(fd, (off_t)size) < 0) {
@@ -93,7 +100,11 @@ int main(int argc, char **argv)
 	puts("ready");
 	fflush(stdout);
 	for (;;) {
-		if (sigwait(&wanted, &signal) || !part)
+		if (sigwait(&wanted, &signal))
+			continue;
+		if (signal == SIGUSR1)
+			read_all(memory, size);
+		if (signal != SIGUSR2 || !part)
 			continue;
 		puts(noise(memory, size, part, true) ? "verified" : "damaged");
 		fflush(stdout);
