@@ -12,6 +12,8 @@
 #   qmp_event NAME                waits for an event, from now on
 #   live_end                      waits for the end; the status is boot's
 #   $live_output                  what the host has printed
+#   value LINE KEY                the number behind KEY= in the last line of it that starts so
+#   ended NAME                    a test: the host ended as it should; prints what it printed
 
 tap_scratch=${tap_scratch:?source lib/tap.sh first}
 boot=${boot:?the script that boots the host}
@@ -98,4 +100,15 @@ live_end()
 	exec {live_qmp_in}<&- {live_qmp_out}<&- {live_go}<&-
 	((status == 0)) || cat "$live_output" "$live_errors"
 	return "$status"
+}
+
+value()
+{
+	sed -n "/^$1\b/s/.*\b$2=\([0-9]*\).*/\1/p" "$live_output" | tail -n 1
+}
+
+ended()
+{
+	tap_check "$1" live_end
+	grep -v '^at ' "$live_output" | sed 's/^/# /'
 }
