@@ -72,6 +72,8 @@ static void examine(void *arg)
 		found.r = read_layout(discover, found.vm, &found.layout);
 	else
 		found.r = vm_new(&discover->host->root, found.pid, &found.vm);
+	if (!e->vm && found.r == 0)
+		found.vm->scanned_ms = monotonic_ms();
 
 	pthread_mutex_lock(&discover->lock);
 	/* Room for it was made when it was wanted. */

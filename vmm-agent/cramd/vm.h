@@ -97,8 +97,8 @@ struct vm {
 	 * round saw nodes. */
 	uint64_t block_returns[RAMBLOCKS_MAX];
 	struct vm_counters counters;
-	uint64_t scanned_ms;
-	uint64_t placed_ms; /* when node_bytes was read; 0: never */
+	uint64_t scanned_ms; /* when it was last classified; before that, when it was found */
+	uint64_t placed_ms;  /* when node_bytes was read; 0: never */
 	/* What that took of a core, and what an examination without it took. */
 	_Atomic uint64_t placement_cost_us, examination_cost_us;
 	uint64_t swapped; /* bytes of its cgroup */

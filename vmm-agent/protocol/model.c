@@ -225,7 +225,7 @@ const struct cram_field cram_vm_fields[] = {
 	  "Longest reading of where all of its memory is, seconds: it holds the same locks, for as long as "
 	  "the VM is large."),
 	V(scan_age_ms, U64, GAUGE, "cram_vm_scan_age_seconds", 3,
-	  "Time since its memory was last classified, in seconds."),
+	  "Time since its memory was last classified, or since the VM was found, in seconds."),
 	V(paused, BOOL, GAUGE, "cram_vm_paused", 0, "1 while its demotion is paused."),
 	V(draining, BOOL, GAUGE, "cram_vm_draining", 0, "1 while it is drained."),
 	V(persist, BOOL, NONE, NULL, 0, "Whether an override of its settings survives its stop."),

@@ -22,6 +22,7 @@
 
 #include "cramd/examine.h"
 #include "cramd/round.h"
+#include "cramd/server/report.h"
 #include "cramd/tier/tier.h"
 #include "recorded.h"
 
@@ -174,6 +175,21 @@ static void a_stuck_qemu_keeps_nobody_waiting(void **state)
 	assert_int_equal(f->d.host.vms.v[0]->reason, VM_NOT_LOOKED);
 	assert_false(f->d.host.vms.v[0]->from_libvirt);
 	assert_int_equal(daemon_want_vm(&f->d, f->pid, NULL, &err), -EEXIST);
+}
+
+/* Zero would be as if it had been looked at just now, for ever. */
+static void a_vm_that_nobody_looks_at_ages_from_when_it_was_found(void **state)
+{
+	struct fixture *f = *state;
+	static struct cram_vm_report report;
+	struct cram_error err = {};
+
+	assert_int_equal(daemon_want_vm(&f->d, f->pid, NULL, &err), 0);
+	unlock(f, maps);
+	take_discovered(f);
+	usleep(20000);
+	report_vm(&f->d, f->d.host.vms.v[0], &report);
+	assert_in_range(report.scan_age_ms, 20, 60000);
 }
 
 static void what_libvirt_said_last_is_in_force_when_the_vm_is_taken_in(void **state)
@@ -578,6 +594,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(a_stuck_qemu_keeps_nobody_waiting, make, drop),
+		cmocka_unit_test_setup_teardown(
+			a_vm_that_nobody_looks_at_ages_from_when_it_was_found, make, drop),
 		cmocka_unit_test_setup_teardown(
 			what_libvirt_said_last_is_in_force_when_the_vm_is_taken_in, make, drop),
 		cmocka_unit_test_setup_teardown(a_typo_in_the_live_xml_changes_nothing, make, drop),

@@ -234,7 +234,7 @@ void report_vm(struct daemon *d, struct vm *vm, struct cram_vm_report *ret)
 	ret->returned = vm->counters.returned;
 	ret->batches = vm->counters.batches;
 	ret->worst_batch_us = vm->counters.worst_batch_us;
-	ret->scan_age_ms = vm->scanned_ms ? monotonic_ms() - vm->scanned_ms : 0;
+	ret->scan_age_ms = monotonic_ms() - vm->scanned_ms;
 	pthread_mutex_unlock(&vm->lock);
 }
 
