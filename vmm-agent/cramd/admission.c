@@ -9,6 +9,7 @@
 #include <strings.h>
 
 #include "overcommit.h"
+#include "policy/saturate.h"
 #include "util/cleanup.h"
 
 /* ------------------------------------------------------------------ reservations */
@@ -80,8 +81,7 @@ static uint64_t spare(const struct daemon *d)
 	uint64_t bytes = 0;
 
 	for (size_t i = 0; i < d->snapshot.n_dram; i++)
-		if (d->decision.available[i] > d->decision.headroom[i])
-			bytes += d->decision.available[i] - d->decision.headroom[i];
+		bytes += sub(d->decision.available[i], d->decision.headroom[i]);
 	return bytes;
 }
 
@@ -102,7 +102,7 @@ static struct cram_admission_input host_without(const struct daemon *d, const ch
 		in.host.sold += r->promise.ram;
 		in.host.floors += r->promise.floor;
 		in.host.bound += r->promise.bound;
-		in.spare -= in.spare < r->promise.ram ? in.spare : r->promise.ram;
+		in.spare = sub(in.spare, r->promise.ram);
 	}
 	return in;
 }
@@ -230,7 +230,7 @@ static uint64_t free_hugepages(const struct daemon *d, uint64_t page)
 		return 0;
 	snprintf(path, sizeof(path), "%s/resv_hugepages", dir);
 	sysroot_read_u64(&d->host.root, path, &reserved);
-	return free > reserved ? (free - reserved) * page : 0;
+	return sub(free, reserved) * page;
 }
 
 /* Sizes are KiB without a unit, as libvirt's are: who writes 3 means 3 GiB. */

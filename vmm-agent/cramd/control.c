@@ -10,6 +10,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "policy/saturate.h"
+
 /* ------------------------------------------------------------------ pause and drain */
 
 static int save(struct daemon *d, struct cram_error *err)
@@ -198,8 +200,7 @@ static int check_floors(const struct daemon *d, const struct vm *vm, struct cram
 			      "lower a floor, or the reserve of the host",
 			      "floors of %" PRIu64 " MiB in all exceed the %" PRIu64
 			      " MiB of DRAM above the reserve",
-			      in.floors / MiB,
-			      in.dram > in.reserve ? (in.dram - in.reserve) / MiB : 0);
+			      in.floors / MiB, sub(in.dram, in.reserve) / MiB);
 }
 
 /* Puts back what was remembered, after a change that was refused. */

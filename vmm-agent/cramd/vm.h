@@ -124,7 +124,7 @@ struct vm {
 	/* Of the loop alone. */
 	struct loop_source *exit;  /* its pidfd, watched */
 	bool from_libvirt;	   /* else added by pid */
-	char uuid[QEMU_UUID_TEXT]; /* "pid-N" where QEMU was given none, or another VM has the same
+	char uuid[CRAM_UUID_TEXT]; /* "pid-N" where QEMU was given none, or another VM has the same
 				    */
 	char name[QEMU_NAME_MAX];
 	uint64_t relayout_ms;

@@ -10,9 +10,11 @@
 #include <string.h>
 
 #include "ctl/ctl.h"
+#include "policy/saturate.h"
 #include "protocol/model.h"
 #include "util/cleanup.h"
 #include "util/file.h"
+#include "util/uuid.h"
 
 /* The largest integer that the placement service keeps. */
 #define PLACEMENT_MAX INT32_MAX
@@ -39,7 +41,7 @@ static int get_host(const struct options *o, struct cram_host_report *ret)
 
 static uint64_t whole_mib(uint64_t bytes)
 {
-	return bytes / MiB < PLACEMENT_MAX ? bytes / MiB : PLACEMENT_MAX;
+	return min(bytes / MiB, PLACEMENT_MAX);
 }
 
 /*
@@ -48,9 +50,7 @@ static uint64_t whole_mib(uint64_t bytes)
  */
 static uint64_t lasting_mib(const struct cram_host_report *h)
 {
-	uint64_t dram = h->dram_total > h->dram_reserve ? h->dram_total - h->dram_reserve : 0;
-
-	return whole_mib(dram + h->tier_capacity);
+	return whole_mib(add(sub(h->dram_total, h->dram_reserve), h->tier_capacity));
 }
 
 static void put_inventory(FILE *f, const char *class, uint64_t total)
@@ -66,22 +66,11 @@ static void put_inventory(FILE *f, const char *class, uint64_t total)
 		class, total, total);
 }
 
-static bool is_uuid(const char *text)
-{
-	static const char form[] = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx";
-
-	if (strlen(text) != strlen(form))
-		return false;
-	for (size_t i = 0; form[i]; i++)
-		if (form[i] == '-' ? text[i] != '-' : !isxdigit((unsigned char)text[i]))
-			return false;
-	return true;
-}
-
 /* Quoted, so that no name is taken for something else. */
 static void put_provider(FILE *f, const char *provider)
 {
-	bool uuid = is_uuid(provider) || strcmp(provider, "$COMPUTE_NODE") == 0;
+	char text[CRAM_UUID_TEXT];
+	bool uuid = cram_uuid_parse(provider, text) == 0 || strcmp(provider, "$COMPUTE_NODE") == 0;
 
 	fprintf(f, "      %s: '", uuid ? "uuid" : "name");
 	for (const char *c = provider; *c; c++) {

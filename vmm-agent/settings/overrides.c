@@ -5,7 +5,6 @@
  */
 #include "settings/settings.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <json-c/json.h>
 #include <string.h>
@@ -13,6 +12,7 @@
 
 #include "util/cleanup.h"
 #include "util/file.h"
+#include "util/uuid.h"
 
 #define OVERRIDES_MAX (16U << 20)
 #define VERSION	      2 /* 1: settings alone */
@@ -24,17 +24,12 @@ static int bad(struct cram_error *err, const char *uuid, const char *why)
 			      why);
 }
 
+/* As it is written here, in lower case. */
 static bool is_uuid(const char *s)
 {
-	if (strlen(s) != 36)
-		return false;
-	for (int i = 0; i < 36; i++) {
-		bool dash = i == 8 || i == 13 || i == 18 || i == 23;
+	char uuid[CRAM_UUID_TEXT];
 
-		if (dash ? s[i] != '-' : !strchr("0123456789abcdef", s[i]))
-			return false;
-	}
-	return true;
+	return cram_uuid_parse(s, uuid) == 0 && strcmp(s, uuid) == 0;
 }
 
 static bool is_empty(const struct cram_override *o)
@@ -264,9 +259,7 @@ int cram_overrides_put(struct cram_overrides *o, const struct cram_override *ove
 	size_t i = 0;
 
 	/* QEMU takes a UUID in either case, and what is written must be what is read. */
-	for (char *c = n.uuid; *c; c++)
-		*c = (char)tolower((unsigned char)*c);
-	if (!is_uuid(n.uuid))
+	if (cram_uuid_parse(override->uuid, n.uuid) < 0)
 		return -EINVAL;
 	while (i < o->v.n && strcmp(o->v.v[i].uuid, n.uuid) != 0)
 		i++;

@@ -371,21 +371,6 @@ static void parse_netdev(struct qemu_cmdline *c, const char *arg)
 		c->vhost_user = true;
 }
 
-static int parse_uuid(const char *arg, char *uuid)
-{
-	if (strlen(arg) != QEMU_UUID_TEXT - 1)
-		return -EBADMSG;
-	for (size_t i = 0; i < QEMU_UUID_TEXT - 1; i++) {
-		bool dash = i == 8 || i == 13 || i == 18 || i == 23;
-
-		if (dash ? arg[i] != '-' : !isxdigit((unsigned char)arg[i]))
-			return -EBADMSG;
-		uuid[i] = (char)tolower((unsigned char)arg[i]);
-	}
-	uuid[QEMU_UUID_TEXT - 1] = '\0';
-	return 0;
-}
-
 static int parse_memory(struct qemu_cmdline *c, const char *arg)
 {
 	char text[64];
@@ -423,7 +408,7 @@ static int parse_option(struct qemu_cmdline *c, struct uses *uses, struct made_u
 		    option_get(arg, NULL, text, sizeof(text)))
 			copy_text(c->name, sizeof(c->name), text);
 	} else if (!strcmp(name, "uuid")) {
-		return parse_uuid(arg, c->uuid);
+		return cram_uuid_parse(arg, c->uuid);
 	} else if (!strcmp(name, "m")) {
 		return parse_memory(c, arg);
 	} else if (!strcmp(name, "object")) {

@@ -9,8 +9,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "util/uuid.h"
+
 #define QEMU_NAME_MAX	  256
-#define QEMU_UUID_TEXT	  37
 #define QEMU_BACKENDS_MAX 32
 #define QEMU_ID_MAX	  64
 #define QEMU_PATH_MAX	  128
@@ -47,7 +48,7 @@ struct qemu_backend {
 
 struct qemu_cmdline {
 	char name[QEMU_NAME_MAX];  /* UTF-8 */
-	char uuid[QEMU_UUID_TEXT]; /* lower case; empty: none given */
+	char uuid[CRAM_UUID_TEXT]; /* lower case; empty: none given */
 	uint64_t ram_size;	   /* of -m, bytes; what QEMU takes without one */
 	/* Without any QEMU_USE_RAM on the command line one is made up from ram_size. */
 	struct qemu_backend backends[QEMU_BACKENDS_MAX];
