@@ -464,7 +464,7 @@ static bool fails_to_write(int fd, off_t at)
 static int held(void)
 {
 	int fd;
-	char *file = map_shared(RESIDENT, &fd), *memory = map_anonymous(MUCH), *failed, text[32];
+	char *file = map_shared(RESIDENT, &fd), *memory = map_anonymous(MUCH), *failed;
 	size_t saved = 0;
 	off_t at;
 
@@ -482,8 +482,7 @@ static int held(void)
 	need(frame_of(failed) * PAGE / memory_block_bytes() <
 		     frame_of(memory + MUCH - PAGE) * PAGE / memory_block_bytes(),
 	     "there is memory in later blocks");
-	snprintf(text, sizeof(text), "%#lx", frame_of(failed));
-	need(write_file("/sys/kernel/debug/hwpoison/corrupt-pfn", text) == 0, "a page fails");
+	need(corrupt_frame(frame_of(failed)) == 0, "a page fails");
 
 	ok(unbind_region() == 0 && has_node() && cram_becomes("normal", 10),
 	   "the driver unbound, the node of a file's failed page stays");

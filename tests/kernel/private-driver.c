@@ -81,20 +81,11 @@ static void splits_are_told(void)
 	munmap(memory, 2 * HUGE);
 }
 
-/* The memory of a page frame fails, as if the processor had said so. */
-static int fail(uint64_t frame)
-{
-	char text[32];
-
-	snprintf(text, sizeof(text), "%#lx", frame);
-	return write_file("/sys/kernel/debug/hwpoison/corrupt-pfn", text);
-}
-
-/* The same, and memory_failure is called as often as it should be. */
+/* Memory fails, and memory_failure is called as often as it should be. */
 static void fails(const char *what, uint64_t frame, int want, uint64_t calls)
 {
 	uint64_t before = npt_stats(CARD).memory_failure, told;
-	int rc = fail(frame);
+	int rc = corrupt_frame(frame);
 
 	told = npt_stats(CARD).memory_failure - before;
 	ok(rc == want && told == calls && frame_is(frame, KPF_HWPOISON),

@@ -381,8 +381,8 @@ static void charges_are_told(char *(*memory_on)(int nid, size_t length), const c
 static void kept_pages_fail(void)
 {
 	uint64_t frame, told = npt_stats(CARD).memory_failure;
-	char text[32], *memory;
 	unsigned int got;
+	char *memory;
 	int rc;
 
 	need(npt_give(CARD, 0, 64) == 64, "pages");
@@ -390,8 +390,7 @@ static void kept_pages_fail(void)
 	frame = frame_of(memory + 5 * PAGE);
 	munmap(memory, 64 * PAGE);
 	need(all_kept() && frame_is(frame, KPF_OFFLINE), "a frame that the owner keeps");
-	snprintf(text, sizeof(text), "%#lx", frame);
-	rc = write_file("/sys/kernel/debug/hwpoison/corrupt-pfn", text);
+	rc = corrupt_frame(frame);
 	ok(rc == -EBUSY && npt_stats(CARD).memory_failure == told + 1 &&
 		   frame_is(frame, KPF_HWPOISON),
 	   "a page that the owner keeps fails: %s; memory_failure is told", strerror(-rc));

@@ -543,6 +543,14 @@ uint64_t frame_of(const void *address)
 	return frame;
 }
 
+int corrupt_frame(uint64_t frame)
+{
+	char text[32];
+
+	snprintf(text, sizeof(text), "%#lx", frame);
+	return write_file("/sys/kernel/debug/hwpoison/corrupt-pfn", text);
+}
+
 bool frame_is(uint64_t frame, unsigned int flag)
 {
 	int fd = open("/proc/kpageflags", O_RDONLY | O_CLOEXEC);

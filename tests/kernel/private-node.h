@@ -106,6 +106,8 @@ void frames_of(const void *address, size_t length, uint64_t *ret_frames);
 uint64_t frame_of(const void *address);
 /* Has a page frame a flag, one of linux/kernel-page-flags.h? */
 bool frame_is(uint64_t frame, unsigned int flag);
+/* The memory of a page frame fails, as if the processor had said so. 0 or a negative errno. */
+int corrupt_frame(uint64_t frame);
 
 void *map_anonymous(size_t length);
 /* Aligned to HUGE, of which the length is a multiple, for transparent huge pages. */
