@@ -26,13 +26,14 @@ static uint64_t square_root_up(uint64_t v)
 uint64_t cram_device_upper(uint64_t bytes, uint64_t device, uint64_t sampled, uint32_t worst)
 {
 	uint64_t pages = add(bytes, CRAM_PAGE_BYTES - 1) / CRAM_PAGE_BYTES;
-	uint64_t most = scale(pages, worst, 1), mean, variance, error;
+	uint64_t most = scale(pages, worst, 1), mean, variance, one, error;
 
 	if (sampled == 0 || pages == 0)
 		return most;
 	mean = min(scale_up(device, 1, pages), worst);
 	variance = mean * (worst - mean) + mean * mean / STEP_VARIANCE;
-	error = 2 * square_root_up(scale_up(variance, 1, sampled)) + scale_up(worst, 1, sampled);
+	one = scale_up(worst, 1, sampled);
+	error = 2 * one + 2 * square_root_up(add(scale_up(variance, 1, sampled), one * one));
 	return min(most, add(device, scale(pages, error, 1)));
 }
 

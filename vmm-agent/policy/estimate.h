@@ -12,7 +12,8 @@
  * The most that @bytes take when they are estimated to take @device, from @sampled of their pages
  * picked by chance, and no page takes more than @worst (4096 to 65536). With no page sampled that
  * is what @worst says. Wrong in one case of forty or less, whatever the data: the bound is
- * Bernstein's (1924), with the largest variance that such a mean allows.
+ * Wilson's (1927) of two standard errors, less its denominator, which would lower it, for pages
+ * that take all or nothing: no others with such a mean vary more.
  */
 uint64_t cram_device_upper(uint64_t bytes, uint64_t device, uint64_t sampled, uint32_t worst);
 
