@@ -4,7 +4,8 @@
  * reclaim demotes what is cold as long as the card has room. What does not fit on the card
  * is swapped out as if there were none; where there is no swap either, somebody is killed,
  * and only who took too much. Writing needs DRAM for what comes home: that has to be
- * found, or refused, and never waited for in vain.
+ * found, or refused, and never waited for in vain. Room comes with reports, and nobody is
+ * killed for one that is under way.
  */
 #include "cram.h"
 
@@ -88,6 +89,7 @@ static void demotion(const char *enabled)
 int main(void)
 {
 	size_t dram, some, much;
+	uint64_t waits;
 	int end;
 
 	write_file("/proc/sys/vm/overcommit_memory", "1");
@@ -108,6 +110,14 @@ int main(void)
 	ok(end == 0, "%zu MiB: there is room with it (%d)", some >> 20, end);
 	ok(cram_stat("frames_written") * PAGE > some - dram, "on the card (%llu MiB came)",
 	   (unsigned long long)cram_stat("frames_written") >> 8);
+	afterwards();
+	waits = cram_stat("waits");
+	card_fault("reports-slow", true, 300);
+	end = end_of(some);
+	ok(end == 0, "%zu MiB: there is room with reports that take 300 ms (%d)", some >> 20, end);
+	ok(cram_stat("waits") > waits, "which is waited for (%llu times before, %llu in all)",
+	   (unsigned long long)waits, (unsigned long long)cram_stat("waits"));
+	card_fault("reports-slow", false, 0);
 	afterwards();
 	end = end_of(much);
 	ok(end == -SIGKILL, "%zu MiB: killed, with all of both full (%d)", much >> 20, end);

@@ -215,7 +215,7 @@ static void test_folio_uncharge(struct folio *folio)
 
 static bool test_may_demote(int nid, struct mem_cgroup *memcg)
 {
-	return !(READ_ONCE(nodes[nid]->how) & NPT_CLOSED);
+	return !(READ_ONCE(nodes[nid]->how) & NPT_CLOSED) && node_private_has_room(nid);
 }
 
 static int test_promote(struct page *page, const nodemask_t *home,

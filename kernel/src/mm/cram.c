@@ -46,12 +46,13 @@ void cram_kick(struct cram *c)
 	mod_delayed_work(c->queue, &c->work, time_before(jiffies, due) ? due - jiffies : 0);
 }
 
-/* Reclaim is to set aside for the node what it can take, and nothing else. */
+/* Reclaim is to set aside for the node what it can take, or soon can, and nothing else. */
 static bool cram_may_demote(int nid, struct mem_cgroup *memcg)
 {
-	const struct cram *c = cram_of(nid);
+	struct cram *c = cram_of(nid);
 
-	return c && !READ_ONCE(c->closed) && cram_memcg_fits(memcg, 1);
+	return c && !READ_ONCE(c->closed) && cram_memcg_fits(memcg, 1) &&
+	       (node_private_has_room(nid) || cram_room_may_come(c, 1));
 }
 
 static void cram_folio_uncharge(struct folio *folio)
@@ -153,6 +154,7 @@ static struct cram *cram_alloc(int nid, u64 start, u64 size, struct device *dev,
 	spin_lock_init(&c->lock);
 	mutex_init(&c->give_lock);
 	mutex_init(&c->work_lock);
+	init_waitqueue_head(&c->passed);
 	INIT_DELAYED_WORK(&c->work, cram_work);
 	c->most_credit = PHYS_PFN(MOST_CREDIT_BYTES_AT_FIRST);
 	c->interval_ms = INTERVAL_MS_AT_FIRST;
@@ -199,6 +201,7 @@ static void cram_close(struct cram *c)
 {
 	WRITE_ONCE(c->closed, true);
 	disable_delayed_work_sync(&c->work);
+	wake_up_all(&c->passed);
 }
 
 static void cram_open(struct cram *c)

@@ -23,6 +23,7 @@
 #include <linux/spinlock.h>
 #include <linux/types.h>
 #include <linux/vmstat.h>
+#include <linux/wait.h>
 #include <linux/workqueue.h>
 
 struct mem_cgroup;
@@ -80,6 +81,7 @@ enum cram_stat {
 	CRAM_LOST,		/* pages that did not fit on the card */
 	CRAM_RETIRED,		/* frames that failed while they were free */
 	CRAM_PROMOTED,		/* pages that left because they were written to */
+	CRAM_WAITS,		/* reclaim that waited for a report, which makes room */
 	NR_CRAM_STATS,
 };
 
@@ -153,6 +155,8 @@ struct cram {
 	struct cram_touch touch[CRAM_TOUCHES];
 
 	bool wanting;		/* somebody wanted more than there was */
+	unsigned long passes;	/* of the worker, each with a report and what that gives */
+	wait_queue_head_t passed;
 	bool doubted;		/* the newest report made no sense */
 	bool overrun;
 	bool cannot_trim;		/* since the node came */
@@ -209,6 +213,7 @@ bool cram_folio_written(struct cram *c, struct folio *folio);
 u64 cram_room(struct cram *c);
 unsigned long cram_free_blocks(const struct cram *c);
 u64 cram_surplus(struct cram *c);
+bool cram_room_may_come(struct cram *c, unsigned long want);
 unsigned long cram_give(struct cram *c, unsigned long want);
 unsigned long cram_take(struct cram *c, unsigned long want);
 void cram_set_online(struct cram *c, unsigned long start_pfn, unsigned long nr, bool online);

@@ -216,6 +216,19 @@ u64 cram_room(struct cram *c)
 	       min(most - c->account.credited, cram_account_room(&c->account)) : 0;
 }
 
+/*
+ * Is there room for @want frames that are not given yet, or can the next report make it, of what
+ * was written or freed lately?
+ */
+bool cram_room_may_come(struct cram *c, unsigned long want)
+{
+	guard(spinlock_irqsave)(&c->lock);
+	if (c->closed || c->doubted || cram_is_stale(c))
+		return false;
+	return cram_room(c) + cram_account_unsettled(&c->account) +
+	       atomic_long_read(&c->nr_dying) >= want + READ_ONCE(c->nr_limbo);
+}
+
 /* Frames that have to be taken back. */
 u64 cram_surplus(struct cram *c)
 {

@@ -8,6 +8,7 @@
 #include <linux/migrate.h>
 #include <linux/mm.h>
 #include <linux/mm_inline.h>
+#include <linux/swap.h>
 #include <linux/vmstat.h>
 
 #include <trace/events/cram.h>
@@ -16,6 +17,7 @@
 #include "internal.h"
 
 #define LEAVE_BATCH	512	/* pages that leave together */
+#define WAIT_MS		100	/* for a report, by who reclaims */
 
 /*
  * Coming. There is as much room as the allocator has, and a cgroup may have its share
@@ -179,6 +181,26 @@ static void split_for_room(struct cram *c, struct list_head *folios)
 	list_splice_tail(&parts, folios);
 }
 
+/*
+ * Reclaim that gets nowhere is a few tries away from killing somebody, and they take less time
+ * than a report. Wait for that one, if it can make room for @folio. kswapd kills nobody.
+ */
+static void wait_for_room(struct cram *c, struct folio *folio)
+{
+	const unsigned long passes = READ_ONCE(c->passes), nr = folio_nr_pages(folio);
+
+	/* The worker reclaims, too, and is who makes room. */
+	if (current_is_kswapd() || current_work() == &c->work.work)
+		return;
+	if (have_room(c, nr, false) >= nr || !cram_room_may_come(c, nr) ||
+	    !cram_memcg_fits(folio_memcg(folio), nr))
+		return;
+	cram_count(c, CRAM_WAITS, 1);
+	wait_event_killable_timeout(c->passed,
+				    READ_ONCE(c->passes) != passes || READ_ONCE(c->closed),
+				    msecs_to_jiffies(WAIT_MS));
+}
+
 int cram_migrate_to(struct list_head *folios, int nid, enum migrate_mode mode,
 		    enum migrate_reason reason, unsigned int *ret_succeeded)
 {
@@ -186,6 +208,8 @@ int cram_migrate_to(struct list_head *folios, int nid, enum migrate_mode mode,
 	unsigned int moved = 0;
 	LIST_HEAD(left);
 
+	if (reason == MR_DEMOTION)
+		wait_for_room(c, list_first_entry(folios, struct folio, lru));
 	reason = reason == MR_DEMOTION ? MR_DEMOTION_WHOLE : MR_WHOLE;
 	for (int huge = 1; huge >= 0; huge--) {
 		LIST_HEAD(others);

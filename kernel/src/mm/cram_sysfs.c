@@ -41,6 +41,7 @@ static const char *const cram_stat_names[] = {
 	[CRAM_LOST]		= "pages_lost",
 	[CRAM_RETIRED]		= "frames_retired",
 	[CRAM_PROMOTED]		= "pages_promoted",
+	[CRAM_WAITS]		= "waits",
 };
 
 /* The files are gone before what they show. */

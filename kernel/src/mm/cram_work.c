@@ -314,6 +314,8 @@ void cram_work(struct work_struct *work)
 	else
 		arm_watermarks(c);
 	balance(c);
+	WRITE_ONCE(c->passes, c->passes + 1);
+	wake_up_all(&c->passed);
 	/*
 	 * Trims come after reports, and only when none is in doubt: a card that is slow with
 	 * them would get to nothing else.

@@ -115,22 +115,30 @@ static bool cgroup_allows(struct mem_cgroup *memcg, int nid)
 	return true;
 }
 
-/* Has @nid a page to give? */
-static bool has_room(int nid)
+/**
+ * node_private_has_room - has a private node a page to give now?
+ * @nid: the node
+ *
+ * For &node_private_ops.may_demote. Any context.
+ */
+bool node_private_has_room(int nid)
 {
 	struct zone *zone = &NODE_DATA(nid)->node_zones[ZONE_MOVABLE];
 
 	return zone_watermark_ok(zone, 0, min_wmark_pages(zone), ZONE_MOVABLE, 0);
 }
+EXPORT_SYMBOL_GPL(node_private_has_room);
 
-/* Does the owner of @nid want pages of @memcg? */
+/* Does @nid take pages of @memcg? An owner knows what room there will be, too. */
 static bool owner_wants(int nid, struct mem_cgroup *memcg)
 {
 	const struct node_private_ops *ops;
 
 	guard(rcu)();
 	ops = node_private_ops_of(nid);
-	return ops && (!ops->may_demote || ops->may_demote(nid, memcg));
+	if (ops && ops->may_demote)
+		return ops->may_demote(nid, memcg);
+	return ops && node_private_has_room(nid);
 }
 
 /*
@@ -146,7 +154,7 @@ int __node_private_demotion_node(int nid, struct mem_cgroup *memcg)
 	if (node_is_private(nid))
 		return NUMA_NO_NODE;
 	for_each_node_state(other, N_MEMORY_PRIVATE) {
-		if (!node_allows(other, NP_OPS_DEMOTION) || !has_room(other) ||
+		if (!node_allows(other, NP_OPS_DEMOTION) ||
 		    !cgroup_allows(memcg, other) || !owner_wants(other, memcg))
 			continue;
 		if (best == NUMA_NO_NODE ||

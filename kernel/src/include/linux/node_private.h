@@ -102,7 +102,7 @@ struct node_reclaim_policy {
  *	off; must not sleep or allocate. Optional.
  * @may_demote: would the node take pages of the cgroup @memcg from reclaim now, or
  *	pages of any if @memcg is NULL? Asked before reclaim sets pages aside for
- *	the node. Pages that are not set aside are reclaimed as if there were no
+ *	the node, in place of node_private_has_room(). Pages that are not set aside are reclaimed as if there were no
  *	such node, and so are those that @migrate_to leaves on its list. Any
  *	context; must be quick and must not sleep. Optional, needs DEMOTION.
  * @promote: have @page, which must not stay, leave for one of the ordinary nodes
@@ -181,6 +181,7 @@ int offline_and_remove_private_memory(int nid, u64 start, u64 size);
 /* For operations, and for owners at any time */
 void node_private_keep_pages(struct page *page, unsigned int order);
 void node_private_put_pages(struct page *page, unsigned int order);
+bool node_private_has_room(int nid);
 int node_private_migrate_folios(struct list_head *folios, int nid,
 				enum migrate_mode mode,
 				enum migrate_reason reason,
