@@ -18,7 +18,7 @@ help:
 	@echo "make build           build the kernel, QEMU and our own programs"
 	@echo "make deb             build Debian packages into build/deb"
 	@echo "make deps            install the packages of build-aux/packages"
-	@echo "make shell           a shell inside the emulated host"
+	@echo "make shell           a shell inside the emulated host; docs/README.md goes on from there"
 	@echo "make clean           remove build/   (distclean: the download and compiler cache too)"
 
 deps:
@@ -61,7 +61,7 @@ deb: deps
 	@build-aux/deb
 
 shell: build
-	@tests/host/boot --tty --timeout 86400 --node 1G -- bash -l
+	@tests/host/shell
 
 clean:
 	@rm -rf build

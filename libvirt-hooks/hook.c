@@ -106,22 +106,21 @@ static struct json_object *request(const char *operation, const char *xml)
 }
 
 /* What the agent says, or NULL. */
-static struct json_object *ask(const char *operation, const char *xml)
+static struct json_object *ask(const char *operation, const char *xml, struct cram_client **ret)
 {
 	const char *dir = getenv("CRAMD_SOCKET_DIR");
-	struct cram_client *client;
 	struct json_object *reply;
 	char path[108];
 
 	snprintf(path, sizeof(path), "%s/control", dir ? dir : "/run/cramd");
-	if (cram_client_connect(path, CRAM_IFACE_CONTROL, -1, &client, NULL) < 0 ||
-	    cram_client_call(client, "Admit", request(operation, xml), &reply, NULL, NULL) < 0)
+	if (cram_client_connect(path, CRAM_IFACE_CONTROL, -1, ret, NULL) < 0 ||
+	    cram_client_call(*ret, "Admit", request(operation, xml), &reply, NULL, NULL) < 0)
 		return NULL;
 	return reply;
 }
 
-/* Has the agent said no, in so many words? Then why goes to the one who wanted to start the VM. */
-static bool refused(struct json_object *reply)
+/* Has the agent said no, in so many words? Then why. */
+static const char *refusal(struct json_object *reply)
 {
 	struct json_object *admitted, *message;
 
@@ -130,9 +129,23 @@ static bool refused(struct json_object *reply)
 	    json_object_get_boolean(admitted) ||
 	    !json_object_object_get_ex(reply, "message", &message) ||
 	    !json_object_is_type(message, json_type_string))
-		return false;
-	dprintf(STDERR_FILENO, "cramd: %s\n", json_object_get_string(message));
-	return true;
+		return NULL;
+	return json_object_get_string(message);
+}
+
+/*
+ * The deadline was met, and from here on no signal lets the VM start: what the agent is told, and
+ * counts, is what happens. Why goes to the one who wanted to start it.
+ */
+static int refuse(struct cram_client *client, const char *why)
+{
+	sigset_t all;
+
+	sigfillset(&all);
+	sigprocmask(SIG_BLOCK, &all, NULL);
+	cram_client_tell(client, "Refuse");
+	dprintf(STDERR_FILENO, "cramd: %s\n", why);
+	return REFUSE;
 }
 
 static int for_people(const char *option)
@@ -148,8 +161,8 @@ static int for_people(const char *option)
 
 int main(int argc, char **argv)
 {
-	struct json_object *reply;
-	const char *operation;
+	const char *operation, *why;
+	struct cram_client *client;
 	char *xml;
 
 	if (argc == 2)
@@ -159,6 +172,6 @@ int main(int argc, char **argv)
 		return LET_IT_PASS;
 	operation = argv[2];
 	xml = read_xml();
-	reply = xml ? ask(operation, xml) : NULL;
-	return strcmp(operation, "prepare") == 0 && refused(reply) ? REFUSE : LET_IT_PASS;
+	why = xml ? refusal(ask(operation, xml, &client)) : NULL;
+	return why && strcmp(operation, "prepare") == 0 ? refuse(client, why) : LET_IT_PASS;
 }

@@ -48,6 +48,7 @@ struct agent {
 	pthread_t thread;
 	bool serving;
 	char *request; /* the second message */
+	char *told;    /* the third */
 };
 
 struct result {
@@ -101,6 +102,8 @@ static void *serve(void *arg)
 			send(fd, a->reply, a->reply_size, MSG_NOSIGNAL);
 		if (!a->reply)
 			poll(&gone, 1, 10000);
+		else
+			take(fd, &a->told);
 	} else {
 		poll(&gone, 1, 10000);
 	}
@@ -126,7 +129,8 @@ static void start(struct agent *a, const char *hello, const char *reply)
 static void serve_one(struct agent *a)
 {
 	free(a->request);
-	a->request = NULL;
+	free(a->told);
+	a->request = a->told = NULL;
 	a->serving = true;
 	assert_int_equal(pthread_create(&a->thread, NULL, serve, a), 0);
 }
@@ -153,6 +157,7 @@ static void stop(struct agent *a)
 	unlink(a->path);
 	rmdir(a->dir);
 	free(a->request);
+	free(a->told);
 }
 
 static void read_all(int fd, char *buf, size_t size)
@@ -303,6 +308,31 @@ static void a_refusal_reaches_whoever_starts_the_vm(void **state)
 	assert_int_equal(WEXITSTATUS(r.status), 1);
 	assert_string_equal(r.out, "");
 	assert_string_equal(r.err, "cramd: vm \"a\": too big\n");
+	stop(&a);
+}
+
+/* So that it counts what was refused, and not what it was too late for. */
+static void the_agent_is_told_what_was_refused(void **state)
+{
+	struct agent a;
+	struct result r;
+
+	(void)state;
+	start(&a, HELLO, REFUSAL);
+	serve_one(&a);
+	r = operate(&a, "prepare", XML);
+	assert_int_equal(WEXITSTATUS(r.status), 1);
+	finish(&a);
+	assert_non_null(a.told);
+	assert_non_null(strstr(a.told, "\"org.cramd.Control.Refuse\""));
+	assert_non_null(strstr(a.told, "\"oneway\":true"));
+	stop(&a);
+	start(&a, HELLO, "{\"parameters\":{\"admitted\":true,\"message\":\"\"}}");
+	serve_one(&a);
+	r = operate(&a, "prepare", XML);
+	passes(&r);
+	finish(&a);
+	assert_null(a.told);
 	stop(&a);
 }
 
@@ -585,6 +615,7 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_refusal_reaches_whoever_starts_the_vm),
+		cmocka_unit_test(the_agent_is_told_what_was_refused),
 		cmocka_unit_test(an_admission_is_silent),
 		cmocka_unit_test(only_prepare_can_be_refused),
 		cmocka_unit_test(the_domain_reaches_the_agent_as_it_is),

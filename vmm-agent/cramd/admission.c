@@ -49,8 +49,8 @@ static void drop_past(struct daemon *d)
 			drop(d, &d->reservations.v[i]);
 }
 
-static int reserve(struct daemon *d, const char *uuid, const struct cram_promise *promise,
-		   bool at_once)
+static struct daemon_reservation reservation(const char *uuid, const struct cram_promise *promise,
+					     bool at_once)
 {
 	struct daemon_reservation r = {
 		.promise = *promise,
@@ -59,8 +59,13 @@ static int reserve(struct daemon *d, const char *uuid, const struct cram_promise
 	};
 
 	snprintf(r.uuid, sizeof(r.uuid), "%s", uuid);
-	drop(d, find(d, uuid));
-	return array_push(&d->reservations, r);
+	return r;
+}
+
+static int reserve(struct daemon *d, const struct daemon_reservation *r)
+{
+	drop(d, find(d, r->uuid));
+	return array_push(&d->reservations, *r);
 }
 
 uint64_t admission_reserved(const struct daemon *d)
@@ -273,11 +278,16 @@ static void look_for_mistakes(const struct daemon *d, const struct cram_domain *
 			 cram_size_format(set->floor, want, sizeof(want)));
 }
 
-static void tell(struct daemon *d, const char *type, const struct cram_domain *domain,
-		 const char *text)
+static void tell(struct daemon *d, const char *type, uint64_t ram, const char *text)
 {
 	cram_log_warn(&d->host.log, "%s", text);
-	events_say(&d->events, type, NULL, domain->ram, "%s", text);
+	events_say(&d->events, type, NULL, ram, "%s", text);
+}
+
+static void warn(struct daemon *d, const struct admission *answer, uint64_t ram)
+{
+	tell(d, "admission-warning", ram, answer->text);
+	d->admissions_warned++;
 }
 
 /* Judges and reserves; d->conf.host.admission decides what comes of it. */
@@ -285,8 +295,8 @@ static int prepare(struct daemon *d, const struct cram_domain *domain, struct ad
 {
 	const struct daemon_reservation *announced = find(d, domain->uuid);
 	struct cram_admission_input in = host_without(d, domain->uuid);
-	bool strict = d->conf.host.admission == CRAM_ADMISSION_STRICT;
 	struct cram_vm_settings settings;
+	struct daemon_reservation r;
 	struct cram_promise promise;
 	struct cram_admission a;
 	struct cram_error why = {};
@@ -296,6 +306,7 @@ static int prepare(struct daemon *d, const struct cram_domain *domain, struct ad
 	resolve(d, domain, &settings);
 	promise = overcommit_promise(d, &settings, movable(domain), domain->ram);
 	a = cram_admit(&in, &promise);
+	r = reservation(domain->uuid, &promise, in.at_once);
 	if (a.rule != CRAM_ADMITTED) {
 		explain(&in, &a, text, sizeof(text));
 		snprintf(object, sizeof(object), "vm \"%s\"", domain->name);
@@ -304,17 +315,29 @@ static int prepare(struct daemon *d, const struct cram_domain *domain, struct ad
 			       "cramd.conf(5)",
 			       "%s", text);
 		cram_error_format(&why, ret->text, sizeof(ret->text));
-		ret->admitted = !strict;
-		tell(d, strict ? "admission-refused" : "admission-warning", domain, ret->text);
-		if (strict)
-			d->admissions_refused++;
-		else
-			d->admissions_warned++;
+		ret->admitted = d->conf.host.admission != CRAM_ADMISSION_STRICT;
+		if (ret->admitted)
+			warn(d, ret, domain->ram);
 	}
 	if (ret->admitted)
-		return reserve(d, domain->uuid, &promise, in.at_once);
+		return reserve(d, &r);
+	ret->otherwise = r;
 	drop(d, find(d, domain->uuid));
 	return 0;
+}
+
+void admission_refused(struct daemon *d, const struct admission *answer)
+{
+	tell(d, "admission-refused", answer->otherwise.promise.ram, answer->text);
+	d->admissions_refused++;
+}
+
+void admission_came_late(struct daemon *d, const struct admission *answer)
+{
+	warn(d, answer, answer->otherwise.promise.ram);
+	cram_log_warn(&d->host.log, "that came too late: libvirt's hook had gone, the VM starts");
+	if (reserve(d, &answer->otherwise) < 0)
+		cram_log_warn(&d->host.log, "nothing is reserved for it: out of memory");
 }
 
 static int judge(struct daemon *d, const struct cram_domain *domain, const struct cram_error *bad,
@@ -325,7 +348,7 @@ static int judge(struct daemon *d, const struct cram_domain *domain, const struc
 	look_for_mistakes(d, domain, bad, mistake, sizeof(mistake));
 	if (mistake[0]) {
 		snprintf(ret->text, sizeof(ret->text), "vm \"%s\": %s", domain->name, mistake);
-		tell(d, "admission-warning", domain, ret->text);
+		tell(d, "admission-warning", domain->ram, ret->text);
 	}
 	if (d->conf.host.admission == CRAM_ADMISSION_OFF || !knows_host(d) || !domain->ram)
 		return 0;
@@ -335,6 +358,7 @@ static int judge(struct daemon *d, const struct cram_domain *domain, const struc
 int admission_hook(struct daemon *d, const char *operation, const char *xml, size_t size,
 		   struct admission *ret, struct cram_error *err)
 {
+	struct daemon_reservation announced;
 	struct cram_domain domain;
 	int r;
 
@@ -347,8 +371,10 @@ int admission_hook(struct daemon *d, const char *operation, const char *xml, siz
 	drop_past(d);
 	if (strcmp(operation, "prepare") == 0)
 		return judge(d, &domain, err, ret);
-	if (strcmp(operation, "migrate") == 0 || strcmp(operation, "restore") == 0)
-		return reserve(d, domain.uuid, &(struct cram_promise){}, true);
+	if (strcmp(operation, "migrate") == 0 || strcmp(operation, "restore") == 0) {
+		announced = reservation(domain.uuid, &(struct cram_promise){}, true);
+		return reserve(d, &announced);
+	}
 	if (strcmp(operation, "release") != 0)
 		return cram_error_set(err, -EINVAL, "operation", NULL, NULL,
 				      "\"%s\" is not prepare, migrate, restore or release",

@@ -14,7 +14,8 @@
 
 struct admission {
 	bool admitted;
-	char text[CRAM_ERROR_TEXT]; /* why not, or what to mend; empty: nothing to say */
+	char text[CRAM_ERROR_TEXT];	     /* why not, or what to mend; empty: nothing to say */
+	struct daemon_reservation otherwise; /* what it takes if it starts all the same */
 };
 
 /*
@@ -24,6 +25,13 @@ struct admission {
  */
 int admission_hook(struct daemon *d, const char *operation, const char *xml, size_t size,
 		   struct admission *ret, struct cram_error *err);
+
+/*
+ * What came of one that was not admitted: the hook had the answer in time and refused, or it was
+ * gone by then, for it has a deadline, and libvirt starts the VM.
+ */
+void admission_refused(struct daemon *d, const struct admission *answer);
+void admission_came_late(struct daemon *d, const struct admission *answer);
 
 /* Would a VM of @ram bytes that has the host's default settings be admitted now? */
 void admission_fits(const struct daemon *d, uint64_t ram, struct admission *ret);

@@ -142,7 +142,7 @@ static int receive(struct cram_client *c, struct json_object **ret)
 }
 
 static int request(struct cram_client *c, const char *method, struct json_object *parameters,
-		   bool more)
+		   const char *flag)
 {
 	struct json_object *m = json_object_new_object();
 	char name[128];
@@ -158,8 +158,8 @@ static int request(struct cram_client *c, const char *method, struct json_object
 	json_object_object_add(m, "method", json_object_new_string(name));
 	if (parameters)
 		json_object_object_add(m, "parameters", parameters);
-	if (more)
-		json_object_object_add(m, "more", json_object_new_boolean(true));
+	if (flag)
+		json_object_object_add(m, flag, json_object_new_boolean(true));
 	text = json_object_to_json_string_length(m, JSON_C_TO_STRING_PLAIN, &n);
 	r = text ? send_all(c, text, n + 1) : -ENOMEM;
 	json_object_put(m);
@@ -228,7 +228,7 @@ static int take_reply(struct cram_client *c, struct json_object **ret_reply, con
 int cram_client_call(struct cram_client *c, const char *method, struct json_object *parameters,
 		     struct json_object **ret_reply, const char **ret_error, struct cram_error *err)
 {
-	int r = request(c, method, parameters, false);
+	int r = request(c, method, parameters, NULL);
 
 	if (r < 0)
 		return fail(c, err, r, "send the request");
@@ -240,10 +240,16 @@ int cram_client_call(struct cram_client *c, const char *method, struct json_obje
 	return r;
 }
 
+void cram_client_tell(struct cram_client *c, const char *method)
+{
+	c->timeout_ms = 0;
+	request(c, method, NULL, "oneway");
+}
+
 int cram_client_call_more(struct cram_client *c, const char *method, struct json_object *parameters,
 			  struct cram_error *err)
 {
-	int r = request(c, method, parameters, true);
+	int r = request(c, method, parameters, "more");
 
 	return r < 0 ? fail(c, err, r, "send the request") : 0;
 }

@@ -47,6 +47,7 @@ static const char control_methods[] =
 	"method Drain(vm: ?string) -> (accepted: bool, vm: ?Vm, missing: int, message: string)\n"
 	"method Reload() -> (generation: int)\n"
 	"method Admit(operation: string, xml: string) -> (admitted: bool, message: string)\n"
+	"method Refuse() -> ()\n"
 	"method AddVm(pid: int) -> (accepted: bool, vm: Vm, missing: int, message: string)\n\n";
 
 /* They are the same on both interfaces and so carry the name of neither. */

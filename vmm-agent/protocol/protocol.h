@@ -170,6 +170,10 @@ int cram_client_call(struct cram_client *client, const char *method, struct json
 		     struct json_object **ret_reply, const char **ret_error,
 		     struct cram_error *err);
 
+/* Says what wants no answer and waits for nothing, be it lost. The last thing @client is used for.
+ */
+void cram_client_tell(struct cram_client *client, const char *method);
+
 /* Start a stream; then cram_client_next() until it returns 0 (ended) or negative. */
 int cram_client_call_more(struct cram_client *client, const char *method,
 			  struct json_object *parameters, struct cram_error *err);

@@ -143,11 +143,27 @@ static void what_does_not_fit_is_refused_with_the_numbers(void **state)
 	says(f,
 	     "it has 32 GiB of RAM, and 31 GiB of 31 GiB guaranteed are left to sell: 0 bytes are "
 	     "sold or reserved; stop or move a VM");
-	assert_int_equal(f->d.admissions_refused, 1);
-	assert_int_equal(f->d.events.queue.n, 1);
-	assert_string_equal(f->d.events.queue.v[0].news.type, "admission-refused");
 	/* What was refused holds nothing. */
 	assert_int_equal(admission_reserved(&f->d), 0);
+	/* It is, when the hook says so. */
+	assert_int_equal(f->d.events.queue.n, 0);
+	admission_refused(&f->d, &f->answer);
+	assert_int_equal(f->d.admissions_refused, 1);
+	assert_int_equal(f->d.admissions_warned, 0);
+	assert_int_equal(f->d.events.queue.n, 1);
+	assert_string_equal(f->d.events.queue.v[0].news.type, "admission-refused");
+}
+
+static void what_starts_all_the_same_was_not_refused(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_false(admits(f, "prepare", A, 32, FLOOR));
+	admission_came_late(&f->d, &f->answer);
+	assert_int_equal(f->d.admissions_refused, 0);
+	assert_int_equal(f->d.admissions_warned, 1);
+	assert_string_equal(f->d.events.queue.v[0].news.type, "admission-warning");
+	assert_int_equal(admission_reserved(&f->d), 32 * GiB);
 }
 
 static void what_is_admitted_is_reserved_until_it_runs(void **state)
@@ -514,6 +530,7 @@ int main(void)
 #define TEST(f) cmocka_unit_test_setup_teardown(f, make, drop)
 	const struct CMUnitTest tests[] = {
 		TEST(what_does_not_fit_is_refused_with_the_numbers),
+		TEST(what_starts_all_the_same_was_not_refused),
 		TEST(what_is_admitted_is_reserved_until_it_runs),
 		TEST(of_two_that_do_not_both_fit_one_is_admitted),
 		TEST(a_reservation_ends_at_release),

@@ -132,6 +132,7 @@ static int make(void **state)
 	d->host.log.level = LOG_EMERG;
 	cram_conf_init(&d->conf);
 	d->conf.host.round_ms = HOUR_MS;
+	d->conf.host.admission = CRAM_ADMISSION_STRICT;
 	snprintf(d->overrides_path, sizeof(d->overrides_path), "%s/overrides.json", f->dir);
 	d->mover.host = &d->host;
 	assert_int_equal(relief_init(&d->relief, &d->host, &d->mover), 0);
@@ -282,6 +283,77 @@ static void whoever_goes_away_is_not_waited_for(void **state)
 	assert_int_equal(atomic_load(&f->vm->refs), 1 + f->d.mover.home.n);
 }
 
+/* What libvirt's hook asks for a VM that is larger than any host here. */
+static struct cram_client *ask_too_much(const struct fixture *f)
+{
+	static const char parameters[] =
+		"{\"operation\": \"prepare\", \"xml\": \"<domain><name>big</name>"
+		"<uuid>11111111-1111-4111-8111-111111111111</uuid>"
+		"<memory unit='TiB'>4</memory></domain>\"}";
+	struct cram_client *client;
+	struct json_object *reply;
+	struct cram_error err = {};
+
+	/* There are figures to judge by. */
+	json_object_put(call(f, "Pause", "{}"));
+	client = connect_to(f->control, CRAM_IFACE_CONTROL);
+	assert_int_equal(cram_client_call(client, "Admit", json_tokener_parse(parameters), &reply,
+					  NULL, &err),
+			 0);
+	assert_false(json_object_get_boolean(json_object_object_get(reply, "admitted")));
+	json_object_put(reply);
+	return client;
+}
+
+/* When this is answered the loop has seen all that was sent and closed before. */
+static void let_the_loop_see(const struct fixture *f)
+{
+	json_object_put(call(f, "Pause", "{}"));
+}
+
+static void a_vm_is_refused_when_the_hook_says_so(void **state)
+{
+	struct fixture *f = *state;
+	struct cram_client *client = ask_too_much(f);
+
+	cram_client_tell(client, "Refuse");
+	cram_client_free(client);
+	let_the_loop_see(f);
+	end_loop(f);
+	assert_int_equal(f->d.admissions_refused, 1);
+	assert_int_equal(f->d.admissions_warned, 0);
+	assert_int_equal(f->d.reservations.n, 0);
+}
+
+/* It had gone: its deadline was over, and the VM starts. */
+static void a_vm_is_not_refused_when_the_hook_says_nothing(void **state)
+{
+	struct fixture *f = *state;
+
+	cram_client_free(ask_too_much(f));
+	let_the_loop_see(f);
+	end_loop(f);
+	assert_int_equal(f->d.admissions_refused, 0);
+	assert_int_equal(f->d.admissions_warned, 1);
+	assert_int_equal(f->d.reservations.n, 1);
+}
+
+static void nobody_refuses_what_was_not_asked_for(void **state)
+{
+	struct fixture *f = *state;
+	struct cram_client *client = connect_to(f->control, CRAM_IFACE_CONTROL);
+	struct json_object *reply;
+	struct cram_error err = {};
+	const char *error;
+
+	assert_int_equal(cram_client_call(client, "Refuse", NULL, &reply, &error, &err),
+			 -EREMOTEIO);
+	assert_string_equal(error, CRAM_ERR_REFUSED);
+	cram_client_free(client);
+	end_loop(f);
+	assert_int_equal(f->d.admissions_refused, 0);
+}
+
 static void a_change_is_told_to_who_monitors(void **state)
 {
 	struct fixture *f = *state;
@@ -333,6 +405,9 @@ int main(void)
 		TEST(a_drain_is_answered_with_what_a_round_made_of_it),
 		TEST(whoever_says_no_more_is_answered_all_the_same),
 		TEST(whoever_goes_away_is_not_waited_for),
+		TEST(a_vm_is_refused_when_the_hook_says_so),
+		TEST(a_vm_is_not_refused_when_the_hook_says_nothing),
+		TEST(nobody_refuses_what_was_not_asked_for),
 		TEST(a_change_is_told_to_who_monitors),
 		TEST(who_asks_for_what_is_no_vm_is_told_why),
 	};

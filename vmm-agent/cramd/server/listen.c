@@ -61,6 +61,8 @@ static int on_client(struct loop *loop, int fd, uint32_t events, void *userdata)
 	if (events & EPOLLOUT)
 		revents |= POLLOUT;
 	if (cram_peer_io(client->peer, fd, revents, &wanted) < 0) {
+		if (client->refusing)
+			admission_came_late(client->listener->server->d, &client->refusal);
 		drop_client(client);
 		return 0;
 	}

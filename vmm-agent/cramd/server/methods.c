@@ -449,6 +449,7 @@ static int add_vm(struct cram_call *call, struct json_object *parameters, void *
 static int admit(struct cram_call *call, struct json_object *parameters, void *userdata,
 		 struct cram_error *err)
 {
+	struct client *client = cram_peer_userdata(cram_call_peer(call));
 	static const char *const allowed[] = { "operation", "xml", NULL };
 	const char *operation, *xml;
 	struct admission answer;
@@ -469,7 +470,28 @@ static int admit(struct cram_call *call, struct json_object *parameters, void *u
 		return -ENOMEM;
 	json_object_object_add(o, "admitted", json_object_new_boolean(answer.admitted));
 	json_object_object_add(o, "message", json_object_new_string(answer.text));
+	client->refusing = !answer.admitted;
+	client->refusal = answer;
 	return cram_call_reply(call, o);
+}
+
+/* The hook had its answer in time, and libvirt does not start the VM. */
+static int refuse(struct cram_call *call, struct json_object *parameters, void *userdata,
+		  struct cram_error *err)
+{
+	struct client *client = cram_peer_userdata(cram_call_peer(call));
+	static const char *const allowed[] = { NULL };
+
+	if (cram_params_only(parameters, allowed, err) < 0)
+		return bad_parameter(call, err);
+	if (!client->refusing) {
+		cram_error_set(err, -EINVAL, NULL, NULL, NULL,
+			       "no VM was refused on this connection");
+		return cram_call_fail(call, CRAM_ERR_REFUSED, err);
+	}
+	client->refusing = false;
+	admission_refused(userdata, &client->refusal);
+	return cram_call_reply(call, NULL);
 }
 
 const struct cram_method status_methods[] = {
@@ -487,8 +509,13 @@ const struct cram_method status_methods[] = {
 };
 
 const struct cram_method control_methods[] = {
-	{ "SetQuota", false, set_quota },   { "Pause", false, pause_method },
-	{ "Resume", false, resume_method }, { "Drain", false, drain },
-	{ "Reload", false, reload },	    { "AddVm", false, add_vm },
-	{ "Admit", false, admit },	    { NULL, false, NULL },
+	{ "SetQuota", false, set_quota },
+	{ "Pause", false, pause_method },
+	{ "Resume", false, resume_method },
+	{ "Drain", false, drain },
+	{ "Reload", false, reload },
+	{ "AddVm", false, add_vm },
+	{ "Admit", false, admit },
+	{ "Refuse", false, refuse },
+	{ NULL, false, NULL },
 };

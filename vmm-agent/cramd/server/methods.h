@@ -4,7 +4,7 @@
 
 #include <sys/socket.h>
 
-#include "../daemon.h"
+#include "../admission.h"
 #include "protocol/protocol.h"
 
 /* What is answered to a call once a round that began after it has ended. */
@@ -25,6 +25,9 @@ struct client {
 	struct cram_call *monitor, *adding, *waiting;
 	pid_t adding_pid;
 	struct answer answer; /* to the one that is waiting */
+	/* It asked for a VM that was not admitted, and has yet to say that it refused it. */
+	bool refusing;
+	struct admission refusal;
 	struct ucred cred;
 	int fd;
 };
