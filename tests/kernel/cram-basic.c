@@ -324,6 +324,7 @@ static void as_it_comes_up(void)
 int main(void)
 {
 	cram_up();
+	khugepaged_sleeps();
 	write_file("/sys/kernel/mm/transparent_hugepage/shmem_enabled", "advise");
 	as_it_comes_up();
 	for (size_t i = 0; i < COUNT(KINDS); i++)

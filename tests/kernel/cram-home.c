@@ -69,6 +69,7 @@ int main(void)
 	char mems[16];
 
 	cram_up();
+	khugepaged_sleeps();
 	need(node_in("has_memory", OTHER), "node 1 is ordinary memory");
 	write_file("/sys/fs/cgroup/cgroup.subtree_control", "+memory +cpuset");
 	enter_cgroup(GROUP);

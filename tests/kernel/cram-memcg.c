@@ -409,6 +409,7 @@ int main(void)
 	write_file("/sys/fs/cgroup/cgroup.subtree_control", "+memory");
 	write_file("/sys/kernel/mm/numa/demotion_enabled", "1");
 	cram_up();
+	khugepaged_sleeps();
 	nothing_unless_given();
 	huge_pages_stay_whole();
 	as_much_as_given("small pages", false);

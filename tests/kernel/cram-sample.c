@@ -447,6 +447,7 @@ int main(void)
 
 	write_file("/sys/fs/cgroup/cgroup.subtree_control", "+memory");
 	cram_up();
+	khugepaged_sleeps();
 	ok(cram_bytes("sample_interval") == 64, "one page in 64 is measured");
 	ok(cram_bytes("sampled_bytes") == 0, "none has been");
 	three("one ratio each", "64", 0, pure);

@@ -721,10 +721,6 @@ int main(int argc, char **argv)
 
 	write_all_ways(CARD, &JUDGE);
 	shared_mappings();
-	/* It may make small pages of a file huge again before they are counted. */
-	need(write_file("/sys/kernel/mm/transparent_hugepage/khugepaged/scan_sleep_millisecs",
-			"3600000") == 0,
-	     "khugepaged sleeps");
 	file_writers();
 	huge_file_in_a_pipe();
 	replaced_and_protected();

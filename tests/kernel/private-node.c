@@ -648,6 +648,11 @@ char *huge_on(int nid, size_t length)
 	return memory;
 }
 
+void khugepaged_sleeps(void)
+{
+	need(write_file(KHUGEPAGED "scan_sleep_millisecs", "3600000") == 0, "khugepaged sleeps");
+}
+
 bool debug_kernel(void)
 {
 	return access("/sys/kernel/debug/fail_page_alloc", F_OK) == 0;

@@ -120,6 +120,12 @@ char *small_on(int nid, size_t length);
 char *huge_on(int nid, size_t length);
 
 /*
+ * Nothing is made huge any more, and nothing looked at for it. Who looks at a huge page of a file
+ * holds it meanwhile, and if his processor is taken away, for longer than a move tries.
+ */
+void khugepaged_sleeps(void);
+
+/*
  * Is this the debug kernel? It makes allocations fail on request, takes several times
  * as long, and holds memory back that was freed.
  */

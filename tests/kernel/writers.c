@@ -731,6 +731,8 @@ void write_all_ways(int nid, const struct judge *judge)
 {
 	need(write_file("/sys/kernel/mm/transparent_hugepage/shmem_enabled", "advise") == 0,
 	     "huge pages for files");
+	/* It may also make small pages of a file huge again before they are counted. */
+	khugepaged_sleeps();
 	for (size_t k = 0; k < COUNT(KINDS); k++)
 		for (size_t w = 0; w < COUNT(WAYS); w++)
 			if ((WAYS[w].needs & ~KINDS[k].is) == 0)
