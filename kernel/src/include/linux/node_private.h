@@ -102,8 +102,9 @@ struct node_reclaim_policy {
  *	off; must not sleep or allocate. Optional.
  * @may_demote: would the node take pages of the cgroup @memcg from reclaim now, or
  *	pages of any if @memcg is NULL? Asked before reclaim sets pages aside for
- *	the node, in place of node_private_has_room(). Pages that are not set aside are reclaimed as if there were no
- *	such node, and so are those that @migrate_to leaves on its list. Any
+ *	the node, in place of node_private_has_room(). Pages that are not set
+ *	aside are reclaimed as if there were no such node, and so are those that
+ *	@migrate_to leaves on its list. Any
  *	context; must be quick and must not sleep. Optional, needs DEMOTION.
  * @promote: have @page, which must not stay, leave for one of the ordinary nodes
  *	@home. Uses up a reference to its folio. Returns 0 if it has left, or
