@@ -295,17 +295,25 @@ static void passes_in_time(struct agent *a, const char *xml)
 	assert_true(best <= 260);
 }
 
+/* Start @a, and have it refuse a VM. */
+static struct result refused_by(struct agent *a)
+{
+	struct result r;
+
+	start(a, HELLO, REFUSAL);
+	serve_one(a);
+	r = operate(a, "prepare", XML);
+	assert_true(WIFEXITED(r.status));
+	assert_int_equal(WEXITSTATUS(r.status), 1);
+	return r;
+}
+
 static void a_refusal_reaches_whoever_starts_the_vm(void **state)
 {
 	struct agent a;
-	struct result r;
+	struct result r = refused_by(&a);
 
 	(void)state;
-	start(&a, HELLO, REFUSAL);
-	serve_one(&a);
-	r = operate(&a, "prepare", XML);
-	assert_true(WIFEXITED(r.status));
-	assert_int_equal(WEXITSTATUS(r.status), 1);
 	assert_string_equal(r.out, "");
 	assert_string_equal(r.err, "cramd: vm \"a\": too big\n");
 	stop(&a);
@@ -318,10 +326,7 @@ static void the_agent_is_told_what_was_refused(void **state)
 	struct result r;
 
 	(void)state;
-	start(&a, HELLO, REFUSAL);
-	serve_one(&a);
-	r = operate(&a, "prepare", XML);
-	assert_int_equal(WEXITSTATUS(r.status), 1);
+	refused_by(&a);
 	finish(&a);
 	assert_non_null(a.told);
 	assert_non_null(strstr(a.told, "\"org.cramd.Control.Refuse\""));
