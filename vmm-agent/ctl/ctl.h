@@ -61,6 +61,12 @@ struct command {
 extern const struct command commands[];
 extern const size_t n_commands;
 
+#define COMMAND_NAME_MAX 40 /* with its zero byte */
+/* "node list"; returns @buf. */
+const char *command_name(const struct command *c, char *buf, size_t size);
+/* The command that the words of @argv were meant for, if one is near enough; else NULL. */
+const struct command *nearest_command(int argc, char **argv);
+
 int run_status(const struct options *o, int argc, char **argv);
 int run_check(const struct options *o, int argc, char **argv);
 int run_top(const struct options *o, int argc, char **argv);
@@ -87,6 +93,7 @@ int run_policy_simulate(const struct options *o, int argc, char **argv);
 int run_export_nova(const struct options *o, int argc, char **argv);
 int run_export_k8s(const struct options *o, int argc, char **argv);
 int run_export_placement(const struct options *o, int argc, char **argv);
+int run_help(const struct options *o, int argc, char **argv);
 
 /* ------------------------------------------------------------------ shared by the commands */
 

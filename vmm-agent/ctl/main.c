@@ -59,6 +59,7 @@ const struct command commands[] = {
 	  "the same as a patch of a Kubernetes node's status" },
 	{ "export", "placement", "GENERATION", 1, 1, TAKES_OUTPUT, run_export_placement,
 	  "what can be sold now as an inventory for OpenStack's placement service" },
+	{ NULL, "help", "[COMMAND]", 0, 2, 0, run_help, "this text, or what a command is for" },
 };
 const size_t n_commands = ARRAY_SIZE(commands);
 
@@ -126,8 +127,7 @@ static void print_options(FILE *f, unsigned int takes)
 	fputs("\nSee cramctl(8).\n", f);
 }
 
-/* "node list" */
-static const char *command_name(const struct command *c, char *buf, size_t size)
+const char *command_name(const struct command *c, char *buf, size_t size)
 {
 	snprintf(buf, size, "%s%s%s", c->group ? c->group : "", c->group ? " " : "", c->name);
 	return buf;
@@ -138,7 +138,7 @@ static void usage(FILE *f)
 	fputs("Usage: cramctl [OPTION...] COMMAND [ARGUMENT...]\n\nCommands:\n", f);
 	for (size_t i = 0; i < n_commands; i++) {
 		const struct command *c = &commands[i];
-		char name[40], text[80];
+		char name[COMMAND_NAME_MAX], text[80];
 
 		snprintf(text, sizeof(text), "%s %s", command_name(c, name, sizeof(name)),
 			 c->arguments);
@@ -149,7 +149,7 @@ static void usage(FILE *f)
 
 static void command_usage(FILE *f, const struct command *c)
 {
-	char name[40];
+	char name[COMMAND_NAME_MAX];
 
 	fprintf(f, "Usage: cramctl [OPTION...] %s%s%s\n\n%s\n", command_name(c, name, sizeof(name)),
 		c->arguments[0] ? " " : "", c->arguments, c->help);
@@ -268,6 +268,71 @@ static const struct command *find_command(int argc, char **argv, int *ret_words)
 	return NULL;
 }
 
+static bool is_group(const char *word)
+{
+	for (size_t i = 0; i < n_commands; i++)
+		if (commands[i].group && strcmp(commands[i].group, word) == 0)
+			return true;
+	return false;
+}
+
+static int no_such_command(int argc, char **argv)
+{
+	bool group = is_group(argv[0]);
+	const struct command *nearest = group && argc == 1 ? NULL : nearest_command(argc, argv);
+	char name[COMMAND_NAME_MAX];
+
+	if (group && argc == 1) {
+		fprintf(stderr, "cramctl: %s what? ", argv[0]);
+		for (size_t i = 0, n = 0; i < n_commands; i++)
+			if (commands[i].group && strcmp(commands[i].group, argv[0]) == 0)
+				fprintf(stderr, "%s%s", n++ ? ", " : "", commands[i].name);
+		fputs("; see cramctl --help\n", stderr);
+		return EXIT_USAGE;
+	}
+	fprintf(stderr, "cramctl: no such command: %s%s%s; ", argv[0], group ? " " : "",
+		group ? argv[1] : "");
+	if (nearest)
+		fprintf(stderr, "did you mean \"%s\"? See also cramctl --help\n",
+			command_name(nearest, name, sizeof(name)));
+	else
+		fputs("see cramctl --help\n", stderr);
+	return EXIT_USAGE;
+}
+
+static int help_on(int argc, char **argv)
+{
+	const struct command *command;
+	bool found = false;
+	int words;
+
+	if (argc == 0) {
+		usage(stdout);
+		return EXIT_OK;
+	}
+	command = find_command(argc, argv, &words);
+	if (command && words == argc) {
+		command_usage(stdout, command);
+		return EXIT_OK;
+	}
+	/* Of a group, all of it. */
+	for (size_t i = 0; i < n_commands && argc == 1; i++) {
+		if (!commands[i].group || strcmp(commands[i].group, argv[0]) != 0)
+			continue;
+		if (found)
+			putchar('\n');
+		found = true;
+		command_usage(stdout, &commands[i]);
+	}
+	return found ? EXIT_OK : no_such_command(argc, argv);
+}
+
+int run_help(const struct options *o, int argc, char **argv)
+{
+	(void)o;
+	return help_on(argc, argv);
+}
+
 int main(int argc, char **argv)
 {
 	struct options o = {
@@ -296,15 +361,13 @@ int main(int argc, char **argv)
 	}
 	argc -= optind;
 	argv += optind;
-	if (help && argc == 0) {
-		usage(stdout);
-		return EXIT_OK;
-	}
+	if (help && argc == 0)
+		return help_on(0, argv);
 	if (argc == 0)
 		return usage_error("a command is missing", NULL);
 	command = find_command(argc, argv, &words);
 	if (!command)
-		return usage_error("no such command:", argv[0]);
+		return no_such_command(argc, argv);
 	if (help) {
 		command_usage(stdout, command);
 		return EXIT_OK;
