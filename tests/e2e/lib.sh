@@ -91,7 +91,7 @@ vm_field()
 # origin VM SETTING: "VALUE ORIGIN".
 origin()
 {
-	ctl --json vm show "$1" | jq -r ".settings[] | select(.name == \"$2\") | .value + \" \" + .origin"
+	ctl --json vm show "$1" | jq -r ".settings[] | select(.name == \"$2\") | \"\(.value) \(.origin)\""
 }
 
 # host_field NAME: one value of `cramctl status`.

@@ -74,10 +74,20 @@ HANDLER(list_vms)
 HANDLER(show_vm)
 {
 	struct cram_vm_report *vm = find(call, userdata, parameters);
-	struct cram_setting_report set = { "mode", "auto", "xml" };
+	struct cram_vm_settings settings = {
+		.mode = CRAM_MODE_AUTO,
+		.quota = CRAM_UNLIMITED,
+		.hard_limit = 53687091,
+		.floor = 64 * MiB,
+		.weight = 100,
+		.cold_age_s = 90,
+		.tiers = 1U << CRAM_TIER_CRAM | 1U << CRAM_TIER_NODE,
+	};
+	struct cram_setting_report set[CRAM_N_SETTINGS];
 
 	(void)err;
-	return vm ? cram_call_reply(call, cram_reply_vm(vm, &set, 1)) : 0;
+	cram_setting_reports(&settings, set);
+	return vm ? cram_call_reply(call, cram_reply_vm(vm, set, CRAM_N_SETTINGS)) : 0;
 }
 
 /* VMs that only ExplainVm knows: like vm-0, but for one thing that stands in the way. */
@@ -125,8 +135,15 @@ HANDLER(list_nodes)
 HANDLER(check)
 {
 	struct cram_check_report f[2] = {
-		{ "info", "host", "gain", "memory that could move", 5 * GiB },
-		{ "error", "host", "no-tier", "there is no slower node; add one", 0 },
+		{ .severity = "info",
+		  .subject = "host",
+		  .code = "gain",
+		  .text = "memory that could move",
+		  .bytes = 5 * GiB },
+		{ .severity = "error",
+		  .subject = "host",
+		  .code = "no-tier",
+		  .text = "there is no slower node in /sys; add one" },
 	};
 
 	(void)parameters;

@@ -148,6 +148,24 @@ static void sizes_print_for_people(void **state)
 	assert_string_equal(cram_size_format(CRAM_UNLIMITED, buf, sizeof(buf)), "unlimited");
 }
 
+static void sizes_print_exactly_in_the_largest_unit(void **state)
+{
+	static const struct {
+		uint64_t bytes;
+		const char *text;
+	} cases[] = {
+		{ 0, "0 bytes" },	    { 64 * MiB, "64 MiB" },
+		{ 3 * GiB, "3 GiB" },	    { 53687091, "53687091 bytes" },
+		{ 1536 * MiB, "1536 MiB" }, { CRAM_UNLIMITED, "unlimited" },
+	};
+	char buf[32];
+	(void)state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+		assert_string_equal(cram_size_format_exactly(cases[i].bytes, buf, sizeof(buf)),
+				    cases[i].text);
+}
+
 static void an_error_says_object_attempt_cause_and_remedy(void **state)
 {
 	struct cram_error err = { 0 };
@@ -813,6 +831,7 @@ int main(void)
 		cmocka_unit_test(times_take_units),
 		cmocka_unit_test(one_time_is_one_setting_however_it_is_written),
 		cmocka_unit_test(sizes_print_for_people),
+		cmocka_unit_test(sizes_print_exactly_in_the_largest_unit),
 		cmocka_unit_test(an_error_says_object_attempt_cause_and_remedy),
 		cmocka_unit_test(log_lines_cannot_be_forged_and_are_rate_limited),
 		cmocka_unit_test(every_setting_refuses_what_it_does_not_allow),

@@ -109,8 +109,10 @@ struct json_object *vm_parameters(const char *name)
 
 int print_json(struct json_object *o, bool lines)
 {
-	puts(json_object_to_json_string_ext(o, lines ? JSON_C_TO_STRING_PLAIN
-						     : JSON_C_TO_STRING_PRETTY));
+	int how = (lines ? JSON_C_TO_STRING_PLAIN : JSON_C_TO_STRING_PRETTY) |
+		  JSON_C_TO_STRING_NOSLASHESCAPE;
+
+	puts(json_object_to_json_string_ext(o, how));
 	return EXIT_OK;
 }
 

@@ -26,7 +26,8 @@ static void interrupt(int signal)
 /* All of the line, or nothing of it where the file can be shortened again. */
 static int write_line(int fd, const char *name, struct json_object *record)
 {
-	const char *text = json_object_to_json_string_ext(record, JSON_C_TO_STRING_PLAIN);
+	const char *text = json_object_to_json_string_ext(
+		record, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE);
 	off_t before = lseek(fd, 0, SEEK_CUR);
 	struct {
 		const char *at;

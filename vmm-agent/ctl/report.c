@@ -85,7 +85,8 @@ static void add_call(struct bundle *b, const struct options *o, const char *meth
 		lacks(b, name, cram_error_format(&err, text, sizeof(text)));
 		return;
 	}
-	json = json_object_to_json_string_ext(reply, JSON_C_TO_STRING_PRETTY);
+	json = json_object_to_json_string_ext(reply, JSON_C_TO_STRING_PRETTY |
+							     JSON_C_TO_STRING_NOSLASHESCAPE);
 	add(b, name, json, strlen(json));
 }
 

@@ -291,9 +291,19 @@ static int print_vm_of(struct json_object *reply, struct cram_vm_report *ret_vm)
 static void print_setting(const void *report)
 {
 	const struct cram_setting_report *s = report;
+	enum cram_setting setting;
+	char text[64];
+	uint64_t n;
 
+	snprintf(text, sizeof(text), "%s", s->value);
+	if (cram_setting_parse(s->name, &setting) == 0 && cram_size_parse(s->value, 1, &n) == 0) {
+		if (cram_setting_is_size(setting))
+			cram_size_format(n, text, sizeof(text));
+		else if (setting == CRAM_SET_COLD_AGE)
+			snprintf(text, sizeof(text), "%" PRIu64 " s", n);
+	}
 	printf("  %-12s ", s->name);
-	print_text(s->value, 20);
+	print_text(text, 20);
 	fputs(" from ", stdout);
 	print_text(s->origin, 0);
 	putchar('\n');

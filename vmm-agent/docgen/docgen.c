@@ -120,7 +120,7 @@ static void fields(const char *title, const struct cram_field *f, size_t n)
 	static const char *const types[] = {
 		[CRAM_FIELD_U64] = "integer", [CRAM_FIELD_U32] = "integer",
 		[CRAM_FIELD_I32] = "integer", [CRAM_FIELD_BOOL] = "bool",
-		[CRAM_FIELD_TEXT] = "string",
+		[CRAM_FIELD_TEXT] = "string", [CRAM_FIELD_VALUE] = "number, string or null",
 	};
 
 	printf("\n## %s\n\n| key | type | metric | meaning |\n|---|---|---|---|\n", title);

@@ -160,7 +160,8 @@ static int request(struct cram_client *c, const char *method, struct json_object
 		json_object_object_add(m, "parameters", parameters);
 	if (flag)
 		json_object_object_add(m, flag, json_object_new_boolean(true));
-	text = json_object_to_json_string_length(m, JSON_C_TO_STRING_PLAIN, &n);
+	text = json_object_to_json_string_length(
+		m, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, &n);
 	r = text ? send_all(c, text, n + 1) : -ENOMEM;
 	json_object_put(m);
 	return r;

@@ -106,6 +106,13 @@ struct json_object *cram_reply_metrics(const struct cram_host_report *host,
 	return o;
 }
 
+static uint64_t size_of(const struct cram_vm_settings *set, enum cram_setting s)
+{
+	return s == CRAM_SET_QUOTA	  ? set->quota
+	       : s == CRAM_SET_HARD_LIMIT ? set->hard_limit
+					  : set->floor;
+}
+
 void cram_setting_reports(const struct cram_vm_settings *set,
 			  struct cram_setting_report ret[CRAM_N_SETTINGS])
 {
@@ -113,7 +120,12 @@ void cram_setting_reports(const struct cram_vm_settings *set,
 		struct cram_setting_report *r = &ret[s];
 
 		snprintf(r->name, sizeof(r->name), "%s", cram_setting_name((enum cram_setting)s));
-		cram_settings_text(set, (enum cram_setting)s, r->value, sizeof(r->value));
+		if (cram_setting_is_size((enum cram_setting)s) &&
+		    size_of(set, (enum cram_setting)s) != CRAM_UNLIMITED)
+			snprintf(r->value, sizeof(r->value), "%" PRIu64,
+				 size_of(set, (enum cram_setting)s));
+		else
+			cram_settings_text(set, (enum cram_setting)s, r->value, sizeof(r->value));
 		snprintf(r->origin, sizeof(r->origin), "%s%s%.24s",
 			 cram_origin_name(set->origin[s]),
 			 set->origin[s] == CRAM_ORIGIN_MATCH ? " " : "",

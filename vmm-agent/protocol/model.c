@@ -6,9 +6,12 @@
 #include "protocol/model.h"
 
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "util/cleanup.h"
+#include "util/quantity.h"
 
 #define FIELD(s, member, t, k, m, dec, h)                                                         \
 	{                                                                                         \
@@ -242,7 +245,8 @@ const size_t cram_n_reason_fields = ARRAY_SIZE(cram_reason_fields);
 
 const struct cram_field cram_setting_fields[] = {
 	FIELD(setting, name, TEXT, NONE, NULL, 0, "Name of the setting."),
-	FIELD(setting, value, TEXT, NONE, NULL, 0, "Value in force."),
+	FIELD(setting, value, VALUE, NONE, NULL, 0,
+	      "Value in force: bytes, seconds or a weight as a number, `null` for unlimited, words as a string."),
 	FIELD(setting, origin, TEXT, NONE, NULL, 0, "Where it comes from."),
 };
 const size_t cram_n_setting_fields = ARRAY_SIZE(cram_setting_fields);
@@ -250,6 +254,8 @@ const size_t cram_n_setting_fields = ARRAY_SIZE(cram_setting_fields);
 const struct cram_field cram_check_fields[] = {
 	FIELD(check, severity, TEXT, NONE, NULL, 0, "ok, info, warning or error."),
 	FIELD(check, subject, TEXT, NONE, NULL, 0, "The host or a VM."),
+	FIELD(check, uuid, TEXT, NONE, NULL, 0, "UUID of that VM; empty: the host."),
+	FIELD(check, name, TEXT, NONE, NULL, 0, "Name of that VM."),
 	FIELD(check, code, TEXT, NONE, NULL, 0, "Stable code of the finding."),
 	FIELD(check, text, TEXT, NONE, NULL, 0, "The finding, and what to do."),
 	FIELD(check, bytes, U64, NONE, NULL, 0, "Bytes concerned; 0: not about bytes."),
@@ -292,6 +298,7 @@ uint64_t cram_field_number(const struct cram_field *f, const void *structure)
 		u64 = b;
 		break;
 	case CRAM_FIELD_TEXT:
+	case CRAM_FIELD_VALUE:
 		break;
 	}
 	return u64;
@@ -309,6 +316,7 @@ static bool in_range(enum cram_field_type type, uint64_t value)
 	case CRAM_FIELD_BOOL:
 		return value <= 1;
 	case CRAM_FIELD_TEXT:
+	case CRAM_FIELD_VALUE:
 		break;
 	}
 	return false;
@@ -336,12 +344,23 @@ const char *cram_field_text(const struct cram_field *f, const void *structure)
 	return (const char *)structure + f->offset;
 }
 
+static bool is_number(const char *text, uint64_t *ret)
+{
+	char unit[QUANTITY_UNIT_MAX];
+
+	return cram_quantity_split(text, "", ret, unit) == 0 && !unit[0];
+}
+
 struct json_object *cram_encode_field(const struct cram_field *f, const void *structure)
 {
 	const char *text = cram_field_text(f, structure);
 	uint64_t value;
 
-	if (f->type == CRAM_FIELD_TEXT)
+	if (f->type == CRAM_FIELD_VALUE && strcmp(text, "unlimited") == 0)
+		return NULL;
+	if (f->type == CRAM_FIELD_VALUE && is_number(text, &value))
+		return json_object_new_uint64(value);
+	if (f->type == CRAM_FIELD_TEXT || f->type == CRAM_FIELD_VALUE)
 		return json_object_new_string_len(text, (int)strnlen(text, f->size));
 	value = cram_field_number(f, structure);
 	if (f->type == CRAM_FIELD_BOOL)
@@ -378,6 +397,22 @@ static bool decode_text(const struct cram_field *f, struct json_object *o, void 
 	return true;
 }
 
+/* An older agent's are strings, all of them. */
+static bool decode_value(const struct cram_field *f, struct json_object *o, void *structure)
+{
+	char *p = (char *)structure + f->offset;
+
+	if (json_object_is_type(o, json_type_string))
+		return decode_text(f, o, structure);
+	if (json_object_is_type(o, json_type_int) && json_object_get_int64(o) >= 0)
+		snprintf(p, f->size, "%" PRIu64, json_object_get_uint64(o));
+	else if (json_object_is_type(o, json_type_null))
+		snprintf(p, f->size, "unlimited");
+	else
+		return false;
+	return true;
+}
+
 static bool decode_number(const struct cram_field *f, struct json_object *o, void *structure)
 {
 	enum json_type type = json_object_get_type(o);
@@ -398,8 +433,9 @@ static bool decode_number(const struct cram_field *f, struct json_object *o, voi
 int cram_decode_field(const struct cram_field *f, struct json_object *o, void *structure,
 		      struct cram_error *err)
 {
-	if (f->type == CRAM_FIELD_TEXT ? decode_text(f, o, structure)
-				       : decode_number(f, o, structure))
+	if (f->type == CRAM_FIELD_TEXT	  ? decode_text(f, o, structure)
+	    : f->type == CRAM_FIELD_VALUE ? decode_value(f, o, structure)
+					  : decode_number(f, o, structure))
 		return 0;
 	return cram_error_set(err, -EBADMSG, f->name, NULL, NULL, "has the wrong type or range: %s",
 			      json_type_to_name(json_object_get_type(o)));

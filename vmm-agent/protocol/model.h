@@ -22,6 +22,8 @@ enum cram_field_type {
 	CRAM_FIELD_I32,
 	CRAM_FIELD_BOOL,
 	CRAM_FIELD_TEXT, /* char[] of a fixed size */
+	/* The same, of a setting: travels as the number that it is all of; "unlimited" as null */
+	CRAM_FIELD_VALUE,
 };
 
 enum cram_metric_kind {
@@ -182,7 +184,7 @@ struct cram_reason_report {
 
 struct cram_setting_report {
 	char name[32];
-	char value[64];
+	char value[64];	 /* sizes in bytes, times in seconds */
 	char origin[32]; /* "xml", "match web", ... */
 };
 
@@ -190,7 +192,9 @@ struct cram_setting_report {
 struct cram_check_report {
 	char severity[16]; /* "ok", "info", "warning", "error" */
 	char subject[280]; /* "host" or `vm "db1"` */
-	char code[64];	   /* "no-tier", "hugepages", "no-swap", ... */
+	char uuid[40];	   /* of the VM; empty: the host */
+	char name[256];
+	char code[64]; /* "no-tier", "hugepages", "no-swap", ... */
 	char text[320];
 	uint64_t bytes; /* concerned; 0: not about bytes */
 };

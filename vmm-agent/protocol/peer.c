@@ -134,7 +134,8 @@ static int send_message(struct cram_peer *peer, const char *error, struct json_o
 	json_object_object_add(m, "parameters", parameters);
 	if (continues)
 		json_object_object_add(m, "continues", json_object_new_boolean(true));
-	text = json_object_to_json_string_length(m, JSON_C_TO_STRING_PLAIN, &n);
+	text = json_object_to_json_string_length(
+		m, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, &n);
 	if (!text)
 		r = -ENOMEM;
 	else if (peer->out.used + n + 1 > limit)

@@ -234,7 +234,8 @@ int cram_overrides_save(const char *path, const struct cram_overrides *o, struct
 			return -ENOMEM;
 		}
 	}
-	text = json_object_to_json_string_length(root, JSON_C_TO_STRING_PRETTY, &size);
+	text = json_object_to_json_string_length(
+		root, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_NOSLASHESCAPE, &size);
 	if (!text)
 		return -ENOMEM;
 	r = cram_file_replace(path, text, size, 0600);

@@ -48,6 +48,8 @@ enum cram_origin {
 const char *cram_setting_name(enum cram_setting s); /* "hard_limit": key, element and JSON name */
 const char *cram_origin_name(enum cram_origin o);
 int cram_setting_parse(const char *name, enum cram_setting *ret); /* 0 or -ENOENT */
+/* Its value is a number of bytes, or unlimited. */
+bool cram_setting_is_size(enum cram_setting s);
 
 /* One source's opinion: only the settings in @set count. Zero: no opinion. */
 struct cram_vm_layer {
@@ -86,7 +88,10 @@ struct cram_vm_settings {
 int cram_layer_set(struct cram_vm_layer *layer, enum cram_setting s, const char *text,
 		   uint64_t default_unit, struct cram_error *err);
 
-/* Value of one setting of @set as text that cram_layer_set() takes. Returns @buf (>= 64 bytes). */
+/*
+ * Value of one setting of @set as text that cram_layer_set() takes, exactly. Returns @buf (>= 64
+ * bytes).
+ */
 const char *cram_settings_text(const struct cram_vm_settings *set, enum cram_setting s, char *buf,
 			       size_t size);
 

@@ -75,6 +75,11 @@ int cram_setting_parse(const char *name, enum cram_setting *ret)
 	return -ENOENT;
 }
 
+bool cram_setting_is_size(enum cram_setting s)
+{
+	return s == CRAM_SET_QUOTA || s == CRAM_SET_HARD_LIMIT || s == CRAM_SET_FLOOR;
+}
+
 static int refuse(struct cram_error *err, int code, enum cram_setting s, const char *text,
 		  const char *allowed)
 {
@@ -256,12 +261,7 @@ const char *cram_settings_text(const struct cram_vm_settings *set, enum cram_set
 		bytes = s == CRAM_SET_QUOTA	   ? set->quota
 			: s == CRAM_SET_HARD_LIMIT ? set->hard_limit
 						   : set->floor;
-		if (bytes == CRAM_UNLIMITED)
-			snprintf(buf, size, "unlimited");
-		else if (bytes % KiB == 0) /* as libvirt prints sizes */
-			snprintf(buf, size, "%" PRIu64 " KiB", bytes / KiB);
-		else
-			snprintf(buf, size, "%" PRIu64 " b", bytes);
+		cram_size_format_exactly(bytes, buf, size);
 		break;
 	case CRAM_SET_WEIGHT:
 		snprintf(buf, size, "%" PRIu32, set->weight);

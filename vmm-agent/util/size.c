@@ -55,6 +55,26 @@ int cram_size_parse(const char *text, uint64_t default_unit, uint64_t *ret_bytes
 	return 0;
 }
 
+const char *cram_size_format_exactly(uint64_t bytes, char *buf, size_t size)
+{
+	static const struct {
+		const char *name;
+		uint64_t bytes;
+	} units[] = { { "TiB", TiB }, { "GiB", GiB }, { "MiB", MiB }, { "KiB", KiB } };
+
+	for (size_t i = 0; i < ARRAY_SIZE(units); i++) {
+		if (bytes == 0 || bytes == CRAM_UNLIMITED || bytes % units[i].bytes)
+			continue;
+		snprintf(buf, size, "%" PRIu64 " %s", bytes / units[i].bytes, units[i].name);
+		return buf;
+	}
+	if (bytes == CRAM_UNLIMITED)
+		snprintf(buf, size, "unlimited");
+	else
+		snprintf(buf, size, "%" PRIu64 " bytes", bytes);
+	return buf;
+}
+
 const char *cram_size_format(uint64_t bytes, char *buf, size_t size)
 {
 	static const char *const names[] = { "KiB", "MiB", "GiB", "TiB" };

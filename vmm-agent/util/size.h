@@ -29,5 +29,9 @@ int cram_size_unit(const char *unit, uint64_t *ret_bytes);
  */
 int cram_size_parse(const char *text, uint64_t default_unit, uint64_t *ret_bytes);
 
-/* "3.5 GiB", "unlimited" for CRAM_UNLIMITED; at most 32 bytes. Returns @buf. */
+/* As cram_size_parse() reads it, without a loss: "3 GiB", "1600 bytes". Returns @buf (>= 32 bytes).
+ */
+const char *cram_size_format_exactly(uint64_t bytes, char *buf, size_t size);
+
+/* For people: "3.50 GiB", "unlimited" for CRAM_UNLIMITED; at most 32 bytes. Returns @buf. */
 const char *cram_size_format(uint64_t bytes, char *buf, size_t size);

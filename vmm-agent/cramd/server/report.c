@@ -302,7 +302,7 @@ void report_no_tier(const struct daemon *d, const struct vm *vm, char *buf, size
 }
 
 /* Returns the bytes that could leave DRAM if they were cold. */
-static uint64_t check_vm(struct daemon *d, struct vm *vm, struct findings *f)
+static uint64_t find_about(struct daemon *d, struct vm *vm, struct findings *f)
 {
 	char subject[280], tiers[64], why[160];
 	enum vm_ineligible reason;
@@ -333,6 +333,18 @@ static uint64_t check_vm(struct daemon *d, struct vm *vm, struct findings *f)
 		add(f, "ok", subject, "eligible", room, "above its floor%s; mode %s",
 		    vm->settings.mode == CRAM_MODE_AUTO ? "" : ", if its mode were auto",
 		    cram_mode_name(vm->settings.mode));
+	return room;
+}
+
+static uint64_t check_vm(struct daemon *d, struct vm *vm, struct findings *f)
+{
+	size_t first = f->n;
+	uint64_t room = find_about(d, vm, f);
+
+	for (size_t i = first; i < f->n; i++) {
+		TEXT(f->v[i].uuid, "%s", vm->uuid);
+		TEXT(f->v[i].name, "%s", vm->name);
+	}
 	return room;
 }
 
