@@ -3,8 +3,9 @@
  * The real server side of the sockets with reports of synthetic VMs behind it: what cramctl and
  * cram-exporter are tested and measured against where no VM can run. Not the agent.
  *
- *   statusd DIR N [NID | unknown]    listens on DIR/status and DIR/control, N VMs, their tier is
- * node NID or 1; prints "ready"; ends on EOF; unknown: of the host itself nothing is known
+ *   statusd DIR N [NID | unknown | names]    listens on DIR/status and DIR/control, N VMs, their
+ * tier is node NID or 1; prints "ready"; ends on EOF; unknown: of the host itself nothing is known;
+ * names: VMs have long, wide and evil names
  */
 #include <errno.h>
 #include <poll.h>
@@ -318,6 +319,19 @@ static const struct cram_method control_methods[] = {
 	{ "Resume", false, nothing },	  { "Reload", false, reload }, { 0 },
 };
 
+static void odd_names(struct cram_vm_report *vms, unsigned int n)
+{
+	static const char *const names[] = {
+		"\xe6\x95\xb0\xe6\x8d\xae\xe5\xba\x93", /* "database", six columns in nine bytes */
+		"instance-of-a-tenant-who-likes-to-give-each-machine-a-name-that-says-it-all",
+		"u\xcc\x88\xc2\x9b"
+		"2J", /* u, its dots, the CSI of eight bits */
+	};
+
+	for (unsigned int i = 0; i < n; i++)
+		strcpy(vms[i].name, names[i % ARRAY_SIZE(names)]);
+}
+
 static int listen_at(const char *dir, const char *name)
 {
 	struct sockaddr_un sa = { .sun_family = AF_UNIX };
@@ -348,7 +362,9 @@ int main(int argc, char **argv)
 		synthetic_vm(&s.vms[i], i);
 	if (argc < 4 || strcmp(argv[3], "unknown") != 0)
 		synthetic_host(&s.host, &s.node, s.n);
-	if (argc == 4)
+	if (argc == 4 && strcmp(argv[3], "names") == 0)
+		odd_names(s.vms, s.n);
+	else if (argc == 4)
 		s.node.nid = atoi(argv[3]);
 	p[0] = (struct pollfd){ .fd = STDIN_FILENO, .events = POLLIN };
 	p[1] = (struct pollfd){ .fd = listen_at(argv[1], "status"), .events = POLLIN };

@@ -4,8 +4,11 @@
  */
 #include <errno.h>
 #include <limits.h>
+#include <locale.h>
 #include <stdio.h>
 #include <string.h>
+#include <wchar.h>
+#include <wctype.h>
 
 #include "ctl/ctl.h"
 #include "util/size.h"
@@ -116,17 +119,57 @@ int print_json(struct json_object *o, bool lines)
 	return EXIT_OK;
 }
 
+/*
+ * The character at @text, whatever the locale of this process: returns its length in bytes, and
+ * *ret_columns of a terminal that it takes; -1: none that may be shown.
+ */
+static size_t character(const char *text, int *ret_columns)
+{
+	static locale_t utf8;
+	mbstate_t state = { 0 };
+	locale_t before;
+	size_t length;
+	wchar_t c;
+
+	if (!utf8)
+		utf8 = newlocale(LC_CTYPE_MASK, "C.UTF-8", (locale_t)0);
+	before = uselocale(utf8 ? utf8 : (locale_t)0);
+	length = mbrtowc(&c, text, strlen(text), &state);
+	if (length == 0 || length == (size_t)-1 || length == (size_t)-2) {
+		length = 1;
+		*ret_columns = -1;
+	} else {
+		*ret_columns = iswprint((wint_t)c) ? wcwidth(c) : -1;
+	}
+	uselocale(before);
+	return length;
+}
+
+int text_columns(const char *text)
+{
+	int sum = 0, columns;
+
+	for (; *text; text += character(text, &columns), sum += columns < 0 ? 1 : columns)
+		;
+	return sum;
+}
+
 void print_text(const char *text, int width)
 {
-	int n = 0;
+	int used = text_columns(text), columns;
+	size_t n;
 
 	if (width < 0)
-		for (int i = (int)strlen(text); i < -width; i++)
-			putchar(' ');
-	for (const char *c = text; *c; c++, n++)
-		putchar(printable(*c));
-	for (; n < width; n++)
-		putchar(' ');
+		printf("%*s", used < -width ? -width - used : 0, "");
+	for (; *text; text += n) {
+		n = character(text, &columns);
+		if (columns < 0)
+			putchar('?');
+		else
+			fwrite(text, 1, n, stdout);
+	}
+	if (width > used)
+		printf("%*s", width - used, "");
 }
 
 void print_size(uint64_t bytes, int width)

@@ -116,7 +116,9 @@ struct json_object *vm_parameters(const char *name);
 int print_json(struct json_object *o, bool lines);
 /* Takes control characters out of foreign text, in place; returns it. */
 char *without_controls(char *text);
-/* Foreign text without control characters, padded to @width (negative: to the left). */
+/* Columns of a terminal that print_text() takes without padding. */
+int text_columns(const char *text);
+/* Foreign text without control characters, padded to @width columns (negative: to the left). */
 void print_text(const char *text, int width);
 /* The table of tier nodes in a reply of GetStatus or ListNodes; an exit code. */
 int print_nodes(struct json_object *reply);

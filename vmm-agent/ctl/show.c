@@ -38,13 +38,16 @@ struct rows {
 	const struct cram_field *fields;
 	const size_t *n_fields;
 	size_t size; /* of the structure, at most that of a VM's report */
-	void (*print)(const void *report);
+	/* @width: of the first column, at least what @measure says of any; without @measure: 0. */
+	void (*print)(const void *report, int width);
+	int (*measure)(const void *report);
+	void (*head)(int width);
 };
 
-#define ROWS(array, kind, row)                                                                     \
+#define ROWS(array, kind, ...)                                                                     \
 	{                                                                                          \
 		.key = array, .fields = cram_##kind##_fields, .n_fields = &cram_n_##kind##_fields, \
-		.size = sizeof(struct cram_##kind##_report), .print = row,                         \
+		.size = sizeof(struct cram_##kind##_report), __VA_ARGS__,                          \
 	}
 
 /* *ret_n (may be NULL): how many there were. */
@@ -52,6 +55,7 @@ static int print_rows(struct json_object *reply, const struct rows *rows, size_t
 {
 	struct json_object *list = NULL;
 	size_t n = 0;
+	int width = 0;
 	union {
 		struct cram_vm_report vm;
 		struct cram_node_report node;
@@ -63,14 +67,24 @@ static int print_rows(struct json_object *reply, const struct rows *rows, size_t
 	if (json_object_object_get_ex(reply, rows->key, &list) &&
 	    json_object_is_type(list, json_type_array))
 		n = json_object_array_length(list);
-	for (size_t i = 0; i < n; i++) {
+	/* As wide as the widest name: first all are read, then all are printed. */
+	for (size_t i = 0; i < 2 * n; i++) {
 		struct cram_error err = { 0 };
+		int w;
 
-		if (cram_decode(rows->fields, *rows->n_fields, json_object_array_get_idx(list, i),
-				rows->size, &report, &err) < 0)
+		if (i == n && rows->head)
+			rows->head(width);
+		if (cram_decode(rows->fields, *rows->n_fields,
+				json_object_array_get_idx(list, i % n), rows->size, &report,
+				&err) < 0)
 			return decoding_failed(&err);
-		rows->print(&report);
+		w = i < n && rows->measure ? rows->measure(&report) : 0;
+		width = w > width ? w : width;
+		if (i >= n)
+			rows->print(&report, width);
 	}
+	if (n == 0 && rows->head)
+		rows->head(0);
 	if (ret_n)
 		*ret_n = n;
 	return EXIT_OK;
@@ -81,13 +95,18 @@ static void milliseconds(const char *name, uint64_t us)
 	printf("  %-26s%7" PRIu64 ".%" PRIu64 " ms\n", name, us / 1000, us / 100 % 10);
 }
 
-static void print_node(const void *report)
+static int node_state_columns(const void *report)
+{
+	return text_columns(((const struct cram_node_report *)report)->state);
+}
+
+static void print_node(const void *report, int width)
 {
 	const struct cram_node_report *r = report;
 
 	printf("%-5d ", r->nid);
 	print_text(r->tier, 7);
-	print_text(r->state, 10);
+	print_text(r->state, width > 10 ? width : 10);
 	print_size(r->capacity, 13);
 	print_size(r->used, 13);
 	print_size(r->device_bytes, 13);
@@ -95,12 +114,18 @@ static void print_node(const void *report)
 	printf(" %5" PRIu64 "\n", r->vms);
 }
 
+static void print_nodes_head(int width)
+{
+	printf("%-5s %-6s %-*s %12s %12s %12s %12s %5s\n", "NODE", "TIER", width > 10 ? width : 10,
+	       "STATE", "CAPACITY", "GUEST", "DEVICE", "FREE", "VMS");
+}
+
 int print_nodes(struct json_object *reply)
 {
-	static const struct rows nodes = ROWS("nodes", node, print_node);
+	static const struct rows nodes =
+		ROWS("nodes", node, .print = print_node, .measure = node_state_columns,
+		     .head = print_nodes_head);
 
-	printf("%-5s %-6s %-10s %12s %12s %12s %12s %5s\n", "NODE", "TIER", "STATE", "CAPACITY",
-	       "GUEST", "DEVICE", "FREE", "VMS");
 	return print_rows(reply, &nodes, NULL);
 }
 
@@ -200,11 +225,18 @@ int run_status(const struct options *o, int argc, char **argv)
 	return show(o, CRAM_IFACE_STATUS, "GetStatus", NULL, print_status);
 }
 
-static void print_vm_line(const void *report)
+#define NAME_COLUMNS 20 /* at least */
+
+static int vm_name_columns(const void *report)
+{
+	return text_columns(((const struct cram_vm_report *)report)->name);
+}
+
+static void print_vm_line(const void *report, int width)
 {
 	const struct cram_vm_report *vm = report;
 
-	print_text(vm->name, 20);
+	print_text(vm->name, width > NAME_COLUMNS ? width : NAME_COLUMNS);
 	printf(" %-8s %-11s", vm->mode, vm->state);
 	print_size(vm->ram, 12);
 	print_size(vm->dram, 12);
@@ -216,12 +248,18 @@ static void print_vm_line(const void *report)
 	putchar('\n');
 }
 
+static void print_vms_head(int width)
+{
+	printf("%-*s %-8s %-11s %11s %11s %11s %11s %11s %11s %11s\n",
+	       width > NAME_COLUMNS ? width : NAME_COLUMNS, "NAME", "MODE", "STATE", "RAM", "DRAM",
+	       "ON TIER", "DEVICE", "QUOTA", "FLOOR", "COLD");
+}
+
 int print_vms(struct json_object *reply)
 {
-	static const struct rows vms = ROWS("vms", vm, print_vm_line);
+	static const struct rows vms = ROWS("vms", vm, .print = print_vm_line,
+					    .measure = vm_name_columns, .head = print_vms_head);
 
-	printf("%-20s %-8s %-11s %11s %11s %11s %11s %11s %11s %11s\n", "NAME", "MODE", "STATE",
-	       "RAM", "DRAM", "ON TIER", "DEVICE", "QUOTA", "FLOOR", "COLD");
 	return print_rows(reply, &vms, NULL);
 }
 
@@ -288,7 +326,7 @@ static int print_vm_of(struct json_object *reply, struct cram_vm_report *ret_vm)
 	return EXIT_OK;
 }
 
-static void print_setting(const void *report)
+static void print_setting(const void *report, int width)
 {
 	const struct cram_setting_report *s = report;
 	enum cram_setting setting;
@@ -302,6 +340,7 @@ static void print_setting(const void *report)
 		else if (setting == CRAM_SET_COLD_AGE)
 			snprintf(text, sizeof(text), "%" PRIu64 " s", n);
 	}
+	(void)width;
 	printf("  %-12s ", s->name);
 	print_text(text, 20);
 	fputs(" from ", stdout);
@@ -311,7 +350,7 @@ static void print_setting(const void *report)
 
 static int print_settings(struct json_object *reply)
 {
-	static const struct rows settings = ROWS("settings", setting, print_setting);
+	static const struct rows settings = ROWS("settings", setting, .print = print_setting);
 
 	return print_rows(reply, &settings, NULL);
 }
@@ -340,11 +379,12 @@ int run_quota_get(const struct options *o, int argc, char **argv)
 }
 
 /* The two numbers of a reason in the unit its code gives them (policy.h, enum cram_reason). */
-static void print_reason(const void *report)
+static void print_reason(const void *report, int width)
 {
 	const struct cram_reason_report *r = report;
 	char a[32], b[32];
 
+	(void)width;
 	if (strcmp(r->code, "warmup") == 0 || strcmp(r->code, "backoff") == 0)
 		snprintf(a, sizeof(a), "%" PRIu64 " s", r->bytes / 1000);
 	else
@@ -362,7 +402,7 @@ static void print_reason(const void *report)
 
 static int print_explanation(struct json_object *reply)
 {
-	static const struct rows reasons = ROWS("reasons", reason, print_reason);
+	static const struct rows reasons = ROWS("reasons", reason, .print = print_reason);
 	struct cram_vm_report vm;
 	size_t n;
 	int r = print_vm_of(reply, &vm);
@@ -385,10 +425,11 @@ int run_vm_explain(const struct options *o, int argc, char **argv)
 	return show(o, CRAM_IFACE_STATUS, "ExplainVm", vm_parameters(argv[0]), print_explanation);
 }
 
-static void print_finding(const void *report)
+static void print_finding(const void *report, int width)
 {
 	const struct cram_check_report *f = report;
 
+	(void)width;
 	printf("%-8s ", f->severity);
 	print_text(f->subject, 0);
 	fputs(": ", stdout);
@@ -419,7 +460,7 @@ static bool has_error(struct json_object *reply)
 
 int run_check(const struct options *o, int argc, char **argv)
 {
-	static const struct rows findings = ROWS("findings", check, print_finding);
+	static const struct rows findings = ROWS("findings", check, .print = print_finding);
 	cleanup_json struct json_object *reply = NULL;
 	int r = call(o, CRAM_IFACE_STATUS, "Check", NULL, &reply);
 
@@ -451,7 +492,7 @@ static int print_event(struct json_object *reply)
 	t = (time_t)(e.time_us / 1000000);
 	if (!localtime_r(&t, &tm) || strftime(stamp, sizeof(stamp), "%F %T", &tm) == 0)
 		stamp[0] = '\0';
-	printf("%s %-12s ", stamp, e.type);
+	printf("%s %-16s ", stamp, e.type);
 	print_text(e.name, 16);
 	putchar(' ');
 	print_text(e.text, 0);
