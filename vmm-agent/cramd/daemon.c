@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/stat.h>
 
 #include "util/file.h"
 
@@ -34,11 +33,12 @@ int daemon_load(struct daemon *d, struct cram_error *err)
 	host_set_settings(&d->host, &d->conf.host);
 	snprintf(d->overrides_path, sizeof(d->overrides_path), "%s/" CRAM_OVERRIDES,
 		 d->conf.host.state_dir);
-	if (mkdir(d->conf.host.state_dir, 0700) < 0 && errno != EEXIST)
+	r = cram_directory_make(d->conf.host.state_dir);
+	if (r < 0)
 		cram_log_warn(&d->host.log,
 			      "%s: cannot be made: %s; what is paused, drained or set with "
 			      "--persist will not outlive the agent",
-			      d->conf.host.state_dir, strerror(errno));
+			      d->conf.host.state_dir, strerror(-r));
 	cram_file_sweep(d->overrides_path);
 	r = cram_overrides_load(d->overrides_path, &d->overrides, err);
 	if (r == -EBADMSG) {

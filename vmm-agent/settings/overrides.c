@@ -7,6 +7,8 @@
 
 #include <errno.h>
 #include <json-c/json.h>
+#include <limits.h>
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -210,6 +212,17 @@ static struct json_object *vm_json(const struct cram_override *o)
 	return vm;
 }
 
+static int make_directory_of(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	char dir[PATH_MAX];
+
+	if (!slash || slash == path ||
+	    snprintf(dir, sizeof(dir), "%.*s", (int)(slash - path), path) >= (int)sizeof(dir))
+		return -EINVAL;
+	return cram_directory_make(dir);
+}
+
 int cram_overrides_save(const char *path, const struct cram_overrides *o, struct cram_error *err)
 {
 	__attribute__((cleanup(put_object))) struct json_object *root = json_object_new_object();
@@ -239,6 +252,10 @@ int cram_overrides_save(const char *path, const struct cram_overrides *o, struct
 	if (!text)
 		return -ENOMEM;
 	r = cram_file_replace(path, text, size, 0600);
+	/* The directory has been taken away since the agent was started, or could not be made then.
+	 */
+	if (r == -ENOENT && make_directory_of(path) == 0)
+		r = cram_file_replace(path, text, size, 0600);
 	if (r < 0)
 		return cram_error_set(err, r, path, "keep the settings",
 				      "make room or repair the directory, then set again", "%s",

@@ -19,6 +19,9 @@ int cram_file_read(const char *path, size_t max, char **ret_data, size_t *ret_si
  */
 int cram_file_replace(const char *path, const void *data, size_t size, unsigned int mode);
 
+/* Makes the directory @path for its owner alone, and those above it; no error when it is there. */
+int cram_directory_make(const char *path);
+
 /*
  * Removes temporary files of cram_file_replace() beside @path that nobody will rename any more,
  * because their writer was killed. Only for who alone writes @path. Errors leave files where they

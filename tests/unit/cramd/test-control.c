@@ -11,6 +11,8 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "cramd/round.h"
 #include "recorded.h"
@@ -160,7 +162,7 @@ static void what_cannot_be_kept_is_in_force_and_said(void **state)
 	struct fixture *f = *state;
 	struct cram_error err = {};
 
-	strcpy(f->d.overrides_path, "/nonexistent/overrides.json");
+	strcpy(f->d.overrides_path, "/proc/nonexistent/overrides.json");
 	assert_int_equal(daemon_pause(&f->d, NULL, &err), -ENOENT);
 	assert_true(atomic_load(&f->d.host.paused));
 	assert_non_null(strstr(err.object, "pause is in force"));
@@ -199,6 +201,36 @@ static void settings_outlive_the_agent_when_asked_to(void **state)
 	assert_false(f->vm->paused_by_operator);
 }
 
+static void what_is_to_be_kept_makes_its_directory(void **state)
+{
+	struct fixture *f = *state;
+	struct cram_set_request keep = request(CRAM_SET_QUOTA, "3 MiB", true);
+	struct cram_error err = {};
+
+	snprintf(f->d.overrides_path, sizeof(f->d.overrides_path), "%s/a/b/overrides.json", f->dir);
+	assert_int_equal(daemon_set(&f->d, f->vm, &keep, &err), 0);
+	assert_int_equal(access(f->d.overrides_path, R_OK), 0);
+}
+
+static void so_does_the_agent_when_it_starts(void **state)
+{
+	struct fixture *f = *state;
+	struct cram_error err = {};
+	char conf[128], text[128];
+	struct stat st;
+
+	stop(f);
+	start(f);
+	snprintf(text, sizeof(text), "[host]\nstate_dir = %s/c/d\n", f->dir);
+	recorded_put(f->dir, "/deep.conf", text);
+	snprintf(conf, sizeof(conf), "%s/deep.conf", f->dir);
+	f->d.conf_path = conf;
+	assert_int_equal(daemon_load(&f->d, &err), 0);
+	snprintf(text, sizeof(text), "%s/c/d", f->dir);
+	assert_int_equal(stat(text, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0700);
+}
+
 static void a_refused_setting_changes_nothing(void **state)
 {
 	struct fixture *f = *state;
@@ -217,7 +249,7 @@ static void a_refused_setting_changes_nothing(void **state)
 	assert_int_equal(f->vm->settings.floor, 512 * MiB);
 	/* Not on disk is not in force. */
 	err = (struct cram_error){};
-	strcpy(f->d.overrides_path, "/nonexistent/overrides.json");
+	strcpy(f->d.overrides_path, "/proc/nonexistent/overrides.json");
 	floor = request(CRAM_SET_QUOTA, "1 MiB", true);
 	assert_int_equal(daemon_set(&f->d, f->vm, &floor, &err), -ENOENT);
 	assert_true(f->vm->settings.quota == CRAM_UNLIMITED);
@@ -265,6 +297,8 @@ int main(void)
 		TEST(a_decision_made_before_is_not_carried_out),
 		TEST(what_cannot_be_kept_is_in_force_and_said),
 		TEST(settings_outlive_the_agent_when_asked_to),
+		TEST(what_is_to_be_kept_makes_its_directory),
+		TEST(so_does_the_agent_when_it_starts),
 		TEST(a_refused_setting_changes_nothing),
 		TEST(a_vm_without_a_uuid_cannot_be_remembered),
 		TEST(a_damaged_state_file_is_put_aside),
