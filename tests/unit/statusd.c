@@ -251,7 +251,8 @@ HANDLER(set_quota)
 		else if (vm->tier_bytes > vm->quota)
 			missing = vm->tier_bytes - vm->quota;
 	}
-	return cram_call_reply(call, cram_reply_accepted(vm, missing, "in force"));
+	return cram_call_reply(call, cram_reply_accepted(vm, missing, "in force",
+							 "vm \"vm-0\": weight 100 -> 200"));
 }
 
 /* vm-0 gets home; the others seem to be, later, but that is not confirmed. */
@@ -267,13 +268,13 @@ HANDLER(drain)
 
 		for (unsigned int i = 0; i < s->n; i++)
 			strcpy(s->vms[i].state, i == 1 ? "draining" : "drained");
-		return cram_call_reply(call, cram_reply_accepted(NULL, 0, ""));
+		return cram_call_reply(call, cram_reply_accepted(NULL, 0, "", ""));
 	}
 	vm = find(call, userdata, parameters);
 	if (!vm)
 		return 0;
 	home = strcmp(vm->name, "vm-0") == 0;
-	r = cram_call_reply(call, cram_reply_accepted(vm, home ? 0 : vm->tier_bytes, ""));
+	r = cram_call_reply(call, cram_reply_accepted(vm, home ? 0 : vm->tier_bytes, "", ""));
 	vm->tier_bytes = vm->device_bytes = vm->device_bytes_upper = 0;
 	strcpy(vm->state, home ? "drained" : "draining");
 	vm->draining = true;

@@ -389,6 +389,53 @@ static void printed_values_are_values_that_can_be_set(void **state)
 	}
 }
 
+static void what_a_change_did_is_one_line(void **state)
+{
+	struct cram_vm_settings before = { .quota = CRAM_UNLIMITED,
+					   .hard_limit = CRAM_UNLIMITED,
+					   .floor = 4 * GiB,
+					   .weight = 100,
+					   .tiers = 1U << CRAM_TIER_CRAM },
+				after = before;
+	char text[256], little[64];
+	(void)state;
+
+	assert_false(cram_settings_changes(&before, &after, text, sizeof(text)));
+	assert_string_equal(text, "");
+	after.mode = CRAM_MODE_AUTO;
+	after.quota = 3 * GiB;
+	after.cold_age_s = 90;
+	after.floor++;
+	assert_true(cram_settings_changes(&before, &after, text, sizeof(text)));
+	assert_string_equal(text,
+			    "mode off -> auto, quota unlimited -> 3 GiB, floor 4 GiB -> 4.00 GiB, "
+			    "cold_age auto -> 90 s");
+	assert_true(cram_settings_changes(&before, &after, little, sizeof(little)));
+	assert_string_equal(little, "mode off -> auto, quota unlimited -> 3 GiB, and 2 more");
+}
+
+static void what_a_new_configuration_changes_is_one_line(void **state)
+{
+	struct cram_conf before, after;
+	char text[256];
+	(void)state;
+
+	cram_conf_init(&before);
+	cram_conf_init(&after);
+	assert_false(cram_conf_changes(&before.host, &after.host, text, sizeof(text)));
+	after.host.reserve_bytes = 64 * MiB;
+	after.host.round_ms = 3000;
+	after.host.admission = CRAM_ADMISSION_STRICT;
+	strcpy(after.host.state_dir, "/srv");
+	assert_true(cram_conf_changes(&before.host, &after.host, text, sizeof(text)));
+	assert_string_equal(
+		text, "host.state_dir /var/lib/cramd -> /srv (from the next start on), host.round "
+		      "2000 ms -> 3000 ms, host.reserve 1 GiB -> 64 MiB, host.admission warn -> "
+		      "strict");
+	cram_conf_free(&before);
+	cram_conf_free(&after);
+}
+
 /* ------------------------------------------------------------------ cramd.conf */
 
 static void the_table_of_options_is_sound(void **state)
@@ -841,6 +888,8 @@ int main(void)
 		cmocka_unit_test(an_unlisted_vm_is_only_monitored),
 		cmocka_unit_test(a_floor_beyond_the_guest_is_the_guest),
 		cmocka_unit_test(printed_values_are_values_that_can_be_set),
+		cmocka_unit_test(what_a_change_did_is_one_line),
+		cmocka_unit_test(what_a_new_configuration_changes_is_one_line),
 		cmocka_unit_test(the_table_of_options_is_sound),
 		cmocka_unit_test(a_bad_configuration_is_refused_with_file_and_line),
 		cmocka_unit_test(what_a_killed_writer_left_is_swept_up_and_nothing_else),

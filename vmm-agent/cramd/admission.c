@@ -276,6 +276,12 @@ static void look_for_mistakes(const struct daemon *d, const struct cram_domain *
 	else if (is_tiny(set, CRAM_SET_FLOOR, set->floor_is_percent ? 0 : set->floor))
 		snprintf(buf, size, "<floor> of %s is next to none; is its unit= missing?",
 			 cram_size_format(set->floor, want, sizeof(want)));
+	else if (set->set & 1U << CRAM_SET_FLOOR && !set->floor_is_percent &&
+		 set->floor > domain->ram)
+		snprintf(buf, size,
+			 "<floor> of %s is more than its RAM: all of it, %s, stays in DRAM",
+			 cram_size_format(set->floor, want, sizeof(want)),
+			 cram_size_format(domain->ram, have, sizeof(have)));
 }
 
 static void tell(struct daemon *d, const char *type, uint64_t ram, const char *text)

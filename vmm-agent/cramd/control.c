@@ -77,13 +77,24 @@ static void apply_to_all(struct daemon *d)
 		apply(d, d->host.vms.v[i]);
 }
 
+static void say(struct daemon *d, const char *type, const struct vm *vm, bool changes,
+		const char *text, const char *already)
+{
+	if (changes)
+		daemon_say(d, type, vm, "%s", text);
+	else
+		daemon_say_nothing_done(d, vm, already);
+}
+
 int daemon_pause(struct daemon *d, struct vm *vm, struct cram_error *err)
 {
 	if (!vm) {
+		say(d, "pause", NULL, !d->overrides.paused, "paused", "paused already");
 		d->overrides.paused = true;
 		apply_to_all(d);
 		return kept(d, "pause", save(d, err), err);
 	}
+	say(d, "pause", vm, !vm->paused_by_operator, "paused", "paused already");
 	vm->paused_by_operator = true;
 	apply(d, vm);
 	return kept(d, "pause", remember(d, vm, err), err);
@@ -92,10 +103,13 @@ int daemon_pause(struct daemon *d, struct vm *vm, struct cram_error *err)
 int daemon_drain(struct daemon *d, struct vm *vm, struct cram_error *err)
 {
 	if (!vm) {
+		say(d, "drain", NULL, !d->overrides.drained, "to be drained",
+		    "to be drained already");
 		d->overrides.drained = true;
 		apply_to_all(d);
 		return kept(d, "drain", save(d, err), err);
 	}
+	say(d, "drain", vm, !vm->drain_asked, "to be drained", "to be drained already");
 	vm->drain_asked = true;
 	apply(d, vm);
 	return kept(d, "drain", remember(d, vm, err), err);
@@ -104,10 +118,19 @@ int daemon_drain(struct daemon *d, struct vm *vm, struct cram_error *err)
 int daemon_resume(struct daemon *d, struct vm *vm, struct cram_error *err)
 {
 	if (!vm) {
+		say(d, "resume", NULL, d->overrides.paused || d->overrides.drained, "resumed",
+		    "neither paused nor drained as a whole");
 		d->overrides.paused = d->overrides.drained = false;
 		apply_to_all(d);
 		return kept(d, "resume", save(d, err), err);
 	}
+	say(d, "resume", vm, vm->paused_by_operator || vm->drain_asked,
+	    d->overrides.drained  ? "resumed, but the host is drained"
+	    : d->overrides.paused ? "resumed, but the host is paused"
+				  : "resumed",
+	    d->overrides.drained || d->overrides.paused
+		    ? "neither paused nor drained by itself, but the host is"
+		    : "neither paused nor drained");
 	vm->paused_by_operator = vm->drain_asked = false;
 	apply(d, vm);
 	return kept(d, "resume", remember(d, vm, err), err);
@@ -224,6 +247,7 @@ int daemon_set(struct daemon *d, struct vm *vm, const struct cram_set_request *s
 {
 	struct cram_override before = remembered(d, vm), after = before;
 	struct cram_vm_layer cli = vm->cli_layer;
+	struct cram_vm_settings were = vm->settings;
 	int r = 0;
 
 	if (set->persist) {
@@ -239,17 +263,19 @@ int daemon_set(struct daemon *d, struct vm *vm, const struct cram_set_request *s
 	} else {
 		merge(&vm->cli_layer, &set->layer, set->clear);
 	}
-	daemon_resolve(d, vm);
+	daemon_resolve_quietly(d, vm);
 	if (r == 0 && set->layer.set & (1U << CRAM_SET_FLOOR | 1U << CRAM_SET_MODE))
 		r = check_floors(d, vm, err);
-	if (r == 0)
+	if (r == 0) {
+		daemon_say_settings(d, vm, &were);
 		return 0;
+	}
 	if (err->code == 0)
 		cram_error_set(err, r, vm->name, "take the settings", NULL, "%s", strerror(-r));
 	vm->cli_layer = cli;
 	if (set->persist && r != -EINVAL)
 		put_back(d, &before);
-	daemon_resolve(d, vm);
+	daemon_resolve_quietly(d, vm);
 	return r;
 }
 

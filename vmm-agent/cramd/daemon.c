@@ -4,11 +4,13 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
 #include "util/file.h"
+#include "util/utf8.h"
 
 /* That a process has been examined for longer than this is said. */
 #define EXAMINED_LONG_MS 10000
@@ -21,6 +23,37 @@
 
 /* A QEMU's address space changes with every thread it starts; its RAM is looked for this often. */
 #define RELAYOUT_MS 10000
+
+void daemon_say_nothing_done(struct daemon *d, const struct vm *vm, const char *text)
+{
+	if (!d->request.who[0] || d->request.did[0])
+		return;
+	if (vm)
+		snprintf(d->request.did, sizeof(d->request.did), "vm \"%.200s\": %s", vm->name,
+			 text);
+	else
+		snprintf(d->request.did, sizeof(d->request.did), "the host: %s", text);
+	utf8_trim(d->request.did);
+}
+
+void daemon_say(struct daemon *d, const char *type, const struct vm *vm, const char *fmt, ...)
+{
+	const char *who = d->request.who;
+	char text[256];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	utf8_trim(text);
+	if (vm)
+		cram_log_info(&d->host.log, "vm \"%s\": %s%s%s", vm->name, text,
+			      who[0] ? ", by " : "", who);
+	else
+		cram_log_info(&d->host.log, "the host: %s%s%s", text, who[0] ? ", by " : "", who);
+	events_say(&d->events, type, vm, 0, "%s%s%s", text, who[0] ? ", by " : "", who);
+	daemon_say_nothing_done(d, vm, text);
+}
 
 int daemon_load(struct daemon *d, struct cram_error *err)
 {
@@ -78,6 +111,7 @@ void daemon_fini(struct daemon *d)
 
 int daemon_reload(struct daemon *d, struct cram_error *err)
 {
+	char changes[192];
 	struct cram_conf conf;
 	int r;
 
@@ -87,16 +121,20 @@ int daemon_reload(struct daemon *d, struct cram_error *err)
 		d->reload_failures++;
 		cram_log_err(&d->host.log, "configuration not taken, the old one stays: %s",
 			     d->config_error);
+		daemon_say(d, "reload-refused", NULL, "configuration not taken: %s",
+			   d->config_error);
 		return r;
 	}
+	if (!cram_conf_changes(&d->conf.host, &conf.host, changes, sizeof(changes)))
+		snprintf(changes, sizeof(changes), "no option of the host changed");
 	cram_conf_free(&d->conf);
 	d->conf = conf;
 	d->config_error[0] = '\0';
 	d->config_generation++;
 	host_set_settings(&d->host, &d->conf.host);
+	daemon_say(d, "reload", NULL, "configuration read again: %s", changes);
 	for (size_t i = 0; i < d->host.vms.n; i++)
 		daemon_resolve(d, d->host.vms.v[i]);
-	cram_log_info(&d->host.log, "configuration read again");
 	return 0;
 }
 
@@ -369,11 +407,25 @@ void daemon_remove_vm(struct daemon *d, struct vm *vm)
 			find_cgroup_owner(d, d->host.vms.v[i]);
 }
 
-void daemon_resolve(struct daemon *d, struct vm *vm)
+const char *daemon_clamped(const struct vm *vm, char *buf, size_t size)
+{
+	char asked[32], ram[32];
+
+	buf[0] = '\0';
+	if (vm->settings.floor_asked > vm->settings.floor)
+		snprintf(buf, size,
+			 "a floor of %s is more than its RAM: all of it, %s, stays in DRAM",
+			 cram_size_format(vm->settings.floor_asked, asked, sizeof(asked)),
+			 cram_size_format(vm->settings.floor, ram, sizeof(ram)));
+	return buf;
+}
+
+void daemon_resolve_quietly(struct daemon *d, struct vm *vm)
 {
 	struct cram_vm_identity id = { .name = vm->name, .uuid = vm->uuid };
 	const struct cram_override *remembered = cram_overrides_find(&d->overrides, vm->uuid);
 	struct cram_vm_settings before = vm->settings;
+	char changes[64];
 
 	if (vm->has_domain) {
 		id.partition = vm->domain.partition;
@@ -382,16 +434,30 @@ void daemon_resolve(struct daemon *d, struct vm *vm)
 	cram_settings_resolve(&d->conf, &id, vm->ram, vm->has_xml ? &vm->xml_layer : NULL,
 			      &vm->cli_layer, remembered ? &remembered->layer : NULL,
 			      &vm->settings);
-	if (before.mode == vm->settings.mode && before.quota == vm->settings.quota &&
-	    before.hard_limit == vm->settings.hard_limit && before.floor == vm->settings.floor &&
-	    before.weight == vm->settings.weight && before.cold_age_s == vm->settings.cold_age_s &&
-	    before.tiers == vm->settings.tiers)
-		return;
 	/* Whatever was decided under the old settings and is not yet done is not done any more. */
-	atomic_fetch_add(&vm->epoch, 1);
-	if (vm->has_action)
-		events_say(&d->events, "settings", vm, 0, "mode %s",
-			   cram_mode_name(vm->settings.mode));
+	if (cram_settings_changes(&before, &vm->settings, changes, sizeof(changes)))
+		atomic_fetch_add(&vm->epoch, 1);
+}
+
+void daemon_say_settings(struct daemon *d, struct vm *vm, const struct cram_vm_settings *before)
+{
+	char changes[224], clamped[128];
+
+	if (vm->settings.floor_asked != before->floor_asked &&
+	    daemon_clamped(vm, clamped, sizeof(clamped))[0])
+		cram_log_warn(&d->host.log, "vm \"%s\": %s", vm->name, clamped);
+	if (!cram_settings_changes(before, &vm->settings, changes, sizeof(changes)))
+		daemon_say_nothing_done(d, vm, "nothing changed, it was so before");
+	else if (vm->has_action || d->request.who[0])
+		daemon_say(d, "settings", vm, "%s", changes);
+}
+
+void daemon_resolve(struct daemon *d, struct vm *vm)
+{
+	struct cram_vm_settings before = vm->settings;
+
+	daemon_resolve_quietly(d, vm);
+	daemon_say_settings(d, vm, &before);
 }
 
 /* What is wrong with the settings in @domain is said once, and counted. */

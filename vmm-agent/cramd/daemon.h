@@ -73,7 +73,23 @@ struct daemon {
 	struct dispatch dispatch;
 	uint64_t rounds, round_us, decision_us;
 	uint64_t reported_unfit; /* mask of nodes: said in the log */
+
+	/* Of the request that is being carried out: whose it is ("uid 0, pid 7"), and what it did.
+	 */
+	struct {
+		char who[64]; /* empty: none is */
+		char did[320];
+	} request;
 };
+
+/*
+ * Says what was done to @vm, or to the host when that is NULL: in the log and to who monitors, with
+ * who asked for it, and the first of it in the answer to that one. @type: as for events_say().
+ */
+void daemon_say(struct daemon *d, const char *type, const struct vm *vm, const char *fmt, ...)
+	__attribute__((format(printf, 4, 5)));
+/* Only in that answer: nothing has changed. */
+void daemon_say_nothing_done(struct daemon *d, const struct vm *vm, const char *text);
 
 /* Reads settings and overrides, nothing else. */
 int daemon_load(struct daemon *d, struct cram_error *err);
@@ -97,6 +113,12 @@ int daemon_find_vm(const struct daemon *d, const char *name, struct vm **ret_vm)
 
 /* Settings in force for @vm, from every source, after any of them changed. */
 void daemon_resolve(struct daemon *d, struct vm *vm);
+/* The same in two steps, for who may take it back: what differs from @before is said in the second.
+ */
+void daemon_resolve_quietly(struct daemon *d, struct vm *vm);
+void daemon_say_settings(struct daemon *d, struct vm *vm, const struct cram_vm_settings *before);
+/* What of its settings is not in force as it was asked for; empty: nothing. Returns @buf. */
+const char *daemon_clamped(const struct vm *vm, char *buf, size_t size);
 /* What libvirt said about a domain. */
 void daemon_domain(struct daemon *d, const struct libvirt_domain *domain);
 int daemon_reload(struct daemon *d, struct cram_error *err);

@@ -110,8 +110,14 @@ static int on_signal(struct loop *loop, int fd, uint32_t events, void *userdata)
 	if (read(fd, &info, sizeof(info)) != sizeof(info))
 		return 0;
 	if (info.ssi_signo == SIGHUP) {
+		int r;
+
 		sd_notify(0, "RELOADING=1");
-		if (daemon_reload(d, &err) < 0)
+		snprintf(d->request.who, sizeof(d->request.who), "SIGHUP of uid %u (pid %u)",
+			 info.ssi_uid, info.ssi_pid);
+		r = daemon_reload(d, &err);
+		d->request.who[0] = '\0';
+		if (r < 0)
 			sd_notifyf(0, "READY=1\nSTATUS=reload refused: %s", d->config_error);
 		else
 			sd_notify(0, "READY=1\nSTATUS=configuration read");

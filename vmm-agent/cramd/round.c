@@ -65,6 +65,29 @@ static void log_reason(struct daemon *d, const struct vm *vm, enum vm_ineligible
 		cram_log_info(&d->host.log, "vm \"%s\": left alone: %s", vm->name, why);
 }
 
+/* What a VM that is moved in small steps goes to and fro between is told when it has lasted. */
+#define SETTLING_ROUNDS 3
+
+static bool comes_and_goes(enum cram_vm_state state)
+{
+	return state == CRAM_VM_STEADY || state == CRAM_VM_DEMOTING || state == CRAM_VM_PROMOTING ||
+	       state == CRAM_VM_OVER_SHARE;
+}
+
+static bool to_be_told(struct vm *vm)
+{
+	enum cram_vm_state state = vm->action.state;
+
+	if (state != vm->settling_state)
+		vm->settling_rounds = 0;
+	vm->settling_state = state;
+	vm->settling_rounds++;
+	if (state == vm->reported_state)
+		return false;
+	return !comes_and_goes(state) || !comes_and_goes(vm->reported_state) ||
+	       vm->settling_rounds >= SETTLING_ROUNDS;
+}
+
 static void announce_vm(struct daemon *d, struct vm *vm)
 {
 	enum vm_ineligible reason;
@@ -78,7 +101,7 @@ static void announce_vm(struct daemon *d, struct vm *vm)
 		vm->reported_reason = reason;
 		log_reason(d, vm, reason, why);
 	}
-	if (vm->action.state != vm->reported_state) {
+	if (to_be_told(vm)) {
 		vm->reported_state = vm->action.state;
 		cram_log_debug(&d->host.log, "vm \"%s\": %s, %" PRIu64 " MiB on the tier", vm->name,
 			       cram_vm_state_name(vm->action.state), vm->input.tier_bytes / MiB);

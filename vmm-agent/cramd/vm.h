@@ -141,7 +141,8 @@ struct vm {
 	struct cram_vm_action action;
 	struct cram_vm_input input;
 	struct cram_bucket demote_bucket, promote_bucket;
-	enum cram_vm_state reported_state;
+	enum cram_vm_state reported_state, settling_state; /* told of; seen since so many rounds: */
+	unsigned int settling_rounds;
 	enum vm_ineligible reported_reason;
 	bool has_action;
 };

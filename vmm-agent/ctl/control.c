@@ -105,6 +105,17 @@ static int wait_until(const struct options *o, const char *name,
 	}
 }
 
+/* One line of the answer, if it has one. */
+static void print_said(struct json_object *reply, const char *key)
+{
+	struct json_object *v;
+
+	if (!json_object_object_get_ex(reply, key, &v) || json_object_get_string_len(v) == 0)
+		return;
+	print_text(json_object_get_string(v), 0);
+	putchar('\n');
+}
+
 /* The answer to SetQuota and Drain, then waiting if asked for. */
 static int finish(const struct options *o, const char *name, struct json_object *reply,
 		  bool (*done)(const struct cram_vm_report *vm))
@@ -113,6 +124,10 @@ static int finish(const struct options *o, const char *name, struct json_object 
 	uint64_t missing = 0;
 	char size[32];
 
+	if (!o->json) {
+		print_said(reply, "changed");
+		fflush(stdout);
+	}
 	if (json_object_object_get_ex(reply, "missing", &v))
 		missing = json_object_get_uint64(v);
 	if (missing > 0)
@@ -122,13 +137,10 @@ static int finish(const struct options *o, const char *name, struct json_object 
 			name ? name : "all VMs", cram_size_format(missing, size, sizeof(size)));
 	if (o->wait)
 		return wait_until(o, name, done);
-	if (o->json) {
+	if (o->json)
 		print_json(reply, false);
-	} else if (json_object_object_get_ex(reply, "message", &v) &&
-		   json_object_get_string_len(v) > 0) {
-		print_text(json_object_get_string(v), 0);
-		putchar('\n');
-	}
+	else
+		print_said(reply, "message");
 	return missing > 0 ? EXIT_PARTIAL : EXIT_OK;
 }
 
@@ -219,6 +231,7 @@ static int simple(const struct options *o, const char *method, const char *vm)
 		return r;
 	if (o->json)
 		return print_json(reply, false);
+	print_said(reply, "changed");
 	if (json_object_object_get_ex(reply, "message", &v) && json_object_get_string_len(v) > 0) {
 		struct cram_error err = { 0 };
 
@@ -264,5 +277,9 @@ int run_vm_add(const struct options *o, int argc, char **argv)
 		return EXIT_FAILED;
 	json_object_object_add(parameters, "pid", json_object_new_int64((int64_t)pid));
 	r = call(o, CRAM_IFACE_CONTROL, "AddVm", parameters, &reply);
-	return r == EXIT_OK && o->json ? print_json(reply, false) : r;
+	if (r == EXIT_OK && o->json)
+		return print_json(reply, false);
+	if (r == EXIT_OK)
+		print_said(reply, "changed");
+	return r;
 }

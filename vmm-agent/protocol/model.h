@@ -202,8 +202,8 @@ struct cram_check_report {
 /* One event of Monitor. */
 struct cram_event_report {
 	uint64_t time_us; /* wall clock */
-	char type[32]; /* "vm-added", "vm-removed", "state", "moved", "refused", "settings", ... */
-	char uuid[40]; /* empty: the host */
+	char type[32];	  /* docs/protocol.md lists them */
+	char uuid[40];	  /* empty: the host */
 	char name[256];
 	char text[320];
 	uint64_t bytes;
@@ -291,4 +291,4 @@ int cram_decode_vm(struct json_object *parameters, bool optional, const char **r
 
 /* Reply of SetQuota and Drain; @vm NULL: of all VMs. */
 struct json_object *cram_reply_accepted(const struct cram_vm_report *vm, uint64_t missing_bytes,
-					const char *message);
+					const char *message, const char *changed);

@@ -10,21 +10,23 @@
 #define OFF(m)	offsetof(struct cram_host_settings, m)
 #define SIZE(m) sizeof(((struct cram_host_settings *)0)->m)
 
-#define TEXT(sec, k, m, d, why)                                                              \
-	{                                                                                    \
-		sec, k, CRAM_OPT_TEXT, OFF(m), SIZE(m), "text", d, 0, SIZE(m) - 1, why, NULL \
+/* Texts are names of what is opened once. */
+#define AT_START(sec, k, m, d, why)                                                                \
+	{                                                                                          \
+		sec, k, CRAM_OPT_TEXT, OFF(m), SIZE(m), "text", d, 0, SIZE(m) - 1, why, NULL, true \
 	}
-#define NODES(sec, k, m, d, why)                                                                 \
-	{                                                                                        \
-		sec, k, CRAM_OPT_NODES, OFF(m), SIZE(m), "nodeset", d, 0, SIZE(m) - 1, why, NULL \
+#define NODES(sec, k, m, d, why)                                                                  \
+	{                                                                                         \
+		sec, k, CRAM_OPT_NODES, OFF(m), SIZE(m), "nodeset", d, 0, SIZE(m) - 1, why, NULL, \
+			false                                                                     \
 	}
-#define U32(sec, k, m, u, d, lo, hi, why)                                \
-	{                                                                \
-		sec, k, CRAM_OPT_U32, OFF(m), 4, u, d, lo, hi, why, NULL \
+#define U32(sec, k, m, u, d, lo, hi, why)                                       \
+	{                                                                       \
+		sec, k, CRAM_OPT_U32, OFF(m), 4, u, d, lo, hi, why, NULL, false \
 	}
-#define BYTES(sec, k, m, u, d, lo, hi, why)                                \
-	{                                                                  \
-		sec, k, CRAM_OPT_BYTES, OFF(m), 8, u, d, lo, hi, why, NULL \
+#define BYTES(sec, k, m, u, d, lo, hi, why)                                       \
+	{                                                                         \
+		sec, k, CRAM_OPT_BYTES, OFF(m), 8, u, d, lo, hi, why, NULL, false \
 	}
 
 #define CHOICE(sec, k, m, d, names, why)                                                         \
@@ -69,8 +71,8 @@ const char *cram_sell_name(enum cram_sell s)
 
 /* clang-format off: rows of a table, the reasons wrapped by hand */
 const struct cram_option cram_options[] = {
-	TEXT("host", "libvirt_uri", libvirt_uri, "qemu:///system",
-	     "Where libvirt is asked for VMs, read-only. \"none\": no libvirt."),
+	AT_START("host", "libvirt_uri", libvirt_uri, "qemu:///system",
+		 "Where libvirt is asked for VMs, read-only. \"none\": no libvirt."),
 	NODES("host", "tier_nodes", tier_nodes, "auto",
 	      "NUMA nodes used by the tier \"node\": a nodeset such as \"2-3\", \"auto\" for nodes with "
 	      "memory and no CPU, or \"none\"."),
@@ -78,8 +80,8 @@ const struct cram_option cram_options[] = {
 	      "NUMA nodes that are memory of a card that compresses and must never be used as the tier "
 	      "\"node\", as a nodeset. Such cards are recognised by themselves where the kernel's CXL drivers "
 	      "manage them; name here what firmware hides from them."),
-	TEXT("host", "state_dir", state_dir, CRAM_STATE_DIR,
-	     "Where settings made with --persist are kept. Nothing else is."),
+	AT_START("host", "state_dir", state_dir, CRAM_STATE_DIR,
+		 "Where settings made with --persist are kept. Nothing else is."),
 	U32("host", "round", round_ms, "ms", "2000", 100, 60000,
 	    "Time from one round of sensing and deciding to the next. Short enough that a lowered quota "
 	    "is acted on at once, long enough to cost nothing."),

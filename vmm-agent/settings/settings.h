@@ -70,7 +70,8 @@ struct cram_vm_settings {
 	enum cram_mode mode;
 	uint64_t quota;
 	uint64_t hard_limit;
-	uint64_t floor; /* bytes, percentages resolved */
+	uint64_t floor;	      /* bytes, percentages resolved, at most guest RAM */
+	uint64_t floor_asked; /* the same, before that */
 	uint32_t weight;
 	uint32_t cold_age_s;
 	uint32_t tiers;
@@ -94,6 +95,13 @@ int cram_layer_set(struct cram_vm_layer *layer, enum cram_setting s, const char 
  */
 const char *cram_settings_text(const struct cram_vm_settings *set, enum cram_setting s, char *buf,
 			       size_t size);
+
+/*
+ * "quota unlimited -> 3 GiB, weight 100 -> 200": what differs, cut to @size (at least 64) with how
+ * much was left out. Returns whether anything does.
+ */
+bool cram_settings_changes(const struct cram_vm_settings *before,
+			   const struct cram_vm_settings *after, char *buf, size_t size);
 
 /* ------------------------------------------------------------------ host */
 
@@ -178,6 +186,7 @@ struct cram_option {
 	const char
 		*reason; /* what it does and why the default is what it is; one sentence or two */
 	const char *const *choices; /* of CRAM_OPT_CHOICE, up to NULL */
+	bool at_start;		    /* a change takes effect when the agent is started */
 };
 
 extern const struct cram_option cram_options[];
@@ -214,6 +223,10 @@ int cram_conf_parse(const char *name, const char *text, size_t size, struct cram
 		    struct cram_error *err);
 /* Consistency across options (minimum <= maximum ...); called by both of the above. */
 int cram_conf_check(const struct cram_conf *conf, struct cram_error *err);
+
+/* The same of two configurations, options of VMs aside: "policy.headroom 20 permille -> ...". */
+bool cram_conf_changes(const struct cram_host_settings *before,
+		       const struct cram_host_settings *after, char *buf, size_t size);
 
 /* What a [match] rule looks at. NULL: unknown, matches no condition on it. */
 struct cram_vm_identity {

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -231,6 +232,26 @@ static void so_does_the_agent_when_it_starts(void **state)
 	assert_int_equal(st.st_mode & 07777, 0700);
 }
 
+static void what_was_done_is_in_the_log_with_who_asked_for_it(void **state)
+{
+	struct fixture *f = *state;
+	struct cram_set_request set = request(CRAM_SET_QUOTA, "3 MiB", false);
+	struct cram_error err = {};
+	char text[256] = "";
+	int before = f->d.host.log.fd, fd = memfd_create("log", 0);
+
+	f->d.host.log.level = LOG_INFO;
+	f->d.host.log.fd = fd;
+	f->d.host.log.priority = false;
+	strcpy(f->d.request.who, "uid 7 (pid 8)");
+	assert_int_equal(daemon_set(&f->d, f->vm, &set, &err), 0);
+	assert_true(pread(fd, text, sizeof(text) - 1, 0) > 0);
+	assert_string_equal(text, "vm \"db\": quota unlimited -> 3 MiB, by uid 7 (pid 8)\n");
+	f->d.host.log.level = LOG_EMERG;
+	f->d.host.log.fd = before;
+	close(fd);
+}
+
 static void a_refused_setting_changes_nothing(void **state)
 {
 	struct fixture *f = *state;
@@ -299,6 +320,7 @@ int main(void)
 		TEST(settings_outlive_the_agent_when_asked_to),
 		TEST(what_is_to_be_kept_makes_its_directory),
 		TEST(so_does_the_agent_when_it_starts),
+		TEST(what_was_done_is_in_the_log_with_who_asked_for_it),
 		TEST(a_refused_setting_changes_nothing),
 		TEST(a_vm_without_a_uuid_cannot_be_remembered),
 		TEST(a_damaged_state_file_is_put_aside),

@@ -613,6 +613,39 @@ static void a_steady_round_allocates_nothing(void **state)
 	assert_int_equal(d->rounds, 202);
 }
 
+/* Rounds with @vm in @state each time; how often that was told. */
+static size_t told(struct daemon *d, struct vm *vm, size_t rounds, enum cram_vm_state state)
+{
+	size_t n = 0;
+
+	events_clear(&d->events);
+	for (size_t i = 0; i < rounds; i++) {
+		/* With a floor as large as the VM it has nothing to give. */
+		vm->settings.floor = state == CRAM_VM_DEMOTING ? 0 : VM_RAM;
+		pass_time(d);
+		round_run(d);
+		assert_int_equal(vm->action.state, state);
+	}
+	for (size_t i = 0; i < d->events.queue.n; i++)
+		n += !strcmp(d->events.queue.v[i].news.type, "state");
+	return n;
+}
+
+static void a_state_that_comes_and_goes_is_not_told_each_time(void **state)
+{
+	struct daemon *d = *state;
+	struct vm *vm = make_vm(d, 0);
+
+	vm->reported_state = CRAM_N_VM_STATES;
+	assert_int_equal(told(d, vm, 1, CRAM_VM_STEADY), 1);
+	for (size_t i = 0; i < 4; i++) {
+		assert_int_equal(told(d, vm, 1, CRAM_VM_DEMOTING), 0);
+		assert_int_equal(told(d, vm, 1, CRAM_VM_STEADY), 0);
+	}
+	assert_int_equal(told(d, vm, 5, CRAM_VM_DEMOTING), 1);
+	assert_int_equal(vm->reported_state, CRAM_VM_DEMOTING);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -654,6 +687,8 @@ int main(void)
 			check_says_what_could_be_gained_and_for_the_rest_why_not, make, drop),
 		cmocka_unit_test_setup_teardown(check_says_how_coarse_damon_sees, make, drop),
 		cmocka_unit_test_setup_teardown(a_steady_round_allocates_nothing, make, drop),
+		cmocka_unit_test_setup_teardown(a_state_that_comes_and_goes_is_not_told_each_time,
+						make, drop),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -29,7 +29,7 @@
 #define TIMEOUT_MS 20000
 
 struct fixture {
-	char dir[64], control[80], status[80];
+	char dir[64], control[80], status[80], conf[80];
 	struct daemon d;
 	struct server *server;
 	struct vm *vm;
@@ -134,6 +134,8 @@ static int make(void **state)
 	d->conf.host.round_ms = HOUR_MS;
 	d->conf.host.admission = CRAM_ADMISSION_STRICT;
 	snprintf(d->overrides_path, sizeof(d->overrides_path), "%s/overrides.json", f->dir);
+	snprintf(f->conf, sizeof(f->conf), "%s/cramd.conf", f->dir);
+	d->conf_path = f->conf;
 	d->mover.host = &d->host;
 	assert_int_equal(relief_init(&d->relief, &d->host, &d->mover), 0);
 	assert_int_equal(loop_init(&d->loop), 0);
@@ -354,6 +356,111 @@ static void nobody_refuses_what_was_not_asked_for(void **state)
 	assert_int_equal(f->d.admissions_refused, 0);
 }
 
+/* Returns a text that is good until the next one. */
+static const char *by_me(const char *what)
+{
+	static char text[512];
+
+	snprintf(text, sizeof(text), "%s, by uid %d (pid %d)", what, (int)getuid(), (int)getpid());
+	return text;
+}
+
+static const char *changed_by(const struct fixture *f, const char *method, const char *parameters)
+{
+	static char text[320];
+	struct json_object *reply = call(f, method, parameters), *changed = NULL;
+
+	assert_true(json_object_object_get_ex(reply, "changed", &changed));
+	snprintf(text, sizeof(text), "%s", json_object_get_string(changed));
+	json_object_put(reply);
+	return text;
+}
+
+static void who_changes_something_is_told_what_it_did(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_string_equal(changed_by(f, "Pause", "{\"vm\": \"db\"}"), "vm \"db\": paused");
+	assert_string_equal(changed_by(f, "Pause", "{\"vm\": \"db\"}"),
+			    "vm \"db\": paused already");
+	assert_string_equal(changed_by(f, "Pause", "{}"), "the host: paused");
+	assert_string_equal(changed_by(f, "Resume", "{\"vm\": \"db\"}"),
+			    "vm \"db\": resumed, but the host is paused");
+	assert_string_equal(changed_by(f, "Resume", "{}"), "the host: resumed");
+	assert_string_equal(changed_by(f, "Resume", "{}"),
+			    "the host: neither paused nor drained as a whole");
+	assert_string_equal(changed_by(f, "SetQuota",
+				       "{\"vm\": \"db\", \"quota\": 3145728, \"weight\": \"200\"}"),
+			    "vm \"db\": quota unlimited -> 3 MiB, weight 100 -> 200");
+	assert_string_equal(changed_by(f, "SetQuota", "{\"vm\": \"db\", \"quota\": \"3 MiB\"}"),
+			    "vm \"db\": nothing changed, it was so before");
+	assert_string_equal(changed_by(f, "SetQuota", "{\"vm\": \"db\", \"weight\": null}"),
+			    "vm \"db\": weight 200 -> 100");
+	end_loop(f);
+}
+
+static void a_value_that_is_clamped_is_warned_of(void **state)
+{
+	struct fixture *f = *state;
+	struct json_object *reply, *message;
+
+	/* So that it is known how much DRAM there is. */
+	json_object_put(call(f, "Pause", "{}"));
+	reply = call(f, "SetQuota", "{\"vm\": \"db\", \"floor\": \"5 GiB\"}");
+	assert_true(json_object_object_get_ex(reply, "message", &message));
+	assert_string_equal(
+		json_object_get_string(message),
+		"a floor of 5 GiB is more than its RAM: all of it, 1 GiB, stays in DRAM; "
+		"64 MiB to give back");
+	json_object_put(reply);
+	end_loop(f);
+	assert_int_equal(f->vm->settings.floor, GiB);
+}
+
+static struct json_object *next_event(struct cram_client *client, const char *type)
+{
+	struct cram_error err = {};
+	struct json_object *event;
+
+	for (;;) {
+		assert_int_equal(cram_client_next(client, &event, NULL, &err), 1);
+		if (!strcmp(text_at(event, "event", "type"), type))
+			return event;
+		json_object_put(event);
+	}
+}
+
+static void what_is_refused_is_told_to_who_monitors(void **state)
+{
+	static const char bad[] = "{\"vm\": \"db\", \"weight\": \"0\"}";
+	struct fixture *f = *state;
+	struct cram_client *client = connect_to(f->status, CRAM_IFACE_STATUS), *control;
+	struct cram_error err = {};
+	struct json_object *event, *reply;
+
+	assert_int_equal(cram_client_call_more(client, "Monitor", NULL, &err), 0);
+	control = connect_to(f->control, CRAM_IFACE_CONTROL);
+	assert_int_equal(
+		cram_client_call(control, "SetQuota", json_tokener_parse(bad), &reply, NULL, &err),
+		-EREMOTEIO);
+	event = next_event(client, "refused");
+	assert_non_null(
+		strstr(text_at(event, "event", "text"),
+		       by_me("SetQuota refused: weight: bad value \"0\"; allowed: an integer "
+			     "from 1 to 10000")));
+	json_object_put(event);
+	/* No configuration is there: only this one's default is. */
+	json_object_put(call(f, "Reload", "{}"));
+	event = next_event(client, "reload");
+	assert_non_null(strstr(text_at(event, "event", "text"),
+			       "configuration read again: host.round 3600000 ms -> 2000 ms, "
+			       "host.admission strict -> warn"));
+	json_object_put(event);
+	cram_client_free(control);
+	cram_client_free(client);
+	end_loop(f);
+}
+
 static void a_change_is_told_to_who_monitors(void **state)
 {
 	struct fixture *f = *state;
@@ -364,6 +471,11 @@ static void a_change_is_told_to_who_monitors(void **state)
 	assert_int_equal(cram_client_call_more(client, "Monitor", NULL, &err), 0);
 	/* It is there before this is asked: the loop reads what came first first. */
 	json_object_put(call(f, "Drain", "{\"vm\": \"db\"}"));
+	assert_int_equal(cram_client_next(client, &event, NULL, &err), 1);
+	assert_string_equal(text_at(event, "event", "type"), "drain");
+	assert_string_equal(text_at(event, "event", "name"), "db");
+	assert_string_equal(text_at(event, "event", "text"), by_me("to be drained"));
+	json_object_put(event);
 	assert_int_equal(cram_client_next(client, &event, NULL, &err), 1);
 	assert_string_equal(text_at(event, "event", "type"), "state");
 	assert_string_equal(text_at(event, "event", "name"), "db");
@@ -409,6 +521,9 @@ int main(void)
 		TEST(a_vm_is_not_refused_when_the_hook_says_nothing),
 		TEST(nobody_refuses_what_was_not_asked_for),
 		TEST(a_change_is_told_to_who_monitors),
+		TEST(who_changes_something_is_told_what_it_did),
+		TEST(a_value_that_is_clamped_is_warned_of),
+		TEST(what_is_refused_is_told_to_who_monitors),
 		TEST(who_asks_for_what_is_no_vm_is_told_why),
 	};
 

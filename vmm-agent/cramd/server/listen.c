@@ -189,13 +189,12 @@ static void tell_examined(struct server *server, const struct event *event)
 		if (!call || client->adding_pid != event->examined.pid)
 			continue;
 		client->adding = NULL;
-		if (event->examined.vm) {
-			answer_after_round(
-				server->d, call,
-				&(struct answer){ .accepted = true, .vm = event->examined.vm });
+		if (event->examined.vm)
+			answer_added(server->d, call, event->examined.vm);
+		else
+			refuse_call(server->d, call, NULL, CRAM_ERR_REFUSED, &event->examined.err);
+		if (event->examined.vm)
 			continue;
-		}
-		cram_call_fail(call, CRAM_ERR_REFUSED, &event->examined.err);
 		wake(client);
 	}
 }

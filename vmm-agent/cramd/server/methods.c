@@ -26,13 +26,34 @@ static int bad_parameter(struct cram_call *call, const struct cram_error *err)
 	return cram_call_fail(call, CRAM_ERR_PARAMETER, err);
 }
 
-/* Names who asked: what changes things is on record with the peer's identity. */
-static void log_control(struct daemon *d, struct cram_call *call, const char *what)
+/* Whoever changes something is on record with it. */
+static void begin(struct daemon *d, struct cram_call *call)
 {
 	const struct client *client = cram_peer_userdata(cram_call_peer(call));
 
-	cram_log_info(&d->host.log, "%s%s%s by pid %d uid %d", cram_call_method(call),
-		      what[0] ? " " : "", what, (int)client->cred.pid, (int)client->cred.uid);
+	d->request.did[0] = '\0';
+	snprintf(d->request.who, sizeof(d->request.who), "uid %d (pid %d)", (int)client->cred.uid,
+		 (int)client->cred.pid);
+}
+
+/* What was done goes into @answer; NULL: to nobody. */
+static void end(struct daemon *d, struct answer *answer)
+{
+	d->request.who[0] = '\0';
+	if (answer)
+		memcpy(answer->changed, d->request.did, sizeof(answer->changed));
+}
+
+int refuse_call(struct daemon *d, struct cram_call *call, const struct vm *vm, const char *error,
+		const struct cram_error *err)
+{
+	char text[CRAM_ERROR_TEXT];
+
+	begin(d, call);
+	daemon_say(d, "refused", vm, "%s refused: %s", cram_call_method(call),
+		   cram_error_format(err, text, sizeof(text)));
+	end(d, NULL);
+	return cram_call_fail(call, error, err);
 }
 
 /* The VM that the call names. 0; 1: answered with an error; negative: the peer failed. */
@@ -270,12 +291,15 @@ void answer_now(struct daemon *d, struct client *client)
 		report_vm(d, answer->vm, &report);
 	if (answer->accepted) {
 		o = cram_reply_accepted(answer->vm ? &report : NULL, answer->missing,
-					answer->message);
+					answer->message, answer->changed);
 	} else {
 		o = json_object_new_object();
-		if (o)
+		if (o) {
 			json_object_object_add(o, "message",
 					       json_object_new_string(answer->message));
+			json_object_object_add(o, "changed",
+					       json_object_new_string(answer->changed));
+		}
 	}
 	cram_call_reply(client->waiting, o);
 	answer_drop(client);
@@ -307,7 +331,7 @@ static int command(struct daemon *d, struct cram_call *call, struct json_object 
 		if (r)
 			return r;
 	}
-	log_control(d, call, name ? name : "the host");
+	begin(d, call);
 	*ret_r = run(d, *ret_vm, err);
 	return 0;
 }
@@ -323,6 +347,7 @@ static int pause_or_resume(struct daemon *d, struct cram_call *call, struct json
 		return r < 0 ? r : 0;
 	if (result < 0)
 		cram_error_format(err, answer.message, sizeof(answer.message));
+	end(d, &answer);
 	answer_after_round(d, call, &answer);
 	return 0;
 }
@@ -339,13 +364,14 @@ static int resume_method(struct cram_call *call, struct json_object *parameters,
 	return pause_or_resume(userdata, call, parameters, daemon_resume, err);
 }
 
-/* What the VM, or all of them, will have to bring home. */
-static int accepted(struct daemon *d, struct cram_call *call, struct vm *vm,
-		    const struct cram_error *err)
+/* What the VM, or all of them, will have to bring home, after what is to be warned of. */
+static int accepted(struct daemon *d, struct cram_call *call, struct vm *vm, const char *warning)
 {
 	struct answer answer = { .accepted = true, .vm = vm };
+	char missing[32], all[32];
 	uint64_t back = 0;
 
+	end(d, &answer);
 	for (size_t i = 0; i < d->host.vms.n; i++) {
 		struct vm *one = d->host.vms.v[i];
 
@@ -354,16 +380,17 @@ static int accepted(struct daemon *d, struct cram_call *call, struct vm *vm,
 		back += daemon_give_back(one);
 		answer.missing += daemon_missing(d, one, daemon_give_back(one));
 	}
-	if (err && err->code)
-		cram_error_format(err, answer.message, sizeof(answer.message));
-	else if (answer.missing)
-		snprintf(answer.message, sizeof(answer.message),
-			 "%" PRIu64 " MiB to give back, of them %" PRIu64
-			 " MiB do not fit into DRAM above its headroom now",
-			 back / MiB, answer.missing / MiB);
+	if (answer.missing)
+		snprintf(
+			answer.message, sizeof(answer.message),
+			"%s%s%s to give back, of which %s do not fit into DRAM above its headroom now",
+			warning, warning[0] ? "; " : "", cram_size_format(back, all, sizeof(all)),
+			cram_size_format(answer.missing, missing, sizeof(missing)));
 	else if (back)
-		snprintf(answer.message, sizeof(answer.message), "%" PRIu64 " MiB to give back",
-			 back / MiB);
+		snprintf(answer.message, sizeof(answer.message), "%s%s%s to give back", warning,
+			 warning[0] ? "; " : "", cram_size_format(back, all, sizeof(all)));
+	else
+		snprintf(answer.message, sizeof(answer.message), "%s", warning);
 	answer_after_round(d, call, &answer);
 	return 0;
 }
@@ -371,12 +398,15 @@ static int accepted(struct daemon *d, struct cram_call *call, struct vm *vm,
 static int drain(struct cram_call *call, struct json_object *parameters, void *userdata,
 		 struct cram_error *err)
 {
+	char text[CRAM_ERROR_TEXT] = "";
 	struct vm *vm;
 	int result, r = command(userdata, call, parameters, daemon_drain, err, &vm, &result);
 
 	if (r)
 		return r < 0 ? r : 0;
-	return accepted(userdata, call, vm, result < 0 ? err : NULL);
+	if (result < 0)
+		cram_error_format(err, text, sizeof(text));
+	return accepted(userdata, call, vm, text);
 }
 
 static int set_quota(struct cram_call *call, struct json_object *parameters, void *userdata,
@@ -384,37 +414,46 @@ static int set_quota(struct cram_call *call, struct json_object *parameters, voi
 {
 	struct daemon *d = userdata;
 	struct cram_set_request set;
+	char warning[128] = "";
 	struct vm *vm;
 	int r;
 
 	r = cram_decode_set(parameters, &set, err);
 	if (r < 0)
-		return cram_call_fail(call, CRAM_ERR_INVALID_SETTING, err);
+		return refuse_call(d, call, NULL, CRAM_ERR_INVALID_SETTING, err);
 	r = call_vm(d, call, set.vm, &vm);
 	if (r)
 		return r < 0 ? r : 0;
-	log_control(d, call, vm->name);
-	if (daemon_set(d, vm, &set, err) < 0)
-		return cram_call_fail(call, CRAM_ERR_REFUSED, err);
-	return accepted(d, call, vm, NULL);
+	begin(d, call);
+	r = daemon_set(d, vm, &set, err);
+	if (r < 0)
+		return refuse_call(d, call, vm, CRAM_ERR_REFUSED, err);
+	if (set.layer.set & 1U << CRAM_SET_FLOOR)
+		daemon_clamped(vm, warning, sizeof(warning));
+	return accepted(d, call, vm, warning);
 }
 
 static int reload(struct cram_call *call, struct json_object *parameters, void *userdata,
 		  struct cram_error *err)
 {
 	struct daemon *d = userdata;
+	struct answer answer;
 	struct json_object *o;
+	int r;
 
 	if (no_parameters(parameters, err) < 0)
 		return bad_parameter(call, err);
-	log_control(d, call, "");
-	if (daemon_reload(d, err) < 0)
+	begin(d, call);
+	r = daemon_reload(d, err);
+	end(d, &answer);
+	if (r < 0)
 		return cram_call_fail(call, CRAM_ERR_CONFIG_INVALID, err);
 	o = json_object_new_object();
 	if (!o)
 		return -ENOMEM;
 	json_object_object_add(o, "generation",
 			       json_object_new_int64((int64_t)d->config_generation));
+	json_object_object_add(o, "changed", json_object_new_string(answer.changed));
 	return cram_call_reply(call, o);
 }
 
@@ -425,7 +464,6 @@ static int add_vm(struct cram_call *call, struct json_object *parameters, void *
 	struct client *client = cram_peer_userdata(cram_call_peer(call));
 	struct daemon *d = userdata;
 	uint64_t pid;
-	char text[32];
 
 	if (cram_params_only(parameters, allowed, err) < 0 ||
 	    cram_param_u64(parameters, "pid", &pid, err) < 0)
@@ -434,15 +472,26 @@ static int add_vm(struct cram_call *call, struct json_object *parameters, void *
 		cram_error_set(err, -EINVAL, NULL, NULL, NULL, "pid %" PRIu64 " is no pid", pid);
 		return bad_parameter(call, err);
 	}
-	snprintf(text, sizeof(text), "%" PRIu64, pid);
-	log_control(d, call, text);
 	if (daemon_want_vm(d, (pid_t)pid, NULL, err) < 0)
-		return cram_call_fail(call, CRAM_ERR_REFUSED, err);
+		return refuse_call(d, call, NULL, CRAM_ERR_REFUSED, err);
 	/* Answered when it has been examined: EVENT_EXAMINED. */
 	cram_call_keep(call);
 	client->adding = call;
 	client->adding_pid = (pid_t)pid;
 	return 0;
+}
+
+void answer_added(struct daemon *d, struct cram_call *call, struct vm *vm)
+{
+	struct answer answer = { .accepted = true, .vm = vm };
+	char ram[32];
+
+	begin(d, call);
+	daemon_say(d, "vm-add", vm, "taken in as %s: pid %d, %s of RAM, mode %s", vm->uuid,
+		   (int)vm->pid, cram_size_format(vm->ram, ram, sizeof(ram)),
+		   cram_mode_name(vm->settings.mode));
+	end(d, &answer);
+	answer_after_round(d, call, &answer);
 }
 
 /* Asked by libvirt's hook: what it is told to do it does, and what fails here it lets pass. */

@@ -14,6 +14,7 @@ struct answer {
 	struct vm *vm;	 /* a reference; NULL: the whole host */
 	uint64_t missing;
 	char message[CRAM_ERROR_TEXT];
+	char changed[320]; /* what was done */
 };
 
 struct client {
@@ -34,6 +35,11 @@ struct client {
 
 /* Has @call answered with @answer after the next round, and that run at once. */
 void answer_after_round(struct daemon *d, struct cram_call *call, const struct answer *answer);
+/* @vm was taken in since @call asked for it. */
+void answer_added(struct daemon *d, struct cram_call *call, struct vm *vm);
+/* Says that, and why, what @call asks for is not done to @vm (NULL: the host), and answers so. */
+int refuse_call(struct daemon *d, struct cram_call *call, const struct vm *vm, const char *error,
+		const struct cram_error *err);
 /* That round has ended. */
 void answer_now(struct daemon *d, struct client *client);
 /* Nobody is there to be answered. */

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* What differs between two settings or configurations, as one line for a person. */
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "settings/settings.h"
+#include "util/cleanup.h"
+#include "util/utf8.h"
+
+/* A list that says how much of it had no room. */
+struct line {
+	char *buf;
+	size_t size, n, listed, left_out;
+};
+
+#define MORE_MAX 20 /* ", and 99 more" */
+
+static void add(struct line *l, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+static void add(struct line *l, const char *fmt, ...)
+{
+	const char *comma = l->listed ? ", " : "";
+	char text[768];
+	va_list ap;
+	size_t n;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	n = utf8_trim(text) + strlen(comma);
+	if (l->n + n + MORE_MAX >= l->size || l->left_out) {
+		l->left_out++;
+		return;
+	}
+	l->n += (size_t)snprintf(l->buf + l->n, l->size - l->n, "%s%s", comma, text);
+	l->listed++;
+}
+
+static bool done(struct line *l)
+{
+	if (l->left_out && l->size > MORE_MAX)
+		snprintf(l->buf + l->n, l->size - l->n, "%s%zu more", l->listed ? ", and " : "",
+			 l->left_out);
+	return l->listed || l->left_out;
+}
+
+/* One value as people read it. */
+static const char *value(const struct cram_vm_settings *set, enum cram_setting s, char buf[64])
+{
+	if (s == CRAM_SET_QUOTA)
+		return cram_size_format(set->quota, buf, 64);
+	if (s == CRAM_SET_HARD_LIMIT)
+		return cram_size_format(set->hard_limit, buf, 64);
+	if (s == CRAM_SET_FLOOR)
+		return cram_size_format(set->floor, buf, 64);
+	cram_settings_text(set, s, buf, 64);
+	if (s == CRAM_SET_COLD_AGE && set->cold_age_s)
+		strcat(buf, " s");
+	return buf;
+}
+
+bool cram_settings_changes(const struct cram_vm_settings *before,
+			   const struct cram_vm_settings *after, char *buf, size_t size)
+{
+	struct line l = { .buf = buf, .size = size };
+
+	buf[0] = '\0';
+	for (unsigned int i = 0; i < CRAM_N_SETTINGS; i++) {
+		enum cram_setting s = (enum cram_setting)i;
+		char was[64], is[64];
+
+		/* Sizes that are printed alike may differ in the last digits. */
+		cram_settings_text(before, s, was, sizeof(was));
+		cram_settings_text(after, s, is, sizeof(is));
+		if (strcmp(was, is) != 0)
+			add(&l, "%s %s -> %s", cram_setting_name(s), value(before, s, was),
+			    value(after, s, is));
+	}
+	return done(&l);
+}
+
+static const char *option_text(const struct cram_option *o, const struct cram_host_settings *h,
+			       char *buf, size_t size)
+{
+	const char *field = (const char *)h + o->offset;
+	uint64_t u64;
+	uint32_t u32;
+
+	switch (o->type) {
+	case CRAM_OPT_U32:
+		memcpy(&u32, field, sizeof(u32));
+		snprintf(buf, size, "%" PRIu32 " %s", u32, o->unit);
+		break;
+	case CRAM_OPT_BYTES:
+		memcpy(&u64, field, sizeof(u64));
+		cram_size_format_exactly(u64, buf, size);
+		break;
+	case CRAM_OPT_CHOICE:
+		memcpy(&u32, field, sizeof(u32));
+		snprintf(buf, size, "%s", o->choices[u32]);
+		break;
+	case CRAM_OPT_TEXT:
+	case CRAM_OPT_NODES:
+		snprintf(buf, size, "%s", field);
+		break;
+	}
+	return buf;
+}
+
+bool cram_conf_changes(const struct cram_host_settings *before,
+		       const struct cram_host_settings *after, char *buf, size_t size)
+{
+	struct line l = { .buf = buf, .size = size };
+
+	buf[0] = '\0';
+	for (size_t i = 0; i < cram_n_options; i++) {
+		const struct cram_option *o = &cram_options[i];
+		char was[256], is[256];
+
+		option_text(o, before, was, sizeof(was));
+		option_text(o, after, is, sizeof(is));
+		if (strcmp(was, is) != 0)
+			add(&l, "%s.%s %s -> %s%s", o->section, o->key, was, is,
+			    o->at_start ? " (from the next start on)" : "");
+	}
+	return done(&l);
+}
