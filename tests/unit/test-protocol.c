@@ -516,6 +516,51 @@ static void the_tables_of_metrics_are_sound(void **state)
 	assert_in_range(per_vm, 10, 40);
 }
 
+static void a_decision_is_explained_in_sentences(void **state)
+{
+	static const struct {
+		struct cram_reason_entry e;
+		const char *text;
+	} cases[] = {
+		{ { CRAM_REASON_QUOTA, 16609444, 16 * MiB },
+		  "15.84 of 16 MiB quota used; 32 MiB cold must stay" },
+		{ { CRAM_REASON_QUOTA, GiB, 16 * MiB }, "1 GiB of 16 MiB quota used" },
+		{ { CRAM_REASON_FLOOR, 96 * MiB, 64 * MiB },
+		  "96 MiB in DRAM, of which the floor keeps 64 MiB; 32 MiB cold must stay" },
+		{ { CRAM_REASON_FLOOR, 32 * MiB, 64 * MiB },
+		  "32 MiB in DRAM, less than its floor of 64 MiB" },
+		{ { CRAM_REASON_MODE, 0, 0 },
+		  "its mode is monitor: nothing goes out, and 8 MiB come home" },
+		{ { CRAM_REASON_WARMUP, 1500, 0 },
+		  "not observed for one cold age yet, 2 s are left" },
+		{ { CRAM_REASON_COLD, 40 * MiB, 120 },
+		  "40 MiB in DRAM have not been used for 120 s" },
+		{ { CRAM_REASON_COLD, 0, 120 }, "nothing in DRAM has not been used for 120 s" },
+		{ { CRAM_REASON_RATE, 4 * MiB, 0 },
+		  "4 MiB would move, and the rates let nothing in this round" },
+		{ { CRAM_REASON_DRAIN, 0, 0 }, "it is drained, and nothing is on the tier" },
+		{ { CRAM_REASON_PAUSED, 0, 0 }, "demotion is paused" },
+	};
+	struct cram_vm_report vm = { .mode = "monitor",
+				     .tier_bytes = 8 * MiB,
+				     .cold = 40 * MiB,
+				     .demote_pending = 8 * MiB };
+	char text[256];
+	(void)state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		cram_reason_sentence(&cases[i].e, &vm, text, sizeof(text));
+		assert_string_equal(text, cases[i].text);
+	}
+	/* Each has one, whatever its numbers are. */
+	for (unsigned int r = CRAM_REASON_NONE; r < CRAM_N_REASONS; r++) {
+		cram_reason_sentence(&(struct cram_reason_entry){ .code = (enum cram_reason)r },
+				     &vm, text, sizeof(text));
+		assert_true(strlen(text) > 8);
+		assert_null(strstr(text, "0 bytes"));
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -533,6 +578,7 @@ int main(void)
 		cmocka_unit_test(replies_of_older_and_newer_agents_are_understood),
 		cmocka_unit_test(quota_requests_are_checked_before_anything_is_done),
 		cmocka_unit_test(the_tables_of_metrics_are_sound),
+		cmocka_unit_test(a_decision_is_explained_in_sentences),
 	};
 
 	return cmocka_run_group_tests_name("protocol", tests, NULL, NULL);

@@ -270,6 +270,17 @@ int run_vm_list(const struct options *o, int argc, char **argv)
 	return show(o, CRAM_IFACE_STATUS, "ListVms", NULL, print_vms);
 }
 
+static void print_note(const struct cram_vm_report *vm)
+{
+	if (vm->ineligible[0])
+		printf("  cannot be tiered: %s\n", vm->ineligible);
+	if (!vm->note[0])
+		return;
+	fputs("  note: ", stdout);
+	print_text(vm->note, 0);
+	putchar('\n');
+}
+
 static void print_vm(const struct cram_vm_report *vm)
 {
 	print_text(vm->name, 0);
@@ -280,13 +291,7 @@ static void print_vm(const struct cram_vm_report *vm)
 	if (vm->paused && strcmp(vm->state, "paused") != 0)
 		fputs(", paused", stdout);
 	putchar('\n');
-	if (vm->ineligible[0])
-		printf("  cannot be tiered: %s\n", vm->ineligible);
-	if (vm->note[0]) {
-		fputs("  note: ", stdout);
-		print_text(vm->note, 0);
-		putchar('\n');
-	}
+	print_note(vm);
 	puts("memory");
 	print_line("guest RAM", vm->ram, "");
 	print_line("may be moved", vm->eligible, "");
@@ -378,44 +383,50 @@ int run_quota_get(const struct options *o, int argc, char **argv)
 	return show(o, CRAM_IFACE_STATUS, "ShowVm", vm_parameters(argv[0]), print_settings);
 }
 
-/* The two numbers of a reason in the unit its code gives them (policy.h, enum cram_reason). */
 static void print_reason(const void *report, int width)
 {
 	const struct cram_reason_report *r = report;
-	char a[32], b[32];
 
 	(void)width;
-	if (strcmp(r->code, "warmup") == 0 || strcmp(r->code, "backoff") == 0)
-		snprintf(a, sizeof(a), "%" PRIu64 " s", r->bytes / 1000);
-	else
-		cram_size_format(r->bytes, a, sizeof(a));
-	if (strcmp(r->code, "cold") == 0)
-		snprintf(b, sizeof(b), "%" PRIu64 " s", r->limit);
-	else if (strcmp(r->code, "backoff") == 0)
-		snprintf(b, sizeof(b), "%" PRIu64, r->limit);
-	else
-		cram_size_format(r->limit, b, sizeof(b));
-	printf("  %-14s %12s / %-12s  ", r->code, a, b);
+	printf("  %-14s ", r->code);
 	print_text(r->text, 0);
 	putchar('\n');
+}
+
+/* "  24 MiB are to move out" */
+static void print_pending(uint64_t bytes, const char *where)
+{
+	char text[32];
+
+	if (bytes)
+		printf("  %s are to move %s\n", cram_size_format(bytes, text, sizeof(text)), where);
 }
 
 static int print_explanation(struct json_object *reply)
 {
 	static const struct rows reasons = ROWS("reasons", reason, .print = print_reason);
+	struct cram_error err = { 0 };
 	struct cram_vm_report vm;
+	struct json_object *o;
+	char dram[32], tier[32];
 	size_t n;
-	int r = print_vm_of(reply, &vm);
+	int r;
 
-	if (r != EXIT_OK)
-		return r;
-	puts("the last decision");
-	print_line("wanted out", vm.demote_pending, "");
-	print_line("wanted home", vm.promote_pending, "");
-	puts("because");
+	if (!json_object_object_get_ex(reply, "vm", &o))
+		o = NULL;
+	if (cram_decode_as(vm, o, &vm, &err) < 0)
+		return decoding_failed(&err);
+	print_text(vm.name, 0);
+	printf(": mode %s, %s; %s in DRAM, %s on the tier\n", vm.mode, vm.state,
+	       cram_size_format(vm.dram, dram, sizeof(dram)),
+	       vm.tier_bytes ? cram_size_format(vm.tier_bytes, tier, sizeof(tier)) : "nothing");
+	print_note(&vm);
+	print_pending(vm.demote_pending, "out");
+	print_pending(vm.promote_pending, "home");
 	r = print_rows(reply, &reasons, &n);
 	if (r == EXIT_OK && n == 0)
-		puts("  nothing was decided about it yet");
+		puts(vm.cold_age ? "  nothing stands in the way of anything"
+				 : "  nothing was decided about it yet");
 	return r;
 }
 

@@ -133,14 +133,14 @@ void cram_setting_reports(const struct cram_vm_settings *set,
 	}
 }
 
-size_t cram_reason_reports(const struct cram_vm_action *action,
+size_t cram_reason_reports(const struct cram_vm_action *action, const struct cram_vm_report *vm,
 			   struct cram_reason_report ret[CRAM_MAX_REASON_REPORTS])
 {
 	for (unsigned int i = 0; i < action->n_reasons; i++) {
 		const struct cram_reason_entry *e = &action->reasons[i];
 
 		snprintf(ret[i].code, sizeof(ret[i].code), "%s", cram_reason_name(e->code));
-		snprintf(ret[i].text, sizeof(ret[i].text), "%s", cram_reason_text(e->code));
+		cram_reason_sentence(e, vm, ret[i].text, sizeof(ret[i].text));
 		ret[i].bytes = e->bytes;
 		ret[i].limit = e->limit;
 	}

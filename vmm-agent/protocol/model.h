@@ -268,8 +268,11 @@ struct json_object *cram_reply_metrics(const struct cram_host_report *host,
 /* Settings of a VM with their origins, ready for cram_reply_vm(). */
 void cram_setting_reports(const struct cram_vm_settings *set,
 			  struct cram_setting_report ret[CRAM_N_SETTINGS]);
-/* Reasons of an action, ready for cram_reply_explain(); returns how many. */
-size_t cram_reason_reports(const struct cram_vm_action *action,
+/* "15.84 of 16 MiB quota used; 32 MiB cold must stay": one reason of the last decision on @vm. */
+void cram_reason_sentence(const struct cram_reason_entry *e, const struct cram_vm_report *vm,
+			  char *buf, size_t size);
+/* Reasons of an action on @vm, ready for cram_reply_explain(); returns how many. */
+size_t cram_reason_reports(const struct cram_vm_action *action, const struct cram_vm_report *vm,
 			   struct cram_reason_report ret[CRAM_MAX_REASON_REPORTS]);
 
 /* ------------------------------------------------------------------ requests */

@@ -176,7 +176,7 @@ static struct json_object *with_reasons(const struct daemon *d, const struct vm 
 					const struct cram_vm_report *report)
 {
 	struct cram_reason_report reasons[CRAM_MAX_REASON_REPORTS];
-	size_t n = cram_reason_reports(&vm->action, reasons);
+	size_t n = cram_reason_reports(&vm->action, report, reasons);
 
 	for (size_t i = 0; i < n; i++)
 		if (strcmp(reasons[i].code, cram_reason_name(CRAM_REASON_NO_TIER)) == 0)
