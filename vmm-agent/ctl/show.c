@@ -436,20 +436,37 @@ int run_vm_explain(const struct options *o, int argc, char **argv)
 	return show(o, CRAM_IFACE_STATUS, "ExplainVm", vm_parameters(argv[0]), print_explanation);
 }
 
+/* The answer that is looked for, as a sentence of its own. */
+static void print_selling(const struct cram_check_report *f)
+{
+	if (f->bytes) {
+		fputs("sell ", stdout);
+		print_size(f->bytes, 0);
+	} else {
+		fputs("sell nothing", stdout);
+	}
+	fputs(strncmp(f->text, "more may be sold", 16) == 0 ? " more" : ": ", stdout);
+	print_text(strncmp(f->text, "more may be sold", 16) == 0 ? f->text + 16 : f->text, 0);
+	putchar('\n');
+}
+
 static void print_finding(const void *report, int width)
 {
 	const struct cram_check_report *f = report;
 
 	(void)width;
-	printf("%-8s ", f->severity);
+	if (strcmp(f->code, "sell") == 0) {
+		print_selling(f);
+		return;
+	}
+	if (f->bytes)
+		print_size(f->bytes, 12);
+	else
+		printf("%12s", "");
+	printf("  %-8s ", f->severity);
 	print_text(f->subject, 0);
 	fputs(": ", stdout);
 	print_text(f->text, 0);
-	if (f->bytes) {
-		fputs(" (", stdout);
-		print_size(f->bytes, 0);
-		fputs(")", stdout);
-	}
 	printf(" [%s]\n", f->code);
 }
 

@@ -558,6 +558,9 @@ static void check_says_what_could_be_gained_and_for_the_rest_why_not(void **stat
 	put("/sys/kernel/mm/transparent_hugepage/shmem_enabled",
 	    "always within_size advise [never] deny force\n");
 	round_run(d);
+	d->host.vms.v[4]->settings.floor_asked = 2 * VM_RAM;
+	assert_int_equal(finding(d, "vm \"vm4\"", "clamped")->bytes, 2 * VM_RAM);
+	assert_string_equal(finding(d, "vm \"vm4\"", "clamped")->name, "vm4");
 	assert_string_equal(finding(d, "host", "tier")->text, "node 1 is a tier");
 	assert_int_equal(finding(d, "host", "gain")->bytes, VM_RAM + VM_RAM / 4 * 3);
 	assert_string_equal(finding(d, "host", "no-swap")->severity, "info");
@@ -570,6 +573,28 @@ static void check_says_what_could_be_gained_and_for_the_rest_why_not(void **stat
 	put("/sys/devices/system/node/has_memory", "0\n");
 	round_run(d);
 	assert_string_equal(finding(d, "host", "no-tier")->severity, "error");
+}
+
+static void check_says_first_what_may_be_sold_and_at_what_risk(void **state)
+{
+	static struct cram_check_report findings[32];
+	struct daemon *d = *state;
+	struct cram_host_report host;
+
+	make_vm(d, 0);
+	round_run(d);
+	report_host(d, &host);
+	assert_true(host.room > 0);
+	assert_true(report_check(d, findings, ARRAY_SIZE(findings)) > 1);
+	assert_string_equal(findings[0].code, "sell");
+	assert_int_equal(findings[0].bytes, host.room);
+	assert_non_null(strstr(findings[0].text, "risk: none"));
+	/* What is sold already is more than the host can honour. */
+	d->host.vms.v[0]->ram = 1024 * GiB;
+	round_run(d);
+	assert_true(report_check(d, findings, ARRAY_SIZE(findings)) > 1);
+	assert_int_equal(findings[0].bytes, 0);
+	assert_non_null(strstr(findings[0].text, "have no place should guests write"));
 }
 
 static void check_says_how_coarse_damon_sees(void **state)
@@ -687,6 +712,8 @@ int main(void)
 			check_says_what_could_be_gained_and_for_the_rest_why_not, make, drop),
 		cmocka_unit_test_setup_teardown(check_says_how_coarse_damon_sees, make, drop),
 		cmocka_unit_test_setup_teardown(a_steady_round_allocates_nothing, make, drop),
+		cmocka_unit_test_setup_teardown(check_says_first_what_may_be_sold_and_at_what_risk,
+						make, drop),
 		cmocka_unit_test_setup_teardown(a_state_that_comes_and_goes_is_not_told_each_time,
 						make, drop),
 	};

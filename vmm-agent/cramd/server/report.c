@@ -304,7 +304,7 @@ void report_no_tier(const struct daemon *d, const struct vm *vm, char *buf, size
 /* Returns the bytes that could leave DRAM if they were cold. */
 static uint64_t find_about(struct daemon *d, struct vm *vm, struct findings *f)
 {
-	char subject[280], tiers[64], why[160];
+	char subject[280], tiers[64], why[160], clamped[128];
 	enum vm_ineligible reason;
 	uint64_t room;
 
@@ -315,6 +315,8 @@ static uint64_t find_about(struct daemon *d, struct vm *vm, struct findings *f)
 	pthread_mutex_unlock(&vm->lock);
 	if (vm->note[0])
 		add(f, "warning", subject, "settings", 0, "%s", vm->note);
+	if (daemon_clamped(vm, clamped, sizeof(clamped))[0])
+		add(f, "warning", subject, "clamped", vm->settings.floor_asked, "%s", clamped);
 	if (reason != VM_ELIGIBLE) {
 		add(f, "warning", subject, vm_ineligible_name(reason), vm->ram, "%s", why);
 		return 0;
@@ -364,6 +366,26 @@ static void check_kernel(const struct daemon *d, struct findings *f)
 		    "page by page; set transparent_hugepage/shmem_enabled to advise");
 }
 
+/* What there is to decide by, before what it comes from. */
+static void check_selling(const struct daemon *d, struct findings *f)
+{
+	struct cram_host_report host = {};
+	uint64_t risk = 0, all;
+	char text[32];
+
+	figures(d, &host);
+	if (!__builtin_add_overflow(host.sold, host.room, &all) && all > host.guaranteed)
+		risk = all - host.guaranteed;
+	if (!risk)
+		add(f, "ok", "host", "sell", host.room,
+		    "more may be sold; risk: none, that is guaranteed with nothing compressed");
+	else
+		add(f, host.room ? "ok" : "info", "host", "sell", host.room,
+		    "more may be sold; risk: %s of what is sold then have no place should guests write "
+		    "what does not compress",
+		    cram_size_format(risk, text, sizeof(text)));
+}
+
 static void check_tier(const struct daemon *d, size_t t, struct findings *f)
 {
 	const struct cram_tier_input *tier = &d->snapshot.tiers[t];
@@ -402,6 +424,7 @@ size_t report_check(struct daemon *d, struct cram_check_report *findings, size_t
 	char detector[32], note[160], why[256];
 	uint64_t gain = 0;
 
+	check_selling(d, &f);
 	for (size_t i = 0; i < d->snapshot.nodes.n; i++)
 		if (d->snapshot.nodes.v[i].has_memory &&
 		    unfit_node(&d->snapshot.unfit, &d->snapshot.nodes.v[i], why, sizeof(why)))
