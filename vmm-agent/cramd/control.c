@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "policy/saturate.h"
+#include "util/plural.h"
 
 /* ------------------------------------------------------------------ pause and drain */
 
@@ -165,21 +166,20 @@ void daemon_forget(struct daemon *d, struct vm *vm)
 
 void daemon_say_left(struct daemon *d)
 {
-	uint64_t bytes = 0, mib;
+	uint64_t bytes = 0;
+	char size[32];
 	size_t vms = 0;
 
 	for (size_t i = 0; i < d->host.vms.n; i++) {
 		bytes += d->host.vms.v[i]->input.tier_bytes;
 		vms += d->host.vms.v[i]->input.tier_bytes != 0;
 	}
-	mib = (bytes + MiB - 1) / MiB;
 	if (bytes)
 		cram_log_warn(
 			&d->host.log,
-			"%" PRIu64
-			" MiB of %zu VMs stay on slow nodes, and nothing brings them home "
-			"until an agent runs again; before stopping for good: cramctl drain --all",
-			mib, vms);
+			"%s of %zu VM%s stay on slow nodes, and nothing brings them home until an "
+			"agent runs again; before stopping for good: cramctl drain --all",
+			cram_size_format(bytes, size, sizeof(size)), vms, plural(vms));
 }
 
 /* ------------------------------------------------------------------ settings */
@@ -212,7 +212,7 @@ static int check_floors(const struct daemon *d, const struct vm *vm, struct cram
 {
 	struct cram_overcommit_input in;
 	struct cram_overcommit figures;
-	char object[300];
+	char object[300], floors[32], dram[32];
 
 	overcommit_input(d, NULL, &in);
 	cram_overcommit(&in, &figures);
@@ -221,9 +221,9 @@ static int check_floors(const struct daemon *d, const struct vm *vm, struct cram
 	snprintf(object, sizeof(object), "vm \"%s\"", vm->name);
 	return cram_error_set(err, -ERANGE, object, "take this floor",
 			      "lower a floor, or the reserve of the host",
-			      "floors of %" PRIu64 " MiB in all exceed the %" PRIu64
-			      " MiB of DRAM above the reserve",
-			      in.floors / MiB, sub(in.dram, in.reserve) / MiB);
+			      "floors of %s in all exceed the %s of DRAM above the reserve",
+			      cram_size_format(in.floors, floors, sizeof(floors)),
+			      cram_size_format(sub(in.dram, in.reserve), dram, sizeof(dram)));
 }
 
 /* Puts back what was remembered, after a change that was refused. */

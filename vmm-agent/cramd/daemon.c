@@ -10,6 +10,7 @@
 #include <strings.h>
 
 #include "util/file.h"
+#include "util/plural.h"
 #include "util/utf8.h"
 
 /* That a process has been examined for longer than this is said. */
@@ -310,6 +311,7 @@ static void find_cgroup_owner(struct daemon *d, struct vm *vm)
 
 static int take_in(struct daemon *d, struct vm *vm, bool from_libvirt, struct cram_error *err)
 {
+	char ram[32];
 	int r;
 
 	vm->from_libvirt = from_libvirt;
@@ -326,8 +328,9 @@ static int take_in(struct daemon *d, struct vm *vm, bool from_libvirt, struct cr
 	vm->reported_state = CRAM_N_VM_STATES;
 	daemon_restore(d, vm);
 	daemon_resolve(d, vm);
-	cram_log_info(&d->host.log, "vm \"%s\": found (pid %d, %zu MiB, %zu RAM blocks)", vm->name,
-		      (int)vm->pid, (size_t)(vm->ram / MiB), vm->blocks.n);
+	cram_log_info(&d->host.log, "vm \"%s\": found (pid %d, %s, %zu RAM block%s)", vm->name,
+		      (int)vm->pid, cram_size_format(vm->ram, ram, sizeof(ram)), vm->blocks.n,
+		      plural(vm->blocks.n));
 	events_say(&d->events, "vm-added", vm, vm->ram, "pid %d", (int)vm->pid);
 	return 0;
 }
@@ -338,11 +341,13 @@ static void take_layout(struct daemon *d, struct discovery *found)
 	struct vm *vm = found->vm;
 	uint64_t before = vm->ram;
 	size_t blocks = vm->blocks.n;
+	char ram[32];
 
 	if (found->layout && !vm_gone(vm) && vm_relayout(vm, found->layout) == 0 &&
 	    (vm->ram != before || vm->blocks.n != blocks)) {
-		cram_log_info(&d->host.log, "vm \"%s\": has %zu MiB now, %zu RAM blocks", vm->name,
-			      (size_t)(vm->ram / MiB), vm->blocks.n);
+		cram_log_info(&d->host.log, "vm \"%s\": has %s now, %zu RAM block%s", vm->name,
+			      cram_size_format(vm->ram, ram, sizeof(ram)), vm->blocks.n,
+			      plural(vm->blocks.n));
 		/* Its default floor is a part of its RAM. */
 		daemon_resolve(d, vm);
 	}

@@ -14,6 +14,7 @@
 #include "round.h"
 #include "server/server.h"
 #include "util/cleanup.h"
+#include "util/plural.h"
 
 /* Domains are read again this often: jobs such as a save are not always announced by events. */
 #define REFRESH_MS 5000
@@ -307,8 +308,8 @@ static int run(struct daemon *d, const struct options *o, struct server **ret_se
 	/* What is answered from the first moment on has been sensed. */
 	round_run(d);
 	sd_notify(0, "READY=1");
-	cram_log_info(&d->host.log, "cramd " CRAM_VERSION " started, %zu tier nodes",
-		      d->snapshot.n_tiers);
+	cram_log_info(&d->host.log, "cramd " CRAM_VERSION " started, %zu tier node%s",
+		      d->snapshot.n_tiers, plural(d->snapshot.n_tiers));
 	r = loop_run(&d->loop);
 	sd_notify(0, "STOPPING=1");
 	daemon_say_left(d);

@@ -13,6 +13,7 @@
 #include "ctl/ctl.h"
 #include "protocol/model.h"
 #include "util/cleanup.h"
+#include "util/plural.h"
 #include "util/size.h"
 
 #define OFFLINE_MS 60000 /* without --wait */
@@ -248,8 +249,8 @@ static struct json_object *counters_json(int nid)
 
 static void print_agents(const struct cram_node_report *report)
 {
-	printf("tier %s of the agent, %s, %" PRIu64 " VMs\n", report->tier, report->state,
-	       report->vms);
+	printf("tier %s of the agent, %s, %" PRIu64 " VM%s\n", report->tier, report->state,
+	       report->vms, plural(report->vms));
 	print_line("offered to VMs", report->budget, "");
 	print_line("guest memory there", report->used, "");
 	print_line("device bytes taken", report->device_bytes, "");

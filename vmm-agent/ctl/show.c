@@ -13,6 +13,7 @@
 #include "ctl/ctl.h"
 #include "protocol/model.h"
 #include "util/cleanup.h"
+#include "util/plural.h"
 
 static int decoding_failed(const struct cram_error *err)
 {
@@ -147,8 +148,8 @@ static int print_host(struct json_object *reply)
 		print_text(h.config_error, 0);
 		putchar('\n');
 	}
-	printf("\n%" PRIu64 " VMs: %" PRIu64 " auto, %" PRIu64 " ineligible\n", h.vms, h.vms_auto,
-	       h.vms_ineligible);
+	printf("\n%" PRIu64 " VM%s: %" PRIu64 " auto, %" PRIu64 " ineligible\n", h.vms,
+	       plural(h.vms), h.vms_auto, h.vms_ineligible);
 	print_line("sold (guest RAM)", h.sold, "");
 	print_line("guaranteed", h.guaranteed, "nothing compressed");
 	print_line("expected", h.expected, "at the expected ratio");

@@ -25,6 +25,7 @@
 #include "protocol/model.h"
 #include "util/array.h"
 #include "util/cleanup.h"
+#include "util/plural.h"
 
 #define ENTER "\033[?1049h\033[?25l" /* a screen of its own, no cursor */
 #define LEAVE "\033[?25h\033[?1049l"
@@ -355,8 +356,8 @@ static void put_host(struct top *t)
 	if (localtime_r(&now, &tm))
 		strftime(clock, sizeof(clock), "%T", &tm);
 	put_line(t, BOLD,
-		 "%s  cramd %s  %" PRIu64 " VMs, %" PRIu64 " auto, %" PRIu64 " ineligible%s%s",
-		 clock, h->version, h->vms, h->vms_auto, h->vms_ineligible,
+		 "%s  cramd %s  %" PRIu64 " VM%s, %" PRIu64 " auto, %" PRIu64 " ineligible%s%s",
+		 clock, h->version, h->vms, plural(h->vms), h->vms_auto, h->vms_ineligible,
 		 h->paused ? "  PAUSED" : "", h->draining ? "  DRAINING" : "");
 	if (!h->libvirt_connected)
 		put_line(t, WARN, "libvirt does not answer");
