@@ -308,6 +308,7 @@ static void all_comes_home_when_its_mode_is_off_or_zswap_is(void **state)
 	round_run(d);
 	assert_true(vm->action.goes_home);
 	assert_int_equal(vm->input.tier_bytes, 32 * MIB);
+	assert_true(atomic_load(&vm->on_swap));
 	/* And when nothing is left there, what the kernel swaps of it is the kernel's affair. */
 	vm->node_bytes[NODE_SWAP] = 0;
 	vm->busy = 0;
