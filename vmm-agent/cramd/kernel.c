@@ -15,6 +15,7 @@ const struct kernel kernel_linux = {
 	.smaps = proc_for_each_swap,
 	.swapped_where = swapped_where,
 	.swapped_allocated = swapped_allocated,
+	.reclaim = cgroup_reclaim,
 	.swap_out = swap_out,
 	.swap_out_unmapped = swap_out_unmapped,
 	.swap_in = swap_in,

@@ -7,6 +7,7 @@
 
 #include <sys/uio.h>
 
+#include "sense/cgroup.h"
 #include "sense/pages.h"
 #include "sense/proc.h"
 
@@ -30,6 +31,8 @@ struct kernel {
 			     uint64_t addr, size_t n, int *nodes);
 	int (*swapped_allocated)(const struct sysroot *root, pid_t pid,
 				 const struct ramblock *block, uint64_t *ret_bytes);
+	/* sense/cgroup.h: cgroup_reclaim() */
+	int (*reclaim)(const struct cgroup *cgroup, uint64_t bytes);
 	/* act/swap.h */
 	int (*swap_out)(int pidfd, const struct iovec *pages, size_t n);
 	int (*swap_out_unmapped)(const struct sysroot *root, pid_t pid,

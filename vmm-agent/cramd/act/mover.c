@@ -390,6 +390,63 @@ static void note_relief(struct host *host)
 		atomic_store(&host->relief_us, monotonic_us() - since);
 }
 
+/*
+ * To a node that only reclaim of the VM's cgroup reaches: the kernel chooses the pages, the next
+ * looks find which. How much it was is what the cgroup has there more than before.
+ */
+static int reclaim_step(struct work *w, const struct mover_job *job, uint64_t bytes,
+			uint64_t *ret_bytes)
+{
+	struct vm *vm = job->vm;
+	uint64_t before, after, start, took, moved;
+	int r;
+
+	vm_move_begins(vm, (int64_t)bytes);
+	r = cgroup_read_on_node(&vm->cgroup, job->nid, &before);
+	if (r < 0)
+		return r;
+	start = monotonic_us();
+	r = w->host->kernel->reclaim(&vm->cgroup, bytes);
+	took = monotonic_us() - start;
+	if (r < 0 && r != -EAGAIN)
+		return r;
+	r = cgroup_read_on_node(&vm->cgroup, job->nid, &after);
+	if (r < 0)
+		return r;
+	moved = after > before ? after - before : 0;
+	pthread_mutex_lock(&vm->lock);
+	vm_moved(vm, (int64_t)moved);
+	vm->counters.refused += bytes > moved ? bytes - moved : 0;
+	vm->counters.batches++;
+	if (took > vm->counters.worst_batch_us)
+		vm->counters.worst_batch_us = took;
+	pthread_mutex_unlock(&vm->lock);
+	*ret_bytes = moved;
+	return 0;
+}
+
+static int reclaim_out(struct work *w, const struct mover_job *job)
+{
+	uint64_t left = job->bytes;
+
+	while (left >= PAGE_BYTES && may_go_on(w, job)) {
+		uint64_t step = w->pace.most * PAGE_BYTES, moved = 0;
+		int r;
+
+		step = step < left ? step : left - left % PAGE_BYTES;
+		vm_placing_begins(job->vm);
+		r = reclaim_step(w, job, step, &moved);
+		vm_move_ends(job->vm);
+		vm_placing_ends(job->vm);
+		if (r < 0)
+			return r;
+		if (!moved)
+			break;
+		left -= moved < left ? moved : left;
+	}
+	return 0;
+}
+
 static int run(struct work *w, const struct mover_job *job)
 {
 	uint64_t left = job->bytes;
@@ -401,6 +458,9 @@ static int run(struct work *w, const struct mover_job *job)
 		return 0;
 	if (job->kind == VM_JOB_RELIEVE)
 		note_relief(w->host);
+	if (job->kind == VM_JOB_DEMOTE &&
+	    atomic_load(&w->host->reclaim_nodes) & UINT64_C(1) << job->nid)
+		return reclaim_out(w, job);
 	if (job->kind == VM_JOB_DEMOTE && job->nid != NODE_SWAP) {
 		r = bind_blocks(w, job->vm, job->nid);
 		if (r < 0)

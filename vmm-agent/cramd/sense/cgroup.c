@@ -200,6 +200,36 @@ int cgroup_read_zswap(const struct cgroup *cgroup, struct cgroup_zswap *ret_zswa
 	return 0;
 }
 
+int cgroup_reclaim(const struct cgroup *cgroup, uint64_t bytes)
+{
+	const struct sysroot dir = { .fd = cgroup->memory };
+	char text[32];
+
+	if (cgroup->memory < 0)
+		return -ENOENT;
+	snprintf(text, sizeof(text), "%llu", (unsigned long long)bytes);
+	return sysroot_write(&dir, "memory.reclaim", text);
+}
+
+int cgroup_read_on_node(const struct cgroup *cgroup, int nid, uint64_t *ret_bytes)
+{
+	char text[8192];
+	int r = read_file(cgroup->memory, "memory.numa_stat", text, sizeof(text));
+
+	if (r < 0)
+		return r;
+	/* A memfd's pages are file pages there. */
+	*ret_bytes = line_value(text, "anon", nid) + line_value(text, "file", nid);
+	return 0;
+}
+
+bool cgroup_may_swap(const struct cgroup *cgroup)
+{
+	uint64_t most;
+
+	return read_counter(cgroup, "memory.swap.max", &most) < 0 || most > 0;
+}
+
 bool cgroup_is_shared(const struct cgroup *a, const struct cgroup *b)
 {
 	struct stat x, y;

@@ -50,6 +50,16 @@ int cgroup_read_zswap(const struct cgroup *cgroup, struct cgroup_zswap *ret_zswa
  */
 uint64_t cgroup_read_zswapped(const struct cgroup *cgroup);
 
+/*
+ * Has the kernel reclaim @bytes of the cgroup, by whatever means it has: it chooses the pages. 0;
+ * -EAGAIN: it found less; another -errno.
+ */
+int cgroup_reclaim(const struct cgroup *cgroup, uint64_t bytes);
+/* Bytes of its processes' memory on node @nid. */
+int cgroup_read_on_node(const struct cgroup *cgroup, int nid, uint64_t *ret_bytes);
+/* Could what is reclaimed of it go to swap, where the host has any? */
+bool cgroup_may_swap(const struct cgroup *cgroup);
+
 /* Are they one, with a limit on compressed memory for whoever is in it? */
 bool cgroup_is_shared(const struct cgroup *a, const struct cgroup *b);
 

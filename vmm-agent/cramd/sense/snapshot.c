@@ -87,6 +87,27 @@ static uint64_t sense_zswap(struct snapshot *s, struct host *host,
 	return left || !s->zswap.why[0] ? SWAP_BIT : 0;
 }
 
+/* Nodes that neither mbind nor move_pages reaches, of @tiers. */
+static void sense_reclaim(struct snapshot *s, struct host *host)
+{
+	uint64_t nodes = 0;
+	char text[16];
+
+	for (size_t t = 0; t < s->n_tiers; t++) {
+		const struct node *node = nodes_find(&s->nodes, s->tiers[t].nid);
+
+		if (node && node->no_policy)
+			nodes |= UINT64_C(1) << node->nid;
+	}
+	if (nodes) {
+		s->demotion = sysroot_read(&host->root, "/sys/kernel/mm/numa/demotion_enabled",
+					   text, sizeof(text), NULL) == 0 &&
+			      (text[0] == 't' || text[0] == '1' || text[0] == 'Y');
+		s->swap = sysroot_meminfo(&host->root, "SwapTotal:") > 0;
+	}
+	atomic_store(&host->reclaim_nodes, nodes);
+}
+
 static void sense_nodes(struct snapshot *s, struct host *host, const struct cram_host_settings *set,
 			uint64_t now_ms)
 {
@@ -114,6 +135,7 @@ static void sense_nodes(struct snapshot *s, struct host *host, const struct cram
 			s->dram[s->n_dram++] = snapshot_dram(s, node);
 		}
 	}
+	sense_reclaim(s, host);
 	not_home |= sense_zswap(s, host, set);
 	atomic_store(&host->tier_nodes, not_home);
 }
@@ -138,7 +160,7 @@ static int choose_tier(const struct snapshot *s, const struct vm *vm, uint64_t h
 		if (node && allowed && !(allowed & UINT64_C(1) << tier->nid))
 			continue;
 		if (tier_of_kind(tier->kind)->fits &&
-		    !tier_of_kind(tier->kind)->fits(vm, set, why, sizeof(why)))
+		    !tier_of_kind(tier->kind)->fits(s, node, vm, set, why, sizeof(why)))
 			continue;
 		for (int nid = 0; node && nid < NODES_MAX; nid++)
 			if ((home & UINT64_C(1) << nid) && node->distance[nid] < distance)

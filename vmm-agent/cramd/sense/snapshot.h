@@ -20,6 +20,8 @@ struct snapshot {
 	struct unfit unfit;
 	uint64_t unfit_nodes; /* mask: of those with memory */
 
+	/* Of a host with nodes that only reclaim reaches: does it demote, is there swap? */
+	bool demotion, swap;
 	struct zswap zswap; /* read while a VM may use it, or is to leave it */
 
 	struct cram_tier_input tiers[TIERS_MAX];

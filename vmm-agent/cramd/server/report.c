@@ -275,26 +275,36 @@ static bool has_tier(const struct daemon *d, const struct vm *vm)
 }
 
 /*
- * Swap that @vm is set to use and cannot, and what to do. false: it is not set to, or it can.
+ * A kind of tier that @vm is set to use and cannot, and what to do. false: there is none.
  */
-static bool no_zswap(const struct daemon *d, const struct vm *vm, char *buf, size_t size)
+static bool does_not_fit(const struct daemon *d, const struct vm *vm, enum cram_tier *ret_kind,
+			 char *buf, size_t size)
 {
-	const struct tier *tier = tier_of_kind(CRAM_TIER_ZSWAP);
+	const struct snapshot *s = &d->snapshot;
 
-	if (!(vm->settings.tiers & 1U << CRAM_TIER_ZSWAP))
-		return false;
-	if (d->snapshot.zswap.why[0]) {
-		snprintf(buf, size, "nothing of it goes to zswap: %s", d->snapshot.zswap.why);
+	*ret_kind = CRAM_TIER_ZSWAP;
+	if (vm->settings.tiers & 1U << CRAM_TIER_ZSWAP && s->zswap.why[0]) {
+		snprintf(buf, size, "nothing of it goes to zswap: %s", s->zswap.why);
 		return true;
 	}
-	return !tier->fits(vm, &d->conf.host, buf, size);
+	for (size_t t = 0; t < s->n_tiers; t++) {
+		const struct tier *tier = tier_of_kind(s->tiers[t].kind);
+
+		*ret_kind = s->tiers[t].kind;
+		if (vm->settings.tiers & 1U << *ret_kind && tier->fits &&
+		    !tier->fits(s, nodes_find(&s->nodes, s->tiers[t].nid), vm, &d->conf.host, buf,
+				size))
+			return true;
+	}
+	return false;
 }
 
 void report_no_tier(const struct daemon *d, const struct vm *vm, char *buf, size_t size)
 {
+	enum cram_tier kind;
 	char tiers[64];
 
-	if (no_zswap(d, vm, buf, size))
+	if (does_not_fit(d, vm, &kind, buf, size))
 		return;
 	if (d->snapshot.n_tiers && !has_tier(d, vm)) {
 		snprintf(buf, size, "its setting tiers is %s, and this host has none of them",
@@ -329,6 +339,7 @@ static uint64_t check_vm(struct daemon *d, struct vm *vm, struct findings *f)
 {
 	char subject[280], tiers[64], why[256];
 	enum vm_ineligible reason;
+	enum cram_tier kind;
 	uint64_t room;
 
 	TEXT(subject, "vm \"%s\"", vm->name);
@@ -342,9 +353,9 @@ static uint64_t check_vm(struct daemon *d, struct vm *vm, struct findings *f)
 		add(f, "warning", subject, vm_ineligible_name(reason), vm->ram, "%s", why);
 		return 0;
 	}
-	if (no_zswap(d, vm, why, sizeof(why))) {
-		add(f, "warning", subject, "zswap", vm->ram, "%s", why);
-		if (vm->settings.tiers == 1U << CRAM_TIER_ZSWAP)
+	if (does_not_fit(d, vm, &kind, why, sizeof(why))) {
+		add(f, "warning", subject, cram_tier_name(kind), vm->ram, "%s", why);
+		if (vm->input.tier < 0)
 			return 0;
 	}
 	if (d->snapshot.n_tiers && !has_tier(d, vm)) {
@@ -403,7 +414,13 @@ static void check_zswap(const struct daemon *d, size_t t, struct findings *f)
 static void check_tier(const struct daemon *d, size_t t, struct findings *f)
 {
 	const struct cram_tier_input *tier = &d->snapshot.tiers[t];
+	const struct node *node = nodes_find(&d->snapshot.nodes, tier->nid);
 
+	if (node && node->no_policy)
+		add(f, "info", "host", "memory-reclaim", d->snapshot.tier_capacity[t],
+		    "this kernel lets nobody name node %d: memory goes there by memory.reclaim of "
+		    "its cgroup, and the kernel chooses which",
+		    tier->nid);
 	if (tier->kind == CRAM_TIER_ZSWAP)
 		check_zswap(d, t, f);
 	else if (tier->kind != CRAM_TIER_CRAM || d->snapshot.cards[t].state <= CARD_THROTTLED)

@@ -30,10 +30,11 @@ struct tier {
 		    const struct cram_host_settings *set);
 
 	/*
-	 * May @vm use it? NULL: any may that its cpuset lets. false: @why says what stands in the
-	 * way, and what to do. Loop only.
+	 * May @vm use it, be it @node (NULL: it is none)? NULL: any may that its cpuset lets.
+	 * false: @why says what stands in the way, and what to do. Loop only.
 	 */
-	bool (*fits)(const struct vm *vm, const struct cram_host_settings *set, char *why, size_t size);
+	bool (*fits)(const struct snapshot *s, const struct node *node, const struct vm *vm,
+		     const struct cram_host_settings *set, char *why, size_t size);
 
 	/*
 	 * Of the VMs whose tier @t is, what they take there; and what nobody of them does. The

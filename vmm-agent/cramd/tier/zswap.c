@@ -42,10 +42,13 @@ static bool all_memfd(const struct vm *vm)
 	return true;
 }
 
-static bool fits(const struct vm *vm, const struct cram_host_settings *set, char *why, size_t size)
+static bool fits(const struct snapshot *s, const struct node *node, const struct vm *vm,
+		 const struct cram_host_settings *set, char *why, size_t size)
 {
 	struct cgroup_zswap zswap;
 
+	(void)s;
+	(void)node;
 	why[0] = '\0';
 	if (!all_memfd(vm))
 		snprintf(why, size,
