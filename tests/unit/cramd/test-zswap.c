@@ -113,6 +113,8 @@ static void a_vm_set_to_zswap_has_it_as_its_tier(void **state)
 	struct daemon *d = *state;
 	struct vm *vm = make_swap_vm(d, 0);
 	const struct cram_tier_input *tier;
+	struct cram_node_report node;
+	struct cram_vm_report report;
 
 	round_run(d);
 	tier = tier_of(d, vm);
@@ -125,6 +127,13 @@ static void a_vm_set_to_zswap_has_it_as_its_tier(void **state)
 	assert_true(tier->accepting);
 	assert_int_equal(atomic_load(&vm->tier_nid), NODE_SWAP);
 	assert_true(said(d, "host", "tier", "zstd"));
+	report_vm(d, vm, &report);
+	assert_int_equal(report.nid, -1);
+	assert_string_equal(report.tier, "zswap");
+	report_node(d, 0, &node);
+	assert_string_equal(node.tier, "zswap");
+	assert_int_equal(node.capacity, tier->budget);
+	assert_int_equal(node.device_bytes, MIB);
 	pass_time(d);
 	round_run(d);
 	assert_int_equal(d->mover.out.n, 1);
