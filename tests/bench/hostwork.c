@@ -24,9 +24,9 @@
 #define WORDS	   (PAGE / sizeof(uint64_t))
 #define NOISE	   (WORDS / 4) /* of a page: it compresses to about a quarter */
 #define SECONDS	   4
-#define BURST	   100	 /* operations, when calm ... */
+#define BURST	   100	     /* operations, when calm ... */
 #define BURST_NS   50000000L /* ... apart */
-#define COLD_EVERY 20000 /* operations to one on the rest */
+#define COLD_EVERY 20000     /* operations to one on the rest */
 
 struct work {
 	uint64_t *words;
