@@ -220,7 +220,7 @@ void report_vm(struct daemon *d, struct vm *vm, struct cram_vm_report *ret)
 	TEXT(ret->mode, "%s", cram_mode_name(vm->settings.mode));
 	TEXT(ret->state, "%s", vm->has_action ? cram_vm_state_name(a->state) : "waiting");
 	TEXT(ret->note, "%s", vm->note);
-	if (ret->nid >= 0)
+	if (in->tier >= 0 && vm->has_action)
 		TEXT(ret->tier, "%s", cram_tier_name(d->snapshot.tiers[in->tier].kind));
 	pthread_mutex_lock(&vm->lock);
 	TEXT(ret->ineligible, "%s", vm_ineligible_name(vm->reason));
