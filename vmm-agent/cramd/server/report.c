@@ -145,6 +145,15 @@ void report_host(struct daemon *d, struct cram_host_report *ret)
 	figures(d, ret);
 }
 
+void report_durations(struct daemon *d, struct cram_duration_counts ret[CRAM_N_DURATIONS])
+{
+	for (size_t i = 0; i < CRAM_N_DURATIONS; i++) {
+		for (size_t b = 0; b < CRAM_DURATION_BUCKETS; b++)
+			ret[i].buckets[b] = atomic_load(&d->host.durations[i][b]);
+		ret[i].sum_us = atomic_load(&d->host.duration_sums[i]);
+	}
+}
+
 static void report_card(const struct card *card, struct cram_node_report *ret)
 {
 	ret->logical = card->logical;
