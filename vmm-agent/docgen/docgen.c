@@ -162,13 +162,13 @@ static void metrics(void)
 	puts("\n## States\n\n`cram_node_state` has a series for each state that a tier node may be in, in the label `state`: 1 for\n"
 	     "the one it is in, 0 for the others. `cram_vms_in_state` counts the host's VMs in each state that a VM may be in;\n"
 	     "which VM is in which is a label of `cram_vm_info`.");
-	fputs("\n* nodes:", stdout);
+	fputs("\nStates of a node ([cram.md](cram.md) has those of a card):", stdout);
 	for (size_t i = 0; cram_node_states[i]; i++)
 		printf(" `%s`", cram_node_states[i]);
-	fputs("\n* VMs:", stdout);
+	puts("\n\n| state of a VM | meaning |\n|---|---|");
 	for (unsigned int s = 0; s < CRAM_N_VM_STATES; s++)
-		printf(" `%s`", cram_vm_state_name((enum cram_vm_state)s));
-	putchar('\n');
+		printf("| `%s` | %s |\n", cram_vm_state_name((enum cram_vm_state)s),
+		       cram_vm_state_text((enum cram_vm_state)s));
 	puts("\n## Reasons\n\n| code | meaning |\n|---|---|");
 	for (unsigned int r = CRAM_REASON_NONE + 1; r < CRAM_N_REASONS; r++)
 		printf("| `%s` | %s |\n", cram_reason_name((enum cram_reason)r),
