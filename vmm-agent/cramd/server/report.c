@@ -273,6 +273,26 @@ static void add(struct findings *f, const char *severity, const char *subject, c
 	va_end(ap);
 }
 
+/* What there is to decide by, before what it comes from. */
+static void check_selling(const struct daemon *d, struct findings *f)
+{
+	struct cram_host_report host = {};
+	uint64_t risk = 0, all;
+	char text[32];
+
+	figures(d, &host);
+	if (!__builtin_add_overflow(host.sold, host.room, &all) && all > host.guaranteed)
+		risk = all - host.guaranteed;
+	if (!risk)
+		add(f, "ok", "host", "sell", host.room,
+		    "more may be sold; risk: none, that is guaranteed with nothing compressed");
+	else
+		add(f, host.room ? "ok" : "info", "host", "sell", host.room,
+		    "more may be sold; risk: %s of what is sold then have no place should guests write "
+		    "what does not compress",
+		    cram_size_format(risk, text, sizeof(text)));
+}
+
 /* Does a tier of this host fit the VM's settings? */
 static bool has_tier(const struct daemon *d, const struct vm *vm)
 {
@@ -313,7 +333,7 @@ void report_no_tier(const struct daemon *d, const struct vm *vm, char *buf, size
 /* Returns the bytes that could leave DRAM if they were cold. */
 static uint64_t find_about(struct daemon *d, struct vm *vm, struct findings *f)
 {
-	char subject[280], tiers[64], why[160], clamped[128];
+	char subject[280], tiers[64], why[160];
 	enum vm_ineligible reason;
 	uint64_t room;
 
@@ -324,8 +344,6 @@ static uint64_t find_about(struct daemon *d, struct vm *vm, struct findings *f)
 	pthread_mutex_unlock(&vm->lock);
 	if (vm->note[0])
 		add(f, "warning", subject, "settings", 0, "%s", vm->note);
-	if (daemon_clamped(vm, clamped, sizeof(clamped))[0])
-		add(f, "warning", subject, "clamped", vm->settings.floor_asked, "%s", clamped);
 	if (reason != VM_ELIGIBLE) {
 		add(f, "warning", subject, vm_ineligible_name(reason), vm->ram, "%s", why);
 		return 0;
@@ -351,7 +369,11 @@ static uint64_t check_vm(struct daemon *d, struct vm *vm, struct findings *f)
 {
 	size_t first = f->n;
 	uint64_t room = find_about(d, vm, f);
+	char subject[280], clamped[128];
 
+	TEXT(subject, "vm \"%s\"", vm->name);
+	if (daemon_clamped(vm, clamped, sizeof(clamped))[0])
+		add(f, "warning", subject, "clamped", vm->settings.floor_asked, "%s", clamped);
 	for (size_t i = first; i < f->n; i++) {
 		TEXT(f->v[i].uuid, "%s", vm->uuid);
 		TEXT(f->v[i].name, "%s", vm->name);
@@ -373,26 +395,6 @@ static void check_kernel(const struct daemon *d, struct findings *f)
 		add(f, "info", "host", "shmem-thp", 0,
 		    "huge pages are off for shared memory: RAM of memfd guests is mapped and moved "
 		    "page by page; set transparent_hugepage/shmem_enabled to advise");
-}
-
-/* What there is to decide by, before what it comes from. */
-static void check_selling(const struct daemon *d, struct findings *f)
-{
-	struct cram_host_report host = {};
-	uint64_t risk = 0, all;
-	char text[32];
-
-	figures(d, &host);
-	if (!__builtin_add_overflow(host.sold, host.room, &all) && all > host.guaranteed)
-		risk = all - host.guaranteed;
-	if (!risk)
-		add(f, "ok", "host", "sell", host.room,
-		    "more may be sold; risk: none, that is guaranteed with nothing compressed");
-	else
-		add(f, host.room ? "ok" : "info", "host", "sell", host.room,
-		    "more may be sold; risk: %s of what is sold then have no place should guests write "
-		    "what does not compress",
-		    cram_size_format(risk, text, sizeof(text)));
 }
 
 static void check_tier(const struct daemon *d, size_t t, struct findings *f)
