@@ -98,6 +98,8 @@ static void malformed_answers_count_as_an_absent_agent(void **state)
 	"{\"host\":{},\"nodes\":[],\"texts\":" texts ",\"numbers\":" numbers ",\"rows\":" rows "}"
 	static const char *const bad[] = {
 		"{}",
+		"{\"host\":{},\"nodes\":[],\"texts\":[],\"numbers\":[],\"rows\":[],\"durations\":{\"move\":[1]}}",
+		"{\"host\":{},\"nodes\":[],\"texts\":[],\"numbers\":[],\"rows\":[],\"durations\":{\"move\":1}}",
 		"{\"host\":{},\"nodes\":[],\"texts\":[],\"numbers\":[]}",
 		"{\"host\":{},\"nodes\":[],\"texts\":[],\"rows\":[]}",
 		"{\"host\":{\"vms\":-1},\"nodes\":[],\"texts\":[],\"numbers\":[],\"rows\":[]}",

@@ -50,6 +50,12 @@ void host_fini(struct host *host)
 	sysroot_close(&host->root);
 }
 
+void host_took(struct host *host, enum cram_duration what, uint64_t us)
+{
+	atomic_fetch_add(&host->durations[what][cram_duration_bucket(us)], 1);
+	atomic_fetch_add(&host->duration_sums[what], us);
+}
+
 bool host_sleep(struct host *host, uint32_t ms)
 {
 	uint64_t end = monotonic_ms() + ms;

@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 
 #include "kernel.h"
+#include "protocol/durations.h"
 #include "settings/settings.h"
 #include "util/log.h"
 #include "vm.h"
@@ -30,6 +31,9 @@ struct host {
 	_Atomic uint64_t reliefs, relieved; /* how often memory came home for that; bytes */
 	_Atomic uint64_t relief_us; /* last time from a card's pushing back to the first move */
 	_Atomic uint64_t scan_errors;
+	/* As struct cram_duration_counts. */
+	_Atomic uint64_t durations[CRAM_N_DURATIONS][CRAM_DURATION_BUCKETS];
+	_Atomic uint64_t duration_sums[CRAM_N_DURATIONS]; /* microseconds */
 	_Atomic uint64_t kdamond_cpu_us;
 	_Atomic bool damon_active, idle_active;
 
@@ -72,6 +76,9 @@ void host_fini(struct host *host);
 /* Waits @ms or until the agent stops; false: it stops. */
 bool host_sleep(struct host *host, uint32_t ms);
 void host_stop(struct host *host);
+
+/* Counts something that took so long. */
+void host_took(struct host *host, enum cram_duration what, uint64_t us);
 
 /* Loop only. Takes a reference. 0 or -ENOMEM. */
 int host_add_vm(struct host *host, struct vm *vm);

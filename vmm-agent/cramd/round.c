@@ -18,6 +18,7 @@ static int decide(struct daemon *d)
 	if (cram_policy_decide(&d->conf.host.policy, &s->view, d->workspace, &d->decision) < 0)
 		return -EINVAL;
 	d->decision_us = monotonic_us() - began_us;
+	host_took(&d->host, CRAM_DURATION_DECISION, d->decision_us);
 	return 0;
 }
 
@@ -148,4 +149,5 @@ void round_run(struct daemon *d)
 			     strerror(-r));
 	d->rounds++;
 	d->round_us = monotonic_us() - start_us;
+	host_took(&d->host, CRAM_DURATION_ROUND, d->round_us);
 }

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "protocol/durations.h"
 #include "protocol/model.h"
 #include "settings/settings.h"
 
@@ -153,6 +154,21 @@ static void metrics(void)
 	fields("setting", cram_setting_fields, cram_n_setting_fields);
 	fields("finding", cram_check_fields, cram_n_check_fields);
 	fields("event", cram_event_fields, cram_n_event_fields);
+	puts("\n## Durations\n\nHistograms, with the upper edges of their buckets the same in all.\n\n| key | metric | meaning |\n"
+	     "|---|---|---|");
+	for (unsigned int i = 0; i < CRAM_N_DURATIONS; i++)
+		printf("| `%s` | `%s` (histogram) | %s |\n", cram_durations[i].name,
+		       cram_durations[i].metric, cram_durations[i].help);
+	puts("\n## States\n\n`cram_node_state` has a series for each state that a tier node may be in, in the label `state`: 1 for\n"
+	     "the one it is in, 0 for the others. `cram_vms_in_state` counts the host's VMs in each state that a VM may be in;\n"
+	     "which VM is in which is a label of `cram_vm_info`.");
+	fputs("\nStates of a node ([cram.md](cram.md) has those of a card):", stdout);
+	for (size_t i = 0; cram_node_states[i]; i++)
+		printf(" `%s`", cram_node_states[i]);
+	puts("\n\n| state of a VM | meaning |\n|---|---|");
+	for (unsigned int s = 0; s < CRAM_N_VM_STATES; s++)
+		printf("| `%s` | %s |\n", cram_vm_state_name((enum cram_vm_state)s),
+		       cram_vm_state_text((enum cram_vm_state)s));
 	puts("\n## Reasons\n\n| code | meaning |\n|---|---|");
 	for (unsigned int r = CRAM_REASON_NONE + 1; r < CRAM_N_REASONS; r++)
 		printf("| `%s` | %s |\n", cram_reason_name((enum cram_reason)r),

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "protocol/durations.h"
 #include "util/cleanup.h"
 #include "util/decimal.h"
 
@@ -149,6 +150,92 @@ static void render_host(struct render *r, const struct cram_host_report *host)
 	}
 }
 
+static void put_number(struct render *r, uint64_t value, unsigned int decimals)
+{
+	char *p = room(r, DECIMAL_MAX);
+
+	if (p)
+		r->n = (size_t)(decimal_put_scaled(p, value, decimals) - r->text);
+}
+
+/* As many series however it is: none comes or goes when a state changes. */
+static void put_state(struct render *r, const struct cram_node_report *node, const char *state)
+{
+	puts_text(r, "cram_node_state");
+	put_node_labels(r, node);
+	put_label(r, "state", state, false);
+	puts_text(r, strcmp(node->state, state) == 0 ? "} 1\n" : "} 0\n");
+}
+
+static bool is_known_state(const char *state)
+{
+	for (size_t i = 0; cram_node_states[i]; i++)
+		if (strcmp(cram_node_states[i], state) == 0)
+			return true;
+	return false;
+}
+
+static void render_node_states(struct render *r)
+{
+	head(r, "cram_node_state", "gauge",
+	     "1 for the state that the tier node is in, 0 for each of the others.");
+	for (size_t v = 0; v < r->nodes.n; v++) {
+		const struct cram_node_report *node = &r->nodes.v[v];
+
+		for (size_t i = 0; cram_node_states[i]; i++)
+			put_state(r, node, cram_node_states[i]);
+		/* Of a newer agent. */
+		if (node->state[0] && !is_known_state(node->state))
+			put_state(r, node, node->state);
+	}
+}
+
+/* A state set of each VM would be most of a page; its own state is a label of cram_vm_info. */
+static void render_vm_states(struct render *r)
+{
+	head(r, "cram_vms_in_state", "gauge", "VMs of the host that are in the state.");
+	for (unsigned int s = 0; s < CRAM_N_VM_STATES; s++) {
+		const char *name = cram_vm_state_name((enum cram_vm_state)s);
+		uint64_t n = 0;
+
+		for (size_t v = 0; v < r->vms.n; v++)
+			n += strcmp(r->vms.v[v].state, name) == 0;
+		puts_text(r, "cram_vms_in_state");
+		put_label(r, "state", name, true);
+		puts_text(r, "} ");
+		put_number(r, n, 0);
+		put(r, "\n", 1);
+	}
+}
+
+static void render_duration(struct render *r, const struct cram_duration_row *row,
+			    const struct cram_duration_counts *counts)
+{
+	uint64_t sum = 0;
+
+	head(r, row->metric, "histogram", row->help);
+	for (unsigned int i = 0; i < CRAM_DURATION_BUCKETS; i++) {
+		sum += counts->buckets[i];
+		puts_text(r, row->metric);
+		puts_text(r, "_bucket{le=\"");
+		if (i + 1 < CRAM_DURATION_BUCKETS)
+			put_number(r, cram_duration_edges[i], 6);
+		else
+			puts_text(r, "+Inf");
+		puts_text(r, "\"} ");
+		put_number(r, sum, 0);
+		put(r, "\n", 1);
+	}
+	puts_text(r, row->metric);
+	puts_text(r, "_sum ");
+	put_number(r, counts->sum_us, 6);
+	put(r, "\n", 1);
+	puts_text(r, row->metric);
+	puts_text(r, "_count ");
+	put_number(r, sum, 0);
+	put(r, "\n", 1);
+}
+
 static void render_nodes(struct render *r)
 {
 	if (r->nodes.n == 0)
@@ -160,6 +247,7 @@ static void render_nodes(struct render *r)
 		put_info_labels(r, cram_node_fields, cram_n_node_fields, &r->nodes.v[v], false);
 		puts_text(r, "} 1\n");
 	}
+	render_node_states(r);
 	for (size_t i = 0; i < cram_n_node_fields; i++) {
 		const struct cram_field *f = &cram_node_fields[i];
 
@@ -252,6 +340,7 @@ static int decode_nodes(struct render *r, struct json_object *reply)
 
 int render_metrics(struct render *r, struct json_object *reply)
 {
+	struct cram_duration_counts durations[CRAM_N_DURATIONS];
 	struct cram_host_report host;
 	struct json_object *o = NULL;
 	int e = -EBADMSG;
@@ -263,6 +352,8 @@ int render_metrics(struct render *r, struct json_object *reply)
 	if (e == 0)
 		e = decode_nodes(r, reply);
 	if (e == 0)
+		e = cram_durations_decode(reply, durations);
+	if (e == 0)
 		e = cram_rows_decode(reply, &r->vms);
 	if (e == -ENOMEM)
 		return e;
@@ -270,6 +361,9 @@ int render_metrics(struct render *r, struct json_object *reply)
 	puts_text(r, e == 0 ? "cram_up 1\n" : "cram_up 0\n");
 	if (e == 0) {
 		render_host(r, &host);
+		for (size_t i = 0; i < CRAM_N_DURATIONS; i++)
+			render_duration(r, &cram_durations[i], &durations[i]);
+		render_vm_states(r);
 		render_nodes(r);
 		render_vms(r);
 	}

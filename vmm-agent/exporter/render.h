@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * A GetMetrics reply as Prometheus' text format 0.0.4, by the field tables of protocol/model.c.
- * It knows no metric by name except cram_up and the _info ones.
+ * It knows no metric by name except cram_up, states and the _info ones.
  */
 #pragma once
 

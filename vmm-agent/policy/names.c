@@ -21,20 +21,28 @@ static const char *const tiers[] = {
 	[CRAM_TIER_ZSWAP] = "zswap",
 };
 
-static const char *const states[] = {
-	[CRAM_VM_OFF] = "off",
-	[CRAM_VM_INELIGIBLE] = "ineligible",
-	[CRAM_VM_MONITOR] = "monitor",
-	[CRAM_VM_WAITING] = "waiting",
-	[CRAM_VM_STEADY] = "steady",
-	[CRAM_VM_DEMOTING] = "demoting",
-	[CRAM_VM_PROMOTING] = "promoting",
-	[CRAM_VM_BACKOFF] = "backoff",
-	[CRAM_VM_OVER_QUOTA] = "over-quota",
-	[CRAM_VM_OVER_SHARE] = "over-share",
-	[CRAM_VM_DRAINING] = "draining",
-	[CRAM_VM_DRAINED] = "drained",
-	[CRAM_VM_PAUSED] = "paused",
+static const struct {
+	const char *name;
+	const char *text;
+} states[] = {
+	[CRAM_VM_OFF] = { "off", "its mode is off, and nothing of it is on a tier" },
+	[CRAM_VM_INELIGIBLE] = { "ineligible", "its memory cannot be tiered; vm show says why" },
+	[CRAM_VM_MONITOR] = { "monitor", "measured, and nothing of it goes out" },
+	[CRAM_VM_WAITING] = { "waiting", "not observed for one cold age yet" },
+	[CRAM_VM_STEADY] = { "steady", "nothing is to move" },
+	[CRAM_VM_DEMOTING] = { "demoting", "cold memory goes to its tier" },
+	[CRAM_VM_PROMOTING] = { "promoting", "memory that is in use comes home" },
+	[CRAM_VM_BACKOFF] = { "backoff", "too much came back: nothing goes out for a while" },
+	[CRAM_VM_OVER_QUOTA] = { "over-quota",
+				 "above its quota or hard limit, or below its floor: it "
+				 "gives back" },
+	[CRAM_VM_OVER_SHARE] = { "over-share",
+				 "above its share of a contended tier: it gives back" },
+	[CRAM_VM_DRAINING] = { "draining",
+			       "all of it comes home: by a drain, or since its mode is not auto" },
+	[CRAM_VM_DRAINED] = { "drained", "all of it is home, and stays there until resume" },
+	[CRAM_VM_PAUSED] = { "paused", "nothing goes out, by an operator, or while it migrates, is "
+				       "saved or dumped" },
 };
 
 static const struct {
@@ -84,7 +92,12 @@ const char *cram_tier_name(enum cram_tier tier)
 
 const char *cram_vm_state_name(enum cram_vm_state state)
 {
-	return states[state];
+	return states[state].name;
+}
+
+const char *cram_vm_state_text(enum cram_vm_state state)
+{
+	return states[state].text;
 }
 
 const char *cram_reason_name(enum cram_reason reason)

@@ -105,7 +105,7 @@ struct cram_host_report {
 struct cram_node_report {
 	int32_t nid;
 	char tier[16];
-	char state[32];	   /* "online", "full", "offline", or the card's own word */
+	char state[32];	   /* of cram_node_states */
 	uint64_t capacity; /* device bytes it may hold */
 	uint64_t used;	   /* logical bytes of all VMs */
 	uint64_t device_bytes;
@@ -208,6 +208,9 @@ struct cram_event_report {
 	char text[320];
 	uint64_t bytes;
 };
+
+/* The states of a tier node, up to NULL. */
+extern const char *const cram_node_states[];
 
 extern const struct cram_field cram_host_fields[];
 extern const size_t cram_n_host_fields;

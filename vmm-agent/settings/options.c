@@ -11,7 +11,7 @@
 #define SIZE(m) sizeof(((struct cram_host_settings *)0)->m)
 
 /* Texts are names of what is opened once. */
-#define AT_START(sec, k, m, d, why)                                                                \
+#define TEXT(sec, k, m, d, why)                                                                    \
 	{                                                                                          \
 		sec, k, CRAM_OPT_TEXT, OFF(m), SIZE(m), "text", d, 0, SIZE(m) - 1, why, NULL, true \
 	}
@@ -77,8 +77,8 @@ const char *cram_sell_name(enum cram_sell s)
 
 /* clang-format off: rows of a table, the reasons wrapped by hand */
 const struct cram_option cram_options[] = {
-	AT_START("host", "libvirt_uri", libvirt_uri, "qemu:///system",
-		 "Where libvirt is asked for VMs, read-only. \"none\": no libvirt."),
+	TEXT("host", "libvirt_uri", libvirt_uri, "qemu:///system",
+	     "Where libvirt is asked for VMs, read-only. \"none\": no libvirt."),
 	NODES("host", "tier_nodes", tier_nodes, "auto",
 	      "NUMA nodes used by the tier \"node\": a nodeset such as \"2-3\", \"auto\" for nodes with "
 	      "memory and no CPU, or \"none\"."),
@@ -89,8 +89,8 @@ const struct cram_option cram_options[] = {
 	CHOICE("host", "zswap_writeback", zswap_writeback, "no", yes_no,
 	       "Whether the tier \"zswap\" may be used by a VM whose memory the kernel may write on from zswap to disk: its "
 	       "cgroup, and all above it, have 1 in memory.zswap.writeback. A guest then waits for that disk."),
-	AT_START("host", "state_dir", state_dir, CRAM_STATE_DIR,
-		 "Where settings made with --persist are kept. Nothing else is."),
+	TEXT("host", "state_dir", state_dir, CRAM_STATE_DIR,
+	     "Where settings made with --persist are kept. Nothing else is."),
 	U32("host", "round", round_ms, "ms", "2000", 100, 60000,
 	    "Time from one round of sensing and deciding to the next. Short enough that a lowered quota "
 	    "is acted on at once, long enough to cost nothing."),

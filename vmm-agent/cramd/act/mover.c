@@ -249,6 +249,8 @@ static int move_range_alone(struct work *w, const struct mover_job *job, size_t 
 	moved *= PAGE_BYTES;
 	refused = result.asked * PAGE_BYTES > moved ? result.asked * PAGE_BYTES - moved : 0;
 
+	if (result.calls)
+		host_took(w->host, CRAM_DURATION_MOVE, result.worst_us);
 	pthread_mutex_lock(&vm->lock);
 	if (demote) {
 		range_demoted(&vm->ranges.v[index], dram, tier, monotonic_s());
@@ -386,8 +388,10 @@ static void note_relief(struct host *host)
 	uint64_t since = atomic_exchange(&host->pressed_us, 0);
 
 	atomic_fetch_add(&host->reliefs, 1);
-	if (since)
-		atomic_store(&host->relief_us, monotonic_us() - since);
+	if (!since)
+		return;
+	atomic_store(&host->relief_us, monotonic_us() - since);
+	host_took(host, CRAM_DURATION_RELIEF, atomic_load(&host->relief_us));
 }
 
 /*

@@ -242,6 +242,8 @@ static int get_metrics(struct cram_call *call, struct json_object *parameters, v
 {
 	cleanup_free struct cram_vm_report *vms = NULL;
 	struct cram_node_report nodes[TIERS_MAX];
+	struct cram_duration_counts durations[CRAM_N_DURATIONS];
+	struct json_object *reply;
 	struct cram_host_report host;
 	struct daemon *d = userdata;
 
@@ -251,8 +253,13 @@ static int get_metrics(struct cram_call *call, struct json_object *parameters, v
 	if (!vms)
 		return -ENOMEM;
 	report_host(d, &host);
-	return cram_call_reply(call, cram_reply_metrics(&host, nodes, collect_nodes(d, nodes), vms,
-							d->host.vms.n));
+	reply = cram_reply_metrics(&host, nodes, collect_nodes(d, nodes), vms, d->host.vms.n);
+	report_durations(d, durations);
+	if (reply && cram_durations_encode(reply, durations) < 0) {
+		json_object_put(reply);
+		reply = NULL;
+	}
+	return cram_call_reply(call, reply);
 }
 
 static int monitor(struct cram_call *call, struct json_object *parameters, void *userdata,

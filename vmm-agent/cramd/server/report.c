@@ -146,6 +146,15 @@ void report_host(struct daemon *d, struct cram_host_report *ret)
 	figures(d, ret);
 }
 
+void report_durations(struct daemon *d, struct cram_duration_counts ret[CRAM_N_DURATIONS])
+{
+	for (size_t i = 0; i < CRAM_N_DURATIONS; i++) {
+		for (size_t b = 0; b < CRAM_DURATION_BUCKETS; b++)
+			ret[i].buckets[b] = atomic_load(&d->host.durations[i][b]);
+		ret[i].sum_us = atomic_load(&d->host.duration_sums[i]);
+	}
+}
+
 static void report_card(const struct card *card, struct cram_node_report *ret)
 {
 	ret->logical = card->logical;
@@ -265,6 +274,26 @@ static void add(struct findings *f, const char *severity, const char *subject, c
 	va_end(ap);
 }
 
+/* What there is to decide by, before what it comes from. */
+static void check_selling(const struct daemon *d, struct findings *f)
+{
+	struct cram_host_report host = {};
+	uint64_t risk = 0, all;
+	char text[32];
+
+	figures(d, &host);
+	if (!__builtin_add_overflow(host.sold, host.room, &all) && all > host.guaranteed)
+		risk = all - host.guaranteed;
+	if (!risk)
+		add(f, "ok", "host", "sell", host.room,
+		    "more may be sold; risk: none, that is guaranteed with nothing compressed");
+	else
+		add(f, host.room ? "ok" : "info", "host", "sell", host.room,
+		    "more may be sold; risk: %s of what is sold then have no place should guests write "
+		    "what does not compress",
+		    cram_size_format(risk, text, sizeof(text)));
+}
+
 /* Does a tier of this host fit the VM's settings? */
 static bool has_tier(const struct daemon *d, const struct vm *vm)
 {
@@ -349,8 +378,6 @@ static uint64_t find_about(struct daemon *d, struct vm *vm, struct findings *f)
 	pthread_mutex_unlock(&vm->lock);
 	if (vm->note[0])
 		add(f, "warning", subject, "settings", 0, "%s", vm->note);
-	if (daemon_clamped(vm, clamped, sizeof(clamped))[0])
-		add(f, "warning", subject, "clamped", vm->settings.floor_asked, "%s", clamped);
 	if (reason != VM_ELIGIBLE) {
 		add(f, "warning", subject, vm_ineligible_name(reason), vm->ram, "%s", why);
 		return 0;
@@ -381,7 +408,11 @@ static uint64_t check_vm(struct daemon *d, struct vm *vm, struct findings *f)
 {
 	size_t first = f->n;
 	uint64_t room = find_about(d, vm, f);
+	char subject[280], clamped[128];
 
+	TEXT(subject, "vm \"%s\"", vm->name);
+	if (daemon_clamped(vm, clamped, sizeof(clamped))[0])
+		add(f, "warning", subject, "clamped", vm->settings.floor_asked, "%s", clamped);
 	for (size_t i = first; i < f->n; i++) {
 		TEXT(f->v[i].uuid, "%s", vm->uuid);
 		TEXT(f->v[i].name, "%s", vm->name);
@@ -403,26 +434,6 @@ static void check_kernel(const struct daemon *d, struct findings *f)
 		add(f, "info", "host", "shmem-thp", 0,
 		    "huge pages are off for shared memory: RAM of memfd guests is mapped and moved "
 		    "page by page; set transparent_hugepage/shmem_enabled to advise");
-}
-
-/* What there is to decide by, before what it comes from. */
-static void check_selling(const struct daemon *d, struct findings *f)
-{
-	struct cram_host_report host = {};
-	uint64_t risk = 0, all;
-	char text[32];
-
-	figures(d, &host);
-	if (!__builtin_add_overflow(host.sold, host.room, &all) && all > host.guaranteed)
-		risk = all - host.guaranteed;
-	if (!risk)
-		add(f, "ok", "host", "sell", host.room,
-		    "more may be sold; risk: none, that is guaranteed with nothing compressed");
-	else
-		add(f, host.room ? "ok" : "info", "host", "sell", host.room,
-		    "more may be sold; risk: %s of what is sold then have no place should guests write "
-		    "what does not compress",
-		    cram_size_format(risk, text, sizeof(text)));
 }
 
 /* As much as is to leave DRAM needs a place in swap, however small it is compressed. */

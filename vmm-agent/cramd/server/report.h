@@ -12,4 +12,5 @@ void report_vm(struct daemon *d, struct vm *vm, struct cram_vm_report *ret);
 void report_no_tier(const struct daemon *d, const struct vm *vm, char *buf, size_t size);
 
 /* What could be gained, and what stands in the way; at most @max findings. */
+void report_durations(struct daemon *d, struct cram_duration_counts ret[CRAM_N_DURATIONS]);
 size_t report_check(struct daemon *d, struct cram_check_report *findings, size_t max);
