@@ -286,11 +286,11 @@ static void check_selling(const struct daemon *d, struct findings *f)
 		risk = all - host.guaranteed;
 	if (!risk)
 		add(f, "ok", "host", "sell", host.room,
-		    "more may be sold; risk: none, that is guaranteed with nothing compressed");
+		    "risk: none, that is guaranteed with nothing compressed");
 	else
 		add(f, host.room ? "ok" : "info", "host", "sell", host.room,
-		    "more may be sold; risk: %s of what is sold then have no place should guests write "
-		    "what does not compress",
+		    "risk: %s of what is sold then have no place should guests write what does not "
+		    "compress",
 		    cram_size_format(risk, text, sizeof(text)));
 }
 
