@@ -10,6 +10,8 @@
 #include <fcntl.h>
 #include <linux/kernel-page-flags.h>
 #include <poll.h>
+#include <setjmp.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -440,6 +442,55 @@ static void frames_fail(void)
 	over("failed frames");
 }
 
+static sigjmp_buf beyond;
+static siginfo_t last_sigbus;
+
+static void on_sigbus(int signal, siginfo_t *info, void *context)
+{
+	(void)signal;
+	(void)context;
+	last_sigbus = *info;
+	siglongjmp(beyond, 1);
+}
+
+/* The card knows that it lost a page which somebody has there, and says so to who reads it. */
+static void loses_a_page(void)
+{
+	struct sigaction action = { .sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO };
+	char *memory = map_anonymous(MIB), *lost = memory + MIB / 2;
+	const uint64_t others_lost = card_value("over-capacity-pages");
+	uint64_t start, size;
+	char arguments[128];
+	volatile bool told = false;
+
+	note("a page is poison");
+	need(sigaction(SIGBUS, &action, NULL) == 0, "sigaction: %m");
+	madvise(memory, MIB, MADV_NOHUGEPAGE);
+	pack(memory, MIB, 99, 2);
+	need(cram_has_credit(MIB, 20) && move_to(memory, MIB, cram_nid) == 0 &&
+		     pages_on(memory, MIB, cram_nid) == MIB / PAGE,
+	     "1 MiB is on the card");
+	node_range(cram_nid, &start, &size);
+	snprintf(arguments, sizeof(arguments),
+		 "\"path\": \"/machine/peripheral/cxl-mem0\", \"start\": %llu, \"length\": %lu",
+		 (unsigned long long)(frame_of(lost) * PAGE - start), PAGE);
+	need(card_monitor("cxl-inject-poison", arguments) != NULL, "it is poisoned");
+
+	if (sigsetjmp(beyond, 1) == 0)
+		(void)*(volatile char *)lost;
+	else
+		told = true;
+	ok(told && last_sigbus.si_code == BUS_MCEERR_AR && last_sigbus.si_addr == lost,
+	   "who reads it gets SIGBUS, with its address");
+	ok(packed(memory, MIB / 2, 99, 2) &&
+		   packed(lost + PAGE, MIB / 2 - PAGE, 99 + MIB / 2 / PAGE + 1, 2),
+	   "its neighbours are what they were");
+	munmap(memory, MIB);
+	ok(cram_promise_holds(), "the promise holds");
+	ok(card_value("over-capacity-pages") == others_lost, "and it was not for want of room");
+	over("poison");
+}
+
 int main(int argc, char **argv)
 {
 	const bool no_trim = argc > 1 && strcmp(argv[1], "no-trim") == 0;
@@ -484,5 +535,6 @@ int main(int argc, char **argv)
 	shrinks_when_asked();
 	shrinks_by_force();
 	frames_fail();
+	loses_a_page();
 	return done();
 }
