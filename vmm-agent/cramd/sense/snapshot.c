@@ -129,7 +129,8 @@ static void sense_nodes(struct snapshot *s, struct host *host, const struct cram
 			not_home |= bit;
 		} else if (tier) {
 			not_home |= s->n_tiers < TIERS_MAX ? bit : 0;
-			if (s->n_tiers < TIERS_MAX)
+			/* Their numbers stand for other things where a tier is no node. */
+			if (s->n_tiers < TIERS_MAX && node->nid < NODE_CACHE)
 				add_tier(s, host, tier, node->nid, set);
 		} else if (node->has_memory) {
 			s->dram[s->n_dram++] = snapshot_dram(s, node);
@@ -265,6 +266,13 @@ static void follow_swap(struct vm *vm, bool is_tier, uint64_t tier_bytes)
 	}
 }
 
+/* Bytes that are swapped, and not as on a tier. vm->lock is held. */
+static uint64_t swapped_besides(const struct vm *vm)
+{
+	return atomic_load(&vm->on_swap) ? sub(vm->swapped, vm->node_bytes[NODE_SWAP])
+					 : vm->swapped;
+}
+
 static void sense_vm(struct snapshot *s, struct host *host, struct vm *vm,
 		     const struct cram_host_settings *set, uint64_t now_ms)
 {
@@ -297,7 +305,7 @@ static void sense_vm(struct snapshot *s, struct host *host, struct vm *vm,
 		.eligible = eligible ? vm->ram : 0,
 		.dram = vm_dram_bytes(vm, tier_nodes),
 		.tier_bytes = vm_tier_bytes(vm, tier_nodes),
-		.swapped = sub(vm->swapped, vm->node_bytes[NODE_SWAP]),
+		.swapped = swapped_besides(vm),
 		.hot_bytes = summary.hot,
 		.accessed_bytes = summary.accessed,
 		.returned_total = vm->counters.returned,

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "pages.h"
@@ -33,6 +34,44 @@ static int in_core(int fd, uint64_t offset, size_t n, unsigned char *ret_core)
 	r = mincore(map, n * PAGE_BYTES, ret_core) < 0 ? -errno : 0;
 	munmap(map, n * PAGE_BYTES);
 	return r;
+}
+
+#ifndef SYS_cachestat
+#define SYS_cachestat 451
+#endif
+
+/*
+ * Pages of @n from @offset on that have a place in swap and none in the file, the swap cache
+ * included. 0 where the kernel does not say (before 6.5).
+ */
+static uint64_t evicted(int fd, uint64_t offset, size_t n)
+{
+	const struct {
+		uint64_t off, len;
+	} range = { offset, n * PAGE_BYTES };
+	struct {
+		uint64_t cache, dirty, writeback, evicted, recently_evicted;
+	} stat;
+
+	return syscall(SYS_cachestat, fd, &range, &stat, 0) < 0 ? 0 : stat.evicted;
+}
+
+/*
+ * What the kernel has read ahead is in core, but in the swap cache: not yet the file's again, it
+ * keeps its place in swap, and comes home like what is not in core.
+ */
+static void find_read_ahead(int fd, uint64_t base, size_t n, int *nodes)
+{
+	uint64_t left = evicted(fd, base, n);
+
+	for (size_t i = 0; i < n; i++)
+		left -= left && nodes[i] == NODE_SWAP;
+	for (size_t i = 0; i < n && left; i++) {
+		if (nodes[i] != NODE_CACHE || !evicted(fd, base + i * PAGE_BYTES, 1))
+			continue;
+		nodes[i] = NODE_SWAP;
+		left--;
+	}
 }
 
 int swapped_where(const struct sysroot *root, pid_t pid, const struct ramblock *block,
@@ -68,6 +107,7 @@ int swapped_where(const struct sysroot *root, pid_t pid, const struct ramblock *
 			if (nodes[i] < 0)
 				nodes[i] = core[i] & 1 ? NODE_CACHE : NODE_SWAP;
 	}
+	find_read_ahead(fd, base, n, nodes);
 	return 0;
 }
 
