@@ -3,9 +3,12 @@
  * Judges placement of a guest's memory against the map that accessmap wrote inside the guest, by
  * asking the kernel where each page is. Shares nothing with the agent it judges.
  *
- *   judge score PID MAP NODE            how much of NODE's pages is cold, how much of the cold is
- * there judge random PID MAP NODE PAGES SEED  moves pages chosen at random there (the control)
- *   judge where PID                     guest RAM pages per node
+ *   judge score PID MAP NODE         how much of NODE's pages is cold, how much of the cold is there;
+ *                                    NODE -1: of what is absent, which is in swap, for all of a map
+ *                                    was written
+ *   judge random PID MAP NODE PAGES SEED
+ *                                    moves pages chosen at random there (the control)
+ *   judge where PID                  guest RAM pages per node
  *
  * score prints: hot=N cold=N hot_there=N cold_there=N absent=N precision=P recall=R (percent).
  */
@@ -120,7 +123,7 @@ static int score(pid_t pid, struct pages *p, int node)
 		total[p->hot[i]]++;
 		if (p->node[i] < 0)
 			absent++;
-		else if (p->node[i] == node)
+		if (p->node[i] == node || (node < 0 && p->node[i] < 0))
 			there[p->hot[i]]++;
 	}
 	on_node = there[0] + there[1];

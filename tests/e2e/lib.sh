@@ -155,7 +155,7 @@ verify()
 # score GUEST KEY: one figure of the judge, whole percent or pages.
 score()
 {
-	"$judge" score "$("$guest" pid "$1")" "/run/map.$1" 1 | tr ' ' '\n' | sed -n "s/^$2=\([0-9]*\).*/\1/p"
+	"$judge" score "$("$guest" pid "$1")" "/run/map.$1" "${scored_node:-1}" | tr ' ' '\n' | sed -n "s/^$2=\([0-9]*\).*/\1/p"
 }
 
 # at_least GUEST KEY MINIMUM
@@ -163,7 +163,7 @@ at_least()
 {
 	local have
 	have=$(score "$1" "$2")
-	echo "$2 is $have, wanted $3: $("$judge" score "$("$guest" pid "$1")" "/run/map.$1" 1)"
+	echo "$2 is $have, wanted $3: $("$judge" score "$("$guest" pid "$1")" "/run/map.$1" "${scored_node:-1}")"
 	[ -n "$have" ] && ((have >= $3))
 }
 
@@ -171,7 +171,7 @@ at_most()
 {
 	local have
 	have=$(score "$1" "$2")
-	echo "$2 is $have, at most $3: $("$judge" score "$("$guest" pid "$1")" "/run/map.$1" 1)"
+	echo "$2 is $have, at most $3: $("$judge" score "$("$guest" pid "$1")" "/run/map.$1" "${scored_node:-1}")"
 	[ -n "$have" ] && ((have <= $3))
 }
 

@@ -904,7 +904,8 @@ static void giving_back_starts_late_and_ends_at_the_share(void **state)
 	struct host h;
 	(void)state;
 
-	/* Two of equal weight share 8 GiB; the second does not use all of its half yet. */
+	/* Two of equal weight share 8 GiB; the second would use more than what is left of its half.
+	 */
 	vms[0] = vms[1] = *half_out(&h);
 	vms[1].cold[CRAM_AGE_BUCKETS - 1] = 4 * GiB;
 	h.d.actions = actions;
@@ -912,11 +913,12 @@ static void giving_back_starts_late_and_ends_at_the_share(void **state)
 	h.rec.snap.n_vms = 2;
 	h.rec.tiers->budget = 8 * GiB;
 	vms[0].tier_bytes = vms[0].device_bytes = 4 * GiB + 128 * MiB; /* 3 % over */
-	vms[1].tier_bytes = vms[1].device_bytes = 3 * GiB;
+	vms[1].tier_bytes = vms[1].device_bytes = 4 * GiB - 128 * MiB;
 	decide(&h);
 	assert_int_equal(actions[0].promote_bytes, 0);
 	assert_false(actions[0].memory.giving_back);
 	vms[0].tier_bytes = vms[0].device_bytes = 4 * GiB + 256 * MiB; /* 6 % over */
+	vms[1].tier_bytes = vms[1].device_bytes = 4 * GiB - 256 * MiB;
 	decide(&h);
 	assert_int_equal(actions[0].promote_bytes, 256 * MiB);
 	assert_int_equal(actions[0].state, CRAM_VM_OVER_SHARE);
@@ -929,6 +931,40 @@ static void giving_back_starts_late_and_ends_at_the_share(void **state)
 	vms[0].tier_bytes = vms[0].device_bytes = 4 * GiB;
 	decide(&h);
 	assert_false(actions[0].memory.giving_back);
+	host_free(&h);
+}
+
+/* It is held to compress as badly as can be, and may turn out to want much less. */
+static void a_newcomer_takes_nothing_from_others_while_there_is_room(void **state)
+{
+	struct cram_vm_input vms[2];
+	struct cram_vm_action actions[2];
+	struct host h;
+	(void)state;
+
+	vms[0] = vms[1] = *half_out(&h);
+	h.d.actions = actions;
+	h.rec.snap.vms = vms;
+	h.rec.snap.n_vms = 2;
+	h.rec.tiers->budget = 8 * GiB;
+	vms[0].tier_bytes = 20 * GiB;
+	vms[0].device_bytes = vms[0].device_upper = 5 * GiB;
+	vms[0].ratio_q16 = 65536 / 4;
+	vms[1].tier_bytes = vms[1].device_bytes = vms[1].device_upper = 0;
+	vms[1].ram = vms[1].eligible = vms[1].dram = 8 * GiB;
+	vms[1].cold[CRAM_AGE_BUCKETS - 1] = 8 * GiB;
+	vms[1].memory.first_seen_ms = 1;
+	h.rec.tiers->free = 3 * GiB;
+	decide(&h);
+	assert_int_equal(actions[0].fair_device_bytes, 4 * GiB);
+	assert_int_equal(actions[0].promote_bytes, 0);
+	assert_int_equal(actions[1].demote_bytes, 3 * GiB);
+	/* It is what it was held to be. */
+	vms[1].tier_bytes = vms[1].device_bytes = vms[1].device_upper = 3 * GiB;
+	vms[1].dram = vms[1].cold[CRAM_AGE_BUCKETS - 1] = 5 * GiB;
+	h.rec.tiers->free = 0;
+	decide(&h);
+	assert_int_equal(actions[0].promote_bytes, 4 * GiB);
 	host_free(&h);
 }
 
@@ -1503,6 +1539,7 @@ int main(void)
 		cmocka_unit_test(what_comes_home_goes_to_the_one_node_whose_room_it_takes),
 		cmocka_unit_test(headroom_holds_the_hosts_promotion_rate_once),
 		cmocka_unit_test(giving_back_starts_late_and_ends_at_the_share),
+		cmocka_unit_test(a_newcomer_takes_nothing_from_others_while_there_is_room),
 		cmocka_unit_test(demotion_starts_late_and_ends_at_the_target),
 		cmocka_unit_test(a_big_vms_cold_memory_does_not_wait),
 		cmocka_unit_test(a_little_at_a_time_counts_as_a_lot_does),

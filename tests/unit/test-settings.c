@@ -231,7 +231,7 @@ static void every_setting_refuses_what_it_does_not_allow(void **state)
 		{ CRAM_SET_COLD_AGE, "1 sec", "min" },
 		{ CRAM_SET_TIERS, "", "node" },
 		{ CRAM_SET_TIERS, "node,disk", "node" },
-		{ CRAM_SET_TIERS, "zswap", "cram, node" },
+		{ CRAM_SET_TIERS, "swap", "cram, node, zswap" },
 		{ CRAM_SET_TIERS, "nodenodenodenodenode", "node" },
 	};
 	(void)state;
@@ -481,7 +481,8 @@ static void a_bad_configuration_is_refused_with_file_and_line(void **state)
 		{ "[host]\nround = 2 us\n", "f:2: round", "\"2 us\"" },
 		{ "[host]\nreserve = 1024\n", "f:2: reserve", "\"1024\"" },
 		{ "[vm]\nquota = 4096\n", "f:2: quota", "\"4096\"" },
-		{ "[vm]\ntiers = cram zswap\n", "f:2: tiers", "does not reclaim to zswap yet" },
+		{ "[vm]\ntiers = cram swap\n", "f:2: tiers", "cram swap" },
+		{ "[host]\nzswap_writeback = 1\n", "f:2: zswap_writeback", "bad value" },
 		{ "[host]\ntier_nodes = 2;3\n", "f:2: tier_nodes", "2;3" },
 		{ "[host]\ntier_nodes = 3-2\n", "f:2: tier_nodes", "3-2" },
 		{ "[host]\ncompressing_nodes = auto\n", "f:2: compressing_nodes", "auto" },

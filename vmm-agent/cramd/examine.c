@@ -7,6 +7,8 @@
 
 #include "host.h"
 #include "moves.h"
+#include "policy/saturate.h"
+#include "sense/swapped.h"
 #include "util/cleanup.h"
 
 /* A QEMU's descriptors are read again this often where the kernel does not say how many it has. */
@@ -18,6 +20,7 @@ struct placement {
 	const struct vm *vm;
 	uint64_t bytes[NODES_MAX], virtio_mem;
 	struct proc_policy policy[RAMBLOCKS_MAX];
+	uint64_t mapped[RAMBLOCKS_MAX], swapped[RAMBLOCKS_MAX];
 	uint64_t seen; /* mask of blocks */
 	bool huge;
 };
@@ -35,6 +38,7 @@ static int place(const struct proc_numa *numa, void *arg)
 			continue;
 		for (int nid = 0; nid < NODES_MAX; nid++) {
 			p->bytes[nid] += numa->pages[nid] * numa->page_size;
+			p->mapped[i] += numa->pages[nid] * numa->page_size;
 			if (block->virtio_mem)
 				p->virtio_mem += numa->pages[nid] * numa->page_size;
 		}
@@ -46,6 +50,42 @@ static int place(const struct proc_numa *numa, void *arg)
 		break;
 	}
 	return 0;
+}
+
+static int place_swapped(const struct proc_swap *swap, void *arg)
+{
+	struct placement *p = arg;
+	size_t n = __atomic_load_n(&p->vm->blocks.n, __ATOMIC_ACQUIRE);
+
+	for (size_t i = 0; i < n; i++) {
+		const struct ramblock *block = &p->vm->blocks.v[i];
+
+		if (swap->start >= block->start && swap->start < block->end &&
+		    vm_has_block(p->vm, i))
+			p->swapped[i] += swap->bytes;
+	}
+	return 0;
+}
+
+/* Where swap is its tier: what is there, and what has come home and not been touched since. */
+static int place_unmapped(struct placement *p, const struct examination *e)
+{
+	size_t n = __atomic_load_n(&p->vm->blocks.n, __ATOMIC_ACQUIRE);
+	int r = e->kernel->smaps(e->root, p->vm->pid, place_swapped, p);
+
+	for (size_t i = 0; r == 0 && i < n; i++) {
+		const struct ramblock *block = &p->vm->blocks.v[i];
+		uint64_t allocated;
+
+		if (!block->memfd || !vm_has_block(p->vm, i))
+			continue;
+		r = e->kernel->swapped_allocated(e->root, p->vm->pid, block, &allocated);
+		if (r < 0)
+			return r;
+		p->bytes[NODE_SWAP] += p->swapped[i];
+		p->bytes[NODE_CACHE] += sub(allocated, add(p->mapped[i], p->swapped[i]));
+	}
+	return r;
 }
 
 /* What the descriptors say. They are listed when their number, or what is locked, has changed. */
@@ -172,13 +212,14 @@ void vm_examine(struct vm *vm, const struct examination *e, const struct proc_st
 	struct vm_counters before = {};
 	uint32_t jobs_ended = 0, epoch = 0;
 	uint64_t mems = status->mems_allowed, swapped = 0, began_us, took_us = 0;
-	bool placed = false;
+	uint64_t nodes = e->tier_nodes & ~SWAP_BIT;
+	bool placed = false, on_swap = atomic_load(&vm->on_swap);
 
 	cgroup_read_mems(&vm->cgroup, &mems);
 	cgroup_read_swapped(&vm->cgroup, &swapped);
 	if (vm->blocks.n) {
 		reason = examine_pins(vm, e, status);
-		if (reason == VM_ELIGIBLE && !(mems & e->tier_nodes) && e->tier_nodes)
+		if (reason == VM_ELIGIBLE && !(mems & nodes) && nodes && !on_swap)
 			reason = VM_CPUSET;
 		if (e->placement) {
 			epoch = atomic_load(&vm->epoch);
@@ -187,7 +228,8 @@ void vm_examine(struct vm *vm, const struct examination *e, const struct proc_st
 			jobs_ended = vm->jobs_ended;
 			pthread_mutex_unlock(&vm->lock);
 			began_us = monotonic_us();
-			placed = e->kernel->numa_maps(e->root, vm->pid, place, &p) == 0;
+			placed = e->kernel->numa_maps(e->root, vm->pid, place, &p) == 0 &&
+				 (!on_swap || place_unmapped(&p, e) == 0);
 			took_us = monotonic_us() - began_us;
 		}
 		if (placed && p.huge)

@@ -23,6 +23,7 @@ struct host {
 	_Atomic bool stopping;
 	_Atomic bool paused;	       /* no demotion and no scans, host-wide */
 	_Atomic uint64_t tier_nodes;   /* mask */
+	_Atomic uint64_t reclaim_nodes; /* mask: tier nodes that only memory.reclaim reaches */
 	_Atomic uint64_t short_nodes;  /* mask: home nodes with less free than their headroom */
 	_Atomic uint64_t closed_nodes; /* mask: tier nodes that take nothing now */
 	_Atomic uint64_t

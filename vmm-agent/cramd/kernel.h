@@ -5,6 +5,9 @@
  */
 #pragma once
 
+#include <sys/uio.h>
+
+#include "sense/cgroup.h"
 #include "sense/pages.h"
 #include "sense/proc.h"
 
@@ -20,6 +23,22 @@ struct kernel {
 	/* sense/proc.h: proc_for_each_numa() */
 	int (*numa_maps)(const struct sysroot *root, pid_t pid,
 			 int (*visit)(const struct proc_numa *numa, void *arg), void *arg);
+	/* sense/proc.h: proc_for_each_swap() */
+	int (*smaps)(const struct sysroot *root, pid_t pid,
+		     int (*visit)(const struct proc_swap *swap, void *arg), void *arg);
+	/* sense/swapped.h */
+	int (*swapped_where)(const struct sysroot *root, pid_t pid, const struct ramblock *block,
+			     uint64_t addr, size_t n, int *nodes);
+	int (*swapped_allocated)(const struct sysroot *root, pid_t pid,
+				 const struct ramblock *block, uint64_t *ret_bytes);
+	/* sense/cgroup.h: cgroup_reclaim() */
+	int (*reclaim)(const struct cgroup *cgroup, uint64_t bytes);
+	/* act/swap.h */
+	int (*swap_out)(int pidfd, const struct iovec *pages, size_t n);
+	int (*swap_out_unmapped)(const struct sysroot *root, pid_t pid,
+				 const struct ramblock *block, void *const *addrs, size_t n);
+	int (*swap_in)(const struct sysroot *root, pid_t pid, const struct ramblock *block,
+		       void *const *addrs, size_t n, int nid);
 	/* sense/pages.h: pagemap_read(), page_idle_…() */
 	int (*pagemap)(int fd, uint64_t addr, size_t n, uint64_t *entries);
 	int (*idle_heads)(const struct page_idle *idle, const uint64_t *entries, size_t n,

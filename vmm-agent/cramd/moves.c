@@ -5,6 +5,21 @@
 #include <string.h>
 #include <time.h>
 
+#include "sense/where.h"
+
+int vm_pages_where(const struct host *host, const struct vm *vm, const struct ramblock *block,
+		   uint64_t addr, size_t n, int *ret_nodes)
+{
+	bool absent = false;
+	int r = pages_where(host->kernel, vm->pid, addr, n, ret_nodes);
+
+	for (size_t i = 0; r == 0 && i < n; i++)
+		absent |= ret_nodes[i] < 0;
+	if (r < 0 || !absent || !block->memfd || !atomic_load(&vm->on_swap))
+		return r;
+	return host->kernel->swapped_where(&host->root, vm->pid, block, addr, n, ret_nodes);
+}
+
 void vm_placing_begins(struct vm *vm)
 {
 	pthread_mutex_lock(&vm->placing_next);

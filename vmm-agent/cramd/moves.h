@@ -5,7 +5,14 @@
  */
 #pragma once
 
-#include "vm.h"
+#include "host.h"
+
+/*
+ * Where each of @n pages (at most PAGES_PER_RANGE) of @block from @addr on is: sense/where.h, and
+ * for a VM that swap is the tier of, sense/swapped.h.
+ */
+int vm_pages_where(const struct host *host, const struct vm *vm, const struct ramblock *block,
+		   uint64_t addr, size_t n, int *ret_nodes);
 
 /* Takes vm->placing. A move waits for one look at most, however many more are due. */
 void vm_placing_begins(struct vm *vm);

@@ -105,7 +105,10 @@ static void print_node(const void *report, int width)
 {
 	const struct cram_node_report *r = report;
 
-	printf("%-5d ", r->nid);
+	if (r->nid < 0)
+		printf("%-5s ", "-");
+	else
+		printf("%-5d ", r->nid);
 	print_text(r->tier, 7);
 	print_text(r->state, width > 10 ? width : 10);
 	print_size(r->capacity, 13);

@@ -373,7 +373,10 @@ static void put_host(struct top *t)
 		bool well = strcmp(n->state, "online") == 0 || strcmp(n->state, "normal") == 0;
 		char name[24];
 
-		snprintf(name, sizeof(name), "%.5s%d", n->tier, n->nid);
+		if (n->nid < 0)
+			snprintf(name, sizeof(name), "%.7s", n->tier);
+		else
+			snprintf(name, sizeof(name), "%.5s%d", n->tier, n->nid);
 		snprintf(text, sizeof(text), "%s of %s, holds %s, %s", brief(n->device_bytes, a),
 			 brief(n->capacity, b), brief(n->used, c), n->state);
 		put_bar(t, name, n->device_bytes, n->capacity, well ? GOOD : BAD, text);

@@ -339,10 +339,24 @@ struct tier_state {
 	uint64_t offered; /* device bytes for VMs */
 	uint64_t used;	  /* device bytes of VMs now */
 	bool pressure;
+	bool full; /* who wants more there has to wait for who has too much */
 };
 
-static struct tier_state share(const struct cram_snapshot *snap, size_t t,
-			       struct cram_policy_workspace *ws, struct cram_decision *d)
+/*
+ * While there is room nobody's share is another's loss, and shares may still be wrong: memory that
+ * is yet to come is held to compress as badly as can be.
+ */
+static bool is_full(const struct cram_policy_params *p, const struct cram_tier_input *tier,
+		    const struct tier_state *s)
+{
+	uint64_t least =
+		add(scale(s->offered, p->demote_start_permille, 1000), p->demote_start_min_bytes);
+
+	return !tier->accepting || tier->free < least || sub(s->offered, s->used) < least;
+}
+
+static struct tier_state share(const struct cram_policy_params *p, const struct cram_snapshot *snap,
+			       size_t t, struct cram_policy_workspace *ws, struct cram_decision *d)
 {
 	struct tier_state s = { .offered = sub(snap->tiers[t].budget, snap->tiers[t].used_other) };
 	size_t n = 0;
@@ -363,6 +377,7 @@ static struct tier_state share(const struct cram_snapshot *snap, size_t t,
 		};
 	}
 	s.pressure = s.used > s.offered;
+	s.full = is_full(p, &snap->tiers[t], &s);
 	cram_waterfill(ws->claims, n, s.offered);
 	for (size_t i = 0; i < n; i++)
 		d->actions[ws->claims[i].id].fair_device_bytes = ws->claims[i].grant;
@@ -395,7 +410,7 @@ static void target_home(const struct cram_policy_params *p, const struct cram_vm
 	/* Giving back starts late and then goes all the way, so noise cannot move memory. */
 	if (over == 0)
 		a->memory.giving_back = false;
-	else if (s->pressure || over > scale(fair, p->give_back_permille, 1000))
+	else if (s->pressure || (s->full && over > scale(fair, p->give_back_permille, 1000)))
 		a->memory.giving_back = true;
 	give = max(w->hot, w->must);
 	if (w->hot > 0)
@@ -410,7 +425,7 @@ static void target_home(const struct cram_policy_params *p, const struct cram_vm
 		if (s->pressure)
 			reason(a, CRAM_REASON_TIER_PRESSURE, s->used, s->offered);
 		raise_urgency(w, s->pressure ? URGENT_PRESSURE : URGENT_SHARE, over);
-	} else if (over > 0) {
+	} else if (over > 0 && s->full) {
 		reason(a, CRAM_REASON_HYSTERESIS, over, scale(fair, p->give_back_permille, 1000));
 	}
 	w->want_home = min(pages_up(give), vm->tier_bytes);
@@ -654,7 +669,7 @@ int cram_policy_decide(const struct cram_policy_params *params, const struct cra
 	for (size_t i = 0; i < snap->n_vms; i++)
 		observe(params, snap, d, &snap->vms[i], &ws->work[i], &d->actions[i]);
 	for (size_t t = 0; t < snap->n_tiers; t++) {
-		struct tier_state s = share(snap, t, ws, d);
+		struct tier_state s = share(params, snap, t, ws, d);
 
 		for (size_t i = 0; i < snap->n_vms; i++) {
 			if (snap->vms[i].tier != (int)t)

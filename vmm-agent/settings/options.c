@@ -34,6 +34,12 @@
 		sec, k, CRAM_OPT_CHOICE, OFF(m), SIZE(m), "name", d, 0, 0, why, .choices = names \
 	}
 
+static const char *const yes_no[] = {
+	[CRAM_NO] = "no",
+	[CRAM_YES] = "yes",
+	[CRAM_N_YES_NO] = NULL,
+};
+
 static const char *const detectors[] = {
 	[CRAM_DETECTOR_AUTO] = "auto",
 	[CRAM_DETECTOR_DAMON] = "damon",
@@ -80,6 +86,9 @@ const struct cram_option cram_options[] = {
 	      "NUMA nodes that are memory of a card that compresses and must never be used as the tier "
 	      "\"node\", as a nodeset. Such cards are recognised by themselves where the kernel's CXL drivers "
 	      "manage them; name here what firmware hides from them."),
+	CHOICE("host", "zswap_writeback", zswap_writeback, "no", yes_no,
+	       "Whether the tier \"zswap\" may be used by a VM whose memory the kernel may write on from zswap to disk: its "
+	       "cgroup, and all above it, have 1 in memory.zswap.writeback. A guest then waits for that disk."),
 	TEXT("host", "state_dir", state_dir, CRAM_STATE_DIR,
 	     "Where settings made with --persist are kept. Nothing else is."),
 	U32("host", "round", round_ms, "ms", "2000", 100, 60000,
@@ -117,7 +126,7 @@ const struct cram_option cram_options[] = {
 	    "Least time between two changes of the automatic cold age. The effect of one must be seen "
 	    "before the next."),
 	U32("policy", "give_back", policy.give_back_permille, "permille", "40", 0, 500,
-	    "How far over its fair share a VM may be before it gives back, and how far below a limit before "
+	    "How far over its fair share of a full tier a VM may be before it gives back, and how far below a limit before "
 	    "it fills up again. Keeps noise from moving memory to and fro; below the promised 5 %."),
 	U32("policy", "demote_start", policy.demote_start_permille, "permille", "10", 0, 500,
 	    "How much of its target must be missing before demotion starts again."),

@@ -124,6 +124,12 @@ enum cram_admission_mode {
 
 const char *cram_admission_mode_name(enum cram_admission_mode m);
 
+enum cram_yes_no {
+	CRAM_NO,
+	CRAM_YES,
+	CRAM_N_YES_NO,
+};
+
 /* Up to which figure guest RAM is sold. */
 enum cram_sell {
 	CRAM_SELL_GUARANTEED,
@@ -138,6 +144,7 @@ struct cram_host_settings {
 	char libvirt_uri[128];
 	char tier_nodes[64];	    /* nodeset "2-3", "auto": CPU-less nodes with memory, "none" */
 	char compressing_nodes[64]; /* nodeset, "none": found by asking the cards alone */
+	enum cram_yes_no zswap_writeback; /* zswap is a tier even where it may write to disk */
 	char state_dir[256];
 	uint32_t round_ms;	/* one sense-classify-decide-act round */
 	uint32_t pressure_ms;	/* free DRAM is looked at this often between rounds */

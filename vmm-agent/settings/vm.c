@@ -49,11 +49,6 @@ static const struct cram_vm_layer built_in = {
 	.tiers = 1U << CRAM_TIER_CRAM,
 };
 
-/* Why nothing would ever go to a tier; NULL: it is served. */
-static const char *const unserved[CRAM_N_TIERS] = {
-	[CRAM_TIER_ZSWAP] = "this release does not reclaim to zswap yet",
-};
-
 const char *cram_setting_name(enum cram_setting s)
 {
 	return setting_names[s];
@@ -176,15 +171,11 @@ static int set_tiers(struct cram_vm_layer *l, const char *text, struct cram_erro
 			mask = 0;
 			break;
 		}
-		if (unserved[tier])
-			return cram_error_set(err, -EINVAL, setting_names[CRAM_SET_TIERS], NULL,
-					      "allowed: cram, node", "tier %s cannot be used: %s",
-					      name, unserved[tier]);
 		mask |= 1U << tier;
 		p += n;
 	}
 	if (mask == 0)
-		return refuse(err, -EINVAL, CRAM_SET_TIERS, text, "cram, node");
+		return refuse(err, -EINVAL, CRAM_SET_TIERS, text, "cram, node, zswap");
 	l->tiers = mask;
 	return 0;
 }

@@ -13,6 +13,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -146,6 +147,40 @@ static void a_refused_policy_changes_nothing(void **state)
 	assert_policy(f, PROC_MPOL_BIND, 1);
 }
 
+/* How often this process has the file, open or mapped. */
+static unsigned int kept(const struct fixture *f)
+{
+	unsigned int n = 0;
+	struct stat st;
+	char line[512];
+	FILE *maps;
+
+	for (int fd = 0; fd < 256; fd++)
+		n += fstat(fd, &st) == 0 && st.st_ino == f->block.inode &&
+		     major(st.st_dev) == f->block.dev_major &&
+		     minor(st.st_dev) == f->block.dev_minor;
+	maps = fopen("/proc/self/maps", "re");
+	assert_non_null(maps);
+	while (fgets(line, sizeof(line), maps)) {
+		unsigned long inode;
+
+		n += sscanf(line, "%*s %*s %*s %*s %lu", &inode) == 1 && inode == f->block.inode;
+	}
+	fclose(maps);
+	return n;
+}
+
+/* Whoever has a file keeps its memory, also when the VM has died. */
+static void a_vms_memory_is_not_kept(void **state)
+{
+	const struct fixture *f = *state;
+
+	assert_int_equal(kept(f), 2);
+	assert_int_equal(set(f, PROC_MPOL_BIND, 1), 0);
+	assert_int_equal(set(f, PROC_MPOL_BIND, UINT64_C(1) << 63), -EINVAL);
+	assert_int_equal(kept(f), 2);
+}
+
 static void another_file_is_not_mistaken_for_it(void **state)
 {
 	struct fixture *f = *state;
@@ -230,6 +265,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(every_policy_arrives, make, drop),
 		cmocka_unit_test_setup_teardown(a_policys_flags_arrive_with_it, make, drop),
 		cmocka_unit_test_setup_teardown(a_refused_policy_changes_nothing, make, drop),
+		cmocka_unit_test_setup_teardown(a_vms_memory_is_not_kept, make, drop),
 		cmocka_unit_test_setup_teardown(another_file_is_not_mistaken_for_it, make, drop),
 		cmocka_unit_test_setup_teardown(a_fifo_in_place_of_a_memfd_keeps_nobody_waiting,
 						make, drop),

@@ -65,7 +65,7 @@ static void hand_out(struct mover *mover, struct host *host, struct vm *vm,
 	}
 	if (a->demote_bytes && vm->input.tier >= 0 && limited &&
 	    mover_submit(mover, vm, VM_JOB_DEMOTE, a->demote_bytes, a->demote_age_s,
-			 s->tiers[vm->input.tier].nid) == 0) {
+			 snapshot_tier_nid(s, (size_t)vm->input.tier)) == 0) {
 		cram_bucket_take(&host->demote_bucket, a->demote_bytes);
 		cram_bucket_take(&vm->demote_bucket, a->demote_bytes);
 	}
@@ -88,7 +88,7 @@ static struct relief_order order_for(struct vm *vm, const struct snapshot *s, ui
 		.rate = rate,
 		.min_age_s = vm->action.demote_age_s,
 		.epoch = atomic_load(&vm->epoch),
-		.nid = s->tiers[vm->input.tier].nid,
+		.nid = snapshot_tier_nid(s, (size_t)vm->input.tier),
 	};
 
 	for (size_t i = 0; i < s->n_dram; i++)

@@ -40,6 +40,32 @@ static int refusal(const int *status, size_t n)
 	return -EBUSY;
 }
 
+int move_in_calls(void *const *addrs, size_t n,
+		  int (*call)(void *const *addrs, size_t n, void *arg), void *arg,
+		  struct move_pace *pace, struct move_result *ret_result)
+{
+	struct move_result result = {};
+
+	move_pace_bound(pace);
+	for (size_t i = 0; i < n && !result.error;) {
+		size_t count = n - i < pace->batch ? n - i : pace->batch;
+		uint64_t start = now_us(), took;
+
+		result.error = call(addrs + i, count, arg);
+		took = now_us() - start;
+		if (result.error == -ESRCH || result.error == -EPERM)
+			return result.error;
+		result.asked += count;
+		result.calls++;
+		if (took > result.worst_us)
+			result.worst_us = took;
+		move_pace_adapt(pace, count, took);
+		i += count;
+	}
+	*ret_result = result;
+	return 0;
+}
+
 int move_pages_to(const struct kernel *kernel, pid_t pid, void *const *addrs, size_t n, int nid,
 		  struct move_pace *pace, struct move_result *ret_result)
 {

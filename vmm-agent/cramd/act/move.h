@@ -31,6 +31,14 @@ void move_pace_bound(struct move_pace *pace);
 void move_pace_adapt(struct move_pace *pace, size_t done, uint64_t took_us);
 
 /*
+ * Has @call do something with the @n pages at @addrs, in calls that keep to @pace. It returns 0,
+ * or -errno: then it is not called again. 0, with that in *ret_result; -ESRCH, -EPERM: as it says.
+ */
+int move_in_calls(void *const *addrs, size_t n,
+		  int (*call)(void *const *addrs, size_t n, void *arg), void *arg,
+		  struct move_pace *pace, struct move_result *ret_result);
+
+/*
  * Moves the @n pages at @addrs to node @nid, in calls that keep to @pace. Pages that cannot be
  * moved are left where they are, and with them what the kernel did not try of their call; the next
  * call goes on after it. Stops when a call as a whole is refused, say because the node is full.

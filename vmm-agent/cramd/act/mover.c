@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "../moves.h"
-#include "../sense/where.h"
+#include "../sense/swapped.h"
 #include "move.h"
 
 /* Ranges picked at a time: the ages of those further down are stale by the time it is their turn.
@@ -44,6 +44,122 @@ static void count_nodes(const struct work *w, size_t n, uint16_t *ret_dram, uint
 	}
 	*ret_dram = dram;
 	*ret_tier = tier;
+}
+
+/* Pages of one block, on their way to swap or from it. */
+struct swapping {
+	const struct host *host;
+	const struct vm *vm;
+	const struct ramblock *block;
+	int nid;
+};
+
+static int page_out(void *const *addrs, size_t n, void *arg)
+{
+	const struct swapping *s = arg;
+	struct iovec pages[MOVE_BATCH_MAX];
+	size_t runs = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		uintptr_t end = runs ? (uintptr_t)pages[runs - 1].iov_base + pages[runs - 1].iov_len
+				     : 0;
+
+		if (runs && (uintptr_t)addrs[i] == end)
+			pages[runs - 1].iov_len += PAGE_BYTES;
+		else
+			pages[runs++] = (struct iovec){ addrs[i], PAGE_BYTES };
+	}
+	return s->host->kernel->swap_out(s->vm->pidfd, pages, runs);
+}
+
+static int page_out_unmapped(void *const *addrs, size_t n, void *arg)
+{
+	const struct swapping *s = arg;
+
+	return s->host->kernel->swap_out_unmapped(&s->host->root, s->vm->pid, s->block, addrs, n);
+}
+
+static int page_in(void *const *addrs, size_t n, void *arg)
+{
+	const struct swapping *s = arg;
+
+	return s->host->kernel->swap_in(&s->host->root, s->vm->pid, s->block, addrs, n, s->nid);
+}
+
+/* The pages of a range that are to move, by the call that moves them. */
+enum way {
+	WAY_MOVE,
+	WAY_PAGE_OUT,
+	WAY_PAGE_OUT_UNMAPPED,
+	WAY_PAGE_IN,
+	N_WAYS,
+};
+
+static enum way way_of(const struct mover_job *job, int from)
+{
+	if (job->kind == VM_JOB_DEMOTE && job->nid == NODE_SWAP)
+		return from == NODE_CACHE ? WAY_PAGE_OUT_UNMAPPED : WAY_PAGE_OUT;
+	return from == NODE_SWAP ? WAY_PAGE_IN : WAY_MOVE;
+}
+
+/* Moves those of w->addrs, @n of them, that go by @way. */
+static int move_by(struct work *w, const struct mover_job *job, const struct ramblock *block,
+		   enum way way, size_t n, struct move_result *ret_result)
+{
+	static int (*const calls[N_WAYS])(void *const *, size_t, void *) = {
+		[WAY_PAGE_OUT] = page_out,
+		[WAY_PAGE_OUT_UNMAPPED] = page_out_unmapped,
+		[WAY_PAGE_IN] = page_in,
+	};
+	struct swapping s = { w->host, job->vm, block, job->nid };
+
+	if (way == WAY_MOVE)
+		return move_pages_to(w->host->kernel, job->vm->pid, w->addrs, n, job->nid, &w->pace,
+				     ret_result);
+	return move_in_calls(w->addrs, n, calls[way], &s, &w->pace, ret_result);
+}
+
+/* Moves of the range at @addr what is in the wrong place, @most pages of it. */
+static int move_pages_of(struct work *w, const struct mover_job *job, const struct ramblock *block,
+			 uint64_t addr, size_t n, uint64_t most, struct move_result *ret_result)
+{
+	bool demote = job->kind == VM_JOB_DEMOTE;
+	struct move_result all = {};
+
+	for (enum way way = 0; way < N_WAYS; way++) {
+		struct move_result result = {};
+		size_t wanted = 0, seen = 0;
+		int r;
+
+		for (size_t i = 0; i < n && seen < most; i++) {
+			if (w->nodes[i] < 0 || on_tier(w, i) == demote)
+				continue;
+			seen++;
+			if (way_of(job, w->nodes[i]) == way)
+				w->addrs[wanted++] = (void *)(uintptr_t)(addr + i * PAGE_BYTES);
+		}
+		if (!wanted)
+			continue;
+		r = move_by(w, job, block, way, wanted, &result);
+		if (r < 0)
+			return r;
+		all.asked += result.asked;
+		all.calls += result.calls;
+		all.error = all.error ? all.error : result.error;
+		all.worst_us = result.worst_us > all.worst_us ? result.worst_us : all.worst_us;
+	}
+	*ret_result = all;
+	return 0;
+}
+
+/* How many pages that will be at most. */
+static size_t wanted_of(const struct work *w, bool demote, size_t n, uint64_t most)
+{
+	size_t wanted = 0;
+
+	for (size_t i = 0; i < n && wanted < most; i++)
+		wanted += w->nodes[i] >= 0 && on_tier(w, i) != demote;
+	return wanted;
 }
 
 /* Was any page of the range touched since its idle flags were last checked? */
@@ -92,11 +208,12 @@ static int move_range_alone(struct work *w, const struct mover_job *job, size_t 
 	int r;
 	uint16_t dram_before, tier_before, dram, tier;
 	struct move_result result = {};
-	size_t n, wanted = 0;
+	const struct ramblock *block;
+	size_t n, wanted;
 	uint64_t addr, moved, refused;
 
-	vm_range(vm, index, &addr, &n);
-	r = pages_where(w->host->kernel, vm->pid, addr, n, w->nodes);
+	block = vm_range(vm, index, &addr, &n);
+	r = vm_pages_where(w->host, vm, block, addr, n, w->nodes);
 	if (r < 0)
 		return r;
 	count_nodes(w, n, &dram_before, &tier_before);
@@ -116,14 +233,12 @@ static int move_range_alone(struct work *w, const struct mover_job *job, size_t 
 			return 0;
 		}
 	}
-	for (size_t i = 0; i < n && wanted < most / PAGE_BYTES; i++)
-		if (w->nodes[i] >= 0 && on_tier(w, i) != demote)
-			w->addrs[wanted++] = (void *)(uintptr_t)(addr + i * PAGE_BYTES);
+	wanted = wanted_of(w, demote, n, most / PAGE_BYTES);
 	vm_move_begins(vm, (demote ? 1 : -1) * (int64_t)(wanted * PAGE_BYTES));
-	r = move_pages_to(w->host->kernel, vm->pid, w->addrs, wanted, job->nid, &w->pace, &result);
+	r = move_pages_of(w, job, block, addr, n, most / PAGE_BYTES, &result);
 	if (r < 0)
 		return r;
-	r = pages_where(w->host->kernel, vm->pid, addr, n, w->nodes);
+	r = vm_pages_where(w->host, vm, block, addr, n, w->nodes);
 	if (r < 0)
 		return r;
 	count_nodes(w, n, &dram, &tier);
@@ -279,6 +394,63 @@ static void note_relief(struct host *host)
 	host_took(host, CRAM_DURATION_RELIEF, atomic_load(&host->relief_us));
 }
 
+/*
+ * To a node that only reclaim of the VM's cgroup reaches: the kernel chooses the pages, the next
+ * looks find which. How much it was is what the cgroup has there more than before.
+ */
+static int reclaim_step(struct work *w, const struct mover_job *job, uint64_t bytes,
+			uint64_t *ret_bytes)
+{
+	struct vm *vm = job->vm;
+	uint64_t before, after, start, took, moved;
+	int r;
+
+	vm_move_begins(vm, (int64_t)bytes);
+	r = cgroup_read_on_node(&vm->cgroup, job->nid, &before);
+	if (r < 0)
+		return r;
+	start = monotonic_us();
+	r = w->host->kernel->reclaim(&vm->cgroup, bytes);
+	took = monotonic_us() - start;
+	if (r < 0 && r != -EAGAIN)
+		return r;
+	r = cgroup_read_on_node(&vm->cgroup, job->nid, &after);
+	if (r < 0)
+		return r;
+	moved = after > before ? after - before : 0;
+	pthread_mutex_lock(&vm->lock);
+	vm_moved(vm, (int64_t)moved);
+	vm->counters.refused += bytes > moved ? bytes - moved : 0;
+	vm->counters.batches++;
+	if (took > vm->counters.worst_batch_us)
+		vm->counters.worst_batch_us = took;
+	pthread_mutex_unlock(&vm->lock);
+	*ret_bytes = moved;
+	return 0;
+}
+
+static int reclaim_out(struct work *w, const struct mover_job *job)
+{
+	uint64_t left = job->bytes;
+
+	while (left >= PAGE_BYTES && may_go_on(w, job)) {
+		uint64_t step = w->pace.most * PAGE_BYTES, moved = 0;
+		int r;
+
+		step = step < left ? step : left - left % PAGE_BYTES;
+		vm_placing_begins(job->vm);
+		r = reclaim_step(w, job, step, &moved);
+		vm_move_ends(job->vm);
+		vm_placing_ends(job->vm);
+		if (r < 0)
+			return r;
+		if (!moved)
+			break;
+		left -= moved < left ? moved : left;
+	}
+	return 0;
+}
+
 static int run(struct work *w, const struct mover_job *job)
 {
 	uint64_t left = job->bytes;
@@ -290,7 +462,10 @@ static int run(struct work *w, const struct mover_job *job)
 		return 0;
 	if (job->kind == VM_JOB_RELIEVE)
 		note_relief(w->host);
-	if (job->kind == VM_JOB_DEMOTE) {
+	if (job->kind == VM_JOB_DEMOTE &&
+	    atomic_load(&w->host->reclaim_nodes) & UINT64_C(1) << job->nid)
+		return reclaim_out(w, job);
+	if (job->kind == VM_JOB_DEMOTE && job->nid != NODE_SWAP) {
 		r = bind_blocks(w, job->vm, job->nid);
 		if (r < 0)
 			return r;

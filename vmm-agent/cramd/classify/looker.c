@@ -8,7 +8,7 @@
 
 #include "../examine.h"
 #include "../moves.h"
-#include "../sense/where.h"
+#include "../sense/swapped.h"
 
 /* Looks at one range are apart within these bounds, seconds. */
 #define LOOK_MIN_S 1
@@ -44,18 +44,21 @@ static int look_alone(const struct host *host, struct vm *vm, size_t index,
 	const struct kernel *kernel = host->kernel;
 	uint64_t tier_nodes = atomic_load(&host->tier_nodes);
 	int tier_nid = atomic_load(&vm->tier_nid);
-	struct range_look found = {};
+	struct range_look found = {
+		.faults_home_s = tier_nid == NODE_SWAP ? atomic_load(&vm->cold_age_s) : 0,
+	};
+	const struct ramblock *block;
 	bool armed;
 	uint64_t addr;
 	size_t n;
 	int r;
 
-	vm_range(vm, index, &addr, &n);
+	block = vm_range(vm, index, &addr, &n);
 	pthread_mutex_lock(&vm->lock);
 	armed = vm->ranges.v[index].flags & RANGE_ARMED;
 	pthread_mutex_unlock(&vm->lock);
 
-	r = pages_where(kernel, vm->pid, addr, n, b->nodes);
+	r = vm_pages_where(host, vm, block, addr, n, b->nodes);
 	if (r < 0)
 		return r;
 	if (idle) {
@@ -164,6 +167,7 @@ static void look_at_vm(struct host *host, struct vm *vm, const struct page_idle 
 	}
 	pthread_mutex_lock(&vm->lock);
 	vm->ranges.idle_flags = idle;
+	vm->ranges.faults_home = atomic_load(&vm->tier_nid) == NODE_SWAP;
 	vm->ranges.nominated =
 		atomic_load(&host->damon_active) && !atomic_load(&vm->look_everywhere);
 	pthread_mutex_unlock(&vm->lock);

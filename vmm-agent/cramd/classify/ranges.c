@@ -83,7 +83,7 @@ size_t ranges_region(struct ranges *ranges, size_t first, size_t last, uint32_t 
 		if (accesses) {
 			range->quiet_s = 0;
 			range->accessed_s = now_s;
-			if (!ranges->idle_flags)
+			if (!ranges->idle_flags && !ranges->faults_home)
 				returned += seen_on_tier(range);
 		} else {
 			range->flags &= (uint8_t)~RANGE_SEEN;
@@ -122,16 +122,42 @@ bool range_wants_look(const struct ranges *ranges, const struct range *range, ui
 	       range_age(ranges, range) > 0;
 }
 
+/* Memory came home because it was wanted: was that soon after it had gone? */
+static void judge_demotion(struct range *range, uint32_t cold_age_s, uint32_t now_s)
+{
+	if (range->moved_s && now_s - range->moved_s < cold_age_s * RANGE_EARLY_COLD_AGES) {
+		if (range->backoff < RANGE_BACKOFF_MAX)
+			range->backoff++;
+	} else if (range->backoff) {
+		range->backoff--;
+	}
+}
+
+/* Pages that have left a tier without being moved were accessed. Returns how many. */
+static unsigned int faulted_home(struct range *range, const struct range_look *look, uint32_t now_s)
+{
+	unsigned int pages;
+
+	if (!look->faults_home_s || look->tier_pages >= range->tier_pages)
+		return 0;
+	pages = range->tier_pages - look->tier_pages;
+	range->accessed_s = now_s;
+	range->accessed_pages = (uint16_t)pages;
+	judge_demotion(range, look->faults_home_s, now_s);
+	return pages;
+}
+
 unsigned int range_looked(struct range *range, const struct range_look *look, uint32_t now_s)
 {
-	unsigned int accessed = look->accessed_dram + look->accessed_tier, returned = 0;
+	unsigned int accessed = look->accessed_dram + look->accessed_tier;
+	unsigned int returned = faulted_home(range, look, now_s);
 
 	if ((range->flags & RANGE_ARMED) && !(range->flags & RANGE_MOVED) && accessed) {
 		range->accessed_s = now_s;
 		range->accessed_pages = (uint16_t)accessed;
 		if (look->accessed_tier) {
 			range->flags |= RANGE_HOT;
-			returned = look->accessed_tier;
+			returned += look->accessed_tier;
 		}
 	}
 	if (look->armed) {
@@ -176,12 +202,7 @@ void range_promoted(struct range *range, uint16_t dram_pages, uint16_t tier_page
 	range->quiet_s = 0;
 	if (!was_hot)
 		return;
-	if (range->moved_s && now_s - range->moved_s < cold_age_s * RANGE_EARLY_COLD_AGES) {
-		if (range->backoff < RANGE_BACKOFF_MAX)
-			range->backoff++;
-	} else if (range->backoff) {
-		range->backoff--;
-	}
+	judge_demotion(range, cold_age_s, now_s);
 }
 
 void ranges_summarise(const struct ranges *ranges, uint32_t now_s,

@@ -45,6 +45,7 @@ struct ranges {
 	size_t n;
 	struct range *v;
 	bool idle_flags; /* ages come from idle flags, else from DAMON alone */
+	bool faults_home; /* what is accessed on the tier is there no more: DAMON's word on it is void */
 	bool nominated;	 /* only what DAMON calls quiet is looked at */
 };
 
@@ -77,6 +78,11 @@ struct range_look {
 	uint16_t dram_pages, tier_pages;
 	uint16_t stray_pages; /* of tier_pages: on a tier that is not the VM's now */
 	uint16_t accessed_dram, accessed_tier; /* of them no longer idle; 0 when not armed */
+	/*
+	 * Where an access brings a page home by itself: the cold age in force, in seconds. 0: it
+	 * stays on the tier.
+	 */
+	uint32_t faults_home_s;
 	bool armed;			       /* idle flags were set (again) by this look */
 };
 

@@ -137,6 +137,99 @@ int cgroup_write_cram_max(const struct cgroup *cgroup, uint64_t bytes)
 	return sysroot_write(&dir, "memory.cram.max", text);
 }
 
+static int read_counter(const struct cgroup *cgroup, const char *name, uint64_t *ret_bytes)
+{
+	char text[64];
+	int r = read_file(cgroup->memory, name, text, sizeof(text));
+
+	return r < 0 ? r : parse_counter(text, ret_bytes);
+}
+
+uint64_t cgroup_read_zswapped(const struct cgroup *cgroup)
+{
+	uint64_t value;
+	char text[8192];
+	const char *p;
+
+	if (read_file(cgroup->memory, "memory.stat", text, sizeof(text)) < 0)
+		return 0;
+	p = strstr(text, "\nzswapped ");
+	if (!p)
+		return 0;
+	p += strlen("\nzswapped ");
+	return parse_u64(&p, 10, &value) < 0 ? 0 : value;
+}
+
+/* It holds for all below where a group or one above it forbids it. A kernel that cannot be told
+ * not to (before 6.8), does.
+ */
+static bool may_write_back(const struct cgroup *cgroup)
+{
+	char path[16 * 3 + sizeof("memory.zswap.writeback")] = "", text[16];
+
+	for (size_t up = 0; up < 16; up++) {
+		snprintf(path + 3 * up, sizeof(path) - 3 * up, "memory.zswap.writeback");
+		if (read_file(cgroup->memory, path, text, sizeof(text)) < 0)
+			return true;
+		if (text[0] == '0')
+			return false;
+		memcpy(path + 3 * up, "../", 3);
+	}
+	return true;
+}
+
+int cgroup_read_zswap(const struct cgroup *cgroup, struct cgroup_zswap *ret_zswap)
+{
+	struct cgroup_zswap zswap;
+	int r;
+
+	if (cgroup->memory < 0)
+		return -ENOENT;
+	r = read_counter(cgroup, "memory.zswap.current", &zswap.stored);
+	if (r < 0)
+		return r;
+	if (read_counter(cgroup, "memory.zswap.max", &zswap.max) < 0)
+		zswap.max = UINT64_MAX;
+	if (read_counter(cgroup, "memory.swap.max", &zswap.swap_max) < 0)
+		zswap.swap_max = UINT64_MAX;
+	r = read_counter(cgroup, "memory.swap.current", &zswap.swapped);
+	if (r < 0)
+		return r;
+	zswap.writeback = may_write_back(cgroup);
+	*ret_zswap = zswap;
+	return 0;
+}
+
+int cgroup_reclaim(const struct cgroup *cgroup, uint64_t bytes)
+{
+	const struct sysroot dir = { .fd = cgroup->memory };
+	char text[32];
+
+	if (cgroup->memory < 0)
+		return -ENOENT;
+	snprintf(text, sizeof(text), "%llu", (unsigned long long)bytes);
+	return sysroot_write(&dir, "memory.reclaim", text);
+}
+
+int cgroup_read_on_node(const struct cgroup *cgroup, int nid, uint64_t *ret_bytes)
+{
+	char text[8192];
+	int r = read_file(cgroup->memory, "memory.numa_stat", text, sizeof(text));
+
+	if (r < 0)
+		return r;
+	/* A memfd's pages are file pages there. */
+	*ret_bytes = line_value(text, "anon", nid) + line_value(text, "file", nid);
+	return 0;
+}
+
+bool cgroup_may_swap(const struct cgroup *cgroup)
+{
+	uint64_t most;
+
+	return read_counter(cgroup, "memory.swap.max", &most) < 0 || most > 0;
+}
+
 bool cgroup_is_shared(const struct cgroup *a, const struct cgroup *b)
 {
 	struct stat x, y;

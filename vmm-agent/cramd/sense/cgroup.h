@@ -34,6 +34,32 @@ int cgroup_read_cram(const struct cgroup *cgroup, int nid, struct cgroup_cram *r
 int cgroup_read_cram_max(const struct cgroup *cgroup, uint64_t *ret_bytes);
 int cgroup_write_cram_max(const struct cgroup *cgroup, uint64_t bytes);
 
+/* What of a cgroup is in compressed swap, and may be; bytes. */
+struct cgroup_zswap {
+	uint64_t stored;  /* what it takes there */
+	uint64_t max;	  /* of stored; UINT64_MAX: no limit */
+	uint64_t swapped; /* in all swap, there and on disk */
+	uint64_t swap_max;
+	bool writeback; /* the kernel may write it on to disk */
+};
+
+/* -ENOENT: there is no cgroup of version 2, or its kernel has no zswap. */
+int cgroup_read_zswap(const struct cgroup *cgroup, struct cgroup_zswap *ret_zswap);
+/* Bytes that are stored there, before compression; 0: the kernel does not say. Sums up counters of
+ * all processors.
+ */
+uint64_t cgroup_read_zswapped(const struct cgroup *cgroup);
+
+/*
+ * Has the kernel reclaim @bytes of the cgroup, by whatever means it has: it chooses the pages. 0;
+ * -EAGAIN: it found less; another -errno.
+ */
+int cgroup_reclaim(const struct cgroup *cgroup, uint64_t bytes);
+/* Bytes of its processes' memory on node @nid. */
+int cgroup_read_on_node(const struct cgroup *cgroup, int nid, uint64_t *ret_bytes);
+/* Could what is reclaimed of it go to swap, where the host has any? */
+bool cgroup_may_swap(const struct cgroup *cgroup);
+
 /* Are they one, with a limit on compressed memory for whoever is in it? */
 bool cgroup_is_shared(const struct cgroup *a, const struct cgroup *b);
 

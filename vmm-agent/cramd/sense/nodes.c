@@ -91,9 +91,36 @@ static int read_distance(const struct sysroot *root, struct node *node, uint64_t
 	return *p == '\n' || !*p ? 0 : -EBADMSG;
 }
 
+/*
+ * Private nodes, and those of them that user space cannot name. Our kernel lists them. Others list
+ * what is common instead, and what user space may name where it may name any (has_user_memory).
+ */
+static int read_private(const struct sysroot *root, uint64_t *ret_private, uint64_t *ret_no_policy)
+{
+	uint64_t common, user;
+	int r;
+
+	*ret_no_policy = 0;
+	r = read_mask(root, "has_private_memory", ret_private);
+	if (r != -ENOENT)
+		return r;
+	*ret_private = 0;
+	r = read_mask(root, "has_common_memory", &common);
+	if (r < 0)
+		return r == -ENOENT ? 0 : r; /* a kernel that knows no such nodes */
+	r = read_mask(root, "has_user_memory", &user);
+	if (r == -ENOENT)
+		user = 0;
+	else if (r < 0)
+		return r;
+	*ret_private = ~common;
+	*ret_no_policy = ~common & ~user;
+	return 0;
+}
+
 int nodes_read(const struct sysroot *root, struct nodes *ret_nodes)
 {
-	uint64_t online, has_memory, has_cpu, is_private;
+	uint64_t online, has_memory, has_cpu, is_private, no_policy;
 	struct nodes nodes = {};
 	int r;
 
@@ -106,10 +133,8 @@ int nodes_read(const struct sysroot *root, struct nodes *ret_nodes)
 	r = read_mask(root, "has_cpu", &has_cpu);
 	if (r < 0)
 		return r;
-	r = read_mask(root, "has_private_memory", &is_private);
-	if (r == -ENOENT)
-		is_private = 0; /* a kernel that knows no such nodes */
-	else if (r < 0)
+	r = read_private(root, &is_private, &no_policy);
+	if (r < 0)
 		return r;
 	for (int nid = 0; nid < NODES_MAX; nid++) {
 		struct node *node = &nodes.v[nodes.n];
@@ -119,10 +144,12 @@ int nodes_read(const struct sysroot *root, struct nodes *ret_nodes)
 		node->nid = nid;
 		node->has_memory = has_memory & UINT64_C(1) << nid;
 		node->has_cpu = has_cpu & UINT64_C(1) << nid;
-		node->is_private = is_private & UINT64_C(1) << nid;
 		r = read_meminfo(root, node);
 		if (r < 0)
 			return r;
+		/* One without memory of any kind is on neither list. */
+		node->is_private = !node->has_memory && node->total && is_private >> nid & 1;
+		node->no_policy = node->is_private && no_policy >> nid & 1;
 		r = read_distance(root, node, online);
 		if (r < 0)
 			return r;

@@ -13,6 +13,7 @@ struct node {
 	int nid;
 	bool has_memory; /* in N_MEMORY: pages may be allocated there */
 	bool has_cpu;
+	bool no_policy;	      /* private, and mbind and move_pages do not reach it either */
 	bool is_private;      /* nothing is allocated there but by who names it; never has_memory */
 	uint64_t total, free; /* bytes */
 	uint64_t inactive_file; /* page cache that reclaim takes first */

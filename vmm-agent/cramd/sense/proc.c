@@ -243,6 +243,41 @@ static int parse_kib(const char *p, uint64_t *ret_bytes)
 	return 0;
 }
 
+struct swap_visit {
+	uint64_t start;
+	int (*visit)(const struct proc_swap *swap, void *arg);
+	void *arg;
+};
+
+/* A line as in maps begins a mapping; "Swap:   12 kB" is one of those below it. */
+static int swap_line(char *line, void *arg)
+{
+	struct swap_visit *v = arg;
+	struct proc_swap swap;
+	struct proc_map map;
+	int r;
+
+	if (line[0] < 'A' || line[0] > 'Z') {
+		r = proc_parse_map(line, &map);
+		if (r == 0)
+			v->start = map.start;
+		return r;
+	}
+	if (strncmp(line, "Swap:", 5) != 0)
+		return 0;
+	swap.start = v->start;
+	r = parse_kib(line + 5, &swap.bytes);
+	return r < 0 ? r : v->visit(&swap, v->arg);
+}
+
+int proc_for_each_swap(const struct sysroot *root, pid_t pid,
+		       int (*visit)(const struct proc_swap *swap, void *arg), void *arg)
+{
+	struct swap_visit v = { .visit = visit, .arg = arg };
+
+	return for_each_line(root, pid, "smaps", swap_line, &v);
+}
+
 struct status_fill {
 	struct proc_status status;
 	bool has_state, has_mems;

@@ -58,6 +58,15 @@ int proc_parse_numa(const char *line, struct proc_numa *ret_numa);
 int proc_for_each_numa(const struct sysroot *root, pid_t pid,
 		       int (*visit)(const struct proc_numa *numa, void *arg), void *arg);
 
+/* How much of a mapping is in swap, as smaps says; bytes. Of a memfd: of what of it is mapped. */
+struct proc_swap {
+	uint64_t start, bytes;
+};
+
+/* Walks the page tables of the whole process, as numa_maps does. */
+int proc_for_each_swap(const struct sysroot *root, pid_t pid,
+		       int (*visit)(const struct proc_swap *swap, void *arg), void *arg);
+
 /* What /proc/PID/status says, of that what decides eligibility and placement. */
 struct proc_status {
 	char state;			    /* R, S, D, T, Z … */

@@ -6,6 +6,7 @@
 
 #include "../moves.h"
 #include "../tier/tier.h"
+#include "policy/saturate.h"
 #include "protocol/record.h"
 
 /* The kernel's watermarks change by hand only, and their file is long. */
@@ -45,20 +46,66 @@ static const struct tier *kind_of(const struct node *node, const struct cram_hos
 	for (int kind = 0; kind < CRAM_N_TIERS; kind++) {
 		const struct tier *tier = tier_of_kind((enum cram_tier)kind);
 
-		if (tier && tier->takes(node, set))
+		if (tier && tier->takes && tier->takes(node, set))
 			return tier;
 	}
 	return NULL;
 }
 
 static void add_tier(struct snapshot *s, struct host *host, const struct tier *tier,
-		     const struct node *node, const struct cram_host_settings *set)
+		     int nid, const struct cram_host_settings *set)
 {
 	size_t t = s->n_tiers;
 
-	s->tiers[t] = (struct cram_tier_input){ .nid = node->nid, .kind = tier->kind };
+	s->tiers[t] = (struct cram_tier_input){ .nid = nid, .kind = tier->kind };
 	if (tier->read(s, t, host, set) == 0)
 		s->n_tiers++;
+}
+
+int snapshot_tier_nid(const struct snapshot *s, size_t t)
+{
+	return s->tiers[t].nid < 0 ? NODE_SWAP : s->tiers[t].nid;
+}
+
+/* What is swapped of a VM is the kernel's affair, unless swap is its tier, or was. */
+static uint64_t sense_zswap(struct snapshot *s, struct host *host,
+			    const struct cram_host_settings *set)
+{
+	bool wanted = false, left = false;
+
+	for (size_t i = 0; i < host->vms.n; i++) {
+		const struct vm *vm = host->vms.v[i];
+
+		wanted |= vm->settings.tiers >> CRAM_TIER_ZSWAP & 1;
+		left |= atomic_load(&vm->on_swap);
+	}
+	if (!wanted && !left)
+		return 0;
+	zswap_read(&host->root, &s->zswap);
+	if (wanted && s->n_tiers < TIERS_MAX)
+		add_tier(s, host, &tier_zswap, -1, set);
+	return left || !s->zswap.why[0] ? SWAP_BIT : 0;
+}
+
+/* Nodes that neither mbind nor move_pages reaches, of @tiers. */
+static void sense_reclaim(struct snapshot *s, struct host *host)
+{
+	uint64_t nodes = 0;
+	char text[16];
+
+	for (size_t t = 0; t < s->n_tiers; t++) {
+		const struct node *node = nodes_find(&s->nodes, s->tiers[t].nid);
+
+		if (node && node->no_policy)
+			nodes |= UINT64_C(1) << node->nid;
+	}
+	if (nodes) {
+		s->demotion = sysroot_read(&host->root, "/sys/kernel/mm/numa/demotion_enabled",
+					   text, sizeof(text), NULL) == 0 &&
+			      (text[0] == 't' || text[0] == '1' || text[0] == 'Y');
+		s->swap = sysroot_meminfo(&host->root, "SwapTotal:") > 0;
+	}
+	atomic_store(&host->reclaim_nodes, nodes);
 }
 
 static void sense_nodes(struct snapshot *s, struct host *host, const struct cram_host_settings *set,
@@ -83,11 +130,13 @@ static void sense_nodes(struct snapshot *s, struct host *host, const struct cram
 		} else if (tier) {
 			not_home |= s->n_tiers < TIERS_MAX ? bit : 0;
 			if (s->n_tiers < TIERS_MAX)
-				add_tier(s, host, tier, node, set);
+				add_tier(s, host, tier, node->nid, set);
 		} else if (node->has_memory) {
 			s->dram[s->n_dram++] = snapshot_dram(s, node);
 		}
 	}
+	sense_reclaim(s, host);
+	not_home |= sense_zswap(s, host, set);
 	atomic_store(&host->tier_nodes, not_home);
 }
 
@@ -95,7 +144,7 @@ static void sense_nodes(struct snapshot *s, struct host *host, const struct cram
 
 /* The nearest of the tiers that the VM's settings and cpuset allow; -1: none. */
 static int choose_tier(const struct snapshot *s, const struct vm *vm, uint64_t home,
-		       uint64_t allowed)
+		       uint64_t allowed, const struct cram_host_settings *set)
 {
 	int best = -1;
 	unsigned int best_distance = UINT8_MAX + 1;
@@ -104,10 +153,14 @@ static int choose_tier(const struct snapshot *s, const struct vm *vm, uint64_t h
 		const struct cram_tier_input *tier = &s->tiers[i];
 		const struct node *node = nodes_find(&s->nodes, tier->nid);
 		unsigned int distance = UINT8_MAX;
+		char why[256];
 
 		if (!(vm->settings.tiers & 1U << tier->kind))
 			continue;
-		if (allowed && !(allowed & UINT64_C(1) << tier->nid))
+		if (node && allowed && !(allowed & UINT64_C(1) << tier->nid))
+			continue;
+		if (tier_of_kind(tier->kind)->fits &&
+		    !tier_of_kind(tier->kind)->fits(s, node, vm, set, why, sizeof(why)))
 			continue;
 		for (int nid = 0; node && nid < NODES_MAX; nid++)
 			if ((home & UINT64_C(1) << nid) && node->distance[nid] < distance)
@@ -126,7 +179,7 @@ static void count_tiers(struct snapshot *s, const struct vm *vm, uint64_t tier_b
 	uint64_t elsewhere = 0;
 
 	for (size_t i = 0; i < s->n_tiers; i++) {
-		uint64_t bytes = vm->node_bytes[s->tiers[i].nid];
+		uint64_t bytes = vm->node_bytes[snapshot_tier_nid(s, i)];
 
 		/* What was moved since the reading came from or went to its own. */
 		if ((int)i == tier)
@@ -198,6 +251,20 @@ static uint64_t dram_bits(const struct snapshot *s, uint64_t nodes)
 	return bits;
 }
 
+/*
+ * From now on what is swapped of @vm counts as on its tier, or from now on no longer: when that is
+ * another and nothing is left. vm->lock is held.
+ */
+static void follow_swap(struct vm *vm, bool is_tier, uint64_t tier_bytes)
+{
+	if (is_tier && !atomic_load(&vm->on_swap)) {
+		atomic_store(&vm->on_swap, true);
+		vm->placed_ms = 0;
+	} else if (!is_tier && !tier_bytes && vm_settled(vm)) {
+		atomic_store(&vm->on_swap, false);
+	}
+}
+
 static void sense_vm(struct snapshot *s, struct host *host, struct vm *vm,
 		     const struct cram_host_settings *set, uint64_t now_ms)
 {
@@ -205,13 +272,18 @@ static void sense_vm(struct snapshot *s, struct host *host, struct vm *vm,
 	uint64_t tier_nodes = atomic_load(&host->tier_nodes), home, allowed;
 	struct cram_vm_input *in = &vm->input;
 	bool eligible, paused, home_for_good;
+	int tier;
+
+	pthread_mutex_lock(&vm->lock);
+	home = vm->home_nodes;
+	allowed = vm->mems_allowed;
+	pthread_mutex_unlock(&vm->lock);
+	tier = choose_tier(s, vm, home, allowed, set);
 
 	pthread_mutex_lock(&vm->lock);
 	ranges_summarise(&vm->ranges, monotonic_s(), &summary);
 	eligible = vm->reason == VM_ELIGIBLE;
 	home_for_good = vm_settled(vm) && !vm->bound;
-	home = vm->home_nodes;
-	allowed = vm->mems_allowed;
 	*in = (struct cram_vm_input){
 		.uuid = vm->uuid,
 		.name = vm->name,
@@ -225,7 +297,7 @@ static void sense_vm(struct snapshot *s, struct host *host, struct vm *vm,
 		.eligible = eligible ? vm->ram : 0,
 		.dram = vm_dram_bytes(vm, tier_nodes),
 		.tier_bytes = vm_tier_bytes(vm, tier_nodes),
-		.swapped = vm->swapped,
+		.swapped = sub(vm->swapped, vm->node_bytes[NODE_SWAP]),
 		.hot_bytes = summary.hot,
 		.accessed_bytes = summary.accessed,
 		.returned_total = vm->counters.returned,
@@ -234,7 +306,8 @@ static void sense_vm(struct snapshot *s, struct host *host, struct vm *vm,
 	memcpy(in->cold, summary.cold, sizeof(in->cold));
 	in->home_mask = dram_bits(s, home);
 	in->return_mask = dram_bits(s, find_returns(s, vm, in->tier_bytes));
-	in->tier = choose_tier(s, vm, home, allowed);
+	in->tier = tier;
+	follow_swap(vm, tier >= 0 && s->tiers[tier].nid < 0, in->tier_bytes);
 	count_tiers(s, vm, in->tier_bytes, in->tier);
 	s->promoted += vm->counters.promoted;
 	pthread_mutex_unlock(&vm->lock);
@@ -252,7 +325,7 @@ static void sense_vm(struct snapshot *s, struct host *host, struct vm *vm,
 	in->promote_tokens = cram_bucket_fill(&vm->promote_bucket, now_ms, set->vm_promote_rate,
 					      set->vm_promote_rate * set->burst_ms / 1000);
 
-	atomic_store(&vm->tier_nid, in->tier >= 0 ? s->tiers[in->tier].nid : -1);
+	atomic_store(&vm->tier_nid, tier >= 0 ? snapshot_tier_nid(s, (size_t)tier) : -1);
 	/* Whoever waits for the end of a drain waits for the reading that confirms it. */
 	atomic_store(&vm->recount, vm->drain && !in->tier_bytes && !home_for_good);
 	atomic_store(&vm->watched, eligible && !paused && !vm->incoming &&

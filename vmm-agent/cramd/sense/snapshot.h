@@ -8,7 +8,9 @@
 #include "../host.h"
 #include "card.h"
 #include "nodes.h"
+#include "swapped.h"
 #include "unfit.h"
+#include "zswap.h"
 
 #define TIERS_MAX 8
 
@@ -17,6 +19,10 @@ struct snapshot {
 	uint64_t low[NODES_MAX]; /* the kernel's low watermarks, by node */
 	struct unfit unfit;
 	uint64_t unfit_nodes; /* mask: of those with memory */
+
+	/* Of a host with nodes that only reclaim reaches: does it demote, is there swap? */
+	bool demotion, swap;
+	struct zswap zswap; /* read while a VM may use it, or is to leave it */
 
 	struct cram_tier_input tiers[TIERS_MAX];
 	uint64_t tier_capacity[TIERS_MAX]; /* device bytes */
@@ -47,6 +53,9 @@ int snapshot_take(struct snapshot *s, struct host *host, const struct cram_host_
 		  uint64_t now_ms);
 /* A node as policy reads it when it is nobody's tier. */
 struct cram_dram_input snapshot_dram(const struct snapshot *s, const struct node *node);
+
+/* What stands for the node of tier @t: a node, or NODE_SWAP. */
+int snapshot_tier_nid(const struct snapshot *s, size_t t);
 
 void snapshot_free(struct snapshot *s);
 

@@ -11,6 +11,7 @@
 #include "../admission.h"
 #include "../classify/ranges.h"
 #include "../overcommit.h"
+#include "../tier/tier.h"
 #include "policy/estimate.h"
 #include "util/cleanup.h"
 
@@ -302,10 +303,38 @@ static bool has_tier(const struct daemon *d, const struct vm *vm)
 	return false;
 }
 
+/*
+ * A kind of tier that @vm is set to use and cannot, and what to do. false: there is none.
+ */
+static bool does_not_fit(const struct daemon *d, const struct vm *vm, enum cram_tier *ret_kind,
+			 char *buf, size_t size)
+{
+	const struct snapshot *s = &d->snapshot;
+
+	*ret_kind = CRAM_TIER_ZSWAP;
+	if (vm->settings.tiers & 1U << CRAM_TIER_ZSWAP && s->zswap.why[0]) {
+		snprintf(buf, size, "nothing of it goes to zswap: %s", s->zswap.why);
+		return true;
+	}
+	for (size_t t = 0; t < s->n_tiers; t++) {
+		const struct tier *tier = tier_of_kind(s->tiers[t].kind);
+
+		*ret_kind = s->tiers[t].kind;
+		if (vm->settings.tiers & 1U << *ret_kind && tier->fits &&
+		    !tier->fits(s, nodes_find(&s->nodes, s->tiers[t].nid), vm, &d->conf.host, buf,
+				size))
+			return true;
+	}
+	return false;
+}
+
 void report_no_tier(const struct daemon *d, const struct vm *vm, char *buf, size_t size)
 {
+	enum cram_tier kind;
 	char tiers[64];
 
+	if (does_not_fit(d, vm, &kind, buf, size))
+		return;
 	if (d->snapshot.n_tiers && !has_tier(d, vm)) {
 		snprintf(buf, size, "its setting tiers is %s, and this host has none of them",
 			 cram_settings_text(&vm->settings, CRAM_SET_TIERS, tiers, sizeof(tiers)));
@@ -315,8 +344,12 @@ void report_no_tier(const struct daemon *d, const struct vm *vm, char *buf, size
 		if (!(vm->settings.tiers & 1U << d->snapshot.tiers[i].kind) ||
 		    d->snapshot.tiers[i].accepting)
 			continue;
-		snprintf(buf, size, "node %d takes nothing more now: it is %s",
-			 d->snapshot.tiers[i].nid, d->snapshot.tier_state[i]);
+		if (d->snapshot.tiers[i].nid < 0)
+			snprintf(buf, size, "zswap takes nothing more now: it is %s",
+				 d->snapshot.tier_state[i]);
+		else
+			snprintf(buf, size, "node %d takes nothing more now: it is %s",
+				 d->snapshot.tiers[i].nid, d->snapshot.tier_state[i]);
 		return;
 	}
 	for (size_t i = 0; !d->snapshot.n_tiers && i < d->snapshot.nodes.n; i++)
@@ -333,8 +366,9 @@ void report_no_tier(const struct daemon *d, const struct vm *vm, char *buf, size
 /* Returns the bytes that could leave DRAM if they were cold. */
 static uint64_t find_about(struct daemon *d, struct vm *vm, struct findings *f)
 {
-	char subject[280], tiers[64], why[160];
+	char subject[280], tiers[64], why[256];
 	enum vm_ineligible reason;
+	enum cram_tier kind;
 	uint64_t room;
 
 	TEXT(subject, "vm \"%s\"", vm->name);
@@ -347,6 +381,11 @@ static uint64_t find_about(struct daemon *d, struct vm *vm, struct findings *f)
 	if (reason != VM_ELIGIBLE) {
 		add(f, "warning", subject, vm_ineligible_name(reason), vm->ram, "%s", why);
 		return 0;
+	}
+	if (does_not_fit(d, vm, &kind, why, sizeof(why))) {
+		add(f, "warning", subject, cram_tier_name(kind), vm->ram, "%s", why);
+		if (vm->input.tier < 0)
+			return 0;
 	}
 	if (d->snapshot.n_tiers && !has_tier(d, vm)) {
 		add(f, "warning", subject, "tiers", vm->ram,
@@ -397,11 +436,39 @@ static void check_kernel(const struct daemon *d, struct findings *f)
 		    "page by page; set transparent_hugepage/shmem_enabled to advise");
 }
 
+/* As much as is to leave DRAM needs a place in swap, however small it is compressed. */
+static void check_zswap(const struct daemon *d, size_t t, struct findings *f)
+{
+	const struct zswap *zswap = &d->snapshot.zswap;
+	uint64_t wanted = 0;
+
+	for (size_t i = 0; i < d->host.vms.n; i++) {
+		const struct vm *vm = d->host.vms.v[i];
+
+		if (vm->input.tier == (int)t && vm->input.dram > vm->settings.floor)
+			wanted += vm->input.dram - vm->settings.floor;
+	}
+	add(f, "ok", "host", "tier", zswap->limit, "of DRAM zswap takes pages, compressed by %s",
+	    zswap->compressor);
+	if (zswap->swap_free < wanted)
+		add(f, "warning", "host", "zswap-swap", wanted - zswap->swap_free,
+		    "more swap is needed for what may leave DRAM: each page in zswap keeps a place "
+		    "in it");
+}
+
 static void check_tier(const struct daemon *d, size_t t, struct findings *f)
 {
 	const struct cram_tier_input *tier = &d->snapshot.tiers[t];
+	const struct node *node = nodes_find(&d->snapshot.nodes, tier->nid);
 
-	if (tier->kind != CRAM_TIER_CRAM || d->snapshot.cards[t].state <= CARD_THROTTLED)
+	if (node && node->no_policy)
+		add(f, "info", "host", "memory-reclaim", d->snapshot.tier_capacity[t],
+		    "this kernel lets nobody name node %d: memory goes there by memory.reclaim of "
+		    "its cgroup, and the kernel chooses which",
+		    tier->nid);
+	if (tier->kind == CRAM_TIER_ZSWAP)
+		check_zswap(d, t, f);
+	else if (tier->kind != CRAM_TIER_CRAM || d->snapshot.cards[t].state <= CARD_THROTTLED)
 		add(f, "ok", "host", "tier", d->snapshot.tier_capacity[t], "node %d is a tier",
 		    tier->nid);
 	else

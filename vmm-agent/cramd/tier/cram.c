@@ -11,6 +11,7 @@
 #include "tier.h"
 
 #include <errno.h>
+#include <stdio.h>
 
 /* Less room than this is none: memory is moved in pieces of that size. */
 #define ROOM_MIN RANGE_BYTES
@@ -94,6 +95,35 @@ static void meter_unsampled(const struct card *card, struct cram_vm_input *in)
 			       cram_device_upper(in->tier_bytes, 0, 0, card->worst));
 }
 
+/*
+ * A node that mbind and move_pages do not reach fills by reclaim of the VM's cgroup alone. The
+ * kernel takes what it finds cold, and where the node takes nothing, to swap.
+ */
+static bool fits(const struct snapshot *s, const struct node *node, const struct vm *vm,
+		 const struct cram_host_settings *set, char *why, size_t size)
+{
+	(void)set;
+	why[0] = '\0';
+	if (!node->no_policy)
+		return true;
+	if (vm->cgroup.memory < 0 || vm->in_others_cgroup)
+		snprintf(why, size,
+			 "this kernel fills node %d by memory.reclaim alone, and that needs a cgroup "
+			 "of version 2 of its own",
+			 node->nid);
+	else if (!s->demotion)
+		snprintf(why, size,
+			 "this kernel fills node %d by memory.reclaim alone: write 1 to "
+			 "/sys/kernel/mm/numa/demotion_enabled",
+			 node->nid);
+	else if (s->swap && cgroup_may_swap(&vm->cgroup))
+		snprintf(why, size,
+			 "this kernel fills node %d by memory.reclaim alone, which may as well swap: "
+			 "write 0 to memory.swap.max of its cgroup",
+			 node->nid);
+	return !why[0];
+}
+
 static void meter(struct snapshot *s, size_t t, const struct host *host,
 		  const struct cram_host_settings *set)
 {
@@ -140,6 +170,7 @@ const struct tier tier_cram = {
 	.kind = CRAM_TIER_CRAM,
 	.takes = takes,
 	.read = read_card,
+	.fits = fits,
 	.meter = meter,
 	.limit = limit,
 };

@@ -5,6 +5,9 @@
  */
 #pragma once
 
+#include <stdbool.h>
+#include <stddef.h>
+
 #include "policy/policy.h"
 
 struct cram_host_settings;
@@ -16,7 +19,7 @@ struct vm;
 struct tier {
 	enum cram_tier kind;
 
-	/* Is @node of this kind, in whatever state? */
+	/* Is @node of this kind, in whatever state? NULL: it is no node; there is one at most. */
 	bool (*takes)(const struct node *node, const struct cram_host_settings *set);
 
 	/*
@@ -25,6 +28,13 @@ struct tier {
 	 */
 	int (*read)(struct snapshot *s, size_t t, const struct host *host,
 		    const struct cram_host_settings *set);
+
+	/*
+	 * May @vm use it, be it @node (NULL: it is none)? NULL: any may that its cpuset lets.
+	 * false: @why says what stands in the way, and what to do. Loop only.
+	 */
+	bool (*fits)(const struct snapshot *s, const struct node *node, const struct vm *vm,
+		     const struct cram_host_settings *set, char *why, size_t size);
 
 	/*
 	 * Of the VMs whose tier @t is, what they take there; and what nobody of them does. The
@@ -41,7 +51,7 @@ struct tier {
 	int (*limit)(const struct vm *vm, uint64_t bytes);
 };
 
-extern const struct tier tier_node, tier_cram;
+extern const struct tier tier_node, tier_cram, tier_zswap;
 
-/* NULL: nothing serves that kind yet. */
+/* NULL: there is no such kind. */
 const struct tier *tier_of_kind(enum cram_tier kind);
