@@ -12,10 +12,21 @@ use_meson()
 	export PATH=$meson/usr/bin:$PATH PYTHONPATH=$meson/usr/lib/python3/dist-packages
 }
 
-# configure WORK: of $WORK/tree, in $WORK/out, unless it is.
+our_options=$CRAM_TOP/qemu-patches/config/options
+
+# known_options TREE: of our options those that its configure knows: some come with a patch.
+known_options()
+{
+	local option
+	while read -r option; do
+		! grep -qE -- "^ *${option%%=*}(=\*)?\)" "$1/configure" "$1/scripts/meson-buildoptions.sh" || echo "$option"
+	done < <(grep -v '^#' "$our_options")
+}
+
+# configure WORK OPTIONS: of $WORK/tree, in $WORK/out, unless it is, with the options in a file.
 configure()
 {
-	local out=$1/out options=$CRAM_TOP/qemu-patches/config/options
+	local out=$1/out options=$2
 	cmp -s "$options" "$out/options" && [ -f "$out/build.ninja" ] && return
 	rm -rf "$out"
 	mkdir -p "$out"

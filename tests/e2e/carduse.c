@@ -4,7 +4,9 @@
  * says which frames it is, the region which addresses of the card these are, and the card what it
  * stores there (Get Range Usage). Shares nothing with the agent or the kernel that it judges.
  *
- *   carduse PID…     a line for each: "PID pages=N stored=BYTES"
+ *   carduse PID…            a line for each: "PID pages=N stored=BYTES"
+ *   carduse --every MS PID…  the same for ever, so often, each line after the milliseconds of the
+ *                            host's uptime; ends when a process does, or is killed
  */
 #include <fcntl.h>
 #include <inttypes.h>
@@ -16,6 +18,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/types.h>
+#include <time.h>
 #include <unistd.h>
 
 #define PAGE		4096UL
@@ -152,10 +155,25 @@ static void judge(pid_t pid)
 	free(f.v);
 }
 
+static uint64_t now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_BOOTTIME, &t);
+	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
 int main(int argc, char **argv)
 {
-	if (argc < 2) {
-		fprintf(stderr, "usage: carduse PID...\n");
+	uint64_t every = 0, due;
+	int first = 1;
+
+	if (argc > 3 && !strcmp(argv[1], "--every")) {
+		every = strtoull(argv[2], NULL, 10);
+		first = 3;
+	}
+	if (argc < 2 || (argc > 1 && argv[1][0] == '-' && !every)) {
+		fprintf(stderr, "usage: carduse [--every MS] PID...\n");
 		return 2;
 	}
 	first_frame = region_number("resource") / PAGE;
@@ -166,7 +184,22 @@ int main(int argc, char **argv)
 	console_level("1");
 	range_takes(first_frame, 1);
 	console_level("5");
-	for (int i = 1; i < argc; i++)
-		judge((pid_t)strtol(argv[i], NULL, 10));
+	due = now_ms();
+	do {
+		uint64_t now = now_ms();
+
+		for (int i = first; i < argc; i++) {
+			if (every)
+				printf("%" PRIu64 " ", now);
+			judge((pid_t)strtol(argv[i], NULL, 10));
+		}
+		fflush(stdout);
+		due += every;
+		now = now_ms();
+		if (due > now)
+			usleep((useconds_t)(due - now) * 1000);
+		else
+			due = now;
+	} while (every);
 	return 0;
 }

@@ -3,12 +3,11 @@
  * Judges placement of a guest's memory against the map that accessmap wrote inside the guest, by
  * asking the kernel where each page is. Shares nothing with the agent it judges.
  *
- *   judge score PID MAP NODE         how much of NODE's pages is cold, how much of the cold is there;
- *                                    NODE -1: of what is absent, which is in swap, for all of a map
- *                                    was written
- *   judge random PID MAP NODE PAGES SEED
- *                                    moves pages chosen at random there (the control)
- *   judge where PID                  guest RAM pages per node
+ *   judge score PID MAP NODE               how much of NODE's pages is cold, how much of the cold
+ *                                          is there. NODE -1: what is absent, which is in swap,
+ *                                          for all of a map was written
+ *   judge random PID MAP NODE PAGES SEED   moves pages chosen at random there (the control)
+ *   judge where PID                        guest RAM pages per node
  *
  * score prints: hot=N cold=N hot_there=N cold_there=N absent=N precision=P recall=R (percent).
  */

@@ -213,15 +213,21 @@ stored_of_at_most()
 	[ -n "$have" ] && ((have <= $2))
 }
 
-# The kernel's limit on what a guest may have on cards.
-limit()
+# The cgroup of process PID that counts what it has on cards, as a directory.
+cgroup_of()
 {
 	local group
-	group=$(sed -n 's/^0:://p' "/proc/$("$guest" pid "$1")/cgroup")
+	group=$(sed -n 's/^0:://p' "/proc/$1/cgroup")
 	until [ -e "/sys/fs/cgroup$group/memory.cram.max" ] || [ "$group" = / ]; do
 		group=$(dirname "$group")
 	done
-	cat "/sys/fs/cgroup$group/memory.cram.max"
+	echo "/sys/fs/cgroup$group"
+}
+
+# The kernel's limit on what a guest may have on cards.
+limit()
+{
+	cat "$(cgroup_of "$("$guest" pid "$1")")/memory.cram.max"
 }
 
 limit_is()
@@ -232,13 +238,46 @@ limit_is()
 	[ "$have" = "$2" ]
 }
 
-# Ends well when all memory of a stand-in, by its pid, is as it wrote it.
+# Ends well when all memory of a stand-in, by its pid, is as it wrote it. Any number of times.
 stand_in_verifies()
 {
+	local before
+	before=$(verdicts_on "$1" | wc -l)
 	kill -USR2 "$2"
-	wait_for 120 grep -qE 'verified|damaged' "/run/$1.out"
-	cat "/run/$1.out"
-	grep -q verified "/run/$1.out"
+	wait_for 120 has_verdicts "$1" $((before + 1)) || return
+	verdicts_on "$1" | tail -n 1
+	[ "$(verdicts_on "$1" | tail -n 1)" = verified ]
+}
+
+verdicts_on()
+{
+	grep -xE 'verified|damaged' "/run/$1.out"
+}
+
+has_verdicts()
+{
+	(($(verdicts_on "$1" | wc -l) >= $2))
+}
+
+# Has the card do what QEMU's monitor can have it do: card_does COMMAND [MORE-ARGUMENTS].
+card_does()
+{
+	"$here/../host/qmp" "$1" "{\"path\": \"cxl-mem0\"${2:+, $2}}"
+}
+
+# card_size MIB: what it has for all; less is announced, and agreed on with the kernel.
+card_size()
+{
+	card_does x-cxl-set-physical-size "\"size\": $(($1 << 20)), \"force\": false"
+}
+
+# The card could never have been overrun until now, and has lost nothing.
+card_is_clean()
+{
+	local card
+	card=$(card_does x-cxl-query-compression) || return
+	echo "$card"
+	jq -e '."peak-excess" == 0 and ."over-capacity-pages" == 0' <<<"$card"
 }
 
 # Free pages of a node, with those that processors keep at hand: MemFree leaves them out.
@@ -263,7 +302,7 @@ policy_is()
 	[ "$have" = "$2" ]
 }
 
-# stand_in NAME pin|plain|noise|quarter MIB: a process that looks like a QEMU with so much RAM, with that
+# stand_in NAME pin|plain|noise|quarter|mixed|works MIB: a process that looks like a QEMU with so much RAM, with that
 # done to it (standin.c), in a cgroup of its own and taken in by the agent; its pid in $stand_in.
 stand_in()
 {
@@ -276,6 +315,20 @@ stand_in()
 	stand_in=$!
 	need "$1 runs" wait_for 300 grep -q ready "/run/$1.out"
 	need "$1 is taken in" ctl vm add "$stand_in"
+}
+
+# kernel_counts NAME: how often CRAM says that it did so, of the card's node in $cram.
+kernel_counts()
+{
+	awk -v name="$1" '$1 == name { print $2 }' "$cram/stats"
+}
+
+# Brings the card up as an operator would; the directory of its node is in $cram.
+# shellcheck disable=SC2034  # for the tests
+cram_comes_up()
+{
+	local node
+	node=$("$here/../host/cram-node") && cram=/sys/devices/system/node/node$node/cram
 }
 
 # Shows what a person would look at when a test of this file fails.

@@ -1,14 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * Stands in for a QEMU: a memfd as guest RAM, filled once and then left alone. With "noise" it does
- * not compress, with "quarter" one byte in four does not. With "pin" it is registered as an
- * io_uring buffer, which pins it for good, as VFIO would: there is no such device here. What
- * follows is for whoever reads it.
+ * not compress, with "quarter" one byte in four does not, with "mixed" pages do by turns not, by a
+ * half and by three quarters. With "pin" it is registered as an io_uring buffer, which pins it for
+ * good, as VFIO would: there is no such device here. What follows is for whoever reads it.
  *
- *   standin pin|plain|noise|quarter MIB [ANYTHING…]
+ * "works" is like quarter, but of the first quarter of it 64 pages are used every 10 ms, or as
+ * often as that can be, and each second it says how often it was: "UPTIME-MS did N".
+ *
+ *   standin pin|plain|noise|quarter|mixed|works MIB [ANYTHING…]
  *
  * Prints "ready", then sleeps until it is killed. SIGUSR1: reads of every page. SIGUSR2: reads all
- * and says "verified" or "damaged", of what noise or quarter have written.
+ * and says "verified" or "damaged", of what noise, quarter or mixed have written. SIGHUP: writes
+ * the second half as noise would, and says "turned".
  */
 #include <linux/io_uring.h>
 #include <signal.h>
@@ -20,6 +24,7 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 static int pin(void *memory, size_t size)
@@ -35,14 +40,16 @@ static int pin(void *memory, size_t size)
 
 /*
  * Writes the first 1 / @part of each page with what does not compress (xorshift64, Marsaglia 2003),
- * or says whether it is there.
+ * or says whether it is there. With @mixed part is 1, 2 and 4 by turns.
  */
-static bool noise(char *memory, size_t size, size_t part, bool check)
+static bool noise(char *memory, size_t size, size_t part, bool mixed, bool check)
 {
 	uint64_t x = 88172645463325252u;
 	bool there = true;
 
-	for (size_t page = 0; page < size; page += 4096)
+	for (size_t page = 0; page < size; page += 4096) {
+		if (mixed)
+			part = (size_t)1 << page / 4096 % 3;
 		for (size_t i = page; i < page + 4096 / part; i += sizeof(x)) {
 			x ^= x << 13;
 			x ^= x >> 7;
@@ -51,7 +58,49 @@ static bool noise(char *memory, size_t size, size_t part, bool check)
 				memcpy(memory + i, &x, sizeof(x));
 			there = there && memcmp(memory + i, &x, sizeof(x)) == 0;
 		}
+	}
 	return there;
+}
+
+#define TICK_MS	   10
+#define TICK_PAGES 64
+
+static uint64_t now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+/* What is late is not made up for. */
+static void work_until_signal(volatile char *memory, size_t size, const sigset_t *wanted,
+			      int *ret_signal)
+{
+	static uint64_t due, told, did;
+	static size_t at;
+
+	for (;;) {
+		uint64_t now = now_ms(), left = due > now ? due - now : 0;
+		struct timespec t = { .tv_nsec = (long)left * 1000000 };
+
+		*ret_signal = sigtimedwait(wanted, NULL, &t);
+		if (*ret_signal > 0)
+			return;
+		now = now_ms();
+		if (now < due)
+			continue;
+		due = (now > due + TICK_MS ? now : due) + TICK_MS;
+		for (size_t i = 0; i < TICK_PAGES; i++, at = (at + 4096) % (size / 4))
+			memory[at] = memory[at];
+		did++;
+		if (now < told + 1000)
+			continue;
+		printf("%llu did %llu\n", (unsigned long long)now, (unsigned long long)did);
+		fflush(stdout);
+		told = now;
+		did = 0;
+	}
 }
 
 static void read_all(const volatile char *memory, size_t size)
@@ -64,20 +113,25 @@ int main(int argc, char **argv)
 {
 	size_t size = argc >= 3 ? strtoul(argv[2], NULL, 10) << 20 : 0, part = 0;
 	int fd = memfd_create("standin", MFD_CLOEXEC);
+	bool mixed = false, turned = false, works = size && !strcmp(argv[1], "works");
 	sigset_t wanted;
 	char *memory;
 	int signal;
 
 	if (size && !strcmp(argv[1], "noise"))
 		part = 1;
-	else if (size && !strcmp(argv[1], "quarter"))
+	else if (works || (size && !strcmp(argv[1], "quarter")))
 		part = 4;
+	else if (size && !strcmp(argv[1], "mixed"))
+		part = 4, mixed = true;
 	if (!size || (!part && strcmp(argv[1], "pin") != 0 && strcmp(argv[1], "plain") != 0)) {
-		fprintf(stderr, "usage: standin pin|plain|noise|quarter MIB [ANYTHING...]\n");
+		fprintf(stderr,
+			"usage: standin pin|plain|noise|quarter|mixed|works MIB [ANYTHING...]\n");
 		return 2;
 	}
 	/* Asked for by sigwait, below. */
 	sigemptyset(&wanted);
+	sigaddset(&wanted, SIGHUP);
 	sigaddset(&wanted, SIGUSR1);
 	sigaddset(&wanted, SIGUSR2);
 	sigprocmask(SIG_BLOCK, &wanted, NULL);
@@ -92,7 +146,7 @@ int main(int argc, char **argv)
 	}
 	memset(memory, 1, size);
 	if (part)
-		noise(memory, size, part, false);
+		noise(memory, size, part, mixed, false);
 	if (!strcmp(argv[1], "pin") && pin(memory, size) < 0) {
 		perror("standin: io_uring buffer");
 		return 1;
@@ -100,13 +154,25 @@ int main(int argc, char **argv)
 	puts("ready");
 	fflush(stdout);
 	for (;;) {
-		if (sigwait(&wanted, &signal))
+		if (works)
+			work_until_signal(memory, size, &wanted, &signal);
+		else if (sigwait(&wanted, &signal))
 			continue;
 		if (signal == SIGUSR1)
 			read_all(memory, size);
-		if (signal != SIGUSR2 || !part)
+		if (signal == SIGUSR1 || !part)
 			continue;
-		puts(noise(memory, size, part, true) ? "verified" : "damaged");
+		if (signal == SIGHUP) {
+			noise(memory + size / 2, size / 2, 1, false, false);
+			turned = true;
+			puts("turned");
+		} else {
+			puts(noise(memory, turned ? size / 2 : size, part, mixed, true) &&
+					     (!turned ||
+					      noise(memory + size / 2, size / 2, 1, false, true))
+				     ? "verified"
+				     : "damaged");
+		}
 		fflush(stdout);
 	}
 }

@@ -359,6 +359,32 @@ static void shrinks_when_asked(void)
 	over("shrink");
 }
 
+/*
+ * A card that has no Trim, from before it came: the processor zeroes instead, a little
+ * between two reports. To less than is stored it shrinks only after many of them, and
+ * zeros that are written meanwhile must have room for the worst as well.
+ */
+static void never_trims(void)
+{
+	note("the card has no Trim");
+	come_and_go(10);
+	ok(cram_stat("frames_zeroed") > 0 && cram_stat("frames_trimmed") == 0,
+	   "what is freed is zeroed (%llu frames), nothing is trimmed",
+	   (unsigned long long)cram_stat("frames_zeroed"));
+	go();
+	ok(eventually(20, all_trimmed, NULL), "all of it, in a while");
+	make_resident();
+	card_resize(8 * MIB, false);
+	for (int i = 0; i < 400 && card_value("physical-size") != 8 * MIB; i++)
+		usleep(50000);
+	ok(card_value("physical-size") == 8 * MIB,
+	   "the host agrees to a shrink below what is there (%llu KiB stored)",
+	   (unsigned long long)cram_bytes("stored_bytes") >> 10);
+	come_and_go(5);
+	card_resize(128 * MIB, false);
+	over("no Trim");
+}
+
 /* The first frame of the card that is so, or is not. */
 static uint64_t find_frame(unsigned int flag, bool is)
 {
@@ -414,8 +440,12 @@ static void frames_fail(void)
 	over("failed frames");
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+	const bool no_trim = argc > 1 && strcmp(argv[1], "no-trim") == 0;
+
+	if (no_trim)
+		card_fault("trim-unsupported", true, 0);
 	cram_up();
 	resident = map_anonymous(RESIDENT);
 	moving = map_anonymous(MOVING);
@@ -423,6 +453,10 @@ int main(void)
 		     madvise(moving, MOVING, MADV_NOHUGEPAGE) == 0,
 	     "small pages: %m");
 	make_resident();
+	if (no_trim) {
+		never_trims();
+		return done();
+	}
 
 	untrusted("reports-stop", 0);
 	untrusted("reports-fail", 0);

@@ -82,6 +82,7 @@ struct config {
 	uint8_t step;	      /* space is taken in steps of so many bytes */
 	uint8_t growth, fall; /* A1, A2 */
 	bool trims;	      /* else the processor zeroes */
+	uint8_t zeros;	      /* the most that it stores of a page of zeros */
 };
 
 enum {
@@ -94,6 +95,7 @@ enum {
 	GROWTH,
 	FALL,
 	NO_TRIM,
+	NO_TRIM_RESIZED,
 	TOGETHER,
 	CONFIGS
 };
@@ -151,7 +153,14 @@ static const struct config configs[CONFIGS] = {
 	[NO_TRIM] = { .name = "a card that cannot trim",
 		      .frames = 3,
 		      .snapshots = 1,
-		      .physical = 5 },
+		      .physical = 5,
+		      .zeros = WORST },
+	[NO_TRIM_RESIZED] = { .name = "a card that cannot trim shrinks",
+			      .frames = 2,
+			      .snapshots = 1,
+			      .physical = 6,
+			      .shrunk = 3,
+			      .changes = 1 },
 	[TOGETHER] = { .name = "steps, growth and a shrink together",
 		       .frames = 2,
 		       .snapshots = 1,
@@ -182,6 +191,8 @@ enum mistake {
 	TARGET_IGNORED,
 	ZEROING_IS_FREE,
 	ZEROS_SETTLED_TOO_EARLY,
+	ZEROS_AT_THE_TARGET,
+	ACCEPTED_BEFORE_IT_FITS,
 	FENCE_WITH_A_HOLE,
 	NO_RESERVE,
 	GIVEN_ONE_TOO_MANY,
@@ -220,6 +231,10 @@ static const struct {
 	[ZEROING_IS_FREE] = { NO_TRIM, "zeroing by the processor has no budget" },
 	[ZEROS_SETTLED_TOO_EARLY] = { NO_TRIM,
 				      "a report asked for before the zeroing ended gives its budget back" },
+	[ZEROS_AT_THE_TARGET] = { NO_TRIM_RESIZED,
+				  "zeros that make room for a shrink wait until there is room" },
+	[ACCEPTED_BEFORE_IT_FITS] = { NO_TRIM_RESIZED,
+				      "a shrink is accepted that only zeros would make room for" },
 	[FENCE_WITH_A_HOLE] = { PLAIN, "a WRITTEN frame can be written" },
 	[NO_RESERVE] = { GROWTH, "nothing is set aside for what the card does by itself" },
 	[GIVEN_ONE_TOO_MANY] = { PLAIN, "one frame is given beyond the room" },
@@ -228,7 +243,8 @@ static const struct {
 /* --- the search --- */
 
 enum {
-	MOST_STATES = 1 << 23
+	MOST_STATES = 1 << 23,
+	MOST_EDGES = 1 << 25
 };
 
 /* A state as bytes: what is equal here behaves alike. */
@@ -246,6 +262,8 @@ static struct search {
 	uint32_t found, table_size;
 	uint32_t current;
 	uint32_t violation;
+	uint32_t (*edges)[2]; /* from, to: where the card shrinks; else none */
+	uint32_t n_edges;
 	uint8_t most_written; /* WRITTEN frames at once, over all states */
 } search;
 
@@ -273,6 +291,18 @@ static uint64_t hash(const struct key *key)
 	return h ^ h >> 32;
 }
 
+static void keep_edge(uint32_t to)
+{
+	if (!search.config->shrunk)
+		return;
+	if (search.n_edges == MOST_EDGES) {
+		printf("Bail out! more than %d edges\n", MOST_EDGES);
+		exit(1);
+	}
+	search.edges[search.n_edges][0] = search.current;
+	search.edges[search.n_edges++][1] = to;
+}
+
 static void reach(const struct state *s, const char *step)
 {
 	struct key key = pack(s);
@@ -280,9 +310,12 @@ static void reach(const struct state *s, const char *step)
 
 	if (search.violation)
 		return;
-	for (; search.table[at]; at = (at + 1) & (search.table_size - 1))
-		if (!memcmp(&search.keys[search.table[at] - 1], &key, sizeof(key)))
+	for (; search.table[at]; at = (at + 1) & (search.table_size - 1)) {
+		if (!memcmp(&search.keys[search.table[at] - 1], &key, sizeof(key))) {
+			keep_edge(search.table[at] - 1);
 			return;
+		}
+	}
 	if (search.found == MOST_STATES) {
 		printf("Bail out! more than %d states\n", MOST_STATES);
 		exit(1);
@@ -291,6 +324,7 @@ static void reach(const struct state *s, const char *step)
 	search.parent[search.found] = search.current;
 	search.step[search.found] = step;
 	search.table[at] = ++search.found;
+	keep_edge(search.found - 1);
 	if (violated(s))
 		search.violation = search.found;
 }
@@ -360,6 +394,7 @@ static struct key pack(const struct state *s)
 	}
 	*out++ = a->generation > 0;
 	*out++ = (uint8_t)a->stored;
+	*out++ = (uint8_t)a->usable;
 	*out++ = (uint8_t)a->physical;
 	*out++ = (uint8_t)a->credited;
 	*out++ = (uint8_t)a->unsettled;
@@ -429,6 +464,7 @@ static struct state unpack(const struct key *key)
 	a->generation = *in++;
 	a->covered = COVERED;
 	a->stored = *in++;
+	a->usable = *in++;
 	a->physical = *in++;
 	a->credited = *in++;
 	a->unsettled = *in++;
@@ -464,6 +500,13 @@ static unsigned int stored(const struct card *card)
 	return sum;
 }
 
+/* Was it the processor that wrote last to the frame, to have it empty? */
+static bool is_zeros(const struct frame *f)
+{
+	return !search.config->trims && !f->cached && f->place != WRITTEN && f->place != DYING &&
+	       !(f->place == HELD && f->filled);
+}
+
 /* The card compresses what was written, to whatever sizes, from frame @i on; then goes on to @then.
  */
 static void settle(struct state *s, unsigned int i, void (*then)(struct state s))
@@ -475,7 +518,8 @@ static void settle(struct state *s, unsigned int i, void (*then)(struct state s)
 		return;
 	}
 	s->card.frame[i].dirty = false;
-	for (uint8_t size = 0; size <= WORST; size++) {
+	for (uint8_t size = 0; size <= (is_zeros(&s->card.frame[i]) ? search.config->zeros : WORST);
+	     size++) {
 		s->card.frame[i].size = size;
 		settle(s, i + 1, then);
 	}
@@ -676,6 +720,8 @@ static void kernel_frame_steps(const struct state *now, unsigned int i)
 				mistake == CREDIT_BEFORE_THE_TRIM_IS_ACKNOWLEDGED ? KEPT : TRIMMING;
 			f->trim = true;
 			reach(&s, "a trim is sent");
+		} else if (mistake == ZEROS_AT_THE_TARGET && cram_account_excess(a)) {
+			break;
 		} else if (cram_account_zero_begin(a) || mistake == ZEROING_IS_FREE) {
 			f->place = ZEROING;
 			f->cached = true;
@@ -762,6 +808,9 @@ static void kernel_report_steps(const struct state *now)
 
 	if (mistake == SHRINK_GRANTED_UNSEEN)
 		accepts = s.account.shrinking;
+	if (mistake == ACCEPTED_BEFORE_IT_FITS)
+		accepts = accepts ||
+			  (s.account.shrinking && !s.account.credited && !s.account.zeroing);
 	/* As a generation does: it is this target that is accepted, not another one. */
 	if (mistake != TARGET_IGNORED)
 		accepts = accepts && s.account.physical == s.card.target;
@@ -810,7 +859,7 @@ static void explore(const struct config *config, enum mistake mistake)
 
 	search.config = config;
 	search.mistake = mistake;
-	search.found = search.violation = search.most_written = 0;
+	search.found = search.violation = search.n_edges = search.most_written = 0;
 	memset(search.table, 0, search.table_size * sizeof(*search.table));
 	reach(&first, "");
 	for (search.current = 0; search.current < search.found && !search.violation;
@@ -828,6 +877,53 @@ static void explore(const struct config *config, enum mistake mistake)
 		kernel_report_steps(&now);
 		card_steps(&now);
 	}
+}
+
+/*
+ * A state with an announced shrink from which no order of steps leads to its end, plus one; or
+ * 0. From all those without one, back along the edges.
+ */
+static uint32_t find_stuck(void)
+{
+	uint32_t *first = calloc(search.found + 1, sizeof(*first)), *from, *queue;
+	uint32_t queued = 0, stuck = 0;
+	bool *ends;
+
+	from = malloc(search.n_edges * sizeof(*from));
+	queue = malloc(search.found * sizeof(*queue));
+	ends = calloc(search.found, sizeof(*ends));
+	if (!first || !from || !queue || !ends) {
+		puts("Bail out! out of memory");
+		exit(1);
+	}
+	/* The edges by where they lead to: @first becomes the end of each state's, then its begin.
+	 */
+	for (uint32_t i = 0; i < search.n_edges; i++)
+		first[search.edges[i][1]]++;
+	for (uint32_t i = 0; i < search.found; i++)
+		first[i + 1] += first[i];
+	for (uint32_t i = 0; i < search.n_edges; i++)
+		from[--first[search.edges[i][1]]] = search.edges[i][0];
+	for (uint32_t i = 0; i < search.found; i++) {
+		ends[i] = !unpack(&search.keys[i]).card.target;
+		if (ends[i])
+			queue[queued++] = i;
+	}
+	for (uint32_t at = 0; at < queued; at++) {
+		for (uint32_t i = first[queue[at]]; i < first[queue[at] + 1]; i++) {
+			if (!ends[from[i]])
+				queue[queued++] = from[i];
+			ends[from[i]] = true;
+		}
+	}
+	for (uint32_t i = search.found; i > 0; i--)
+		if (!ends[i - 1])
+			stuck = i;
+	free(first);
+	free(from);
+	free(queue);
+	free(ends);
+	return stuck;
 }
 
 /* --- what is shown --- */
@@ -871,7 +967,8 @@ int main(int argc, char **argv)
 	search.parent = malloc(MOST_STATES * sizeof(*search.parent));
 	search.step = malloc(MOST_STATES * sizeof(*search.step));
 	search.table = malloc(search.table_size * sizeof(*search.table));
-	if (!search.keys || !search.parent || !search.step || !search.table) {
+	search.edges = malloc(MOST_EDGES * sizeof(*search.edges));
+	if (!search.keys || !search.parent || !search.step || !search.table || !search.edges) {
 		puts("Bail out! out of memory");
 		return 1;
 	}
@@ -879,9 +976,17 @@ int main(int argc, char **argv)
 		explore(&configs[i], NONE);
 		judge(!search.violation && search.most_written == configs[i].frames,
 		      "%s: never overrun in %u states", configs[i].name, search.found);
+		if (configs[i].shrunk) {
+			search.violation = find_stuck();
+			judge(!search.violation,
+			      "%s: an announced shrink can always come to its end",
+			      configs[i].name);
+		}
 	}
 	for (enum mistake mistake = NONE + 1; mistake < MISTAKES; mistake++) {
 		explore(&configs[mistakes[mistake].config], mistake);
+		if (!search.violation && search.config->shrunk)
+			search.violation = find_stuck();
 		judge(search.violation, "found: %s", mistakes[mistake].name);
 		if (show && search.violation)
 			show_way(search.violation - 1);

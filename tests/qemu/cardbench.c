@@ -561,25 +561,31 @@ static int physical_address(const void *page, uint64_t *ret_address)
 }
 
 /* Two pages of the card's; what is on the first is lost meanwhile. What does a reader get? */
+/* What a process reads itself, and what it has the kernel read, both of which is lost. */
 static int lose(int node)
 {
 	struct sigaction action = { .sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO };
 	volatile int signals = 0;
-	uint64_t address = 0;
+	uint64_t read_address = 0, sent_address = 0;
+	int rc, sent[2];
 	uint8_t *mem = NULL;
-	int rc;
+	ssize_t n;
 
-	rc = map_on_node(node, 2 * PAGE, PROT_READ | PROT_WRITE, &mem);
+	rc = map_on_node(node, 3 * PAGE, PROT_READ | PROT_WRITE, &mem);
 	if (rc < 0)
 		return rc;
-	memset(mem, 0xa5, 2 * PAGE);
-	rc = physical_address(mem, &address);
+	memset(mem, 0xa5, 3 * PAGE);
+	rc = physical_address(mem, &read_address);
+	if (rc == 0)
+		rc = physical_address(mem + 2 * PAGE, &sent_address);
 	if (rc < 0)
 		return rc;
-	if (sigaction(SIGBUS, &action, NULL) < 0)
+	if (sigaction(SIGBUS, &action, NULL) < 0 || pipe(sent) < 0)
 		return -errno;
-	printf("page address=%" PRIu64 "\n", address);
+	printf("page read=%" PRIu64 " sent=%" PRIu64 "\n", read_address, sent_address);
 	stop_at("held");
+	n = write(sent[1], mem + 2 * PAGE, PAGE);
+	printf("sent bytes=%zd refused=%d signals=%d\n", n, n < 0 && errno == EFAULT, signals);
 	if (sigsetjmp(beyond_loss, 1) == 0)
 		(void)*(volatile uint8_t *)mem;
 	else

@@ -48,7 +48,7 @@ live_boot()
 		--qemu-arg -mon --qemu-arg chardev=live,mode=control \
 		--qemu-arg -chardev --qemu-arg "pipe,id=go,path=$dir/go" \
 		--qemu-arg -device --qemu-arg virtserialport,chardev=go,name=cram.live \
-		"${options[@]}" -- bash -c "$step_function$2" >"$live_output" 2>"$live_errors" &
+		"${options[@]}" -- bash -c "$step_function"$'\n'"$2" >"$live_output" 2>"$live_errors" &
 	live_pid=$!
 	qmp qmp_capabilities
 }

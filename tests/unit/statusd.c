@@ -140,7 +140,7 @@ HANDLER(check)
 		{ .severity = "ok",
 		  .subject = "host",
 		  .code = "sell",
-		  .text = "more may be sold; risk: none",
+		  .text = "risk: none",
 		  .bytes = 40 * GiB },
 		{ .severity = "info",
 		  .subject = "host",

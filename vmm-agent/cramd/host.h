@@ -21,11 +21,11 @@ struct host {
 	const char *run_dir; /* "/run/cramd" */
 
 	_Atomic bool stopping;
-	_Atomic bool paused;	       /* no demotion and no scans, host-wide */
-	_Atomic uint64_t tier_nodes;   /* mask */
+	_Atomic bool paused;		/* no demotion and no scans, host-wide */
+	_Atomic uint64_t tier_nodes;	/* mask */
 	_Atomic uint64_t reclaim_nodes; /* mask: tier nodes that only memory.reclaim reaches */
-	_Atomic uint64_t short_nodes;  /* mask: home nodes with less free than their headroom */
-	_Atomic uint64_t closed_nodes; /* mask: tier nodes that take nothing now */
+	_Atomic uint64_t short_nodes;	/* mask: home nodes with less free than their headroom */
+	_Atomic uint64_t closed_nodes;	/* mask: tier nodes that take nothing now */
 	_Atomic uint64_t
 		pressed_us; /* a card pushes back since then, and nothing has been done; 0: no */
 	_Atomic uint64_t reliefs, relieved; /* how often memory came home for that; bytes */

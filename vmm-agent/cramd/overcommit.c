@@ -54,7 +54,8 @@ static void add_card(const struct card *card, uint32_t cap_percent,
 
 static void add_tier(const struct daemon *d, size_t tier, struct cram_overcommit_input *ret)
 {
-	/* Its pool is DRAM, and what it keeps a place for is swap: both are counted as what they are.
+	/* Its pool is DRAM, and what it keeps a place for is swap: both are counted as what they
+	 * are.
 	 */
 	if (d->snapshot.tiers[tier].kind == CRAM_TIER_ZSWAP)
 		return;

@@ -57,7 +57,7 @@ struct vm {
 	_Atomic uint32_t busy; /* bit (1 << enum vm_job_kind): with a mover */
 	_Atomic bool
 		look_everywhere; /* its tier pages are wanted: also where DAMON sees accesses */
-	_Atomic bool on_swap; /* swap is its tier, or was and is not yet empty of it */
+	_Atomic bool on_swap;	 /* swap is its tier, or was and is not yet empty of it */
 	_Atomic bool recount;	 /* placement is wanted now, not when it is due */
 	_Atomic uint64_t looked_at_since_ms; /* a turn of the looker's is under way; 0: none */
 	_Atomic bool relayout; /* its address space has changed: the loop has it read again */

@@ -154,10 +154,7 @@ static int deliver_json(const struct options *o, struct json_object *value)
 {
 	size_t size;
 	const char *json = json_object_to_json_string_length(
-		value,
-		JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE |
-			JSON_C_TO_STRING_NOSLASHESCAPE,
-		&size);
+		value, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, &size);
 	cleanup_free char *line = NULL;
 
 	if (!json || asprintf(&line, "%s\n", json) < 0)

@@ -443,14 +443,13 @@ int run_vm_explain(const struct options *o, int argc, char **argv)
 /* The answer that is looked for, as a sentence of its own. */
 static void print_selling(const struct cram_check_report *f)
 {
-	if (f->bytes) {
-		fputs("sell ", stdout);
+	fputs("sell ", stdout);
+	if (f->bytes)
 		print_size(f->bytes, 0);
-	} else {
-		fputs("sell nothing", stdout);
-	}
-	fputs(strncmp(f->text, "more may be sold", 16) == 0 ? " more" : ": ", stdout);
-	print_text(strncmp(f->text, "more may be sold", 16) == 0 ? f->text + 16 : f->text, 0);
+	else
+		fputs("nothing", stdout);
+	fputs(" more; ", stdout);
+	print_text(f->text, 0);
 	putchar('\n');
 }
 

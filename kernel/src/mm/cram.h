@@ -146,7 +146,6 @@ struct cram {
 	struct delayed_work work;
 	struct mutex work_lock;	/* the card's operations */
 	struct cram_limits limits;
-	u64 usable;		/* of the report in force */
 	enum cram_state state;
 	bool closed;		/* nothing may be given: being taken away */
 	bool gone;

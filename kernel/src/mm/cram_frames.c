@@ -195,12 +195,18 @@ bool cram_free_folio(struct page *page, unsigned int order)
  * Given, and taken back
  */
 
+/* Is what the card said last to be built on? */
+static bool may_give(const struct cram *c)
+{
+	return !c->closed && !c->doubted && !cram_is_stale(c);
+}
+
 /* Frames that may be out: what is, and what there is room for, less the pressure. */
 static u64 may_be_out(struct cram *c)
 {
 	const u64 all = c->account.credited + cram_account_room(&c->account);
 
-	if (c->closed || c->doubted || cram_is_stale(c))
+	if (!may_give(c))
 		return 0;
 	return min(all * (1000 - c->pressure) / 1000, c->most_credit);
 }
@@ -223,7 +229,7 @@ u64 cram_room(struct cram *c)
 bool cram_room_may_come(struct cram *c, unsigned long want)
 {
 	guard(spinlock_irqsave)(&c->lock);
-	if (c->closed || c->doubted || cram_is_stale(c))
+	if (!may_give(c))
 		return false;
 	return cram_room(c) + cram_account_unsettled(&c->account) +
 	       atomic_long_read(&c->nr_dying) >= want + READ_ONCE(c->nr_limbo);

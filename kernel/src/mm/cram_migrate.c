@@ -208,9 +208,12 @@ int cram_migrate_to(struct list_head *folios, int nid, enum migrate_mode mode,
 	unsigned int moved = 0;
 	LIST_HEAD(left);
 
-	if (reason == MR_DEMOTION)
+	if (reason == MR_DEMOTION) {
 		wait_for_room(c, list_first_entry(folios, struct folio, lru));
-	reason = reason == MR_DEMOTION ? MR_DEMOTION_WHOLE : MR_WHOLE;
+		reason = MR_DEMOTION_WHOLE;
+	} else {
+		reason = MR_WHOLE;
+	}
 	for (int huge = 1; huge >= 0; huge--) {
 		LIST_HEAD(others);
 

@@ -126,7 +126,6 @@ static void apply(struct cram *c, const struct cram_report *report,
 		}
 	}
 	c->limits = *limits;
-	c->usable = report->usable;
 	WRITE_ONCE(c->doubted, false);
 	WRITE_ONCE(c->reported, jiffies);
 	cram_count(c, CRAM_LOST, lost);
@@ -195,7 +194,7 @@ static void arm_watermarks(struct cram *c)
 {
 	if (c->watermarks_set || !c->ops->set_watermarks)
 		return;
-	if (!c->ops->set_watermarks(c->card, c->usable / 8, c->usable / 4))
+	if (!c->ops->set_watermarks(c->card, c->account.usable / 8, c->account.usable / 4))
 		c->watermarks_set = true;
 }
 
@@ -236,7 +235,7 @@ static bool is_patient(struct cram *c, u64 excess)
 	struct cram_patience *p = &c->patience;
 	const u64 there = c->account.stored + c->account.reserve;
 
-	if (!c->account.shrinking || c->overrun || there > c->usable)
+	if (!c->account.shrinking || c->overrun || there > c->account.usable)
 		p->over = true;
 	if (p->over)
 		return false;

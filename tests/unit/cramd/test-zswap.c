@@ -17,11 +17,11 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "cramd/classify/looker.h"
 #include "cramd/examine.h"
 #include "cramd/moves.h"
 #include "cramd/sense/swapped.h"
 #include "cramd/server/report.h"
-#include "cramd/classify/looker.h"
 #include "played.h"
 #include "rounds.h"
 #include "util/cleanup.h"
@@ -39,8 +39,8 @@ static void put_swap(const char *total, const char *free)
 	char text[256];
 
 	snprintf(text, sizeof(text),
-		 "MemTotal: 16777216 kB\nZswap: 1024 kB\nSwapTotal: %s kB\nSwapFree: %s kB\n", total,
-		 free);
+		 "MemTotal: 16777216 kB\nZswap: 1024 kB\nSwapTotal: %s kB\nSwapFree: %s kB\n",
+		 total, free);
 	put("/proc/meminfo", text);
 }
 
@@ -113,6 +113,8 @@ static void a_vm_set_to_zswap_has_it_as_its_tier(void **state)
 	struct daemon *d = *state;
 	struct vm *vm = make_swap_vm(d, 0);
 	const struct cram_tier_input *tier;
+	struct cram_node_report node;
+	struct cram_vm_report report;
 
 	round_run(d);
 	tier = tier_of(d, vm);
@@ -125,6 +127,13 @@ static void a_vm_set_to_zswap_has_it_as_its_tier(void **state)
 	assert_true(tier->accepting);
 	assert_int_equal(atomic_load(&vm->tier_nid), NODE_SWAP);
 	assert_true(said(d, "host", "tier", "zstd"));
+	report_vm(d, vm, &report);
+	assert_int_equal(report.nid, -1);
+	assert_string_equal(report.tier, "zswap");
+	report_node(d, 0, &node);
+	assert_string_equal(node.tier, "zswap");
+	assert_int_equal(node.capacity, tier->budget);
+	assert_int_equal(node.device_bytes, MIB);
 	pass_time(d);
 	round_run(d);
 	assert_int_equal(d->mover.out.n, 1);
@@ -695,11 +704,12 @@ static void swap_is_read_mapping_by_mapping(void **state)
 	struct daemon *d = *state;
 	uint64_t sums[2] = {};
 
-	put("/proc/7/smaps", "55d0c0000000-55d0c0001000 r--p 00000000 fe:01 42 /usr/bin/qemu\n"
-			     "Rss:                   4 kB\nSwap:                  8 kB\n"
-			     "SwapPss:               8 kB\nVmFlags: rd mr mw me\n"
-			     "7f0000000000-7f0004000000 rw-s 00000000 00:01 9 /memfd:ram (deleted)\n"
-			     "Swap:               1024 kB\nSwapPss:            1024 kB\n");
+	put("/proc/7/smaps",
+	    "55d0c0000000-55d0c0001000 r--p 00000000 fe:01 42 /usr/bin/qemu\n"
+	    "Rss:                   4 kB\nSwap:                  8 kB\n"
+	    "SwapPss:               8 kB\nVmFlags: rd mr mw me\n"
+	    "7f0000000000-7f0004000000 rw-s 00000000 00:01 9 /memfd:ram (deleted)\n"
+	    "Swap:               1024 kB\nSwapPss:            1024 kB\n");
 	assert_int_equal(proc_for_each_swap(&d->host.root, 7, add_up, sums), 0);
 	assert_int_equal(sums[0], 1);
 	assert_int_equal(sums[1], 1032 << 10);

@@ -61,8 +61,8 @@ static int page_out(void *const *addrs, size_t n, void *arg)
 	size_t runs = 0;
 
 	for (size_t i = 0; i < n; i++) {
-		uintptr_t end = runs ? (uintptr_t)pages[runs - 1].iov_base + pages[runs - 1].iov_len
-				     : 0;
+		uintptr_t end =
+			runs ? (uintptr_t)pages[runs - 1].iov_base + pages[runs - 1].iov_len : 0;
 
 		if (runs && (uintptr_t)addrs[i] == end)
 			pages[runs - 1].iov_len += PAGE_BYTES;

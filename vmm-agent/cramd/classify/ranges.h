@@ -44,9 +44,10 @@ struct range {
 struct ranges {
 	size_t n;
 	struct range *v;
-	bool idle_flags; /* ages come from idle flags, else from DAMON alone */
-	bool faults_home; /* what is accessed on the tier is there no more: DAMON's word on it is void */
-	bool nominated;	 /* only what DAMON calls quiet is looked at */
+	bool idle_flags;  /* ages come from idle flags, else from DAMON alone */
+	bool faults_home; /* what is accessed on the tier is there no more: DAMON's word on it is
+			     void */
+	bool nominated;	  /* only what DAMON calls quiet is looked at */
 };
 
 /* 0 or -ENOMEM. */
@@ -83,7 +84,7 @@ struct range_look {
 	 * stays on the tier.
 	 */
 	uint32_t faults_home_s;
-	bool armed;			       /* idle flags were set (again) by this look */
+	bool armed; /* idle flags were set (again) by this look */
 };
 
 /*

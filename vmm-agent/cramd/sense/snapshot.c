@@ -52,8 +52,8 @@ static const struct tier *kind_of(const struct node *node, const struct cram_hos
 	return NULL;
 }
 
-static void add_tier(struct snapshot *s, struct host *host, const struct tier *tier,
-		     int nid, const struct cram_host_settings *set)
+static void add_tier(struct snapshot *s, struct host *host, const struct tier *tier, int nid,
+		     const struct cram_host_settings *set)
 {
 	size_t t = s->n_tiers;
 

@@ -63,7 +63,8 @@ int swapped_where(const struct sysroot *root, pid_t pid, const struct ramblock *
 		if (hole < 0)
 			return -errno;
 		at = (uint64_t)hole < end ? (uint64_t)hole : end;
-		for (size_t i = ((uint64_t)data - base) / PAGE_BYTES; base + i * PAGE_BYTES < at; i++)
+		for (size_t i = ((uint64_t)data - base) / PAGE_BYTES; base + i * PAGE_BYTES < at;
+		     i++)
 			if (nodes[i] < 0)
 				nodes[i] = core[i] & 1 ? NODE_CACHE : NODE_SWAP;
 	}

@@ -10,9 +10,9 @@
 #include "ramblock.h"
 
 /* In the place of a NUMA node, for pages that are on none: such hosts have at most 62. */
-#define NODE_SWAP   (NODES_MAX - 1) /* in swap */
-#define NODE_CACHE  (NODES_MAX - 2) /* in DRAM, but not in the page tables of the process */
-#define SWAP_BIT    (UINT64_C(1) << NODE_SWAP)
+#define NODE_SWAP  (NODES_MAX - 1) /* in swap */
+#define NODE_CACHE (NODES_MAX - 2) /* in DRAM, but not in the page tables of the process */
+#define SWAP_BIT   (UINT64_C(1) << NODE_SWAP)
 
 /*
  * Replaces those of @nodes (of @n pages from @addr on, as pages_where() tells) that are negative

@@ -43,8 +43,9 @@ void zswap_read(const struct sysroot *root, struct zswap *ret_zswap)
 	else if (enabled[0] != 'Y')
 		refuse(&zswap, "zswap is off: write 1 to " PARAMETERS "enabled");
 	else if (sysroot_meminfo(root, "SwapTotal:") == 0)
-		refuse(&zswap, "there is no swap, and each page in zswap keeps a place in it: add as much "
-			       "as memory is to leave DRAM (swapon)");
+		refuse(&zswap,
+		       "there is no swap, and each page in zswap keeps a place in it: add as much "
+		       "as memory is to leave DRAM (swapon)");
 	else if (sysroot_exists(root, "/sys/devices/system/node/node62") ||
 		 sysroot_exists(root, "/sys/devices/system/node/node63"))
 		refuse(&zswap, "this host has more than 62 NUMA nodes");
@@ -52,10 +53,10 @@ void zswap_read(const struct sysroot *root, struct zswap *ret_zswap)
 			 NULL) < 0)
 		strcpy(zswap.compressor, "?");
 	zswap.compressor[strcspn(zswap.compressor, "\n")] = '\0';
-	zswap.limit = scale(sysroot_meminfo(root, "MemTotal:"),
-			    percent(root, PARAMETERS "max_pool_percent", POOL_PERCENT) *
-				    percent(root, PARAMETERS "accept_threshold_percent",
-					    ACCEPT_PERCENT),
-			    10000);
+	zswap.limit =
+		scale(sysroot_meminfo(root, "MemTotal:"),
+		      percent(root, PARAMETERS "max_pool_percent", POOL_PERCENT) *
+			      percent(root, PARAMETERS "accept_threshold_percent", ACCEPT_PERCENT),
+		      10000);
 	*ret_zswap = zswap;
 }

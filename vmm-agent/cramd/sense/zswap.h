@@ -8,11 +8,11 @@
 #include "sysroot.h"
 
 struct zswap {
-	char why[192];	     /* why nothing can go there; empty: it can */
+	char why[192]; /* why nothing can go there; empty: it can */
 	char compressor[32];
-	uint64_t limit;	     /* bytes of DRAM below which it always takes pages */
-	uint64_t pool;	     /* bytes of DRAM that it takes now */
-	uint64_t swap_free;  /* bytes: each page keeps a place in swap, used or not */
+	uint64_t limit;	    /* bytes of DRAM below which it always takes pages */
+	uint64_t pool;	    /* bytes of DRAM that it takes now */
+	uint64_t swap_free; /* bytes: each page keeps a place in swap, used or not */
 };
 
 /* Tells what it finds, be it that there is none. */

@@ -229,7 +229,7 @@ void report_vm(struct daemon *d, struct vm *vm, struct cram_vm_report *ret)
 	TEXT(ret->mode, "%s", cram_mode_name(vm->settings.mode));
 	TEXT(ret->state, "%s", vm->has_action ? cram_vm_state_name(a->state) : "waiting");
 	TEXT(ret->note, "%s", vm->note);
-	if (ret->nid >= 0)
+	if (in->tier >= 0 && vm->has_action)
 		TEXT(ret->tier, "%s", cram_tier_name(d->snapshot.tiers[in->tier].kind));
 	pthread_mutex_lock(&vm->lock);
 	TEXT(ret->ineligible, "%s", vm_ineligible_name(vm->reason));
@@ -286,11 +286,11 @@ static void check_selling(const struct daemon *d, struct findings *f)
 		risk = all - host.guaranteed;
 	if (!risk)
 		add(f, "ok", "host", "sell", host.room,
-		    "more may be sold; risk: none, that is guaranteed with nothing compressed");
+		    "risk: none, that is guaranteed with nothing compressed");
 	else
 		add(f, host.room ? "ok" : "info", "host", "sell", host.room,
-		    "more may be sold; risk: %s of what is sold then have no place should guests write "
-		    "what does not compress",
+		    "risk: %s of what is sold then have no place should guests write what does not "
+		    "compress",
 		    cram_size_format(risk, text, sizeof(text)));
 }
 

@@ -107,20 +107,22 @@ static bool fits(const struct snapshot *s, const struct node *node, const struct
 	if (!node->no_policy)
 		return true;
 	if (vm->cgroup.memory < 0 || vm->in_others_cgroup)
-		snprintf(why, size,
-			 "this kernel fills node %d by memory.reclaim alone, and that needs a cgroup "
-			 "of version 2 of its own",
-			 node->nid);
+		snprintf(
+			why, size,
+			"this kernel fills node %d by memory.reclaim alone, and that needs a cgroup "
+			"of version 2 of its own",
+			node->nid);
 	else if (!s->demotion)
 		snprintf(why, size,
 			 "this kernel fills node %d by memory.reclaim alone: write 1 to "
 			 "/sys/kernel/mm/numa/demotion_enabled",
 			 node->nid);
 	else if (s->swap && cgroup_may_swap(&vm->cgroup))
-		snprintf(why, size,
-			 "this kernel fills node %d by memory.reclaim alone, which may as well swap: "
-			 "write 0 to memory.swap.max of its cgroup",
-			 node->nid);
+		snprintf(
+			why, size,
+			"this kernel fills node %d by memory.reclaim alone, which may as well swap: "
+			"write 0 to memory.swap.max of its cgroup",
+			node->nid);
 	return !why[0];
 }
 

@@ -28,9 +28,9 @@ static int read_zswap(struct snapshot *s, size_t t, const struct host *host,
 	tier->worst_q16 = 1U << 16;
 	tier->free = room;
 	tier->accepting = room >= RANGE_BYTES;
-	s->tier_state[t] = tier->accepting			   ? "online"
+	s->tier_state[t] = tier->accepting		      ? "online"
 			   : s->zswap.swap_free < RANGE_BYTES ? "without swap space"
-							   : "full";
+							      : "full";
 	return 0;
 }
 
@@ -51,9 +51,10 @@ static bool fits(const struct snapshot *s, const struct node *node, const struct
 	(void)node;
 	why[0] = '\0';
 	if (!all_memfd(vm))
-		snprintf(why, size,
-			 "its RAM is anonymous, and only its own process brings that home from swap: "
-			 "give it memfd RAM (memoryBacking: source type memfd, access mode shared)");
+		snprintf(
+			why, size,
+			"its RAM is anonymous, and only its own process brings that home from swap: "
+			"give it memfd RAM (memoryBacking: source type memfd, access mode shared)");
 	else if (cgroup_read_zswap(&vm->cgroup, &zswap) < 0)
 		snprintf(why, size,
 			 "it has no cgroup of version 2 that counts what it takes of zswap "
@@ -80,8 +81,8 @@ static void meter_vm(struct cram_vm_input *in, const struct cgroup_zswap *zswap,
 	in->ratio_q16 = cram_ratio_to_come(in->tier_bytes, in->device_upper, CRAM_PAGE_BYTES);
 	/* The kernel's own limits on the cgroup hold as well: asking for more would be in vain. */
 	in->quota = min(in->quota, zswap->max);
-	in->hard_limit = min(in->hard_limit,
-			     add(in->tier_bytes, sub(zswap->swap_max, zswap->swapped)));
+	in->hard_limit =
+		min(in->hard_limit, add(in->tier_bytes, sub(zswap->swap_max, zswap->swapped)));
 }
 
 static void meter(struct snapshot *s, size_t t, const struct host *host,

@@ -52,6 +52,7 @@ struct cram_epoch {
  * @generation: of the report in force; 0: none yet
  * @covered: the newest request that it answers
  * @stored: of that report
+ * @usable: of that report
  * @physical: the lower one of usable and target
  * @shrinking: @physical is a target that the card waits to be granted
  * @credited: frames given to the allocator and not known to be written
@@ -71,6 +72,7 @@ struct cram_account {
 	u64 generation;
 	u64 covered;
 	u64 stored;
+	u64 usable;
 	u64 physical;
 	bool shrinking;
 	u64 credited;
@@ -144,8 +146,11 @@ static inline void cram_account_written(struct cram_account *a, u64 frames)
  */
 static inline bool cram_account_zero_begin(struct cram_account *a)
 {
-	/* The budget may have become smaller meanwhile. */
-	if (a->zeroed >= a->budget)
+	/*
+	 * The budget may have become smaller meanwhile, and so may what it is part of: not what
+	 * the card is about to have, which zeros are to make possible.
+	 */
+	if (a->zeroed >= a->budget || cram_account_claimed(a) > a->usable)
 		return false;
 	a->zeroed++;
 	a->zeroing++;
@@ -162,13 +167,16 @@ static inline void cram_account_zero_end(struct cram_account *a)
 /*
  * The generation of a report whose announced shrink the next request accepts, or 0.
  * From then on the card may have no more than the target. So either the promise
- * holds at the target already, or nothing on the card can be written.
+ * holds at the target already, or nothing on the card can be written. The latter will
+ * not do where the processor zeroes: it writes to make room, and needs some for it.
  */
 static inline u64 cram_account_accepts(const struct cram_account *a)
 {
 	if (!a->shrinking)
 		return 0;
-	return !cram_account_excess(a) || (!a->credited && !a->zeroing) ? a->generation : 0;
+	if (!cram_account_excess(a))
+		return a->generation;
+	return a->credited || a->zeroing || a->budget ? 0 : a->generation;
 }
 
 /* A report is asked for: returns the tag to send with the request. */
@@ -201,6 +209,7 @@ static inline bool cram_account_apply(struct cram_account *a, const struct cram_
 	a->covered = report->tag;
 	a->stored = report->stored;
 	a->shrinking = report->target && report->target < report->usable;
+	a->usable = report->usable;
 	a->physical = a->shrinking ? report->target : report->usable;
 	while (settled < a->epochs && a->epoch[settled].tag <= report->tag)
 		settled++;
@@ -208,7 +217,7 @@ static inline bool cram_account_apply(struct cram_account *a, const struct cram_
 	for (unsigned int i = 0; i < a->epochs; i++)
 		a->epoch[i] = a->epoch[i + settled];
 	/* If zeros took more than they freed, credit has to come back before more of them. */
-	if (!a->zeroing && report->tag > a->zero_tag && !cram_account_excess(a))
+	if (!a->zeroing && report->tag > a->zero_tag && cram_account_claimed(a) <= a->usable)
 		a->zeroed = 0;
 	return true;
 }
