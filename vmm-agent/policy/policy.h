@@ -81,7 +81,7 @@ enum cram_reason {
 const char *cram_mode_name(enum cram_mode mode);
 const char *cram_tier_name(enum cram_tier tier);
 const char *cram_vm_state_name(enum cram_vm_state state);
-const char *cram_vm_state_text(enum cram_vm_state state); /* what it means, for a person */
+const char *cram_vm_state_text(enum cram_vm_state state);	 /* what it means, for a person */
 const char *cram_reason_name(enum cram_reason reason);		 /* "over-quota" style */
 const char *cram_reason_text(enum cram_reason reason);		 /* one clause for a person */
 int cram_mode_parse(const char *text, enum cram_mode *ret_mode); /* 0 or -EINVAL */

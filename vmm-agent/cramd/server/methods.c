@@ -195,7 +195,7 @@ static int check(struct cram_call *call, struct json_object *parameters, void *u
 {
 	cleanup_free struct cram_check_report *findings = NULL;
 	struct daemon *d = userdata;
-	size_t max = d->host.vms.n * 3 + TIERS_MAX + NODES_MAX + 16;
+	size_t max = d->host.vms.n * 4 + TIERS_MAX + NODES_MAX + 16;
 
 	if (no_parameters(parameters, err) < 0)
 		return bad_parameter(call, err);

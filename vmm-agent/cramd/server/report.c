@@ -366,7 +366,7 @@ void report_no_tier(const struct daemon *d, const struct vm *vm, char *buf, size
 /* Returns the bytes that could leave DRAM if they were cold. */
 static uint64_t find_about(struct daemon *d, struct vm *vm, struct findings *f)
 {
-	char subject[280], tiers[64], why[256], clamped[128];
+	char subject[280], tiers[64], why[256];
 	enum vm_ineligible reason;
 	enum cram_tier kind;
 	uint64_t room;
