@@ -4,7 +4,9 @@
 
 #include "cramd/round.h"
 #include "cramd/sense/pages.h"
+#include "cramd/server/report.h"
 #include "recorded.h"
+#include "util/cleanup.h"
 
 #define RANGES 64
 #define VM_RAM ((uint64_t)RANGES * RANGE_BYTES)
@@ -118,4 +120,25 @@ static inline void let_come_home(struct daemon *d)
 		d->host.vms.v[i]->promote_bucket.filled_ms = 1;
 	d->host.promote_bucket.filled_ms = 1;
 	round_run(d);
+}
+
+/* What `check` finds, with @code, about @subject; NULL: nothing. */
+static inline const struct cram_check_report *found(struct daemon *d, const char *subject,
+						    const char *code)
+{
+	static struct cram_check_report findings[32];
+	size_t n = report_check(d, findings, ARRAY_SIZE(findings));
+
+	for (size_t i = 0; i < n; i++)
+		if (!strcmp(findings[i].subject, subject) && !strcmp(findings[i].code, code))
+			return &findings[i];
+	return NULL;
+}
+
+/* Is @text part of that? */
+static inline bool said(struct daemon *d, const char *subject, const char *code, const char *text)
+{
+	const struct cram_check_report *finding = found(d, subject, code);
+
+	return finding && strstr(finding->text, text);
 }

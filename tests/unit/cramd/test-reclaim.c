@@ -14,7 +14,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "cramd/server/report.h"
 #include "recorded-card.h"
 #include "rounds.h"
 #include "util/cleanup.h"
@@ -52,17 +51,6 @@ static int make_host(void **state)
 	put("/sys/kernel/mm/numa/demotion_enabled", "true\n");
 	put("/proc/meminfo", "SwapTotal: 0 kB\nSwapFree: 0 kB\n");
 	return 0;
-}
-
-static bool said(struct daemon *d, const char *subject, const char *code, const char *text)
-{
-	struct cram_check_report findings[32];
-	size_t n = report_check(d, findings, ARRAY_SIZE(findings));
-
-	for (size_t i = 0; i < n; i++)
-		if (!strcmp(findings[i].subject, subject) && !strcmp(findings[i].code, code))
-			return strstr(findings[i].text, text);
-	return false;
 }
 
 static void a_node_that_nobody_can_name_is_recognised_and_said(void **state)

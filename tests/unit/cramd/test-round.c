@@ -521,19 +521,6 @@ static void what_a_round_decided_on_can_be_decided_on_again(void **state)
 	cram_record_free(&rec);
 }
 
-/* The finding with @code about @subject; NULL: there is none. */
-static const struct cram_check_report *found(struct daemon *d, const char *subject,
-					     const char *code)
-{
-	static struct cram_check_report findings[32];
-	size_t n = report_check(d, findings, ARRAY_SIZE(findings));
-
-	for (size_t i = 0; i < n; i++)
-		if (!strcmp(findings[i].subject, subject) && !strcmp(findings[i].code, code))
-			return &findings[i];
-	return NULL;
-}
-
 static const struct cram_check_report *finding(struct daemon *d, const char *subject,
 					       const char *code)
 {

@@ -97,17 +97,6 @@ static const struct cram_tier_input *tier_of(const struct daemon *d, const struc
 	return vm->input.tier < 0 ? NULL : &d->snapshot.tiers[vm->input.tier];
 }
 
-static bool said(struct daemon *d, const char *subject, const char *code, const char *text)
-{
-	struct cram_check_report findings[32];
-	size_t n = report_check(d, findings, ARRAY_SIZE(findings));
-
-	for (size_t i = 0; i < n; i++)
-		if (!strcmp(findings[i].subject, subject) && !strcmp(findings[i].code, code))
-			return strstr(findings[i].text, text);
-	return false;
-}
-
 static void a_vm_set_to_zswap_has_it_as_its_tier(void **state)
 {
 	struct daemon *d = *state;

@@ -40,6 +40,17 @@ static int refusal(const int *status, size_t n)
 	return -EBUSY;
 }
 
+/* A call of @count pages took @took_us. */
+static void count_call(struct move_result *result, struct move_pace *pace, size_t count,
+		       uint64_t took_us)
+{
+	result->asked += count;
+	result->calls++;
+	if (took_us > result->worst_us)
+		result->worst_us = took_us;
+	move_pace_adapt(pace, count, took_us);
+}
+
 int move_in_calls(void *const *addrs, size_t n,
 		  int (*call)(void *const *addrs, size_t n, void *arg), void *arg,
 		  struct move_pace *pace, struct move_result *ret_result)
@@ -55,11 +66,7 @@ int move_in_calls(void *const *addrs, size_t n,
 		took = now_us() - start;
 		if (result.error == -ESRCH || result.error == -EPERM)
 			return result.error;
-		result.asked += count;
-		result.calls++;
-		if (took > result.worst_us)
-			result.worst_us = took;
-		move_pace_adapt(pace, count, took);
+		count_call(&result, pace, count, took);
 		i += count;
 	}
 	*ret_result = result;
@@ -91,11 +98,7 @@ int move_pages_to(const struct kernel *kernel, pid_t pid, void *const *addrs, si
 		took = now_us() - start;
 		if (error == -ESRCH || error == -ENODEV || error == -EACCES || error == -EPERM)
 			return error;
-		result.asked += count;
-		result.calls++;
-		if (took > result.worst_us)
-			result.worst_us = took;
-		move_pace_adapt(pace, count, took);
+		count_call(&result, pace, count, took);
 		i += count;
 		if (rc == 0)
 			continue;
