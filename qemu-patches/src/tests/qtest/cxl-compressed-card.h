@@ -81,11 +81,11 @@ typedef struct Card {
 #define MEM0(size, opts) \
     "-object memory-backend-ram,id=ram0,size=" size " " \
     "-device cxl-type3-compressed,bus=rp0,volatile-memdev=ram0,id=mem0," \
-    "settle-ms=3600000," opts " "
+    "settle-ms=3600000,report-ms=1000," opts " "
 #define MEM1(size, opts) \
     "-object memory-backend-ram,id=ram1,size=" size " " \
     "-device cxl-type3-compressed,bus=rp1,volatile-memdev=ram1,id=mem1," \
-    "settle-ms=3600000," opts " "
+    "settle-ms=3600000,report-ms=1000," opts " "
 
 static inline uint8_t find_cap(QTestState *qts, uint8_t bus, uint8_t devfn,
                                uint8_t id)
