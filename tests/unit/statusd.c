@@ -259,6 +259,8 @@ HANDLER(set_quota)
 	vm = find(call, userdata, parameters);
 	if (!vm)
 		return 0;
+	if (req.layer.set & (1U << CRAM_SET_MODE))
+		strcpy(vm->mode, cram_mode_name(req.layer.mode));
 	if (req.layer.set & (1U << CRAM_SET_QUOTA)) {
 		vm->quota = req.layer.quota;
 		if (strcmp(vm->name, "vm-0") == 0 && vm->tier_bytes > vm->quota)

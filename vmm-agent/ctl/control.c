@@ -15,8 +15,11 @@
 
 #define POLL_MS 250
 
+/* In any mode but auto all of it is to come home. */
 static bool limits_hold(const struct cram_vm_report *vm)
 {
+	if (strcmp(vm->mode, "auto") != 0)
+		return vm->tier_bytes == 0;
 	return vm->device_bytes_upper <= vm->quota && vm->tier_bytes <= vm->hard_limit &&
 	       (vm->dram >= vm->effective_floor || vm->tier_bytes == 0);
 }
