@@ -331,6 +331,9 @@ static void every_method_is_described(void **state)
 		snprintf(text, sizeof(text), "method %s(", wanted[i]);
 		assert_non_null(strstr(out, text));
 	}
+	/* A field of each type has one. */
+	assert_non_null(strstr(out, "\\n  value: object,\\n"));
+	assert_non_null(strstr(out, "\\n  origin: string\\n"));
 }
 
 /* ------------------------------------------------------------------ messages */

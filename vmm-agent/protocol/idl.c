@@ -34,21 +34,23 @@ static const char status_methods[] =
 	"method Fits(ram: int) -> (fits: bool, room: int, message: string)\n"
 	"method Record() -> (record: object)\n"
 	"method Monitor() -> (event: Event, lost: ?int)\n"
-	"method GetMetrics() -> (host: Host, nodes: []Node, texts: []string, numbers: []string, "
-	"rows: [][]string)\n\n";
+	"method GetMetrics() -> (host: Host, nodes: []Node, durations: object, texts: []string, "
+	"numbers: []string, rows: [][]string)\n\n";
 
 static const char control_methods[] =
 	"method Hello(version: int) -> (version: int, agent: string)\n"
 	"method SetQuota(vm: string, mode: ?string, quota: object, hard_limit: object, "
 	"floor: object, weight: ?int, cold_age: object, tiers: ?string, persist: ?bool) "
-	"-> (accepted: bool, vm: Vm, missing: int, message: string)\n"
-	"method Pause(vm: ?string) -> (message: string)\n"
-	"method Resume(vm: ?string) -> (message: string)\n"
-	"method Drain(vm: ?string) -> (accepted: bool, vm: ?Vm, missing: int, message: string)\n"
-	"method Reload() -> (generation: int)\n"
+	"-> (accepted: bool, vm: Vm, missing: int, message: string, changed: string)\n"
+	"method Pause(vm: ?string) -> (message: string, changed: string)\n"
+	"method Resume(vm: ?string) -> (message: string, changed: string)\n"
+	"method Drain(vm: ?string) -> (accepted: bool, vm: ?Vm, missing: int, message: string, "
+	"changed: string)\n"
+	"method Reload() -> (generation: int, changed: string)\n"
 	"method Admit(operation: string, xml: string) -> (admitted: bool, message: string)\n"
 	"method Refuse() -> ()\n"
-	"method AddVm(pid: int) -> (accepted: bool, vm: Vm, missing: int, message: string)\n\n";
+	"method AddVm(pid: int) -> (accepted: bool, vm: Vm, missing: int, message: string, "
+	"changed: string)\n\n";
 
 /* They are the same on both interfaces and so carry the name of neither. */
 static const char errors[] = "# errors: org.cramd.VmNotFound (vm: string), "
@@ -59,17 +61,30 @@ static const char errors[] = "# errors: org.cramd.VmNotFound (vm: string), "
 			     "org.cramd.Internal (message: string),\n"
 			     "# org.cramd.VersionMismatch (supported: int)\n";
 
+static const char *type_of(const struct cram_field *field)
+{
+	switch (field->type) {
+	case CRAM_FIELD_U64:
+		return "?int";
+	case CRAM_FIELD_U32:
+	case CRAM_FIELD_I32:
+		return "int";
+	case CRAM_FIELD_BOOL:
+		return "bool";
+	case CRAM_FIELD_TEXT:
+		return "string";
+	case CRAM_FIELD_VALUE:
+		return "object"; /* a number, a string or null */
+	}
+	return "";
+}
+
 static void write_type(FILE *f, const char *name, const struct cram_field *fields, size_t n)
 {
-	static const char *const types[] = {
-		[CRAM_FIELD_U64] = "?int",  [CRAM_FIELD_U32] = "int",	  [CRAM_FIELD_I32] = "int",
-		[CRAM_FIELD_BOOL] = "bool", [CRAM_FIELD_TEXT] = "string",
-	};
-
 	fprintf(f, "type %s (\n", name);
 	for (size_t i = 0; i < n; i++)
 		fprintf(f, "  # %s\n  %s: %s%s\n", fields[i].help, fields[i].name,
-			types[fields[i].type], i + 1 < n ? "," : "");
+			type_of(&fields[i]), i + 1 < n ? "," : "");
 	fprintf(f, ")\n\n");
 }
 
