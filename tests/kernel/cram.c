@@ -155,6 +155,7 @@ bool cram_becomes(const char *state, int seconds)
 static bool is_empty(const void *unused)
 {
 	(void)unused;
+	drain_lru_lists(cram_nid);
 	return cram_bytes("resident_bytes") == 0 && cram_bytes("quarantined_bytes") == 0;
 }
 

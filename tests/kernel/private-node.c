@@ -425,17 +425,20 @@ static long used_pages_once(int nid, long *ret_cached)
 	return managed - free_pages - cached;
 }
 
-long used_pages(int nid)
+void drain_lru_lists(int nid)
 {
 	char compact[64];
-	long used, again, cached, cached_again = 0;
 
-	/*
-	 * Freed pages may be on their way to an LRU list still. Compaction waits for
-	 * those first; it does nothing else on a private node.
-	 */
+	/* Compaction begins with that; it does nothing else on a private node. */
 	snprintf(compact, sizeof(compact), NODE_DIR "/node%d/compact", nid);
 	write_file(compact, "1");
+}
+
+long used_pages(int nid)
+{
+	long used, again, cached, cached_again = 0;
+
+	drain_lru_lists(nid);
 	/*
 	 * Folding counters makes a processor give pages back to the zone, and those
 	 * are in neither count until the next time. Look until none were given.

@@ -77,6 +77,11 @@ void card_private_with(unsigned int flags);
 void card_keeping(unsigned int flags);
 /* Free memory of the whole machine, also what processors keep for themselves. */
 long free_kb(void);
+/*
+ * Pages that came by reclaim may be on their way to an LRU list still, in the hands of a processor
+ * that has nothing else to do, and are not free there when they are freed: an end to that.
+ */
+void drain_lru_lists(int nid);
 /* Pages in use on a node's movable zone, free lists of processors looked into. */
 long used_pages(int nid);
 /*
