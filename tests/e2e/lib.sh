@@ -331,6 +331,12 @@ cram_comes_up()
 	node=$("$here/../host/cram-node") && cram=/sys/devices/system/node/node$node/cram
 }
 
+# The kernel's own reclaim moves pages to the card, too, which is not its default.
+kernel_demotes()
+{
+	echo 1 >/sys/kernel/mm/numa/demotion_enabled
+}
+
 # Shows what a person would look at when a test of this file fails.
 explain()
 {
