@@ -20,6 +20,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../unit/random.h"
+
 #define PAGE	   4096UL
 #define WORDS	   (PAGE / sizeof(uint64_t))
 #define NOISE	   (WORDS / 4) /* of a page: it compresses to about a quarter */
@@ -51,13 +53,9 @@ static uint64_t now_ns(void)
 	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
 }
 
-/* splitmix64 (Steele, Lea, Flood, OOPSLA 2014). */
 static uint64_t mix(uint64_t x)
 {
-	x += 0x9e3779b97f4a7c15u;
-	x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
-	x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
-	return x ^ (x >> 31);
+	return random_u64(&x);
 }
 
 static uint64_t word_at(const struct work *w, size_t page, size_t i)

@@ -93,6 +93,15 @@ static inline int drop(void **state)
 	return recorded_drop(dir);
 }
 
+/* The same after the mover was started. */
+static inline int drop_moving(void **state)
+{
+	struct daemon *d = *state;
+
+	mover_stop(&d->mover);
+	return drop(state);
+}
+
 /* The buckets start empty: time has to pass before anything may move. */
 static inline void pass_time(struct daemon *d)
 {

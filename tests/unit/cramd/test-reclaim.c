@@ -160,14 +160,6 @@ static int make_moving(void **state)
 	return 0;
 }
 
-static int drop_moving(void **state)
-{
-	struct daemon *d = *state;
-
-	mover_stop(&d->mover);
-	return drop(state);
-}
-
 static void demote(struct daemon *d, uint64_t bytes)
 {
 	struct vm *vm = d->host.vms.v[0];

@@ -489,14 +489,6 @@ static int make_moving(void **state)
 	return 0;
 }
 
-static int drop_moving(void **state)
-{
-	struct daemon *d = *state;
-
-	mover_stop(&d->mover);
-	return drop(state);
-}
-
 static void do_job(struct daemon *d, enum vm_job_kind kind, uint64_t bytes, int nid)
 {
 	struct vm *vm = d->host.vms.v[0];
