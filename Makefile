@@ -13,7 +13,7 @@ all: build
 help:
 	@echo "make demo            the whole thing, running: an emulated host with real VMs in it (TIER=node: on a plain slow node)"
 	@echo "make check           build everything and run every test   (SUITE=unit|fuzz|lint|mutants|qemu|host|kernel|e2e)"
-	@echo "make stress          the long tests"
+	@echo "make stress          the long tests   (SUITE=, and debug|series)"
 	@echo "make bench           measure, and write docs/benchmarks.md"
 	@echo "make build           build the kernel, QEMU and our own programs"
 	@echo "make deb             build Debian packages into build/deb"

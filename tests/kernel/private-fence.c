@@ -463,32 +463,56 @@ static void no_huge_page_at_home(void)
 }
 
 /*
- * A page that another processor has just put there is on its way to a list. Whoever
- * writes to it neither waits for that processor nor makes it work.
+ * Pages that reclaim on another processor has just put there are on their way to an LRU
+ * list until that processor has some more of them. Whoever writes to one does not have all
+ * processors put theirs on the lists, which anybody could make them do all the time.
  */
-static atomic_int busy; /* 1: the page is there; 2: the other processor may go on */
+#define COLD (16UL << 20)
 
-static void *put_and_stay(void *memory)
+static pthread_barrier_t reclaimed;
+
+/* A thread that ends would put its processor's pages on the lists. */
+static void *reclaim_and_stay(void *unused)
 {
-	const struct sched_param priority = { .sched_priority = 50 };
-	time_t end = time(NULL) + 40;
 	cpu_set_t second;
 
+	(void)unused;
 	CPU_ZERO(&second);
 	CPU_SET(1, &second);
-	need(sched_setaffinity(0, sizeof(second), &second) == 0 &&
-		     move_to(memory, PAGE, CARD) == 0 &&
-		     sched_setscheduler(0, SCHED_FIFO, &priority) == 0,
-	     "a page from the second processor: %m");
-	busy = 1;
-	while (busy == 1 && time(NULL) < end)
-		;
+	need(sched_setaffinity(0, sizeof(second), &second) == 0, "on the second processor: %m");
+	for (int i = 0; i < 4; i++)
+		write_cgroup("demoted", "memory.reclaim", "1M");
+	pthread_barrier_wait(&reclaimed);
+	pthread_barrier_wait(&reclaimed);
 	return NULL;
+}
+
+/* Memory of which reclaim has moved some to the card; *ret_at: a page that is on no list yet. */
+static char *demoted_on_the_second(bool shared, pthread_t *ret_other, size_t *ret_at)
+{
+	size_t at, there = 0;
+	char *memory;
+
+	enter_cgroup("demoted");
+	need(write_cgroup("demoted", "memory.swap.max", "0") == 0, "nothing to swap");
+	memory = shared ? map_shared(COLD, NULL) : map_anonymous(COLD);
+	/* On the node that reclaim comes to last: it begins with each by putting pages on lists. */
+	need(bind_to(memory, COLD, MPOL_BIND, 1UL << OTHER, 0) == 0, "mbind: %m");
+	fill(memory, COLD, 5);
+	leave_cgroup();
+	need(pthread_create(ret_other, NULL, reclaim_and_stay, NULL) == 0, "a thread");
+	pthread_barrier_wait(&reclaimed);
+	for (at = 0; at < COLD; at += PAGE)
+		if (node_of(memory + at) == CARD && ++there &&
+		    !frame_is(frame_of(memory + at), KPF_LRU))
+			break;
+	need(at < COLD, "reclaim moves pages to the card, some on no list yet (%zu pages)", there);
+	*ret_at = at;
+	return memory;
 }
 
 static void page_of_another_processor(void)
 {
-	static const char RUNTIME[] = "/proc/sys/kernel/sched_rt_runtime_us";
 	cpu_set_t first, all;
 
 	if (sysconf(_SC_NPROCESSORS_ONLN) < 2) {
@@ -497,31 +521,39 @@ static void page_of_another_processor(void)
 	}
 	CPU_ZERO(&first);
 	CPU_SET(0, &first);
-	need(sched_getaffinity(0, sizeof(all), &all) == 0 && write_file(RUNTIME, "-1") == 0,
-	     "a processor can be kept busy");
+	need(sched_getaffinity(0, sizeof(all), &all) == 0 &&
+		     sched_setaffinity(0, sizeof(first), &first) == 0,
+	     "stay on the first processor: %m");
+	pthread_barrier_init(&reclaimed, NULL, 2);
+	need(npt_set_ops(CARD, FLAGS | NP_OPS_DEMOTION) == 0 &&
+		     write_file("/sys/kernel/mm/numa/demotion_enabled", "true") == 0,
+	     "demotion");
 	for (int shared = 0; shared < 2; shared++) {
-		char *memory = shared ? map_shared(PAGE, NULL) : map_anonymous(PAGE);
+		char *memory, *trace;
 		pthread_t other;
-		time_t began;
+		size_t at;
 
-		fill(memory, PAGE, 5);
-		busy = 0;
-		need(pthread_create(&other, NULL, put_and_stay, memory) == 0, "a thread");
-		need(sched_setaffinity(0, sizeof(first), &first) == 0, "stay on the first: %m");
-		while (!busy)
-			usleep(1000);
-		began = time(NULL);
-		memory[100] = 'q';
-		ok(time(NULL) - began < 15 && node_of(memory) != CARD &&
-			   filled_but(memory, PAGE, 100, 'q'),
-		   "%s page that a busy processor has put there is written at once (%ld s)",
-		   shared ? "a shared" : "an anonymous", (long)(time(NULL) - began));
-		busy = 2;
+		memory = demoted_on_the_second(shared, &other, &at);
+		trace_begin("workqueue/workqueue_queue_work");
+		memory[at + 100] = 'q';
+		trace = trace_end();
+		ok(node_of(memory + at) != CARD && filled_but(memory, COLD, at + 100, 'q'),
+		   "%s page on its way to a list is written at home",
+		   shared ? "a shared" : "an anonymous");
+		ok(!strstr(trace, "lru_add_drain"), "which gives other processors nothing to do");
+		/* The others are on their way still, and whoever hurries all of them is seen. */
+		trace_begin("workqueue/workqueue_queue_work");
+		drain_lru_lists(CARD);
+		need(strstr(trace_end(), "lru_add_drain"), "such work is seen");
+		pthread_barrier_wait(&reclaimed);
 		pthread_join(other, NULL);
-		munmap(memory, PAGE);
-		sched_setaffinity(0, sizeof(all), &all);
+		munmap(memory, COLD);
 	}
-	need(write_file(RUNTIME, "950000") == 0, "as before");
+	need(write_file("/sys/kernel/mm/numa/demotion_enabled", "false") == 0 &&
+		     npt_set_ops(CARD, FLAGS | NP_OPS_RECLAIM) == 0,
+	     "no demotion any more");
+	pthread_barrier_destroy(&reclaimed);
+	sched_setaffinity(0, sizeof(all), &all);
 	ok(used_pages(CARD) == 0, "nothing stays behind (%ld pages)", used_pages(CARD));
 	intact("a page of another processor");
 }

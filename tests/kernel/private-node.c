@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -432,6 +433,40 @@ void drain_lru_lists(int nid)
 	/* Compaction begins with that; it does nothing else on a private node. */
 	snprintf(compact, sizeof(compact), NODE_DIR "/node%d/compact", nid);
 	write_file(compact, "1");
+}
+
+#define TRACING "/sys/kernel/tracing/"
+
+static void trace_event(const char *event, const char *on)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), TRACING "events/%s/enable", event);
+	need(write_file(path, on) == 0, "the event %s can be traced", event);
+}
+
+static const char *traced;
+
+void trace_begin(const char *event)
+{
+	char thread[16];
+	int fd;
+
+	mount("tracefs", TRACING, "tracefs", 0, NULL);
+	/* What is there of another time goes as the file is truncated. */
+	fd = open(TRACING "trace", O_WRONLY | O_TRUNC | O_CLOEXEC);
+	snprintf(thread, sizeof(thread), "%d", (int)gettid());
+	need(fd >= 0 && write_file(TRACING "set_event_pid", thread) == 0,
+	     "the kernel can be traced: %m");
+	close(fd);
+	traced = event;
+	trace_event(event, "1");
+}
+
+char *trace_end(void)
+{
+	trace_event(traced, "0");
+	return read_file(TRACING "trace");
 }
 
 long used_pages(int nid)

@@ -82,6 +82,12 @@ long free_kb(void);
  * that has nothing else to do, and are not free there when they are freed: an end to that.
  */
 void drain_lru_lists(int nid);
+/*
+ * What the calling thread has the kernel do between the two, by a trace event ("group/event"), as
+ * text with a line for each time.
+ */
+void trace_begin(const char *event);
+char *trace_end(void);
 /* Pages in use on a node's movable zone, free lists of processors looked into. */
 long used_pages(int nid);
 /*
