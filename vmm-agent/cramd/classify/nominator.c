@@ -117,15 +117,6 @@ static bool same_targets(const struct watch *w)
 	       memcmp(w->wanted.v, w->watched.v, w->wanted.n * sizeof(w->wanted.v[0])) == 0;
 }
 
-/* Does every target that DAMON has stay in its place? Else what it knows of one goes to another. */
-static bool in_place(const struct watch *w)
-{
-	for (size_t i = 0; i < w->watched.n && i < w->wanted.n; i++)
-		if (w->watched.v[i].pid != w->wanted.v[i].pid)
-			return false;
-	return true;
-}
-
 static int watch(struct damon *damon, const struct cram_host_settings *set, struct watch *w)
 {
 	const struct damon_attrs attrs = {
@@ -137,12 +128,7 @@ static int watch(struct damon *damon, const struct cram_host_settings *set, stru
 	};
 	int r;
 
-	/* A VM has ended: DAMON starts over, our own ages stay. */
-	if (!in_place(w)) {
-		r = damon_stop(damon);
-		if (r < 0)
-			return r;
-	}
+	/* Where a VM has ended, DAMON starts over; our own ages stay. */
 	w->watched.n = 0;
 	r = damon_watch(damon, &attrs, w->wanted.v, w->wanted.n);
 	if (r < 0)

@@ -152,6 +152,7 @@ int damon_acquire(struct damon *damon)
 
 	damon->configured = false;
 	damon->first_pid = 0;
+	damon->pids.n = 0;
 	r = get(damon, ADMIN "/nr_kdamonds", buf, sizeof(buf));
 	if (r < 0)
 		return r;
@@ -290,8 +291,20 @@ int damon_stop(struct damon *damon)
 	if (is_running(damon))
 		r = put(damon, KDAMOND "/state", "off");
 	damon->running = false;
+	if (r != -EBUSY)
+		damon->pids.n = 0;
 	/* It may have ended by itself between the look and the write. */
 	return r == -EPERM || r == -EINVAL ? 0 : r;
+}
+
+/* Does every target that DAMON has stay in its place? */
+static bool in_place(const struct damon *damon, const struct damon_target *targets,
+		     size_t n_targets)
+{
+	for (size_t i = 0; i < damon->pids.n && i < n_targets; i++)
+		if (damon->pids.v[i] != targets[i].pid)
+			return false;
+	return true;
 }
 
 int damon_watch(struct damon *damon, const struct damon_attrs *attrs,
@@ -300,8 +313,13 @@ int damon_watch(struct damon *damon, const struct damon_attrs *attrs,
 	int r;
 
 	damon->n_targets = 0;
-	if (n_targets == 0)
-		return damon_stop(damon);
+	if (array_reserve(&damon->pids, n_targets) < 0)
+		return -ENOMEM;
+	if (n_targets == 0 || !in_place(damon, targets, n_targets)) {
+		r = damon_stop(damon);
+		if (r < 0 || n_targets == 0)
+			return r;
+	}
 	r = write_attrs(damon, attrs);
 	if (r < 0)
 		return r;
@@ -333,7 +351,12 @@ int damon_watch(struct damon *damon, const struct damon_attrs *attrs,
 		return -ESRCH;
 	if (r < 0)
 		return r;
-	return damon->running ? 0 : -ESRCH;
+	if (!damon->running)
+		return -ESRCH;
+	for (size_t i = 0; i < n_targets; i++)
+		damon->pids.v[i] = targets[i].pid;
+	damon->pids.n = n_targets;
+	return 0;
 }
 
 struct scheme_visit {
@@ -424,10 +447,11 @@ int damon_snapshot(struct damon *damon,
 
 void damon_release(struct damon *damon)
 {
-	if (!damon->acquired)
-		return;
-	damon_stop(damon);
-	put(damon, ADMIN "/nr_kdamonds", "0");
-	damon->acquired = false;
-	unlinkat(damon->root->fd, damon->marker + strspn(damon->marker, "/"), 0);
+	if (damon->acquired) {
+		damon_stop(damon);
+		put(damon, ADMIN "/nr_kdamonds", "0");
+		damon->acquired = false;
+		unlinkat(damon->root->fd, damon->marker + strspn(damon->marker, "/"), 0);
+	}
+	array_free(&damon->pids);
 }

@@ -10,6 +10,8 @@
 
 #include <sys/types.h>
 
+#include "util/array.h"
+
 #define DAMON_RANGES_MAX 32
 
 struct damon_attrs {
@@ -35,6 +37,7 @@ struct damon {
 	pid_t first_pid; /* of the first target, which tells our tree from another's; 0: none */
 	bool running;
 	size_t n_targets;
+	CRAM_ARRAY(pid_t) pids; /* of the targets that DAMON has, in their places */
 };
 
 /* All are borrowed. */
@@ -49,8 +52,10 @@ int damon_acquire(struct damon *damon);
 
 /*
  * Watches exactly @targets from now on; none of them: monitoring stops. Regions of targets that
- * were watched before keep their history. -ESRCH: a target has exited (start over without it);
- * -EBUSY: DAMON is used exclusively by someone else.
+ * were watched before keep their history, as long as each has its place: DAMON keeps targets by
+ * their number, and one in another's place would inherit what was seen of that, so then it starts
+ * over. -ESRCH: a target has exited (start over without it); -EBUSY: DAMON is used exclusively by
+ * someone else; -ENOMEM.
  */
 int damon_watch(struct damon *damon, const struct damon_attrs *attrs,
 		const struct damon_target *targets, size_t n_targets);
@@ -65,10 +70,7 @@ int damon_snapshot(struct damon *damon,
 		   int (*visit)(size_t target, const struct damon_region *region, void *arg),
 		   void *arg);
 
-/*
- * Stops monitoring, so that the next damon_watch() starts from nothing. DAMON keeps its targets by
- * their number: one that takes another's place would inherit what was seen of that.
- */
+/* Stops monitoring, so that the next damon_watch() starts from nothing. */
 int damon_stop(struct damon *damon);
 
 /* Stops monitoring and gives the tree back as it was found, if it is still ours. */
