@@ -835,6 +835,35 @@ static void two_mappings_that_could_be_ram_are_not_guessed_at(void **state)
 	assert_layout(f, "q -m 64M", VM_ELIGIBLE, 64, 1);
 }
 
+static void what_stays_open_is_looked_for_anew_when_it_is_gone(void **state)
+{
+	const struct fixture *f = *state;
+	int fd = -1, first;
+	char buf[16];
+
+	put_text(f, "/proc/seven", "1\n");
+	assert_int_equal(sysroot_read_again(&f->root, "/proc/seven", &fd, buf, sizeof(buf), NULL),
+			 0);
+	assert_string_equal(buf, "1\n");
+	first = fd;
+	put_text(f, "/proc/seven", "2\n");
+	assert_int_equal(sysroot_read_again(&f->root, "/proc/seven", &fd, buf, sizeof(buf), NULL),
+			 0);
+	assert_string_equal(buf, "2\n");
+	assert_int_equal(fd, first);
+	/* As of a node that went offline: what is open cannot be read any more. */
+	close(fd);
+	fd = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_int_equal(sysroot_read_again(&f->root, "/proc/seven", &fd, buf, sizeof(buf), NULL),
+			 0);
+	assert_string_equal(buf, "2\n");
+	assert_int_equal(sysroot_read_again(&f->root, "/proc/seven", &fd, buf, 2, NULL), -EFBIG);
+	assert_int_equal(fd, -1);
+	assert_int_equal(sysroot_read_again(&f->root, "/proc/none", &fd, buf, sizeof(buf), NULL),
+			 -ENOENT);
+	assert_int_equal(fd, -1);
+}
+
 static void a_line_longer_than_any_reader_takes_is_an_error(void **state)
 {
 	struct fixture *f = *state;
@@ -935,6 +964,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(ram_that_is_not_mapped_yet_is_said_so, make_host,
 						drop_host),
 		cmocka_unit_test_setup_teardown(two_mappings_that_could_be_ram_are_not_guessed_at,
+						make_host, drop_host),
+		cmocka_unit_test_setup_teardown(what_stays_open_is_looked_for_anew_when_it_is_gone,
 						make_host, drop_host),
 		cmocka_unit_test_setup_teardown(a_line_longer_than_any_reader_takes_is_an_error,
 						make_host, drop_host),
