@@ -236,10 +236,10 @@ static void a_target_never_takes_anothers_place(void **state)
 	put(ADMIN "/0/state", "on\n");
 	damon_watch(&damon, &attrs, targets + 1, 2);
 	state_is("onf");
-	assert_int_equal(sysroot_read(&root,
-				      ADMIN "/0/contexts/0/schemes/1/access_pattern/nr_accesses/min",
-				      text, sizeof(text), NULL),
-			 0);
+	assert_int_equal(
+		sysroot_read(&root, ADMIN "/0/contexts/0/schemes/1/access_pattern/nr_accesses/min",
+			     text, sizeof(text), NULL),
+		0);
 	assert_string_equal(text, "3");
 	damon_release(&damon);
 }

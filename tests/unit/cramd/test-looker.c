@@ -524,8 +524,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_range_that_is_being_moved_is_looked_at_later,
 						make, drop),
 		cmocka_unit_test(looks_are_four_to_a_cold_age),
-		cmocka_unit_test_setup_teardown(
-			what_is_between_the_regions_of_a_snapshot_was_quiet, make, drop),
+		cmocka_unit_test_setup_teardown(what_is_between_the_regions_of_a_snapshot_was_quiet,
+						make, drop),
 		cmocka_unit_test_setup_teardown(damon_tells_of_the_ranges_of_its_region_and_no_more,
 						make, drop),
 		cmocka_unit_test_setup_teardown(only_watched_vms_are_looked_at, make, drop),

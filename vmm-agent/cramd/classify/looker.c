@@ -28,7 +28,7 @@
 
 /* A VM whose process holds its mmap lock for longer is left to the thread that waits for it. */
 #define PATIENCE_MS 200
-/* A thread takes turns of VMs for so long before it is asked for: of the patience little is gone. */
+/* A thread takes turns of VMs for so long at a time: little of the patience is gone by then. */
 #define TURNS_MS 20
 /* A range that is being moved is looked at another time after that. */
 #define PLACING_MS 20
