@@ -495,6 +495,16 @@ static void what_examinations_take_is_taken_off_looks(void **state)
 	assert_true(burnt <= took / 400 + 3500);
 }
 
+static size_t threads(struct fixture *f)
+{
+	size_t n;
+
+	pthread_mutex_lock(&f->looker.patience.lock);
+	n = f->looker.patience.live;
+	pthread_mutex_unlock(&f->looker.patience.lock);
+	return n;
+}
+
 static void a_vm_that_is_stuck_delays_itself_alone(void **state)
 {
 	struct fixture *f = *state;
@@ -509,8 +519,13 @@ static void a_vm_that_is_stuck_delays_itself_alone(void **state)
 	wait_until(&kernel.wheres[1], before + RANGES);
 	assert_int_equal(count(&kernel.numas[0]), 0);
 	assert_true(f->vms[0]->looked_at_since_ms);
+	assert_true(threads(f) >= 2);
 	let_go();
 	wait_until(&kernel.wheres[0], RANGES);
+	/* What it took is given back. */
+	for (int i = 0; i < 3000 && threads(f) > 1; i++)
+		usleep(10000);
+	assert_int_equal(threads(f), 1);
 }
 
 int main(void)
