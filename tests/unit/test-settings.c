@@ -18,6 +18,7 @@
 #include "util/duration.h"
 #include "util/file.h"
 #include "util/log.h"
+#include "util/utf8.h"
 
 #define NS "xmlns:cram='" CRAM_XML_NAMESPACE "'"
 
@@ -709,6 +710,30 @@ static void unknown_elements_are_ignored_and_reported(void **state)
 	}
 }
 
+/* A name of two-byte characters at every place where our own sentence about it may be cut. */
+static void what_is_said_of_an_unknown_element_is_cut_between_characters(void **state)
+{
+	(void)state;
+
+	for (size_t n = 30; n < 200; n++) {
+		char xml[1024], escaped[4 * sizeof(((struct cram_domain *)0)->warning)];
+		struct cram_domain d;
+		size_t len;
+
+		len = (size_t)snprintf(xml, sizeof(xml),
+				       "<domain><metadata><c:tiering xmlns:c='" CRAM_XML_NAMESPACE
+				       "' mode='off'><c:a");
+		for (size_t i = 0; i < n; i++)
+			len += (size_t)snprintf(xml + len, sizeof(xml) - len, "\xc3\xa9");
+		snprintf(xml + len, sizeof(xml) - len, "/></c:tiering></metadata></domain>");
+		assert_int_equal(cram_domain_parse(xml, strlen(xml), &d, NULL), 0);
+		assert_non_null(strstr(d.warning, "a\xc3\xa9\xc3\xa9"));
+		/* Whatever is no UTF-8 would be escaped. */
+		utf8_copy(escaped, sizeof(escaped), d.warning, strlen(d.warning));
+		assert_string_equal(escaped, d.warning);
+	}
+}
+
 static void what_is_not_a_domain_is_refused(void **state)
 {
 	static const char *const xml[] = {
@@ -898,6 +923,7 @@ int main(void)
 		cmocka_unit_test(one_parser_takes_every_form_libvirt_hands_out),
 		cmocka_unit_test(bad_settings_name_element_value_and_range_and_keep_the_vm),
 		cmocka_unit_test(unknown_elements_are_ignored_and_reported),
+		cmocka_unit_test(what_is_said_of_an_unknown_element_is_cut_between_characters),
 		cmocka_unit_test(what_is_not_a_domain_is_refused),
 		cmocka_unit_test(what_makes_a_vm_ineligible_is_seen),
 		cmocka_unit_test(overrides_survive_a_restart),

@@ -27,11 +27,13 @@
 
 void daemon_say_nothing_done(struct daemon *d, const struct vm *vm, const char *text)
 {
+	char name[201];
+
 	if (!d->request.who[0] || d->request.did[0])
 		return;
 	if (vm)
-		snprintf(d->request.did, sizeof(d->request.did), "vm \"%.200s\": %s", vm->name,
-			 text);
+		snprintf(d->request.did, sizeof(d->request.did), "vm \"%s\": %s",
+			 utf8_head(name, sizeof(name), vm->name), text);
 	else
 		snprintf(d->request.did, sizeof(d->request.did), "the host: %s", text);
 	utf8_trim(d->request.did);

@@ -34,6 +34,15 @@ void patience_init(struct patience *p)
 	pthread_condattr_destroy(&attr);
 }
 
+/* One that was waited for in vain is one too many when it comes back. Lock held. */
+static bool another_waits(const struct patience *p, const struct patience_thread *t)
+{
+	for (size_t i = 0; i < p->n; i++)
+		if (&p->v[i] != t && p->v[i].state == PATIENCE_LIVE && !p->v[i].call)
+			return true;
+	return false;
+}
+
 static void *run(void *arg)
 {
 	struct patience_thread *t = arg;
@@ -50,8 +59,11 @@ static void *run(void *arg)
 		pthread_mutex_lock(&p->lock);
 		t->call = NULL;
 		pthread_cond_broadcast(&p->done);
+		if (another_waits(p, t))
+			break;
 	}
-	p->ended++;
+	t->state = PATIENCE_ENDED;
+	p->live--;
 	pthread_cond_broadcast(&p->done);
 	pthread_mutex_unlock(&p->lock);
 	return NULL;
@@ -60,24 +72,30 @@ static void *run(void *arg)
 /* A thread with nothing to do. Lock held. */
 static int find_thread(struct patience *p, struct patience_thread **ret_thread)
 {
-	struct patience_thread *t;
-	int r;
+	struct patience_thread *t = NULL;
 
 	for (size_t i = 0; i < p->n; i++) {
-		if (p->v[i].call)
-			continue;
-		*ret_thread = &p->v[i];
-		return 0;
+		if (p->v[i].state != PATIENCE_LIVE) {
+			t = &p->v[i];
+		} else if (!p->v[i].call) {
+			*ret_thread = &p->v[i];
+			return 0;
+		}
 	}
-	if (p->n == PATIENCE_THREADS)
-		return -EBUSY;
-	t = &p->v[p->n];
-	t->patience = p;
-	pthread_cond_init(&t->wake, NULL);
-	r = pthread_create(&t->thread, NULL, run, t);
-	if (r)
+	if (!t) {
+		if (p->n == PATIENCE_THREADS)
+			return -EBUSY;
+		t = &p->v[p->n++];
+		t->patience = p;
+		pthread_cond_init(&t->wake, NULL);
+	}
+	if (t->state == PATIENCE_ENDED)
+		pthread_join(t->thread, NULL);
+	t->state = PATIENCE_NONE;
+	if (pthread_create(&t->thread, NULL, run, t))
 		return -EAGAIN;
-	p->n++;
+	t->state = PATIENCE_LIVE;
+	p->live++;
 	*ret_thread = t;
 	return 0;
 }
@@ -115,12 +133,13 @@ bool patience_stop(struct patience *p)
 	p->stopping = true;
 	for (size_t i = 0; i < p->n; i++)
 		pthread_cond_signal(&p->v[i].wake);
-	while (p->ended < p->n && pthread_cond_timedwait(&p->done, &p->lock, &until) != ETIMEDOUT)
+	while (p->live && pthread_cond_timedwait(&p->done, &p->lock, &until) != ETIMEDOUT)
 		;
-	all = p->ended == p->n;
+	all = !p->live;
 	pthread_mutex_unlock(&p->lock);
 	for (size_t i = 0; all && i < p->n; i++) {
-		pthread_join(p->v[i].thread, NULL);
+		if (p->v[i].state == PATIENCE_ENDED)
+			pthread_join(p->v[i].thread, NULL);
 		pthread_cond_destroy(&p->v[i].wake);
 	}
 	return all;

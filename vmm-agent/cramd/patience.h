@@ -18,8 +18,15 @@
 #define PATIENCE_THREADS 16
 #define PATIENCE_ARG	 64
 
+enum patience_state {
+	PATIENCE_NONE, /* no thread */
+	PATIENCE_LIVE,
+	PATIENCE_ENDED, /* and not yet joined */
+};
+
 struct patience_thread {
 	struct patience *patience;
+	enum patience_state state;
 	pthread_t thread;
 	pthread_cond_t wake;
 	void (*call)(void *arg); /* NULL: it has nothing to do */
@@ -29,7 +36,7 @@ struct patience_thread {
 struct patience {
 	pthread_mutex_t lock;
 	pthread_cond_t done;
-	size_t n, ended;
+	size_t n, live;
 	bool stopping;
 	struct patience_thread v[PATIENCE_THREADS];
 };

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "util/cleanup.h"
+#include "util/utf8.h"
 
 #define NOVA_NAMESPACE "http://openstack.org/xmlns/libvirt/nova/"
 
@@ -130,12 +131,18 @@ static int parse_xml(const char *xml, size_t size, xmlDoc **ret_doc, struct cram
 	return 0;
 }
 
+/* As much of a name as is repeated in a remark. */
+#define NAME_PART 65
+
 /* The first remark is kept: one is enough to send the operator to cramctl validate. */
 static void warn_element(char *warning, size_t size, const xmlNode *n, const char *where)
 {
+	char name[NAME_PART], in[NAME_PART];
+
 	if (warning[0] == '\0')
-		snprintf(warning, size, "unknown element <%.64s> in <%.64s> is ignored",
-			 chars(n->name), where);
+		snprintf(warning, size, "unknown element <%s> in <%s> is ignored",
+			 utf8_head(name, sizeof(name), chars(n->name)),
+			 utf8_head(in, sizeof(in), where));
 }
 
 static int bad_element(struct cram_error *err, const char *element)
@@ -150,14 +157,17 @@ static int bad_element(struct cram_error *err, const char *element)
 
 static void check_attributes(const xmlNode *n, const char *const *known, char *warning, size_t size)
 {
+	char name[NAME_PART], of[NAME_PART];
+
 	for (const xmlAttr *a = n->properties; a; a = a->next) {
 		const char *const *k = known;
 
 		while (*k && (a->ns || xmlStrcmp(a->name, X(*k)) != 0))
 			k++;
 		if (!*k && warning[0] == '\0')
-			snprintf(warning, size, "unknown attribute \"%.64s\" of <%.64s> is ignored",
-				 chars(a->name), chars(n->name));
+			snprintf(warning, size, "unknown attribute \"%s\" of <%s> is ignored",
+				 utf8_head(name, sizeof(name), chars(a->name)),
+				 utf8_head(of, sizeof(of), chars(n->name)));
 	}
 }
 

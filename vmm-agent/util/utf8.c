@@ -59,6 +59,12 @@ size_t utf8_copy(char *to, size_t size, const char *from, size_t n)
 	return at;
 }
 
+const char *utf8_head(char *buf, size_t size, const char *text)
+{
+	utf8_copy(buf, size, text, strlen(text));
+	return buf;
+}
+
 size_t utf8_trim(char *text)
 {
 	size_t n = strlen(text), last = n;

@@ -20,5 +20,8 @@ size_t utf8_length(const char *s, size_t n);
  */
 size_t utf8_copy(char *to, size_t size, const char *from, size_t n);
 
+/* As much of @text as fits in @buf, as utf8_copy() has it: part of a sentence. Returns @buf. */
+const char *utf8_head(char *buf, size_t size, const char *text);
+
 /* Takes off the part of a character that a cut left at the end of @text. Returns its length. */
 size_t utf8_trim(char *text);

@@ -370,7 +370,11 @@ static void mistakes_are_said_and_stop_no_vm(void **state)
 	assert_true(admits(f, "prepare", A, 4,
 			   "<cram:quota>0</cram:quota><cram:floor>5%</cram:floor>"));
 	assert_string_equal(f->answer.text, "");
-	/* With bad settings it is only monitored, so all of it has to be in DRAM. */
+	/* With bad settings it is only monitored, so all of it has to be in DRAM, also where a VM
+	 * without any is tiered. */
+	f->d.conf.vm.set |= 1U << CRAM_SET_MODE;
+	f->d.conf.vm.mode = CRAM_MODE_AUTO;
+	assert_true(admits(f, "prepare", A, 16, ""));
 	assert_false(admits(f, "prepare", A, 16, "<cram:weight>0</cram:weight>"));
 	says(f, "in DRAM or swap only");
 }

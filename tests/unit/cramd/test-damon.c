@@ -145,20 +145,123 @@ static void a_tree_with_another_target_is_anothers(void **state)
 	assert_false(damon.acquired);
 }
 
+static void state_is(const char *wanted)
+{
+	char text[32] = "";
+
+	assert_int_equal(sysroot_read(&root, ADMIN "/0/state", text, sizeof(text), NULL), 0);
+	assert_string_equal(text, wanted);
+}
+
+/* Files that are written to, for @n targets of one range each. */
+static void put_targets(unsigned int n)
+{
+	static const char *const once[] = {
+		"monitoring_attrs/intervals/sample_us",
+		"monitoring_attrs/intervals/aggr_us",
+		"monitoring_attrs/intervals/update_us",
+		"monitoring_attrs/nr_regions/min",
+		"monitoring_attrs/nr_regions/max",
+		"targets/nr_targets",
+		"schemes/nr_schemes",
+	};
+	static const char *const of_target[] = {
+		"pid_target",
+		"regions/nr_regions",
+		"regions/0/start",
+		"regions/0/end",
+	};
+	static const char *const of_scheme[] = {
+		"action",
+		"access_pattern/sz/max",
+		"access_pattern/nr_accesses/min",
+		"access_pattern/nr_accesses/max",
+		"access_pattern/age/max",
+		"filters/nr_filters",
+		"filters/0/type",
+		"filters/0/matching",
+		"filters/0/damon_target_idx",
+	};
+	char path[256];
+
+	for (size_t k = 0; k < sizeof(once) / sizeof(once[0]); k++) {
+		snprintf(path, sizeof(path), ADMIN "/0/contexts/0/%s", once[k]);
+		put(path, "");
+	}
+	for (unsigned int i = 0; i < n; i++) {
+		for (size_t k = 0; k < sizeof(of_target) / sizeof(of_target[0]); k++) {
+			snprintf(path, sizeof(path), ADMIN "/0/contexts/0/targets/%u/%s", i,
+				 of_target[k]);
+			put(path, "");
+		}
+		for (size_t k = 0; k < sizeof(of_scheme) / sizeof(of_scheme[0]); k++) {
+			snprintf(path, sizeof(path), ADMIN "/0/contexts/0/schemes/%u/%s", i,
+				 of_scheme[k]);
+			put(path, "");
+		}
+	}
+}
+
+/*
+ * damo #36: three targets, the first ends, and the others shift and inherit its regions. The file
+ * is not truncated by what is written over it: "onf" was "off" and then "on".
+ */
+static void a_target_never_takes_anothers_place(void **state)
+{
+	const struct damon_target targets[] = {
+		{ .pid = 42, .n_ranges = 1, .ranges = { { 4096, 8192 } } },
+		{ .pid = 43, .n_ranges = 1, .ranges = { { 4096, 8192 } } },
+		{ .pid = 44, .n_ranges = 1, .ranges = { { 4096, 8192 } } },
+	};
+	const struct damon_attrs attrs = { .sample_us = 1, .least_accesses = 3 };
+	char text[16];
+	struct damon damon;
+
+	(void)state;
+	put_tree();
+	put_targets(3);
+	damon_init(&damon, &root, "/run/cramd/damon");
+	assert_int_equal(damon_acquire(&damon), 0);
+	put(ADMIN "/0/state", "on\n");
+	assert_int_equal(damon_watch(&damon, &attrs, targets, 2), -ESRCH);
+	state_is("commit");
+	put(ADMIN "/0/state", "on\n");
+	damon.pids.v[0] = 42;
+	damon.pids.v[1] = 43;
+	damon.pids.n = 2;
+	/* One more behind them: they keep what was seen of them. */
+	damon_watch(&damon, &attrs, targets, 3);
+	state_is("commit");
+	/* The first ends. */
+	put(ADMIN "/0/state", "on\n");
+	damon_watch(&damon, &attrs, targets + 1, 2);
+	state_is("onf");
+	assert_int_equal(
+		sysroot_read(&root, ADMIN "/0/contexts/0/schemes/1/access_pattern/nr_accesses/min",
+			     text, sizeof(text), NULL),
+		0);
+	assert_string_equal(text, "3");
+	damon_release(&damon);
+}
+
 struct seen {
 	unsigned int n;
 	uint64_t bytes, accesses;
-	int stop_at;
+	int result;
 };
 
-static int add_up(size_t target, const struct damon_region *region, void *arg)
+static int add_up(size_t target, const struct damon_region *regions, size_t n, void *arg)
 {
 	struct seen *seen = arg;
 
 	assert_int_equal(target, 0);
-	seen->bytes += region->end - region->start;
-	seen->accesses += region->accesses;
-	return (int)++seen->n == seen->stop_at ? 5 : 0;
+	for (size_t i = 0; i < n; i++) {
+		seen->bytes += regions[i].end - regions[i].start;
+		seen->accesses += regions[i].accesses;
+		assert_true(i == 0 || regions[i].start >= regions[i - 1].end);
+	}
+	seen->n += (unsigned int)n;
+	return seen->result;
 }
 
 #define REGIONS 100
@@ -195,11 +298,14 @@ static void every_region_of_a_snapshot_is_read(void **state)
 	assert_int_equal(seen.n, REGIONS);
 	assert_int_equal(seen.bytes, 4096 * REGIONS);
 	assert_int_equal(seen.accesses, REGIONS / 2);
-	seen = (struct seen){ .stop_at = 30 };
+	seen = (struct seen){ .result = 5 };
 	assert_int_equal(damon_snapshot(&damon, add_up, &seen), 5);
-	assert_int_equal(seen.n, 30);
+	/* Another snapshot is all of it, not more. */
+	assert_int_equal(seen.n, REGIONS);
 	put_region(7, "end", 0);
 	assert_int_equal(damon_snapshot(&damon, add_up, &seen), -EBADMSG);
+	damon.acquired = false;
+	damon_release(&damon);
 }
 
 int main(void)
@@ -211,6 +317,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_tree_taken_by_another_tool_is_not_written_to,
 						make, drop),
 		cmocka_unit_test_setup_teardown(a_tree_with_another_target_is_anothers, make, drop),
+		cmocka_unit_test_setup_teardown(a_target_never_takes_anothers_place, make, drop),
 		cmocka_unit_test_setup_teardown(every_region_of_a_snapshot_is_read, make, drop),
 	};
 

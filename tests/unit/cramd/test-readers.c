@@ -25,6 +25,7 @@
 #include "cramd/sense/qemu.h"
 #include "cramd/sense/ramblock.h"
 #include "util/cleanup.h"
+#include "util/utf8.h"
 
 static void numbers_are_read_strictly(void **state)
 {
@@ -367,6 +368,24 @@ static void a_name_that_is_no_utf8_is_escaped(void **state)
 	assert_string_equal(c.name, "a\\xff");
 }
 
+/* The longest that libvirt takes, and one that is longer: cut between two characters. */
+static void a_name_of_255_characters_is_kept_whole(void **state)
+{
+	char text[400] = "qemu", *name = text + 11;
+	struct qemu_cmdline c;
+
+	(void)state;
+	memcpy(text + 5, "-name", 6);
+	memset(name, 'x', 255);
+	assert_int_equal(qemu_cmdline_parse(text, sizeof("qemu\0-name") + 256, &c), 0);
+	assert_int_equal(strlen(c.name), 255);
+	assert_string_equal(c.name, name);
+	memcpy(name + 254, "\xc3\xa9", 3);
+	assert_int_equal(qemu_cmdline_parse(text, sizeof("qemu\0-name") + 257, &c), 0);
+	assert_int_equal(strlen(c.name), 254);
+	assert_int_equal(strncmp(c.name, name, 254), 0);
+}
+
 /* ------------------------------------------------------------------ a recorded host */
 
 struct fixture {
@@ -652,6 +671,17 @@ static void ram_that_cannot_be_tiered_is_counted_and_said_why(void **state)
 	assert_layout(f,
 		      "q -m 64M -machine memory-backend=a -object memory-backend-new,id=a,size=64M",
 		      VM_LAYOUT_UNKNOWN, 64, 0);
+	/* What is repeated of a long path is cut between two characters. */
+	for (size_t n = 60; n < 90; n++) {
+		char args[256] = "q -m 64M -mem-path /", escaped[sizeof(layout.why)];
+
+		memset(args + strlen(args), 'x', n);
+		strcat(args, "\xc3\xa9/ram");
+		assert_int_equal(read_layout(f, args, &layout), 0);
+		utf8_copy(escaped, sizeof(escaped), layout.why, strlen(layout.why));
+		assert_string_equal(layout.why, escaped);
+		assert_non_null(strstr(layout.why, "memfd"));
+	}
 	/* QEMU 7.2 makes this from /dev/zero. */
 	put_text(f, "/proc/7/maps",
 		 "7f0000000000-7f0004000000 rw-s 00000000 00:01 99 /dev/zero (deleted)\n");
@@ -805,6 +835,35 @@ static void two_mappings_that_could_be_ram_are_not_guessed_at(void **state)
 	assert_layout(f, "q -m 64M", VM_ELIGIBLE, 64, 1);
 }
 
+static void what_stays_open_is_looked_for_anew_when_it_is_gone(void **state)
+{
+	const struct fixture *f = *state;
+	int fd = -1, first;
+	char buf[16];
+
+	put_text(f, "/proc/seven", "1\n");
+	assert_int_equal(sysroot_read_again(&f->root, "/proc/seven", &fd, buf, sizeof(buf), NULL),
+			 0);
+	assert_string_equal(buf, "1\n");
+	first = fd;
+	put_text(f, "/proc/seven", "2\n");
+	assert_int_equal(sysroot_read_again(&f->root, "/proc/seven", &fd, buf, sizeof(buf), NULL),
+			 0);
+	assert_string_equal(buf, "2\n");
+	assert_int_equal(fd, first);
+	/* As of a node that went offline: what is open cannot be read any more. */
+	close(fd);
+	fd = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_int_equal(sysroot_read_again(&f->root, "/proc/seven", &fd, buf, sizeof(buf), NULL),
+			 0);
+	assert_string_equal(buf, "2\n");
+	assert_int_equal(sysroot_read_again(&f->root, "/proc/seven", &fd, buf, 2, NULL), -EFBIG);
+	assert_int_equal(fd, -1);
+	assert_int_equal(sysroot_read_again(&f->root, "/proc/none", &fd, buf, sizeof(buf), NULL),
+			 -ENOENT);
+	assert_int_equal(fd, -1);
+}
+
 static void a_line_longer_than_any_reader_takes_is_an_error(void **state)
 {
 	struct fixture *f = *state;
@@ -885,6 +944,7 @@ int main(void)
 		cmocka_unit_test(what_is_not_understood_is_named),
 		cmocka_unit_test(a_cut_command_line_is_said_so),
 		cmocka_unit_test(a_name_that_is_no_utf8_is_escaped),
+		cmocka_unit_test(a_name_of_255_characters_is_kept_whole),
 		cmocka_unit_test_setup_teardown(a_recorded_hosts_nodes_are_read, make_host,
 						drop_host),
 		cmocka_unit_test_setup_teardown(damaged_node_files_are_refused, make_host,
@@ -904,6 +964,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(ram_that_is_not_mapped_yet_is_said_so, make_host,
 						drop_host),
 		cmocka_unit_test_setup_teardown(two_mappings_that_could_be_ram_are_not_guessed_at,
+						make_host, drop_host),
+		cmocka_unit_test_setup_teardown(what_stays_open_is_looked_for_anew_when_it_is_gone,
 						make_host, drop_host),
 		cmocka_unit_test_setup_teardown(a_line_longer_than_any_reader_takes_is_an_error,
 						make_host, drop_host),

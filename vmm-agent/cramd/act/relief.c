@@ -11,6 +11,8 @@
 int relief_init(struct relief *relief, struct host *host, struct mover *mover)
 {
 	*relief = (struct relief){ .host = host, .mover = mover };
+	for (int nid = 0; nid < NODES_MAX; nid++)
+		relief->fds[nid] = -1;
 	pthread_mutex_init(&relief->lock, NULL);
 	relief->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	return relief->wake < 0 ? -errno : 0;
@@ -29,6 +31,9 @@ void relief_fini(struct relief *relief)
 		return;
 	drop_orders(relief);
 	array_free(&relief->orders);
+	for (int nid = 0; nid < NODES_MAX; nid++)
+		if (relief->fds[nid] >= 0)
+			close(relief->fds[nid]);
 	if (relief->wake >= 0)
 		close(relief->wake);
 	pthread_mutex_destroy(&relief->lock);
@@ -91,7 +96,7 @@ static uint64_t short_nodes(struct relief *relief)
 {
 	uint64_t mask = 0;
 
-	if (nodes_refresh(&relief->host->root, &relief->nodes) < 0)
+	if (nodes_refresh(&relief->host->root, &relief->nodes, relief->fds) < 0)
 		return 0;
 	for (size_t i = 0; i < relief->nodes.n; i++)
 		if (available(relief, i) < relief->headroom[i])

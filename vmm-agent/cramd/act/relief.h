@@ -36,6 +36,7 @@ struct relief {
 
 	pthread_mutex_t lock; /* held for moments only, also by the loop */
 	struct nodes nodes;   /* total and free are the thread's */
+	int fds[NODES_MAX];   /* of what they show, which is read ten times a second */
 	uint64_t headroom[NODES_MAX], low[NODES_MAX];
 	uint32_t cache_permille; /* of its clean inactive page cache that a node can be had to give
 				  */

@@ -9,6 +9,7 @@
 #include "../examine.h"
 #include "../moves.h"
 #include "../sense/swapped.h"
+#include "util/cleanup.h"
 
 /* Looks at one range are apart within these bounds, seconds. */
 #define LOOK_MIN_S 1
@@ -25,8 +26,10 @@
 /* Ranges searched in one go, with the VM locked. */
 #define SEARCH_RANGES 4096
 
-/* A VM whose process holds its mmap lock for longer is left to a thread of its own. */
+/* A VM whose process holds its mmap lock for longer is left to the thread that waits for it. */
 #define PATIENCE_MS 200
+/* A thread takes turns of VMs for so long at a time: little of the patience is gone by then. */
+#define TURNS_MS 20
 /* A range that is being moved is looked at another time after that. */
 #define PLACING_MS 20
 
@@ -152,19 +155,24 @@ static bool next_due(struct vm *vm, uint32_t interval, size_t *left, size_t *ret
 	return due;
 }
 
+/* Looks at range @index of @vm, whose pagemap is opened when it is first needed. */
+static int look_and_open(struct host *host, struct vm *vm, size_t index,
+			 const struct page_idle *idle, int *pagemap, struct look_buffers *b)
+{
+	int r = idle && *pagemap < 0 ? pagemap_open(&host->root, vm->pid, pagemap) : 0;
+
+	return r < 0 ? r : look_at_range(host, vm, index, idle, *pagemap, b);
+}
+
 /* Looks at ranges of @vm that are due, until this thread's processor time is @until. */
 static void look_at_vm(struct host *host, struct vm *vm, const struct page_idle *idle,
 		       int64_t until)
 {
 	uint32_t interval = look_interval_s(atomic_load(&vm->cold_age_s));
+	cleanup_close int pagemap = -1;
 	struct look_buffers buffers;
-	int pagemap = -1, r = 0;
+	int r = 0;
 
-	if (idle) {
-		r = pagemap_open(&host->root, vm->pid, &pagemap);
-		if (r < 0)
-			return;
-	}
 	pthread_mutex_lock(&vm->lock);
 	vm->ranges.idle_flags = idle;
 	vm->ranges.faults_home = atomic_load(&vm->tier_nid) == NODE_SWAP;
@@ -179,16 +187,14 @@ static void look_at_vm(struct host *host, struct vm *vm, const struct page_idle 
 			continue;
 		if (atomic_load(&vm->dead) || atomic_load(&host->stopping))
 			break;
-		r = look_at_range(host, vm, index, idle, pagemap, &buffers);
+		r = look_and_open(host, vm, index, idle, &pagemap, &buffers);
 		if (r == -ETIMEDOUT)
 			r = 0;
 		if (r < 0)
 			break;
 	}
-	if (r < 0 && r != -ESRCH)
+	if (r < 0 && r != -ESRCH && r != -ENOENT)
 		atomic_fetch_add(&host->scan_errors, 1);
-	if (pagemap >= 0)
-		close(pagemap);
 	pthread_mutex_lock(&vm->lock);
 	vm->scanned_ms = monotonic_ms();
 	pthread_mutex_unlock(&vm->lock);
@@ -196,7 +202,6 @@ static void look_at_vm(struct host *host, struct vm *vm, const struct page_idle 
 
 /* A VM's turn. */
 struct turn {
-	struct looker *looker;
 	struct vm *vm; /* a reference of the turn's own */
 	const struct page_idle *idle;
 	int64_t budget_ns; /* for looks; 0 or less: none */
@@ -261,10 +266,8 @@ static void examine(struct looker *looker, struct vm *vm)
 		vm->examination_cost_us = (uint64_t)(thread_cpu_ns() - began) / 1000;
 }
 
-static void take_turn(void *arg)
+static void take_turn(struct looker *looker, const struct turn *turn)
 {
-	const struct turn *turn = arg;
-	struct looker *looker = turn->looker;
 	struct vm *vm = turn->vm;
 	int64_t began = thread_cpu_ns(), examined;
 
@@ -279,46 +282,118 @@ static void take_turn(void *arg)
 	vm_unref(vm);
 }
 
+/* What the last turn took is taken off what the others have. @looker->lock is held. */
+static void settle(struct looker *looker)
+{
+	struct looker_round *round = &looker->round;
+	bool had = round->left_ns > 0;
+
+	round->left_ns -= atomic_exchange(&looker->look_ns, 0);
+	/* One with more to look at than is ever paid for starves no other. */
+	if (had && round->left_ns <= 0 && round->next > 0)
+		round->after = (round->begin + round->next) % round->n;
+}
+
+/* Is there something to do for @vm now? Then that is its turn. */
+static bool make_turn(struct looker *looker, struct vm *vm, struct turn *ret_turn)
+{
+	bool watched = atomic_load(&vm->watched) && !atomic_load(&looker->host->paused);
+	struct turn turn = {
+		.vm = vm,
+		.idle = looker->round.want_idle ? &looker->idle : NULL,
+		.budget_ns = watched ? looker->round.left_ns : 0,
+	};
+
+	if (atomic_load(&vm->looked_at_since_ms))
+		return false;
+	/* Its last turn has ended: what that saw is there to be read. */
+	turn.examine = examination_is_due(looker, vm);
+	if ((!turn.examine && turn.budget_ns <= 0) || vm_gone(vm))
+		return false;
+	atomic_store(&vm->looked_at_since_ms, monotonic_ms());
+	vm_ref(vm);
+	*ret_turn = turn;
+	return true;
+}
+
+/* The next turn of the round, if it is still @hand's to take them. */
+static bool next_turn(struct looker *looker, uint64_t hand, struct turn *ret_turn)
+{
+	struct looker_round *round = &looker->round;
+	bool found = false;
+
+	pthread_mutex_lock(&looker->lock);
+	while (!found && round->hand == hand && round->next < round->n &&
+	       !atomic_load(&looker->host->stopping)) {
+		struct vm *vm;
+
+		settle(looker);
+		vm = round->vms[(round->begin + round->next++) % round->n];
+		found = make_turn(looker, vm, ret_turn);
+	}
+	if (found)
+		round->taking = ret_turn->vm->pid;
+	pthread_mutex_unlock(&looker->lock);
+	return found;
+}
+
+struct hand {
+	struct looker *looker;
+	uint64_t number;
+};
+
+/* One after the other: for each its own there would be two changes of threads. */
+static void take_turns(void *arg)
+{
+	const struct hand *hand = arg;
+	uint64_t until_ms = monotonic_ms() + TURNS_MS;
+	struct turn turn;
+
+	while (next_turn(hand->looker, hand->number, &turn)) {
+		take_turn(hand->looker, &turn);
+		if (monotonic_ms() >= until_ms)
+			break;
+	}
+}
+
 /* A VM whose turn does not end is said once, and has no other until it does. */
-static void say_stuck(struct looker *looker, struct vm *vm, int r)
+static void say_stuck(struct looker *looker, int r, pid_t pid)
 {
 	if (r == -ETIMEDOUT)
 		cram_log_debug(&looker->host->log,
 			       "process %d: not looked at within %d ms; it goes on by itself",
-			       (int)vm->pid, PATIENCE_MS);
+			       (int)pid, PATIENCE_MS);
 	else
-		cram_log_warn(
-			&looker->host->log,
-			"process %d: not looked at: %d other QEMUs keep their memory maps locked",
-			(int)vm->pid, PATIENCE_THREADS);
+		cram_log_warn(&looker->host->log,
+			      "VMs are not looked at: %d QEMUs keep their memory maps locked",
+			      PATIENCE_THREADS);
 }
 
-static void give_turn(struct looker *looker, struct vm *vm, int64_t budget_ns, bool want_idle)
+/* Hands out turns until every VM has had its own. A thread that is stuck takes no more of them. */
+static void give_turns(struct looker *looker)
 {
-	bool watched = atomic_load(&vm->watched) && !atomic_load(&looker->host->paused);
-	struct turn turn = {
-		.looker = looker,
-		.vm = vm,
-		.idle = want_idle ? &looker->idle : NULL,
-		.budget_ns = watched ? budget_ns : 0,
-	};
-	int r;
+	struct looker_round *round = &looker->round;
+	bool more = true;
 
-	if (atomic_load(&vm->looked_at_since_ms) || vm_gone(vm))
-		return;
-	/* Its last turn has ended: what that saw is there to be read. */
-	turn.examine = examination_is_due(looker, vm);
-	if (!turn.examine && turn.budget_ns <= 0)
-		return;
-	atomic_store(&vm->looked_at_since_ms, monotonic_ms());
-	vm_ref(vm);
-	r = patience_call(&looker->patience, take_turn, &turn, sizeof(turn), PATIENCE_MS);
-	if (r == 0)
-		return;
-	say_stuck(looker, vm, r);
-	if (r != -ETIMEDOUT) {
-		atomic_store(&vm->looked_at_since_ms, 0);
-		vm_unref(vm);
+	while (more) {
+		struct hand hand = { .looker = looker };
+		pid_t taking;
+		int r;
+
+		pthread_mutex_lock(&looker->lock);
+		hand.number = ++round->hand;
+		pthread_mutex_unlock(&looker->lock);
+		r = patience_call(&looker->patience, take_turns, &hand, sizeof(hand), PATIENCE_MS);
+
+		pthread_mutex_lock(&looker->lock);
+		round->hand++;
+		settle(looker);
+		taking = round->taking;
+		more = (r == 0 || r == -ETIMEDOUT) && round->next < round->n &&
+		       !atomic_load(&looker->host->stopping);
+		pthread_mutex_unlock(&looker->lock);
+		if (r < 0 && !atomic_load(&looker->host->stopping))
+			say_stuck(looker, r, taking);
 	}
 }
 
@@ -334,41 +409,51 @@ static int64_t look_budget_ns(struct looker *looker, const struct cram_host_sett
 	return left > all / 4 ? left : all / 4;
 }
 
+/* Begins a round: all VMs of @roster, the first of them where the last one ran out of time. */
+static void begin_round(struct looker *looker, const struct roster *roster)
+{
+	struct looker_round *round = &looker->round;
+	size_t n = roster->vms.n;
+
+	pthread_mutex_lock(&looker->lock);
+	round->vms = roster->vms.v;
+	round->n = n;
+	round->begin = n ? round->after % n : 0;
+	round->next = 0;
+	round->want_idle =
+		looker->idle.bitmap >= 0 && roster->settings.detector != CRAM_DETECTOR_DAMON;
+	/* What was not used is not saved up: it would be a burst later. */
+	round->left_ns = (round->left_ns < 0 ? round->left_ns : 0) +
+			 look_budget_ns(looker, &roster->settings);
+	atomic_store(&looker->host->idle_active, round->want_idle);
+	pthread_mutex_unlock(&looker->lock);
+}
+
+static void sum_costs(struct looker *looker, const struct roster *roster)
+{
+	uint64_t placement_us = 0, examination_us = 0;
+
+	for (size_t i = 0; i < roster->vms.n; i++) {
+		placement_us += roster->vms.v[i]->placement_cost_us;
+		examination_us += roster->vms.v[i]->examination_cost_us;
+	}
+	atomic_store(&looker->placement_us, placement_us);
+	atomic_store(&looker->examination_us, examination_us);
+}
+
 static void *keep(void *arg)
 {
 	struct looker *looker = arg;
 	struct host *host = looker->host;
 	struct roster roster = {};
-	int64_t left = 0; /* of the processor time for looks, nanoseconds; negative: overdrawn */
-	size_t first = 0;
 
 	do {
-		uint64_t placement_us = 0, examination_us = 0;
-		bool want_idle;
-		size_t n;
-
 		if (roster_copy(host, &roster) < 0)
 			continue;
-		n = roster.vms.n;
-		want_idle =
-			looker->idle.bitmap >= 0 && roster.settings.detector != CRAM_DETECTOR_DAMON;
-		atomic_store(&host->idle_active, want_idle);
-		/* What was not used is not saved up: it would be a burst later. */
-		left = (left < 0 ? left : 0) + look_budget_ns(looker, &roster.settings);
-		for (size_t k = 0, begin = first; k < n && !atomic_load(&host->stopping); k++) {
-			size_t i = (begin + k) % n;
-			bool had = left > 0;
-
-			give_turn(looker, roster.vms.v[i], left, want_idle);
-			left -= atomic_exchange(&looker->look_ns, 0);
-			placement_us += roster.vms.v[i]->placement_cost_us;
-			examination_us += roster.vms.v[i]->examination_cost_us;
-			/* One with more to look at than is ever paid for starves no other. */
-			if (had && left <= 0)
-				first = (i + 1) % n;
-		}
-		atomic_store(&looker->placement_us, placement_us);
-		atomic_store(&looker->examination_us, examination_us);
+		begin_round(looker, &roster);
+		if (roster.vms.n)
+			give_turns(looker);
+		sum_costs(looker, &roster);
 	} while (host_sleep(host, roster.settings.round_ms ? roster.settings.round_ms : 1000));
 	roster_free(&roster);
 	return NULL;
@@ -381,6 +466,7 @@ int looker_start(struct looker *looker, struct host *host)
 	looker->host = host;
 	looker->idle = (struct page_idle){ .bitmap = -1, .flags = -1 };
 	page_idle_open(&host->root, &looker->idle);
+	pthread_mutex_init(&looker->lock, NULL);
 	patience_init(&looker->patience);
 	r = pthread_create(&looker->keeper, NULL, keep, looker);
 	if (r)
@@ -395,6 +481,8 @@ void looker_join(struct looker *looker)
 		return;
 	pthread_join(looker->keeper, NULL);
 	looker->running = false;
-	if (patience_stop(&looker->patience))
-		page_idle_close(&looker->idle);
+	if (!patience_stop(&looker->patience))
+		return;
+	page_idle_close(&looker->idle);
+	pthread_mutex_destroy(&looker->lock);
 }

@@ -10,6 +10,17 @@
 #include "../patience.h"
 #include "../sense/pages.h"
 
+/* Every VM's turn, once; whoever has the hand takes them. */
+struct looker_round {
+	struct vm *const *vms; /* the keeper's, which holds references to them */
+	size_t n, begin, next; /* the next turn is that of begin + next */
+	size_t after;	       /* where the next round begins */
+	uint64_t hand;
+	pid_t taking;	 /* whose turn was the last to begin */
+	int64_t left_ns; /* of the processor time for looks; negative: overdrawn */
+	bool want_idle;
+};
+
 struct looker {
 	struct host *host;
 	struct page_idle idle; /* opened once; used while the settings want it */
@@ -17,6 +28,8 @@ struct looker {
 	_Atomic int64_t look_ns, examine_ns;
 	/* What one reading of placement, or one examination without it, takes, all VMs together. */
 	_Atomic uint64_t placement_us, examination_us;
+	pthread_mutex_t lock; /* of the round */
+	struct looker_round round;
 	struct patience patience;
 	pthread_t keeper;
 	bool running;

@@ -10,6 +10,7 @@
 
 struct nomination {
 	struct vm **vms;
+	const struct damon_target *targets;
 	size_t n;
 	uint32_t now_s;
 };
@@ -27,13 +28,38 @@ void nominate_region(struct vm *vm, const struct damon_region *region, uint32_t 
 	pthread_mutex_unlock(&vm->lock);
 }
 
-static int nominate(size_t target, const struct damon_region *region, void *arg)
+static void nominate_quiet(struct vm *vm, uint64_t start, uint64_t end, uint32_t now_s)
+{
+	if (start < end)
+		nominate_region(vm, &(struct damon_region){ .start = start, .end = end }, now_s);
+}
+
+void nominate_target(struct vm *vm, const struct damon_target *target,
+		     const struct damon_region *regions, size_t n, uint32_t now_s)
+{
+	size_t k = 0;
+
+	for (size_t i = 0; i < target->n_ranges; i++) {
+		uint64_t at = target->ranges[i].start, end = target->ranges[i].end;
+
+		for (; k < n && regions[k].start < end; k++) {
+			nominate_quiet(vm, at, regions[k].start, now_s);
+			at = regions[k].end;
+		}
+		nominate_quiet(vm, at, end, now_s);
+	}
+	/* Last: a range that is quiet in part only was accessed. */
+	for (k = 0; k < n; k++)
+		nominate_region(vm, &regions[k], now_s);
+}
+
+static int nominate(size_t target, const struct damon_region *regions, size_t n, void *arg)
 {
 	const struct nomination *nom = arg;
 
 	if (target >= nom->n)
 		return -EBADMSG;
-	nominate_region(nom->vms[target], region, nom->now_s);
+	nominate_target(nom->vms[target], &nom->targets[target], regions, n, nom->now_s);
 	return 0;
 }
 
@@ -117,15 +143,6 @@ static bool same_targets(const struct watch *w)
 	       memcmp(w->wanted.v, w->watched.v, w->wanted.n * sizeof(w->wanted.v[0])) == 0;
 }
 
-/* Does every target that DAMON has stay in its place? Else what it knows of one goes to another. */
-static bool in_place(const struct watch *w)
-{
-	for (size_t i = 0; i < w->watched.n && i < w->wanted.n; i++)
-		if (w->watched.v[i].pid != w->wanted.v[i].pid)
-			return false;
-	return true;
-}
-
 static int watch(struct damon *damon, const struct cram_host_settings *set, struct watch *w)
 {
 	const struct damon_attrs attrs = {
@@ -134,15 +151,11 @@ static int watch(struct damon *damon, const struct cram_host_settings *set, stru
 		.update_us = set->damon_update_us,
 		.min_regions = set->damon_min_regions,
 		.max_regions = set->damon_max_regions,
+		.least_accesses = 1,
 	};
 	int r;
 
-	/* A VM has ended: DAMON starts over, our own ages stay. */
-	if (!in_place(w)) {
-		r = damon_stop(damon);
-		if (r < 0)
-			return r;
-	}
+	/* Where a VM has ended, DAMON starts over; our own ages stay. */
 	w->watched.n = 0;
 	r = damon_watch(damon, &attrs, w->wanted.v, w->wanted.n);
 	if (r < 0)
@@ -152,7 +165,10 @@ static int watch(struct damon *damon, const struct cram_host_settings *set, stru
 	return 0;
 }
 
-/* Snapshots may cost one part in this many of a core: DAMON shows each region as four files. */
+/*
+ * Snapshots may cost one part in this many of a core: DAMON shows each region as four files. Only
+ * those with accesses are asked for; the others are what is left.
+ */
 #define SNAPSHOT_SHARE 400
 
 /* Milliseconds until the next snapshot, when the last one took @took_ns of a core. */
@@ -178,6 +194,7 @@ static int nominate_once(struct host *host, struct damon *damon, const struct ro
 	if (r < 0 || !damon->running)
 		return r;
 	nom.vms = w->vms.v;
+	nom.targets = w->watched.v;
 	nom.n = w->watched.n;
 	r = damon_snapshot(damon, nominate, &nom);
 	account_kdamond(host);

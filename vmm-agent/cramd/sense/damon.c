@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "util/cleanup.h"
+#include "util/sort.h"
 #include "util/utf8.h"
 
 #define ADMIN	"/sys/kernel/mm/damon/admin/kdamonds"
@@ -152,6 +153,7 @@ int damon_acquire(struct damon *damon)
 
 	damon->configured = false;
 	damon->first_pid = 0;
+	damon->pids.n = 0;
 	r = get(damon, ADMIN "/nr_kdamonds", buf, sizeof(buf));
 	if (r < 0)
 		return r;
@@ -248,7 +250,7 @@ static int write_target(struct damon *damon, size_t i, const struct damon_target
  * A scheme that only counts, one per target: what it tried is how sysfs shows regions, and its
  * filter is the only thing that tells whose they are.
  */
-static int write_scheme(struct damon *damon, size_t i)
+static int write_scheme(struct damon *damon, size_t i, const struct damon_attrs *attrs)
 {
 	static const char *const filter = CONTEXT "/schemes/%zu/filters/0";
 	char base[128], path[160];
@@ -259,6 +261,10 @@ static int write_scheme(struct damon *damon, size_t i)
 	if (r < 0)
 		return r;
 	r = putf(damon, UINT64_MAX, CONTEXT "/schemes/%zu/access_pattern/sz/max", i);
+	if (r < 0)
+		return r;
+	r = putf(damon, attrs->least_accesses,
+		 CONTEXT "/schemes/%zu/access_pattern/nr_accesses/min", i);
 	if (r < 0)
 		return r;
 	r = putf(damon, UINT32_MAX, CONTEXT "/schemes/%zu/access_pattern/nr_accesses/max", i);
@@ -290,8 +296,20 @@ int damon_stop(struct damon *damon)
 	if (is_running(damon))
 		r = put(damon, KDAMOND "/state", "off");
 	damon->running = false;
+	if (r != -EBUSY)
+		damon->pids.n = 0;
 	/* It may have ended by itself between the look and the write. */
 	return r == -EPERM || r == -EINVAL ? 0 : r;
+}
+
+/* Does every target that DAMON has stay in its place? */
+static bool in_place(const struct damon *damon, const struct damon_target *targets,
+		     size_t n_targets)
+{
+	for (size_t i = 0; i < damon->pids.n && i < n_targets; i++)
+		if (damon->pids.v[i] != targets[i].pid)
+			return false;
+	return true;
 }
 
 int damon_watch(struct damon *damon, const struct damon_attrs *attrs,
@@ -300,8 +318,13 @@ int damon_watch(struct damon *damon, const struct damon_attrs *attrs,
 	int r;
 
 	damon->n_targets = 0;
-	if (n_targets == 0)
-		return damon_stop(damon);
+	if (array_reserve(&damon->pids, n_targets) < 0)
+		return -ENOMEM;
+	if (n_targets == 0 || !in_place(damon, targets, n_targets)) {
+		r = damon_stop(damon);
+		if (r < 0 || n_targets == 0)
+			return r;
+	}
 	r = write_attrs(damon, attrs);
 	if (r < 0)
 		return r;
@@ -321,7 +344,7 @@ int damon_watch(struct damon *damon, const struct damon_attrs *attrs,
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < n_targets; i++) {
-		r = write_scheme(damon, i);
+		r = write_scheme(damon, i, attrs);
 		if (r < 0)
 			return r;
 	}
@@ -333,14 +356,13 @@ int damon_watch(struct damon *damon, const struct damon_attrs *attrs,
 		return -ESRCH;
 	if (r < 0)
 		return r;
-	return damon->running ? 0 : -ESRCH;
+	if (!damon->running)
+		return -ESRCH;
+	for (size_t i = 0; i < n_targets; i++)
+		damon->pids.v[i] = targets[i].pid;
+	damon->pids.n = n_targets;
+	return 0;
 }
-
-struct scheme_visit {
-	size_t target;
-	int (*visit)(size_t target, const struct damon_region *region, void *arg);
-	void *arg;
-};
 
 /* One number of the region whose directory is @name in @dirfd. */
 static int read_number(int dirfd, const char *name, const char *file, uint64_t *ret_value)
@@ -361,7 +383,7 @@ static int read_number(int dirfd, const char *name, const char *file, uint64_t *
 
 static int read_region(int dirfd, const char *name, void *arg)
 {
-	struct scheme_visit *v = arg;
+	struct damon *damon = arg;
 	struct damon_region region;
 	uint64_t accesses;
 	int r;
@@ -379,14 +401,18 @@ static int read_region(int dirfd, const char *name, void *arg)
 	if (region.start >= region.end || accesses > UINT32_MAX)
 		return -EBADMSG;
 	region.accesses = (uint32_t)accesses;
-	return v->visit(v->target, &region, v->arg);
+	return array_push(&damon->regions, region);
 }
 
-static int read_scheme(const struct damon *damon, size_t target,
-		       int (*visit)(size_t target, const struct damon_region *region, void *arg),
-		       void *arg)
+static bool is_before(const void *a, const void *b, const void *context)
 {
-	struct scheme_visit v = { .target = target, .visit = visit, .arg = arg };
+	(void)context;
+	return ((const struct damon_region *)a)->start < ((const struct damon_region *)b)->start;
+}
+
+/* The directory has them in no order. */
+static int read_scheme(struct damon *damon, size_t target)
+{
 	char base[192];
 	int fd, r;
 
@@ -394,13 +420,16 @@ static int read_scheme(const struct damon *damon, size_t target,
 	r = sysroot_open_file(damon->root, base, O_RDONLY | O_DIRECTORY, &fd);
 	if (r < 0)
 		return r;
-	r = for_each_entry(fd, read_region, &v);
+	damon->regions.n = 0;
+	r = for_each_entry(fd, read_region, damon);
 	close(fd);
+	cram_sort(damon->regions.v, damon->regions.n, sizeof(damon->regions.v[0]), is_before, NULL);
 	return r;
 }
 
 int damon_snapshot(struct damon *damon,
-		   int (*visit)(size_t target, const struct damon_region *region, void *arg),
+		   int (*visit)(size_t target, const struct damon_region *regions, size_t n,
+				void *arg),
 		   void *arg)
 {
 	int r;
@@ -415,7 +444,9 @@ int damon_snapshot(struct damon *damon,
 		return damon->running ? r : -ESRCH;
 	}
 	for (size_t i = 0; i < damon->n_targets; i++) {
-		r = read_scheme(damon, i, visit, arg);
+		r = read_scheme(damon, i);
+		if (r == 0)
+			r = visit(i, damon->regions.v, damon->regions.n, arg);
 		if (r)
 			return r;
 	}
@@ -424,10 +455,12 @@ int damon_snapshot(struct damon *damon,
 
 void damon_release(struct damon *damon)
 {
-	if (!damon->acquired)
-		return;
-	damon_stop(damon);
-	put(damon, ADMIN "/nr_kdamonds", "0");
-	damon->acquired = false;
-	unlinkat(damon->root->fd, damon->marker + strspn(damon->marker, "/"), 0);
+	if (damon->acquired) {
+		damon_stop(damon);
+		put(damon, ADMIN "/nr_kdamonds", "0");
+		damon->acquired = false;
+		unlinkat(damon->root->fd, damon->marker + strspn(damon->marker, "/"), 0);
+	}
+	array_free(&damon->pids);
+	array_free(&damon->regions);
 }

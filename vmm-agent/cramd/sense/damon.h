@@ -10,11 +10,14 @@
 
 #include <sys/types.h>
 
+#include "util/array.h"
+
 #define DAMON_RANGES_MAX 32
 
 struct damon_attrs {
 	uint32_t sample_us, aggr_us, update_us;
 	uint32_t min_regions, max_regions; /* of all targets together */
+	uint32_t least_accesses;	   /* a snapshot leaves out regions with fewer */
 };
 
 struct damon_range {
@@ -27,6 +30,11 @@ struct damon_target {
 	struct damon_range ranges[DAMON_RANGES_MAX]; /* ascending, disjoint */
 };
 
+struct damon_region {
+	uint64_t start, end;
+	uint32_t accesses; /* of the last aggregation's samples */
+};
+
 struct damon {
 	const struct sysroot *root;
 	const char *marker; /* file that says the tree is ours, below the root */
@@ -35,6 +43,8 @@ struct damon {
 	pid_t first_pid; /* of the first target, which tells our tree from another's; 0: none */
 	bool running;
 	size_t n_targets;
+	CRAM_ARRAY(pid_t) pids; /* of the targets that DAMON has, in their places */
+	CRAM_ARRAY(struct damon_region) regions; /* of the target being read */
 };
 
 /* All are borrowed. */
@@ -49,26 +59,24 @@ int damon_acquire(struct damon *damon);
 
 /*
  * Watches exactly @targets from now on; none of them: monitoring stops. Regions of targets that
- * were watched before keep their history. -ESRCH: a target has exited (start over without it);
- * -EBUSY: DAMON is used exclusively by someone else.
+ * were watched before keep their history, as long as each has its place: DAMON keeps targets by
+ * their number, and one in another's place would inherit what was seen of that, so then it starts
+ * over. -ESRCH: a target has exited (start over without it); -EBUSY: DAMON is used exclusively by
+ * someone else; -ENOMEM.
  */
 int damon_watch(struct damon *damon, const struct damon_attrs *attrs,
 		const struct damon_target *targets, size_t n_targets);
 
-struct damon_region {
-	uint64_t start, end;
-	uint32_t accesses; /* of the last aggregation's samples */
-};
-
-/* One snapshot of every target's regions. -ESRCH: monitoring ended because every target exited. */
+/*
+ * One snapshot: each target's regions, ascending, without those that had fewer accesses than was
+ * asked for. -ESRCH: monitoring ended because every target exited.
+ */
 int damon_snapshot(struct damon *damon,
-		   int (*visit)(size_t target, const struct damon_region *region, void *arg),
+		   int (*visit)(size_t target, const struct damon_region *regions, size_t n,
+				void *arg),
 		   void *arg);
 
-/*
- * Stops monitoring, so that the next damon_watch() starts from nothing. DAMON keeps its targets by
- * their number: one that takes another's place would inherit what was seen of that.
- */
+/* Stops monitoring, so that the next damon_watch() starts from nothing. */
 int damon_stop(struct damon *damon);
 
 /* Stops monitoring and gives the tree back as it was found, if it is still ours. */

@@ -36,14 +36,16 @@ static uint64_t meminfo_if_there(const char *text, const char *key)
 	return meminfo_value(text, key, &bytes) < 0 ? 0 : bytes;
 }
 
-static int read_meminfo(const struct sysroot *root, struct node *node)
+/* @fd: as sysroot_read_again() has it; NULL: nothing stays open. */
+static int read_meminfo(const struct sysroot *root, struct node *node, int *fd)
 {
 	char path[96], buf[8192];
 	uint64_t total, free;
 	int r;
 
 	snprintf(path, sizeof(path), NODE_DIR "/node%d/meminfo", node->nid);
-	r = sysroot_read(root, path, buf, sizeof(buf), NULL);
+	r = fd ? sysroot_read_again(root, path, fd, buf, sizeof(buf), NULL)
+	       : sysroot_read(root, path, buf, sizeof(buf), NULL);
 	if (r < 0)
 		return r;
 	if (meminfo_value(buf, " MemTotal:", &total) < 0 ||
@@ -144,7 +146,7 @@ int nodes_read(const struct sysroot *root, struct nodes *ret_nodes)
 		node->nid = nid;
 		node->has_memory = has_memory & UINT64_C(1) << nid;
 		node->has_cpu = has_cpu & UINT64_C(1) << nid;
-		r = read_meminfo(root, node);
+		r = read_meminfo(root, node, NULL);
 		if (r < 0)
 			return r;
 		/* One without memory of any kind is on neither list. */
@@ -159,12 +161,12 @@ int nodes_read(const struct sysroot *root, struct nodes *ret_nodes)
 	return 0;
 }
 
-int nodes_refresh(const struct sysroot *root, struct nodes *nodes)
+int nodes_refresh(const struct sysroot *root, struct nodes *nodes, int fds[NODES_MAX])
 {
 	int result = 0;
 
 	for (size_t i = 0; i < nodes->n; i++) {
-		int r = read_meminfo(root, &nodes->v[i]);
+		int r = read_meminfo(root, &nodes->v[i], &fds[nodes->v[i].nid]);
 
 		if (r < 0)
 			result = r;

@@ -54,11 +54,13 @@ static void say(struct ram_layout *layout, enum vm_ineligible reason, const char
 /* What the command line says of a backend that cannot be tiered. */
 static void judge_backend(struct ram_layout *layout, const struct qemu_backend *b)
 {
+	char part[81];
+
 	if (b->hugetlb || strstr(b->path, "hugepages"))
 		say(layout, VM_HUGETLB, "%s", "");
 	else if (b->type == QEMU_BACKEND_FILE)
-		say(layout, VM_FILE, "its RAM is a file on %.80s; use <source type='memfd'/>",
-		    b->path[0] ? b->path : "a disk");
+		say(layout, VM_FILE, "its RAM is a file on %s; use <source type='memfd'/>",
+		    b->path[0] ? utf8_head(part, sizeof(part), b->path) : "a disk");
 	else if (b->type == QEMU_BACKEND_SHM)
 		say(layout, VM_SHM,
 		    "its RAM is POSIX shared memory (memory-backend-shm); use "
@@ -67,14 +69,17 @@ static void judge_backend(struct ram_layout *layout, const struct qemu_backend *
 		say(layout, VM_PRIVATE_MEMFD, "%s", "");
 	else if (b->type == QEMU_BACKEND_UNKNOWN)
 		say(layout, VM_LAYOUT_UNKNOWN,
-		    "its RAM %.32s is of a kind that is not known; use memory-backend-memfd",
-		    b->id);
+		    "its RAM %s is of a kind that is not known; use memory-backend-memfd",
+		    utf8_head(part, 33, b->id));
 }
 
 static void judge_cmdline(struct ram_layout *layout, const struct qemu_cmdline *c)
 {
+	char part[101];
+
 	if (c->unknown[0])
-		say(layout, VM_LAYOUT_UNKNOWN, "this is not understood: %.100s", c->unknown);
+		say(layout, VM_LAYOUT_UNKNOWN, "this is not understood: %s",
+		    utf8_head(part, sizeof(part), c->unknown));
 	for (size_t i = 0; i < c->n_backends; i++) {
 		const struct qemu_backend *b = &c->backends[i];
 

@@ -45,39 +45,59 @@ int sysroot_open_file(const struct sysroot *root, const char *path, int flags, i
 	return 0;
 }
 
-int sysroot_read(const struct sysroot *root, const char *path, char *buf, size_t size,
-		 size_t *ret_len)
+static int read_all(int fd, char *buf, size_t size, size_t *ret_len)
 {
 	size_t len = 0;
-	int fd, r = 0;
 
-	r = sysroot_open_file(root, path, O_RDONLY, &fd);
-	if (r < 0)
-		return r;
 	for (;;) {
 		ssize_t n = read(fd, buf + len, size - len);
 
 		if (n < 0) {
 			if (errno == EINTR)
 				continue;
-			r = -errno;
-			break;
+			return -errno;
 		}
 		if (n == 0)
 			break;
 		len += (size_t)n;
-		if (len == size) {
-			r = -EFBIG;
-			break;
-		}
+		if (len == size)
+			return -EFBIG;
 	}
-	close(fd);
-	if (r < 0)
-		return r;
 	buf[len] = '\0';
 	if (ret_len)
 		*ret_len = len;
 	return 0;
+}
+
+int sysroot_read(const struct sysroot *root, const char *path, char *buf, size_t size,
+		 size_t *ret_len)
+{
+	int fd, r;
+
+	r = sysroot_open_file(root, path, O_RDONLY, &fd);
+	if (r < 0)
+		return r;
+	r = read_all(fd, buf, size, ret_len);
+	close(fd);
+	return r;
+}
+
+int sysroot_read_again(const struct sysroot *root, const char *path, int *fd, char *buf,
+		       size_t size, size_t *ret_len)
+{
+	bool kept = *fd >= 0;
+	int r = kept ? 0 : sysroot_open_file(root, path, O_RDONLY, fd);
+
+	if (r == 0 && kept && lseek(*fd, 0, SEEK_SET) < 0)
+		r = -errno;
+	if (r == 0)
+		r = read_all(*fd, buf, size, ret_len);
+	if (r == 0 || *fd < 0)
+		return r;
+	close(*fd);
+	*fd = -1;
+	/* What it was the file of may be there again as another. */
+	return kept ? sysroot_read_again(root, path, fd, buf, size, ret_len) : r;
 }
 
 int sysroot_read_u64(const struct sysroot *root, const char *path, uint64_t *ret_value)

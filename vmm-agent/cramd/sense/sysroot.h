@@ -34,6 +34,12 @@ int sysroot_open_file(const struct sysroot *root, const char *path, int flags, i
  */
 int sysroot_read(const struct sysroot *root, const char *path, char *buf, size_t size,
 		 size_t *ret_len);
+/*
+ * The same for what is read many times a second: the file stays open as *@fd, which is -1 at first
+ * and the caller's to close. When it is gone it is looked for anew.
+ */
+int sysroot_read_again(const struct sysroot *root, const char *path, int *fd, char *buf,
+		       size_t size, size_t *ret_len);
 
 /* One unsigned number in a file of its own; "max" reads as UINT64_MAX. -EBADMSG: not a number. */
 int sysroot_read_u64(const struct sysroot *root, const char *path, uint64_t *ret_value);

@@ -433,7 +433,9 @@ static void check_kernel(const struct daemon *d, struct findings *f)
 	    strstr(huge, "[never]"))
 		add(f, "info", "host", "shmem-thp", 0,
 		    "huge pages are off for shared memory: RAM of memfd guests is mapped and moved "
-		    "page by page; set transparent_hugepage/shmem_enabled to advise");
+		    "page by page; set transparent_hugepage/shmem_enabled to advise; a guest whose "
+		    "QEMU uses a userfaultfd (postcopy, restored from a snapshot) is left alone "
+		    "all the same");
 }
 
 /* As much as is to leave DRAM needs a place in swap, however small it is compressed. */
