@@ -271,7 +271,8 @@ void cram_policy_workspace_free(struct cram_policy_workspace *ws);
  *   device_upper + demote_bytes * ratio <= quota, tier_bytes + demote_bytes <= hard_limit,
  *   device_upper + demote_bytes * worst <= quota + slack,
  *   dram - demote_bytes >= min(floor, touched) if demote_bytes > 0;
- *   promotions never take a home node's free DRAM below headroom; tokens are never overspent.
+ *   promotions never take a home node's free DRAM below headroom;
+ *   tokens are never overspent, but by urgent actions: these together, by what a tier has too much.
  */
 int cram_policy_decide(const struct cram_policy_params *params, const struct cram_snapshot *snap,
 		       struct cram_policy_workspace *ws, struct cram_decision *decision);

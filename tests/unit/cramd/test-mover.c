@@ -38,6 +38,7 @@ static struct kernel_played {
 	unsigned int halting;  /* so many of the first of them wait */
 	enum proc_mpol next;   /* the first that did not */
 	void (*before_move)(void);
+	int refused; /* what was submitted then */
 } kernel;
 
 /* Whose job is being done: some of what is played happens to it. */
@@ -512,6 +513,27 @@ static void what_is_urgent_waits_for_no_mover(void **state)
 	}
 }
 
+static void press(void)
+{
+	kernel.before_move = NULL;
+	/* On a mover's thread, where nothing can be asserted. */
+	kernel.refused = mover_submit(&it->mover, it->vm, VM_JOB_RELIEVE, 2 * RANGE_BYTES, 10, 0);
+}
+
+/* The range that is being moved is the last one. */
+static void relief_takes_over_what_is_under_way(void **state)
+{
+	struct fixture *f = *state;
+
+	do_job(f, VM_JOB_DEMOTE, 4 * RANGE_BYTES, TIER);
+	kernel.before_move = press;
+	do_job(f, VM_JOB_PROMOTE, 4 * RANGE_BYTES, 0);
+	assert_int_equal(kernel.refused, 0);
+	wait_for(f, VM_JOB_RELIEVE);
+	assert_int_equal(atomic_load(&f->host.relieved), 2 * RANGE_BYTES);
+	assert_int_equal(pages_on(TIER), PAGES_PER_RANGE);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, make, drop)
@@ -533,6 +555,7 @@ int main(void)
 		TEST(what_was_unplugged_is_left_alone),
 		TEST(what_comes_home_does_not_wait_behind_what_goes_out),
 		TEST(what_is_urgent_waits_for_no_mover),
+		TEST(relief_takes_over_what_is_under_way),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

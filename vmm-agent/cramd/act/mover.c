@@ -192,8 +192,12 @@ static bool may_go_on(const struct work *w, const struct mover_job *job)
 {
 	if (vm_gone(job->vm) || atomic_load(&w->host->stopping))
 		return false;
-	if (job->kind != VM_JOB_DEMOTE)
+	if (job->kind != VM_JOB_DEMOTE) {
+		/* Relief brings it home since; what is left then is decided on anew. */
+		if (atomic_load(&job->vm->reliefs) != job->epoch)
+			return false;
 		return !(atomic_load(&w->host->short_nodes) & UINT64_C(1) << job->nid);
+	}
 	if (atomic_load(&w->host->closed_nodes) & UINT64_C(1) << job->nid)
 		return false;
 	return atomic_load(&job->vm->epoch) == job->epoch && !atomic_load(&w->host->paused);
@@ -628,11 +632,11 @@ static struct mover_queue *lane(struct mover *mover, enum vm_job_kind kind)
 int mover_submit(struct mover *mover, struct vm *vm, enum vm_job_kind kind, uint64_t bytes,
 		 uint32_t min_age_s, int nid)
 {
-	/* All kinds of promotion would pick the same ranges. */
+	/* All kinds of promotion would pick the same ranges. Relief ends those under way. */
 	const uint32_t home =
 		1U << VM_JOB_PROMOTE | 1U << VM_JOB_PROMOTE_HOT | 1U << VM_JOB_RELIEVE;
 	struct mover_queue *queue = lane(mover, kind);
-	uint32_t same = 1U << kind & home ? home : 1U << kind;
+	uint32_t same = kind == VM_JOB_RELIEVE || !(1U << kind & home) ? 1U << kind : home;
 	int r = 0;
 
 	pthread_mutex_lock(&mover->lock);
@@ -641,13 +645,16 @@ int mover_submit(struct mover *mover, struct vm *vm, enum vm_job_kind kind, uint
 	if (atomic_load(&vm->busy) & same || queue->n == MOVER_QUEUE) {
 		r = -EBUSY;
 	} else {
+		if (kind == VM_JOB_RELIEVE)
+			atomic_fetch_add(&vm->reliefs, 1);
 		put(queue, &(struct mover_job){
 				   .vm = vm_ref(vm),
 				   .kind = kind,
 				   .bytes = bytes,
 				   .min_age_s = min_age_s,
 				   .nid = nid,
-				   .epoch = atomic_load(&vm->epoch),
+				   .epoch = atomic_load(kind == VM_JOB_DEMOTE ? &vm->epoch
+									      : &vm->reliefs),
 			   });
 		atomic_fetch_or(&vm->busy, 1U << kind);
 		pthread_cond_signal(kind == VM_JOB_RELIEVE ? &mover->wake_urgent : &mover->wake);

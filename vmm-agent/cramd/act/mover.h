@@ -16,7 +16,7 @@ struct mover_job {
 	uint64_t bytes;
 	uint32_t min_age_s;
 	int nid;	/* where to */
-	uint32_t epoch; /* of the VM when this was decided */
+	uint32_t epoch; /* the VM's when this was decided; of what comes home: its reliefs */
 };
 
 struct mover_queue {
@@ -43,7 +43,8 @@ void mover_stop(struct mover *mover);
 
 /*
  * -EBUSY: the VM has such a job already, or the queue is full: decide again next round. What is to
- * come home urgently is taken off the queue for what is to come home anyway.
+ * come home urgently is taken off the queue for what is to come home anyway, and ends it where it
+ * has begun.
  */
 int mover_submit(struct mover *mover, struct vm *vm, enum vm_job_kind kind, uint64_t bytes,
 		 uint32_t min_age_s, int nid);
