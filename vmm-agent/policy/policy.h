@@ -294,7 +294,8 @@ struct cram_overcommit_input {
 	uint64_t reserve;	/* of it, kept for the host */
 	uint64_t tier_physical; /* logical bytes that fit on all tiers, whatever they are */
 	uint64_t tier_expected; /* logical bytes that are expected to fit on them */
-	uint64_t swap;
+	uint64_t swap; /* that takes what does not compress: free, and what VMs have there */
+	uint64_t swap_free;
 	uint64_t sold;	 /* guest RAM of all VMs */
 	uint64_t floors; /* sum of floors */
 	uint64_t bound;	 /* of sold, what can be nowhere but in DRAM or swap */

@@ -387,7 +387,8 @@ static void a_card_that_fills_up_is_relieved_at_no_rate(void **state)
 	drained->drain = true;
 	round_run(d);
 	assert_int_equal(d->mover.home.n + d->mover.urgent.n, 0);
-	/* Less reserve and a twentieth that leaves 72 MiB: 8 too much, of 32 of the one who goes. */
+	/* Less reserve and a twentieth that leaves 72 MiB: 8 too much, of 32 of the one who goes.
+	 */
 	put_number("physical_bytes", 80 * MiB);
 	round_run(d);
 	assert_int_equal(d->mover.home.n, 0);

@@ -647,15 +647,15 @@ int mover_submit(struct mover *mover, struct vm *vm, enum vm_job_kind kind, uint
 	} else {
 		if (kind == VM_JOB_RELIEVE)
 			atomic_fetch_add(&vm->reliefs, 1);
-		put(queue, &(struct mover_job){
-				   .vm = vm_ref(vm),
-				   .kind = kind,
-				   .bytes = bytes,
-				   .min_age_s = min_age_s,
-				   .nid = nid,
-				   .epoch = atomic_load(kind == VM_JOB_DEMOTE ? &vm->epoch
-									      : &vm->reliefs),
-			   });
+		put(queue,
+		    &(struct mover_job){
+			    .vm = vm_ref(vm),
+			    .kind = kind,
+			    .bytes = bytes,
+			    .min_age_s = min_age_s,
+			    .nid = nid,
+			    .epoch = atomic_load(kind == VM_JOB_DEMOTE ? &vm->epoch : &vm->reliefs),
+		    });
 		atomic_fetch_or(&vm->busy, 1U << kind);
 		pthread_cond_signal(kind == VM_JOB_RELIEVE ? &mover->wake_urgent : &mover->wake);
 	}
