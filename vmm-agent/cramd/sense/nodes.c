@@ -159,17 +159,11 @@ int nodes_read(const struct sysroot *root, struct nodes *ret_nodes)
 	return 0;
 }
 
-int nodes_refresh(const struct sysroot *root, struct nodes *nodes)
+void nodes_refresh(const struct sysroot *root, struct nodes *nodes)
 {
-	int result = 0;
-
-	for (size_t i = 0; i < nodes->n; i++) {
-		int r = read_meminfo(root, &nodes->v[i]);
-
-		if (r < 0)
-			result = r;
-	}
-	return result;
+	for (size_t i = 0; i < nodes->n; i++)
+		if (read_meminfo(root, &nodes->v[i]) < 0)
+			nodes->v[i].total = nodes->v[i].free = 0;
 }
 
 /* "Node 0, zone   Normal" begins a zone; "        low      1234" is in pages. */

@@ -29,8 +29,9 @@ struct nodes {
 /* -EBADMSG: a file of sysfs is not in its format; other errors as reading gives them. */
 int nodes_read(const struct sysroot *root, struct nodes *ret_nodes);
 
-/* Only what changes from moment to moment: the bytes of the nodes known. */
-int nodes_refresh(const struct sysroot *root, struct nodes *nodes);
+/* Only what changes from moment to moment: the bytes of the nodes known. Which cannot be read has
+ * none. */
+void nodes_refresh(const struct sysroot *root, struct nodes *nodes);
 
 /*
  * The kernel's low watermark per node, in bytes: below it, reclaim begins. 0 for a node that
