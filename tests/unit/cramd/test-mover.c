@@ -286,6 +286,32 @@ static void one_page_that_cannot_be_moved_stops_its_call_alone(void **state)
 	assert_int_equal(f->vm->counters.last_error, -EBUSY);
 }
 
+static void pin(size_t range, bool pinned)
+{
+	for (size_t i = 0; i < PAGES_PER_RANGE; i++)
+		kernel.pinned[PAGE(range) + i] = pinned;
+}
+
+/* Shared by KSM, say, or pinned since it went out. */
+static void what_cannot_come_home_is_in_nobodys_way(void **state)
+{
+	struct fixture *f = *state;
+
+	do_job(f, VM_JOB_DEMOTE, 4 * RANGE_BYTES, TIER);
+	pin(0, true);
+	pin(1, true);
+	do_job(f, VM_JOB_RELIEVE, RANGE_BYTES, 0);
+	assert_int_equal(pages_on(TIER), 3 * PAGES_PER_RANGE);
+	do_job(f, VM_JOB_PROMOTE, 2 * RANGE_BYTES, 0);
+	assert_int_equal(pages_on(TIER), 2 * PAGES_PER_RANGE);
+	/* And it is tried again. */
+	pin(0, false);
+	pin(1, false);
+	do_job(f, VM_JOB_PROMOTE, 2 * RANGE_BYTES, 0);
+	do_job(f, VM_JOB_PROMOTE, 2 * RANGE_BYTES, 0);
+	assert_int_equal(pages_on(TIER), 0);
+}
+
 static void a_tier_that_is_full_is_asked_once(void **state)
 {
 	struct fixture *f = *state;
@@ -542,6 +568,7 @@ int main(void)
 		TEST(memory_goes_to_the_node_it_was_sent_to),
 		TEST(a_block_comes_home_to_its_own_homes_alone),
 		TEST(one_page_that_cannot_be_moved_stops_its_call_alone),
+		TEST(what_cannot_come_home_is_in_nobodys_way),
 		TEST(a_tier_that_is_full_is_asked_once),
 		TEST(what_was_touched_since_the_last_look_stays),
 		TEST(new_settings_stop_a_demotion_under_way),

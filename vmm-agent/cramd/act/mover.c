@@ -14,6 +14,9 @@
  */
 #define PICK_MAX 64
 
+/* So many times in a row nothing of what was picked could come home: then the job ends. */
+#define PICKS_IN_VAIN 4
+
 struct work {
 	struct host *host;
 	struct page_idle idle;
@@ -361,15 +364,19 @@ static int unbind_blocks(struct work *w, struct vm *vm)
 /* What is out and may come home to the job's node. vm->lock is held. */
 static size_t pick_home(const struct mover_job *job, uint64_t bytes, size_t *indices)
 {
-	const struct vm *vm = job->vm;
+	struct vm *vm = job->vm;
 	struct ranges_span spans[RAMBLOCKS_MAX];
-	size_t n = 0;
+	size_t n = 0, picked;
 
 	for (size_t i = 0; i < vm->blocks.n; i++)
 		if (vm->block_returns[i] & UINT64_C(1) << job->nid)
 			spans[n++] = (struct ranges_span){ vm->first[i], vm_block_end(vm, i) };
-	return ranges_pick_tier(&vm->ranges, spans, n, bytes, job->kind != VM_JOB_PROMOTE_HOT,
-				indices, PICK_MAX);
+	picked = ranges_pick_tier(&vm->ranges, spans, n, bytes, job->kind != VM_JOB_PROMOTE_HOT,
+				  indices, PICK_MAX);
+	/* What stayed is tried again by the next job, after all else. */
+	if (!picked)
+		ranges_retry(&vm->ranges, spans, n);
+	return picked;
 }
 
 static size_t pick(const struct mover_job *job, uint64_t bytes, size_t *indices)
@@ -458,6 +465,7 @@ static int reclaim_out(struct work *w, const struct mover_job *job)
 static int run(struct work *w, const struct mover_job *job)
 {
 	uint64_t left = job->bytes;
+	unsigned int in_vain = 0;
 	int r;
 
 	if (job->kind == VM_JOB_UNBIND)
@@ -491,9 +499,12 @@ static int run(struct work *w, const struct mover_job *job)
 				atomic_fetch_add(&w->host->relieved, bytes);
 			left -= bytes < left ? bytes : left;
 		}
-		/* Nothing of what was picked could be moved: asking again at once would not help.
+		/*
+		 * Nothing of what was picked could be moved. What is to come home lies behind it,
+		 * maybe; the tier that took nothing would be asked again.
 		 */
-		if (!moved)
+		in_vain = moved ? 0 : in_vain + 1;
+		if (!n || in_vain == (job->kind == VM_JOB_DEMOTE ? 1 : PICKS_IN_VAIN))
 			break;
 	}
 	return 0;
