@@ -921,6 +921,30 @@ static void what_a_tier_has_too_much_comes_home_at_no_rate(void **state)
 	host_free(&h);
 }
 
+static void what_a_vm_gives_back_is_not_replaced_by_the_kernel(void **state)
+{
+	struct cram_vm_input *vm;
+	struct host h;
+	(void)state;
+
+	vm = half_out(&h);
+	decide(&h);
+	assert_true(h.actions[0].kernel_limit == CRAM_UNLIMITED);
+	h.rec.tiers->budget = 3 * GiB;
+	decide(&h);
+	assert_int_equal(comes_home(&h), GiB);
+	assert_int_equal(h.actions[0].kernel_limit, 3 * GiB);
+	/* Nor what of it waits for DRAM. */
+	h.rec.dram->free = 0;
+	decide(&h);
+	assert_int_equal(comes_home(&h), 0);
+	assert_int_equal(h.actions[0].kernel_limit, 3 * GiB);
+	vm->quota = 2 * GiB;
+	decide(&h);
+	assert_int_equal(h.actions[0].kernel_limit, 2 * GiB);
+	host_free(&h);
+}
+
 static void what_comes_home_goes_to_the_one_node_whose_room_it_takes(void **state)
 {
 	struct cram_dram_input dram[3] = {
@@ -1624,6 +1648,7 @@ int main(void)
 		cmocka_unit_test(the_hard_limit_alone_brings_the_rest_home),
 		cmocka_unit_test(a_vm_brings_home_no_more_than_its_own_rate),
 		cmocka_unit_test(what_a_tier_has_too_much_comes_home_at_no_rate),
+		cmocka_unit_test(what_a_vm_gives_back_is_not_replaced_by_the_kernel),
 		cmocka_unit_test(what_comes_home_goes_to_the_one_node_whose_room_it_takes),
 		cmocka_unit_test(headroom_holds_the_hosts_promotion_rate_once),
 		cmocka_unit_test(giving_back_starts_late_and_ends_at_the_share),

@@ -436,6 +436,9 @@ static void target_home(const struct cram_policy_params *p, const struct cram_vm
 		reason(a, CRAM_REASON_HYSTERESIS, over, scale(fair, p->give_back_permille, 1000));
 	}
 	w->want_home = min(pages_up(give), vm->tier_bytes);
+	/* As with quotas: what comes home is not to be replaced by the kernel meanwhile. */
+	if (a->memory.giving_back)
+		a->kernel_limit = min(a->kernel_limit, vm->tier_bytes - w->want_home);
 }
 
 static void target_out(const struct cram_policy_params *p, const struct cram_vm_input *vm,
