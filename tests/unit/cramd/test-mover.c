@@ -504,6 +504,38 @@ static void what_comes_home_does_not_wait_behind_what_goes_out(void **state)
 	}
 }
 
+/* All movers are at work; of what waits for them the demotion came last. */
+static void where_dram_is_short_what_makes_room_goes_first(void **state)
+{
+	struct fixture *f = *state;
+	struct vm *vms[MOVER_THREADS + 1];
+
+	kernel.halting = MOVER_THREADS + 1;
+	for (size_t i = 0; i < ARRAY_SIZE(vms); i++) {
+		vms[i] = make_vm();
+		vms[i]->bound = 1;
+	}
+	for (size_t i = 0; i < MOVER_THREADS; i++) {
+		assert_int_equal(mover_submit(&f->mover, vms[i], VM_JOB_UNBIND, 0, 0, -1), 0);
+		sem_wait(&f->halted);
+	}
+	assert_int_equal(mover_submit(&f->mover, vms[MOVER_THREADS], VM_JOB_UNBIND, 0, 0, -1), 0);
+	f->vm->bound = 3;
+	submit(f, VM_JOB_DEMOTE, RANGE_BYTES, TIER);
+	atomic_store(&f->host.short_nodes, 2);
+	sem_post(&f->going_on);
+	wait_for(f, VM_JOB_DEMOTE);
+	assert_int_equal(pages_on(TIER), PAGES_PER_RANGE);
+	sem_wait(&f->halted);
+	for (size_t i = 0; i < MOVER_THREADS; i++)
+		sem_post(&f->going_on);
+	for (size_t i = 0; i < ARRAY_SIZE(vms); i++) {
+		while (atomic_load(&vms[i]->busy))
+			usleep(1000);
+		vm_unref(vms[i]);
+	}
+}
+
 /* All movers are at work, and something of the same VM waits for them to bring it home. */
 static void what_is_urgent_waits_for_no_mover(void **state)
 {
@@ -581,6 +613,7 @@ int main(void)
 		TEST(without_the_policy_to_go_back_to_none_is_replaced),
 		TEST(what_was_unplugged_is_left_alone),
 		TEST(what_comes_home_does_not_wait_behind_what_goes_out),
+		TEST(where_dram_is_short_what_makes_room_goes_first),
 		TEST(what_is_urgent_waits_for_no_mover),
 		TEST(relief_takes_over_what_is_under_way),
 	};

@@ -525,17 +525,24 @@ static bool take(struct mover_queue *queue, struct mover_job *ret_job)
 	return true;
 }
 
-/* Waits for work, on the urgent lane or on the others. false: it is the end. */
+/*
+ * Waits for work, on the urgent lane or on the others. What comes home goes first, but where DRAM
+ * is short: what makes room then waits for no drain, be that to a node that has some. false: it is
+ * the end.
+ */
 static bool next_job(struct mover *mover, bool urgent, struct mover_job *ret_job)
 {
+	struct mover_queue *first, *second;
 	bool stopping;
 
 	pthread_mutex_lock(&mover->lock);
 	while (!mover->stopping && !(urgent ? mover->urgent.n : mover->home.n + mover->out.n))
 		pthread_cond_wait(urgent ? &mover->wake_urgent : &mover->wake, &mover->lock);
 	stopping = mover->stopping;
-	if (!stopping && !take(urgent ? &mover->urgent : &mover->home, ret_job))
-		take(&mover->out, ret_job);
+	first = atomic_load(&mover->host->short_nodes) ? &mover->out : &mover->home;
+	second = first == &mover->home ? &mover->out : &mover->home;
+	if (!stopping && !take(urgent ? &mover->urgent : first, ret_job))
+		take(second, ret_job);
 	pthread_mutex_unlock(&mover->lock);
 	return !stopping;
 }

@@ -28,7 +28,10 @@ struct mover {
 	struct host *host;
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
-	/* Promotions have a queue of their own: they never wait behind a demotion not yet begun. */
+	/*
+	 * Promotions have a queue of their own: they never wait behind a demotion not yet begun,
+	 * but where DRAM is short: then demotions never wait behind them.
+	 */
 	struct mover_queue home, out;
 	/* And what comes home since a tier pushes back waits for neither: it has a thread too. */
 	struct mover_queue urgent;
