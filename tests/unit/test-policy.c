@@ -308,6 +308,45 @@ static uint64_t dram_to_be_had(const struct cram_dram_input *n, uint32_t permill
 	return there < n->total ? (uint64_t)there : n->total;
 }
 
+static uint64_t brings_home(const struct cram_vm_action *a)
+{
+	return a->promote_bytes + a->promote_hot_bytes;
+}
+
+/* Bytes that come home urgently. */
+static uint64_t relieved(const struct host *h)
+{
+	uint64_t bytes = 0;
+
+	for (size_t i = 0; i < h->rec.snap.n_vms; i++)
+		bytes += h->actions[i].urgent ? brings_home(&h->actions[i]) : 0;
+	return bytes;
+}
+
+/* Beyond its rate a VM brings home what tier @t has too much, and all of them no more than that. */
+static void check_relief(const struct host *h, int t)
+{
+	const struct cram_tier_input *tier = &h->rec.snap.tiers[t];
+	double device = 0, used = 0, pages = 0;
+
+	for (size_t i = 0; i < h->rec.snap.n_vms; i++) {
+		const struct cram_vm_input *vm = &h->rec.snap.vms[i];
+		uint64_t home = brings_home(&h->actions[i]);
+
+		if (vm->tier != t)
+			continue;
+		used += (double)vm->device_bytes;
+		if (home <= vm->promote_tokens && home <= h->rec.snap.promote_tokens)
+			continue;
+		assert_true(h->actions[i].urgent);
+		device += (double)home / (double)vm->tier_bytes * (double)vm->device_bytes;
+		/* They are whole pages. */
+		pages += 4096.0 / (double)vm->tier_bytes * (double)vm->device_bytes;
+	}
+	used -= tier->budget > tier->used_other ? (double)(tier->budget - tier->used_other) : 0;
+	assert_true(device <= fmax(used, 0) * (1 + 1e-9) + pages + 1);
+}
+
 static void no_input_breaks_quota_floor_or_headroom(void **state)
 {
 	uint64_t rng = random_seed("safety"), demoting = 0, promoting = 0;
@@ -373,7 +412,9 @@ static void no_input_breaks_quota_floor_or_headroom(void **state)
 			assert_true(to_node[i] <= room);
 			home += to_node[i];
 		}
-		assert_true(home <= h.rec.snap.promote_tokens);
+		assert_true(home <= h.rec.snap.promote_tokens || relieved(&h) > 0);
+		for (size_t t = 0; t < h.rec.snap.n_tiers; t++)
+			check_relief(&h, (int)t);
 		assert_true(out <= h.rec.snap.demote_tokens);
 		for (size_t i = 0; i < 2; i++)
 			assert_true(to_tier[i] <= tiers[i].free);
@@ -486,7 +527,9 @@ static void a_shrunk_tier_converges_again_and_the_furthest_over_gives_first(void
 		for (size_t i = 0; i < n; i++)
 			used += h.rec.vms[i].device_bytes;
 		h.rec.tiers->budget = used / 2;
-		h.rec.snap.promote_tokens = 64 * MiB; /* scarce, so that order shows */
+		decide(&h);
+		/* Scarce, so that order shows. */
+		h.rec.dram->free = h.d.headroom[0] + 64 * MiB;
 		decide(&h);
 		for (size_t i = 0; i < n; i++) {
 			uint64_t over =
@@ -502,7 +545,6 @@ static void a_shrunk_tier_converges_again_and_the_furthest_over_gives_first(void
 		}
 		if (worst >= 64 * MiB)
 			assert_int_equal(h.actions[first].promote_bytes >> 20, 64);
-		h.rec.snap.promote_tokens = 16 * GiB;
 		h.rec.dram->free = 1024 * TiB;
 		assert_true(converge(&h) >= 0);
 		used = 0;
@@ -831,6 +873,75 @@ static void a_vm_brings_home_no_more_than_its_own_rate(void **state)
 	vm->promote_tokens = 16 * MiB;
 	decide(&h);
 	assert_int_equal(comes_home(&h), 16 * MiB);
+	host_free(&h);
+}
+
+/* The kernel moves what does not come home in time, and asks for no rate. */
+static void what_a_tier_has_too_much_comes_home_at_no_rate(void **state)
+{
+	struct cram_vm_input vms[3], *const drained = &vms[1];
+	struct host h;
+	(void)state;
+
+	*vms = *half_out(&h);
+	vms[2] = vms[1] = vms[0];
+	/* A page of this one is a quarter of one on the card. */
+	drained->device_bytes = GiB;
+	drained->flags = CRAM_VM_F_DRAIN;
+	vms[2].device_bytes = 512 * MiB;
+	for (size_t i = 0; i < 3; i++)
+		vms[i].promote_tokens = 0;
+	h.rec.snap.vms = vms;
+	h.rec.snap.n_vms = 3;
+	assert_int_equal(cram_policy_workspace_reserve(&h.ws, 3), 0);
+	h.rec.tiers->budget = 5 * GiB;
+	decide(&h);
+	assert_int_equal(h.actions[0].promote_bytes, 0);
+	assert_int_equal(h.actions[1].promote_bytes, 512 * MiB * 4);
+	assert_int_equal(h.actions[2].promote_bytes, 0);
+	assert_true(h.actions[1].urgent);
+	/* Who is furthest over gives first, and all of them no more than is too much. */
+	h.rec.tiers->budget = 3 * GiB;
+	decide(&h);
+	assert_int_equal(h.actions[0].promote_bytes, 3 * GiB / 2);
+	assert_int_equal(h.actions[1].promote_bytes, 4 * GiB);
+	/* Nor does the host's rate hold it back. */
+	h.rec.snap.promote_tokens = 0;
+	decide(&h);
+	assert_int_equal(h.actions[0].promote_bytes, 3 * GiB / 2);
+	/* What a rate would let go is not on top of it. */
+	h.rec.snap.promote_tokens = drained->promote_tokens = 3 * GiB;
+	h.rec.tiers->budget = 5 * GiB;
+	decide(&h);
+	assert_int_equal(h.actions[1].promote_bytes, 3 * GiB);
+	/* And below headroom nothing comes home. */
+	h.rec.dram->free = h.d.headroom[0] + MiB;
+	decide(&h);
+	assert_int_equal(h.actions[0].promote_bytes + h.actions[1].promote_bytes, MiB);
+	host_free(&h);
+}
+
+static void what_a_vm_gives_back_is_not_replaced_by_the_kernel(void **state)
+{
+	struct cram_vm_input *vm;
+	struct host h;
+	(void)state;
+
+	vm = half_out(&h);
+	decide(&h);
+	assert_true(h.actions[0].kernel_limit == CRAM_UNLIMITED);
+	h.rec.tiers->budget = 3 * GiB;
+	decide(&h);
+	assert_int_equal(comes_home(&h), GiB);
+	assert_int_equal(h.actions[0].kernel_limit, 3 * GiB);
+	/* Nor what of it waits for DRAM. */
+	h.rec.dram->free = 0;
+	decide(&h);
+	assert_int_equal(comes_home(&h), 0);
+	assert_int_equal(h.actions[0].kernel_limit, 3 * GiB);
+	vm->quota = 2 * GiB;
+	decide(&h);
+	assert_int_equal(h.actions[0].kernel_limit, 2 * GiB);
 	host_free(&h);
 }
 
@@ -1536,6 +1647,8 @@ int main(void)
 		cmocka_unit_test(limits_that_are_no_whole_pages_are_met),
 		cmocka_unit_test(the_hard_limit_alone_brings_the_rest_home),
 		cmocka_unit_test(a_vm_brings_home_no_more_than_its_own_rate),
+		cmocka_unit_test(what_a_tier_has_too_much_comes_home_at_no_rate),
+		cmocka_unit_test(what_a_vm_gives_back_is_not_replaced_by_the_kernel),
 		cmocka_unit_test(what_comes_home_goes_to_the_one_node_whose_room_it_takes),
 		cmocka_unit_test(headroom_holds_the_hosts_promotion_rate_once),
 		cmocka_unit_test(giving_back_starts_late_and_ends_at_the_share),

@@ -90,15 +90,16 @@ static uint64_t spare(const struct daemon *d)
 	return bytes;
 }
 
-/* The host as it is without @uuid (may be NULL), with what is reserved for others. */
-static struct cram_admission_input host_without(const struct daemon *d, const char *uuid)
+/* The host as it is without @uuid (may be NULL): @host, and what is reserved for others. */
+static struct cram_admission_input with_reserved(const struct daemon *d, const char *uuid,
+						 const struct cram_overcommit_input *host)
 {
 	struct cram_admission_input in = {
+		.host = *host,
 		.spare = spare(d),
 		.by_expected = d->conf.host.sell == CRAM_SELL_EXPECTED,
 	};
 
-	overcommit_input(d, uuid, &in.host);
 	for (size_t i = 0; i < d->reservations.n; i++) {
 		const struct daemon_reservation *r = &d->reservations.v[i];
 
@@ -110,6 +111,14 @@ static struct cram_admission_input host_without(const struct daemon *d, const ch
 		in.spare = sub(in.spare, r->promise.ram);
 	}
 	return in;
+}
+
+static struct cram_admission_input host_without(const struct daemon *d, const char *uuid)
+{
+	struct cram_overcommit_input host;
+
+	overcommit_input(d, uuid, &host);
+	return with_reserved(d, uuid, &host);
 }
 
 static struct cram_promise default_promise(const struct daemon *d, uint64_t ram)
@@ -179,9 +188,9 @@ void admission_fits(const struct daemon *d, uint64_t ram, struct admission *ret)
 	explain(&in, &a, ret->text, sizeof(ret->text));
 }
 
-uint64_t admission_room(const struct daemon *d)
+uint64_t admission_room(const struct daemon *d, const struct cram_overcommit_input *host)
 {
-	struct cram_admission_input in = host_without(d, NULL);
+	struct cram_admission_input in = with_reserved(d, NULL, host);
 	uint64_t fits = 0;
 
 	for (uint64_t step = UINT64_C(1) << 62; step >= MiB; step >>= 1) {

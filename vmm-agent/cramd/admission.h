@@ -35,7 +35,7 @@ void admission_came_late(struct daemon *d, const struct admission *answer);
 
 /* Would a VM of @ram bytes that has the host's default settings be admitted now? */
 void admission_fits(const struct daemon *d, uint64_t ram, struct admission *ret);
-/* The most RAM with which one would be. */
-uint64_t admission_room(const struct daemon *d);
+/* The most RAM with which one would be. @host: of all VMs, by overcommit_input(). */
+uint64_t admission_room(const struct daemon *d, const struct cram_overcommit_input *host);
 /* Guest RAM reserved for VMs that do not run yet. */
 uint64_t admission_reserved(const struct daemon *d);

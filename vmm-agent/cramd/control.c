@@ -207,8 +207,20 @@ static void merge(struct cram_vm_layer *to, const struct cram_vm_layer *from, ui
 		to->tiers = from->tiers;
 }
 
-/* Would the floors still fit into DRAM with the settings @vm now has? */
-static int check_floors(const struct daemon *d, const struct vm *vm, struct cram_error *err)
+static uint64_t sum_of_floors(const struct daemon *d)
+{
+	struct cram_overcommit_input in;
+
+	overcommit_input(d, NULL, &in);
+	return in.floors;
+}
+
+/*
+ * Do the floors fit into DRAM with the settings @vm now has? Where they did not before, when they
+ * were @before in all, whatever makes it no worse is a way out.
+ */
+static int check_floors(const struct daemon *d, const struct vm *vm, uint64_t before,
+			struct cram_error *err)
 {
 	struct cram_overcommit_input in;
 	struct cram_overcommit figures;
@@ -216,7 +228,7 @@ static int check_floors(const struct daemon *d, const struct vm *vm, struct cram
 
 	overcommit_input(d, NULL, &in);
 	cram_overcommit(&in, &figures);
-	if (!figures.floors_exceed)
+	if (!figures.floors_exceed || in.floors <= before)
 		return 0;
 	snprintf(object, sizeof(object), "vm \"%s\"", vm->name);
 	return cram_error_set(err, -ERANGE, object, "take this floor",
@@ -248,6 +260,7 @@ int daemon_set(struct daemon *d, struct vm *vm, const struct cram_set_request *s
 	struct cram_override before = remembered(d, vm), after = before;
 	struct cram_vm_layer cli = vm->cli_layer;
 	struct cram_vm_settings were = vm->settings;
+	uint64_t floors = sum_of_floors(d);
 	int r = 0;
 
 	if (set->persist) {
@@ -265,7 +278,7 @@ int daemon_set(struct daemon *d, struct vm *vm, const struct cram_set_request *s
 	}
 	daemon_resolve_quietly(d, vm);
 	if (r == 0 && set->layer.set & (1U << CRAM_SET_FLOOR | 1U << CRAM_SET_MODE))
-		r = check_floors(d, vm, err);
+		r = check_floors(d, vm, floors, err);
 	if (r == 0) {
 		daemon_say_settings(d, vm, &were);
 		return 0;

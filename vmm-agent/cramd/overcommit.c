@@ -26,15 +26,19 @@ struct cram_promise overcommit_promise(const struct daemon *d, const struct cram
 static void add_vm(const struct daemon *d, struct vm *vm, struct cram_overcommit_input *ret)
 {
 	struct cram_promise p;
+	uint64_t swapped;
 	bool movable;
 
 	pthread_mutex_lock(&vm->lock);
+	swapped = vm->in_others_cgroup ? 0 : vm->swapped;
 	movable = vm->reason == VM_ELIGIBLE || vm->reason == VM_NOT_LOOKED;
 	pthread_mutex_unlock(&vm->lock);
 	p = overcommit_promise(d, &vm->settings, movable, vm->ram);
 	ret->sold += p.ram;
 	ret->floors += p.floor;
 	ret->bound += p.bound;
+	/* It was free before, and what was sold is the same. */
+	ret->swap = add(ret->swap, swapped);
 }
 
 /* What is kept of a card for what its reports leave out is nobody's. */
@@ -52,13 +56,31 @@ static void add_card(const struct card *card, uint32_t cap_percent,
 		    card->logical);
 }
 
+/*
+ * Its pool is DRAM. Where it may not write on to disk, what does not compress stays in DRAM as
+ * well, and swap is but places for the rest: so much is expected to leave, less what it takes of
+ * the pool.
+ */
+static void add_zswap(const struct daemon *d, size_t tier, struct cram_overcommit_input *ret)
+{
+	uint64_t limit = d->snapshot.tier_capacity[tier], there = d->snapshot.tier_used[tier];
+	uint64_t fits, goes;
+
+	if (d->conf.host.zswap_writeback == CRAM_YES)
+		return;
+	fits = cram_expected_to_fit(limit, there, d->snapshot.zswap.pool, CRAM_PAGE_BYTES,
+				    d->conf.host.expected_ratio_percent);
+	goes = min(fits, add(ret->swap_free, there));
+	ret->tier_expected += sub(goes, scale_up(limit, goes, fits));
+	ret->swap = 0;
+}
+
 static void add_tier(const struct daemon *d, size_t tier, struct cram_overcommit_input *ret)
 {
-	/* Its pool is DRAM, and what it keeps a place for is swap: both are counted as what they
-	 * are.
-	 */
-	if (d->snapshot.tiers[tier].kind == CRAM_TIER_ZSWAP)
+	if (d->snapshot.tiers[tier].kind == CRAM_TIER_ZSWAP) {
+		add_zswap(d, tier, ret);
 		return;
+	}
 	if (d->snapshot.tiers[tier].kind == CRAM_TIER_CRAM) {
 		add_card(&d->snapshot.cards[tier], d->conf.host.expected_ratio_percent, ret);
 		return;
@@ -71,13 +93,14 @@ void overcommit_input(const struct daemon *d, const char *except, struct cram_ov
 {
 	*ret = (struct cram_overcommit_input){
 		.reserve = d->conf.host.reserve_bytes,
-		.swap = sysroot_meminfo(&d->host.root, "SwapFree:"),
+		.swap_free = sysroot_meminfo(&d->host.root, "SwapFree:"),
 	};
+	ret->swap = ret->swap_free;
 	for (size_t i = 0; i < d->snapshot.n_dram; i++)
 		ret->dram += d->snapshot.dram[i].total;
-	for (size_t i = 0; i < d->snapshot.n_tiers; i++)
-		add_tier(d, i, ret);
 	for (size_t i = 0; i < d->host.vms.n; i++)
 		if (!except || strcasecmp(d->host.vms.v[i]->uuid, except) != 0)
 			add_vm(d, d->host.vms.v[i], ret);
+	for (size_t i = 0; i < d->snapshot.n_tiers; i++)
+		add_tier(d, i, ret);
 }

@@ -45,6 +45,7 @@ struct cram_admission cram_admit(const struct cram_admission_input *in,
 	    broken(CRAM_NO_DRAM, p->bound, add(usable, host->swap), host->bound, &ret))
 		return ret;
 	if (in->at_once)
-		broken(CRAM_NO_ARRIVAL, p->ram, add(in->spare, host->swap), 0, &ret);
+		broken(CRAM_NO_ARRIVAL, p->ram, add(in->spare, min(host->swap, host->swap_free)), 0,
+		       &ret);
 	return ret;
 }

@@ -4,7 +4,8 @@
  *   1. observe: the service level (slo.c), what limits and floor say of this VM alone;
  *   2. share:   weighted max-min shares of each tier in device bytes;
  *   3. target:  what each VM gives back or wants to move out, with hysteresis;
- *   4. promote: DRAM above headroom and tokens, most urgent first;
+ *   4. promote: DRAM above headroom and tokens, most urgent first; what a tier under pressure has
+ *               too much needs no tokens;
  *   5. demote:  what the tier takes and tokens, shared by weight.
  * Nothing moved in this round counts as already freed: the next snapshot will show it.
  */
@@ -49,6 +50,8 @@ struct work {
 	uint64_t want_out;  /* logical bytes to move out, before the tier and tokens */
 	enum urgency urgency;
 	uint64_t overage; /* orders VMs of equal urgency */
+	size_t first;	  /* the first VM on the same tier ... */
+	uint64_t excess;  /* ... has the device bytes that VMs have too much there */
 };
 
 struct cram_policy_workspace {
@@ -359,15 +362,17 @@ static struct tier_state share(const struct cram_policy_params *p, const struct 
 			       size_t t, struct cram_policy_workspace *ws, struct cram_decision *d)
 {
 	struct tier_state s = { .offered = sub(snap->tiers[t].budget, snap->tiers[t].used_other) };
-	size_t n = 0;
+	size_t n = 0, first = 0;
 
 	for (size_t i = 0; i < snap->n_vms; i++) {
 		const struct cram_vm_input *vm = &snap->vms[i];
-		const struct work *w = &ws->work[i];
+		struct work *w = &ws->work[i];
 		uint64_t demand;
 
 		if (vm->tier != (int)t)
 			continue;
+		first = n ? first : i;
+		w->first = first;
 		s.used = add(s.used, vm->device_bytes);
 		demand = w->leaving ? 0 : add(w->stay, to_device(w->room, w->ratio));
 		ws->claims[n++] = (struct cram_claim){
@@ -377,6 +382,8 @@ static struct tier_state share(const struct cram_policy_params *p, const struct 
 		};
 	}
 	s.pressure = s.used > s.offered;
+	if (n)
+		ws->work[first].excess = sub(s.used, s.offered);
 	s.full = is_full(p, &snap->tiers[t], &s);
 	cram_waterfill(ws->claims, n, s.offered);
 	for (size_t i = 0; i < n; i++)
@@ -429,6 +436,9 @@ static void target_home(const struct cram_policy_params *p, const struct cram_vm
 		reason(a, CRAM_REASON_HYSTERESIS, over, scale(fair, p->give_back_permille, 1000));
 	}
 	w->want_home = min(pages_up(give), vm->tier_bytes);
+	/* As with quotas: what comes home is not to be replaced by the kernel meanwhile. */
+	if (a->memory.giving_back)
+		a->kernel_limit = min(a->kernel_limit, vm->tier_bytes - w->want_home);
 }
 
 static void target_out(const struct cram_policy_params *p, const struct cram_vm_input *vm,
@@ -495,6 +505,17 @@ static int roomiest(const uint64_t *room, size_t n, uint64_t home)
 }
 
 /*
+ * Of what @w is to bring home, logical bytes that no rate holds back: what its tier has too much.
+ * If they do not come home now, the kernel has to move pages itself, and knows no rates.
+ */
+static uint64_t relief(const struct cram_vm_input *vm, const struct work *w, uint64_t excess)
+{
+	uint64_t bytes = scale_up(excess, vm->tier_bytes, vm->device_bytes);
+
+	return w->urgency == URGENT_PRESSURE ? min(w->want_home, pages_up(bytes)) : 0;
+}
+
+/*
  * What comes home goes to one node per VM and round, and its room alone is taken: so the mover, who
  * is told that node, finds there what was decided.
  */
@@ -514,8 +535,10 @@ static void promote(const struct cram_snapshot *snap, struct cram_policy_workspa
 		uint32_t v = ws->by_urgency[i];
 		const struct cram_vm_input *vm = &snap->vms[v];
 		struct cram_vm_action *a = &d->actions[v];
-		uint64_t want = ws->work[v].want_home;
-		uint64_t allowed = min(want, min(tokens, vm->promote_tokens)), got = 0;
+		uint64_t *excess = &ws->work[ws->work[v].first].excess;
+		uint64_t want = ws->work[v].want_home, got = 0;
+		uint64_t rated = min(tokens, vm->promote_tokens);
+		uint64_t allowed = min(want, max(rated, relief(vm, &ws->work[v], *excess)));
 		int home = roomiest(room, snap->n_dram, return_of(snap, vm));
 
 		if (allowed < want)
@@ -530,7 +553,8 @@ static void promote(const struct cram_snapshot *snap, struct cram_policy_workspa
 			a->home = home;
 			room[home] -= got;
 		}
-		tokens -= got;
+		tokens = sub(tokens, got);
+		*excess = sub(*excess, scale(got, vm->device_bytes, vm->tier_bytes));
 		a->promote_hot_bytes = ws->work[v].leaving ? 0 : min(got, ws->work[v].hot);
 		a->promote_bytes = got - a->promote_hot_bytes;
 		a->urgent = ws->work[v].urgency == URGENT_PRESSURE;
@@ -666,8 +690,10 @@ int cram_policy_decide(const struct cram_policy_params *params, const struct cra
 	memset(d->headroom, 0, sizeof(d->headroom));
 	memset(d->available, 0, sizeof(d->available));
 	observe_dram(params, snap, d);
-	for (size_t i = 0; i < snap->n_vms; i++)
+	for (size_t i = 0; i < snap->n_vms; i++) {
 		observe(params, snap, d, &snap->vms[i], &ws->work[i], &d->actions[i]);
+		ws->work[i].first = i;
+	}
 	for (size_t t = 0; t < snap->n_tiers; t++) {
 		struct tier_state s = share(params, snap, t, ws, d);
 

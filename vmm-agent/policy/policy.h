@@ -271,7 +271,8 @@ void cram_policy_workspace_free(struct cram_policy_workspace *ws);
  *   device_upper + demote_bytes * ratio <= quota, tier_bytes + demote_bytes <= hard_limit,
  *   device_upper + demote_bytes * worst <= quota + slack,
  *   dram - demote_bytes >= min(floor, touched) if demote_bytes > 0;
- *   promotions never take a home node's free DRAM below headroom; tokens are never overspent.
+ *   promotions never take a home node's free DRAM below headroom;
+ *   tokens are never overspent, but by urgent actions: these together, by what a tier has too much.
  */
 int cram_policy_decide(const struct cram_policy_params *params, const struct cram_snapshot *snap,
 		       struct cram_policy_workspace *ws, struct cram_decision *decision);
@@ -293,7 +294,8 @@ struct cram_overcommit_input {
 	uint64_t reserve;	/* of it, kept for the host */
 	uint64_t tier_physical; /* logical bytes that fit on all tiers, whatever they are */
 	uint64_t tier_expected; /* logical bytes that are expected to fit on them */
-	uint64_t swap;
+	uint64_t swap; /* that takes what does not compress: free, and what VMs have there */
+	uint64_t swap_free;
 	uint64_t sold;	 /* guest RAM of all VMs */
 	uint64_t floors; /* sum of floors */
 	uint64_t bound;	 /* of sold, what can be nowhere but in DRAM or swap */

@@ -162,7 +162,8 @@ const struct cram_option cram_options[] = {
 	BYTES("rates", "demote", demote_rate, "bytes/s", "256 MiB", MiB, TiB,
 	      "Most the whole host moves out. A few percent of what one DRAM channel can do."),
 	BYTES("rates", "promote", promote_rate, "bytes/s", "1 GiB", MiB, TiB,
-	      "Most the whole host brings home: giving back must be faster than taking."),
+	      "Most the whole host brings home: giving back must be faster than taking. What a card that "
+	      "pushes back has too much is held to neither this nor vm_promote."),
 	BYTES("rates", "vm_demote", vm_demote_rate, "bytes/s", "128 MiB", MiB, TiB,
 	      "Most of one VM that is moved out, so that its vCPUs stall only briefly."),
 	BYTES("rates", "vm_promote", vm_promote_rate, "bytes/s", "512 MiB", MiB, TiB,

@@ -287,6 +287,20 @@ static void swap_counts(void **state)
 	assert_false(admits(f, "prepare", A, 20, "<cram:floor unit='GiB'>16</cram:floor>"));
 }
 
+static void what_vms_have_in_swap_is_as_good_as_before_it_went(void **state)
+{
+	struct fixture *f = *state;
+	struct vm *vm = run(f, B, 12 * GiB, CRAM_MODE_MONITOR);
+
+	recorded_put(f->dir, "/proc/meminfo", "SwapFree:  1048576 kB\n");
+	assert_true(admits(f, "prepare", A, 4, NULL));
+	assert_true(admits(f, "release", A, 4, NULL));
+	recorded_put(f->dir, "/proc/meminfo", "SwapFree:  0 kB\n");
+	vm->swapped = GiB;
+	assert_true(admits(f, "prepare", A, 4, NULL));
+	assert_false(admits(f, "prepare", A, 5, NULL));
+}
+
 static void floors_stay_within_dram(void **state)
 {
 	struct fixture *f = *state;
@@ -416,19 +430,27 @@ static void what_is_no_domain_is_refused_as_such(void **state)
 	assert_int_equal(f->d.reservations.n, 0);
 }
 
+static uint64_t room_of(const struct fixture *f)
+{
+	struct cram_overcommit_input host;
+
+	overcommit_input(&f->d, NULL, &host);
+	return admission_room(&f->d, &host);
+}
+
 static void the_room_is_what_fits(void **state)
 {
 	struct fixture *f = *state;
 	uint64_t room;
 
 	/* Only monitored by default: DRAM it is. */
-	assert_int_equal(admission_room(&f->d), 15 * GiB);
+	assert_int_equal(room_of(f), 15 * GiB);
 	f->d.conf.vm.mode = CRAM_MODE_AUTO;
 	f->d.conf.vm.set |= 1U << CRAM_SET_MODE;
 	/* A floor of one half: 30 GiB would be more than DRAM and half a tier allow. */
-	assert_int_equal(admission_room(&f->d), 30 * GiB);
+	assert_int_equal(room_of(f), 30 * GiB);
 	assert_true(admits(f, "prepare", A, 10, FLOOR));
-	room = admission_room(&f->d);
+	room = room_of(f);
 	assert_int_equal(room, 21 * GiB);
 	admission_fits(&f->d, room, &f->answer);
 	assert_true(f->answer.admitted);
@@ -515,7 +537,7 @@ static void admission_is_monotonic(void **state)
 			v[k] = values[(seed >> 33) % N];
 		}
 		in = (struct cram_admission_input){
-			.host = { v[0], v[1], v[2], v[3], 65536, v[4], v[5], v[6] },
+			.host = { v[0], v[1], v[2], v[3], 65536, 65536, v[4], v[5], v[6] },
 			.spare = v[7],
 			.at_once = seed >> 63,
 		};
@@ -542,6 +564,7 @@ int main(void)
 		TEST(a_vm_does_not_stand_in_its_own_way),
 		TEST(a_vm_that_is_not_tiered_needs_dram),
 		TEST(swap_counts),
+		TEST(what_vms_have_in_swap_is_as_good_as_before_it_went),
 		TEST(floors_stay_within_dram),
 		TEST(what_comes_at_once_is_judged_by_what_can_be_had_now),
 		TEST(a_warning_lets_it_run),

@@ -186,6 +186,24 @@ static void nothing_comes_home_below_headroom(void **state)
 	assert_int_equal(f->mover.urgent.jobs[0].bytes, 3 * MiB);
 }
 
+/* That of its memory is on the way already. */
+static void what_cannot_be_ordered_takes_nobodys_room(void **state)
+{
+	struct fixture *f = *state;
+
+	publish(f, 21 * MiB);
+	shrink(f, 60 * MiB);
+	atomic_store(&f->bad->busy, 1U << VM_JOB_RELIEVE);
+	backpressure_look(&f->backpressure, 1000);
+	for (uint64_t ms = 5000; ms < 6000; ms += 100)
+		backpressure_look(&f->backpressure, ms);
+	assert_int_equal(f->mover.urgent.n, 0);
+	atomic_store(&f->bad->busy, 0);
+	backpressure_look(&f->backpressure, 6000);
+	assert_int_equal(f->mover.urgent.n, 1);
+	assert_in_range(f->mover.urgent.jobs[0].bytes, 20 * MiB - PAGE_BYTES, 20 * MiB);
+}
+
 static void on_a_stale_card_nobody_knows_what_is_too_much(void **state)
 {
 	struct fixture *f = *state;
@@ -223,6 +241,7 @@ int main(void)
 		TEST(a_card_that_pushes_back_takes_nothing_and_a_round_is_asked_for_once),
 		TEST(without_a_round_who_is_furthest_over_its_share_gives_back),
 		TEST(nothing_comes_home_below_headroom),
+		TEST(what_cannot_be_ordered_takes_nobodys_room),
 		TEST(on_a_stale_card_nobody_knows_what_is_too_much),
 		TEST(a_card_that_has_gone_is_not_waited_for),
 	};

@@ -371,6 +371,32 @@ static void a_card_that_fills_up_is_relieved_by_who_is_furthest_over_its_share(v
 	assert_int_equal(good->action.promote_bytes, 0);
 }
 
+/* Its rates have been spent by a drain, or the agent has just started: the kernel asks for none. */
+static void a_card_that_fills_up_is_relieved_at_no_rate(void **state)
+{
+	struct daemon *d = *state;
+	struct vm *drained = make_card_vm(d, 0), *vm = make_card_vm(d, 1);
+
+	put_card(80 * MiB, 128 * MiB);
+	put_out(drained, 32, 1, 0);
+	put_out(vm, 32, 1, 0);
+	put_cgroup(0, "memory.cram.stat",
+		   "sampled N1=256\nsampled_bytes N1=262144\ndevice_bytes N1=16777216\n");
+	put_cgroup(1, "memory.cram.stat",
+		   "sampled N1=256\nsampled_bytes N1=1048576\ndevice_bytes N1=67108864\n");
+	drained->drain = true;
+	round_run(d);
+	assert_int_equal(d->mover.home.n + d->mover.urgent.n, 0);
+	/* Less reserve and a twentieth that leaves 72 MiB: 8 too much, of 32 of the one who goes.
+	 */
+	put_number("physical_bytes", 80 * MiB);
+	round_run(d);
+	assert_int_equal(d->mover.home.n, 0);
+	assert_int_equal(d->mover.urgent.n, 1);
+	assert_ptr_equal(d->mover.urgent.jobs[0].vm, drained);
+	assert_int_equal(d->mover.urgent.jobs[0].bytes, 32 * MiB);
+}
+
 static void a_card_that_cannot_be_read_is_as_it_was(void **state)
 {
 	struct daemon *d = *state;
@@ -410,6 +436,7 @@ int main(void)
 		TEST(a_card_that_says_nothing_takes_nothing_and_keeps_what_it_has),
 		TEST(a_card_that_is_taken_away_is_emptied),
 		TEST(a_card_that_fills_up_is_relieved_by_who_is_furthest_over_its_share),
+		TEST(a_card_that_fills_up_is_relieved_at_no_rate),
 		TEST(a_card_that_cannot_be_read_is_as_it_was),
 	};
 

@@ -276,6 +276,27 @@ static void a_refused_setting_changes_nothing(void **state)
 	assert_true(f->vm->settings.quota == CRAM_UNLIMITED);
 }
 
+/* Sold before the agent came, or DRAM has gone since: floors are lowered one by one. */
+static void floors_that_exceed_dram_can_be_lowered(void **state)
+{
+	struct fixture *f = *state;
+	struct cram_set_request mode = request(CRAM_SET_MODE, "auto", false);
+	struct cram_set_request lower = request(CRAM_SET_FLOOR, "400 MiB", false);
+	struct cram_set_request higher = request(CRAM_SET_FLOOR, "401 MiB", false);
+	struct cram_set_request off = request(CRAM_SET_MODE, "off", false);
+	struct cram_error err = {};
+
+	assert_int_equal(daemon_set(&f->d, f->vm, &mode, &err), 0);
+	f->d.snapshot.dram[0].total = GiB + 100 * MiB; /* less the reserve, 100 MiB */
+	assert_int_equal(daemon_set(&f->d, f->vm, &lower, &err), 0);
+	assert_int_equal(f->vm->settings.floor, 400 * MiB);
+	assert_int_equal(daemon_set(&f->d, f->vm, &higher, &err), -ERANGE);
+	assert_int_equal(f->vm->settings.floor, 400 * MiB);
+	err = (struct cram_error){};
+	assert_int_equal(daemon_set(&f->d, f->vm, &off, &err), 0);
+	assert_int_equal(f->vm->settings.mode, CRAM_MODE_OFF);
+}
+
 static void a_vm_without_a_uuid_cannot_be_remembered(void **state)
 {
 	struct fixture *f = *state;
@@ -322,6 +343,7 @@ int main(void)
 		TEST(so_does_the_agent_when_it_starts),
 		TEST(what_was_done_is_in_the_log_with_who_asked_for_it),
 		TEST(a_refused_setting_changes_nothing),
+		TEST(floors_that_exceed_dram_can_be_lowered),
 		TEST(a_vm_without_a_uuid_cannot_be_remembered),
 		TEST(a_damaged_state_file_is_put_aside),
 	};

@@ -38,6 +38,7 @@ static struct kernel_played {
 	unsigned int halting;  /* so many of the first of them wait */
 	enum proc_mpol next;   /* the first that did not */
 	void (*before_move)(void);
+	int refused; /* what was submitted then */
 } kernel;
 
 /* Whose job is being done: some of what is played happens to it. */
@@ -285,6 +286,32 @@ static void one_page_that_cannot_be_moved_stops_its_call_alone(void **state)
 	assert_int_equal(f->vm->counters.last_error, -EBUSY);
 }
 
+static void pin(size_t range, bool pinned)
+{
+	for (size_t i = 0; i < PAGES_PER_RANGE; i++)
+		kernel.pinned[PAGE(range) + i] = pinned;
+}
+
+/* Shared by KSM, say, or pinned since it went out. */
+static void what_cannot_come_home_is_in_nobodys_way(void **state)
+{
+	struct fixture *f = *state;
+
+	do_job(f, VM_JOB_DEMOTE, 4 * RANGE_BYTES, TIER);
+	pin(0, true);
+	pin(1, true);
+	do_job(f, VM_JOB_RELIEVE, RANGE_BYTES, 0);
+	assert_int_equal(pages_on(TIER), 3 * PAGES_PER_RANGE);
+	do_job(f, VM_JOB_PROMOTE, 2 * RANGE_BYTES, 0);
+	assert_int_equal(pages_on(TIER), 2 * PAGES_PER_RANGE);
+	/* And it is tried again. */
+	pin(0, false);
+	pin(1, false);
+	do_job(f, VM_JOB_PROMOTE, 2 * RANGE_BYTES, 0);
+	do_job(f, VM_JOB_PROMOTE, 2 * RANGE_BYTES, 0);
+	assert_int_equal(pages_on(TIER), 0);
+}
+
 static void a_tier_that_is_full_is_asked_once(void **state)
 {
 	struct fixture *f = *state;
@@ -477,6 +504,38 @@ static void what_comes_home_does_not_wait_behind_what_goes_out(void **state)
 	}
 }
 
+/* All movers are at work; of what waits for them the demotion came last. */
+static void where_dram_is_short_what_makes_room_goes_first(void **state)
+{
+	struct fixture *f = *state;
+	struct vm *vms[MOVER_THREADS + 1];
+
+	kernel.halting = MOVER_THREADS + 1;
+	for (size_t i = 0; i < ARRAY_SIZE(vms); i++) {
+		vms[i] = make_vm();
+		vms[i]->bound = 1;
+	}
+	for (size_t i = 0; i < MOVER_THREADS; i++) {
+		assert_int_equal(mover_submit(&f->mover, vms[i], VM_JOB_UNBIND, 0, 0, -1), 0);
+		sem_wait(&f->halted);
+	}
+	assert_int_equal(mover_submit(&f->mover, vms[MOVER_THREADS], VM_JOB_UNBIND, 0, 0, -1), 0);
+	f->vm->bound = 3;
+	submit(f, VM_JOB_DEMOTE, RANGE_BYTES, TIER);
+	atomic_store(&f->host.short_nodes, 2);
+	sem_post(&f->going_on);
+	wait_for(f, VM_JOB_DEMOTE);
+	assert_int_equal(pages_on(TIER), PAGES_PER_RANGE);
+	sem_wait(&f->halted);
+	for (size_t i = 0; i < MOVER_THREADS; i++)
+		sem_post(&f->going_on);
+	for (size_t i = 0; i < ARRAY_SIZE(vms); i++) {
+		while (atomic_load(&vms[i]->busy))
+			usleep(1000);
+		vm_unref(vms[i]);
+	}
+}
+
 /* All movers are at work, and something of the same VM waits for them to bring it home. */
 static void what_is_urgent_waits_for_no_mover(void **state)
 {
@@ -512,6 +571,67 @@ static void what_is_urgent_waits_for_no_mover(void **state)
 	}
 }
 
+/* As a QEMU that does not let go of its mmap lock. */
+static void stick(void)
+{
+	kernel.before_move = NULL;
+	sem_post(&it->halted);
+	sem_wait(&it->going_on);
+}
+
+static void a_vm_that_is_stuck_keeps_what_moves_it_and_no_more(void **state)
+{
+	static const enum vm_job_kind kinds[] = { VM_JOB_DEMOTE, VM_JOB_PROMOTE, VM_JOB_RELIEVE };
+	struct fixture *f = *state;
+	struct vm *other = make_vm();
+
+	do_job(f, VM_JOB_DEMOTE, 4 * RANGE_BYTES, TIER);
+	for (size_t i = 0; i < 4; i++)
+		other->ranges.v[i].tier_pages = PAGES_PER_RANGE;
+	f->mover.stuck_ms = 20;
+	kernel.before_move = stick;
+	submit(f, VM_JOB_RELIEVE, 2 * RANGE_BYTES, 0);
+	sem_wait(&f->halted);
+	usleep(50000);
+	assert_int_equal(mover_submit(&f->mover, other, VM_JOB_RELIEVE, RANGE_BYTES, 0, 0), 0);
+	for (int ms = 0; atomic_load(&other->busy); ms++) {
+		assert_true(ms < 5000);
+		usleep(1000);
+	}
+	assert_int_equal(pages_on(TIER), 3 * PAGES_PER_RANGE);
+	assert_int_equal(f->mover.n_workers, MOVER_THREADS + 2);
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
+		assert_int_equal(mover_submit(&f->mover, f->vm, kinds[i], RANGE_BYTES, 0, 0),
+				 -EBUSY);
+	/* Once it lets go all is as before. */
+	sem_post(&f->going_on);
+	wait_for(f, VM_JOB_RELIEVE);
+	do_job(f, VM_JOB_PROMOTE, 4 * RANGE_BYTES, 0);
+	assert_int_equal(pages_on(TIER), 0);
+	vm_unref(other);
+}
+
+static void press(void)
+{
+	kernel.before_move = NULL;
+	/* On a mover's thread, where nothing can be asserted. */
+	kernel.refused = mover_submit(&it->mover, it->vm, VM_JOB_RELIEVE, 2 * RANGE_BYTES, 10, 0);
+}
+
+/* The range that is being moved is the last one. */
+static void relief_takes_over_what_is_under_way(void **state)
+{
+	struct fixture *f = *state;
+
+	do_job(f, VM_JOB_DEMOTE, 4 * RANGE_BYTES, TIER);
+	kernel.before_move = press;
+	do_job(f, VM_JOB_PROMOTE, 4 * RANGE_BYTES, 0);
+	assert_int_equal(kernel.refused, 0);
+	wait_for(f, VM_JOB_RELIEVE);
+	assert_int_equal(atomic_load(&f->host.relieved), 2 * RANGE_BYTES);
+	assert_int_equal(pages_on(TIER), PAGES_PER_RANGE);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, make, drop)
@@ -520,6 +640,7 @@ int main(void)
 		TEST(memory_goes_to_the_node_it_was_sent_to),
 		TEST(a_block_comes_home_to_its_own_homes_alone),
 		TEST(one_page_that_cannot_be_moved_stops_its_call_alone),
+		TEST(what_cannot_come_home_is_in_nobodys_way),
 		TEST(a_tier_that_is_full_is_asked_once),
 		TEST(what_was_touched_since_the_last_look_stays),
 		TEST(new_settings_stop_a_demotion_under_way),
@@ -532,7 +653,10 @@ int main(void)
 		TEST(without_the_policy_to_go_back_to_none_is_replaced),
 		TEST(what_was_unplugged_is_left_alone),
 		TEST(what_comes_home_does_not_wait_behind_what_goes_out),
+		TEST(where_dram_is_short_what_makes_room_goes_first),
 		TEST(what_is_urgent_waits_for_no_mover),
+		TEST(relief_takes_over_what_is_under_way),
+		TEST(a_vm_that_is_stuck_keeps_what_moves_it_and_no_more),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

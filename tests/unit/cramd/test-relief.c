@@ -152,6 +152,23 @@ static void a_node_that_runs_short_is_seen_and_a_round_is_asked_for_once(void **
 	assert_int_equal(f->host.short_nodes, 0);
 }
 
+/* It has gone offline, and no round comes that knows: the others are watched on. */
+static void a_node_that_cannot_be_read_hides_no_other(void **state)
+{
+	struct relief_node nodes[] = { { .nid = 0, .headroom = 512 * MiB },
+				       { .nid = 1, .headroom = 512 * MiB } };
+	struct relief_plan plan = { .nodes = nodes, .n_nodes = 2, .now_ms = 1000, .due_ms = 3000 };
+	struct fixture *f = *state;
+
+	assert_int_equal(relief_publish(&f->relief, &plan, &f->bucket), 0);
+	relief_look(&f->relief, 1100);
+	assert_int_equal(f->host.short_nodes, 0);
+	free_memory(f, 511);
+	relief_look(&f->relief, 1200);
+	assert_int_equal(f->host.short_nodes, 1);
+	assert_true(round_wanted(f));
+}
+
 static void without_a_round_memory_leaves_within_rates_and_limits(void **state)
 {
 	struct fixture *f = *state;
@@ -320,6 +337,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(a_node_that_runs_short_is_seen_and_a_round_is_asked_for_once),
+		TEST(a_node_that_cannot_be_read_hides_no_other),
 		TEST(without_a_round_memory_leaves_within_rates_and_limits),
 		TEST(vms_share_the_rate_of_the_host),
 		TEST(a_loop_that_stops_while_memory_is_short_is_noticed_too),

@@ -443,16 +443,21 @@ static void what_was_accessed_decides_which_home_it_is(void **state)
 	assert_int_equal(d->mover.home.jobs[0].nid, 2);
 	assert_int_equal(vm->block_returns[0], 1U << 0);
 	assert_int_equal(vm->block_returns[1], 1U << 2);
-	/* When nothing was, all that is out counts, and the node with more room is first. */
-	vm->ranges.v[RANGES - 1].flags &= (uint8_t)~RANGE_HOT;
+	/* Not when it stays there whatever is done; all that is out counts then. */
+	vm->ranges.v[RANGES - 1].flags |= RANGE_STAYS;
 	atomic_store(&vm->busy, 0);
 	let_come_home(d);
 	assert_int_equal(d->mover.home.jobs[1].nid, 0);
+	/* When nothing was, too, and the node with more room is first. */
+	vm->ranges.v[RANGES - 1].flags &= (uint8_t) ~(RANGE_HOT | RANGE_STAYS);
+	atomic_store(&vm->busy, 0);
+	let_come_home(d);
+	assert_int_equal(d->mover.home.jobs[2].nid, 0);
 	for (size_t i = 0; i < RANGES / 2; i++)
 		vm->ranges.v[i].tier_pages = 0;
 	atomic_store(&vm->busy, 0);
 	let_come_home(d);
-	assert_int_equal(d->mover.home.jobs[2].nid, 2);
+	assert_int_equal(d->mover.home.jobs[3].nid, 2);
 	/* A block whose home has gone comes home where the VM has one. */
 	vm->block_homes[1] = 1U << 5;
 	let_come_home(d);

@@ -20,6 +20,7 @@
 #include "cramd/classify/looker.h"
 #include "cramd/examine.h"
 #include "cramd/moves.h"
+#include "cramd/overcommit.h"
 #include "cramd/sense/swapped.h"
 #include "cramd/server/report.h"
 #include "played.h"
@@ -145,6 +146,42 @@ static void nothing_is_swapped_of_who_is_not_set_to_it(void **state)
 	assert_false(atomic_load(&vm->on_swap));
 	assert_int_equal(d->snapshot.n_tiers, 0);
 	assert_int_equal(d->mover.out.n, 0);
+}
+
+/* With nothing compressed it saves nothing; swap beside it is places for what does compress. */
+static void zswap_is_sold_by_what_it_is_expected_to_save(void **state)
+{
+	struct daemon *d = *state;
+	struct vm *vm = make_swap_vm(d, 0);
+	struct cram_overcommit_input in;
+	uint64_t limit;
+
+	d->conf.host.expected_ratio_percent = 400;
+	put_swap("4194304", "3145728");
+	/* A GiB of it is out, and takes 512 MiB of the pool. */
+	vm->node_bytes[NODE_SWAP] = vm->swapped = GIB;
+	put("/proc/meminfo", "MemTotal: 16777216 kB\nZswap: 524288 kB\nSwapTotal: 4194304 kB\n"
+			     "SwapFree: 3145728 kB\n");
+	round_run(d);
+	overcommit_input(d, NULL, &in);
+	assert_int_equal(in.swap, 0);
+	assert_int_equal(in.swap_free, 3 * GIB);
+	assert_int_equal(in.tier_physical, 0);
+	/* There are places for 4 GiB, which as it is now take the half of that. */
+	assert_int_equal(in.tier_expected, 2 * GIB);
+	/* The pool is full before all places are taken. */
+	put("/proc/meminfo", "MemTotal: 4194304 kB\nZswap: 524288 kB\nSwapTotal: 4194304 kB\n"
+			     "SwapFree: 3145728 kB\n");
+	round_run(d);
+	overcommit_input(d, NULL, &in);
+	limit = d->snapshot.tier_capacity[0];
+	assert_in_range(in.tier_expected, limit - 1, limit);
+	/* What does not compress goes to disk if it may, and all of swap counts. */
+	d->conf.host.zswap_writeback = CRAM_YES;
+	round_run(d);
+	overcommit_input(d, NULL, &in);
+	assert_int_equal(in.swap, 4 * GIB);
+	assert_int_equal(in.tier_expected, 0);
 }
 
 /* A node is nearer than a pool that has to be decompressed from. */
@@ -703,6 +740,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(a_vm_set_to_zswap_has_it_as_its_tier),
 		TEST(nothing_is_swapped_of_who_is_not_set_to_it),
+		TEST(zswap_is_sold_by_what_it_is_expected_to_save),
 		TEST(a_node_is_preferred),
 		TEST(a_host_that_cannot_is_told_what_to_do),
 		TEST(a_kernel_without_zswap_is_told_so),

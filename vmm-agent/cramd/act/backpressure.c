@@ -113,31 +113,28 @@ int backpressure_publish(struct backpressure *backpressure, const struct backpre
 	return r;
 }
 
-/* Takes up to @bytes of what node @nid has above its headroom. */
-static uint64_t take_room(struct backpressure *backpressure, int nid, uint64_t bytes)
+/* What node @nid has above its headroom; NULL: it is none. */
+static struct backpressure_room *room_of(struct backpressure *backpressure, int nid)
 {
-	for (size_t i = 0; i < backpressure->n_rooms; i++) {
-		struct backpressure_room *room = &backpressure->rooms[i];
-
-		if (room->nid != nid)
-			continue;
-		bytes = min(bytes, room->bytes);
-		room->bytes -= bytes;
-		return bytes;
-	}
-	return 0;
+	for (size_t i = 0; i < backpressure->n_rooms; i++)
+		if (backpressure->rooms[i].nid == nid)
+			return &backpressure->rooms[i];
+	return NULL;
 }
 
 /* Has @vm bring home what @device bytes of the card are of. */
 static void order(struct backpressure *backpressure, struct backpressure_vm *vm, uint64_t device)
 {
+	struct backpressure_room *room = room_of(backpressure, vm->home);
 	uint64_t bytes = sub(scale_up(device, vm->bytes, vm->device), vm->given);
 
-	bytes = take_room(backpressure, vm->home, bytes & ~(uint64_t)(PAGE_BYTES - 1));
+	bytes = room ? min(room->bytes, bytes & ~(uint64_t)(PAGE_BYTES - 1)) : 0;
 	if (!bytes || atomic_load(&vm->vm->dead))
 		return;
-	if (mover_submit(backpressure->mover, vm->vm, VM_JOB_RELIEVE, bytes, 0, vm->home) == 0)
-		vm->given += bytes;
+	if (mover_submit(backpressure->mover, vm->vm, VM_JOB_RELIEVE, bytes, 0, vm->home) < 0)
+		return;
+	vm->given += bytes;
+	room->bytes -= bytes;
 }
 
 /*

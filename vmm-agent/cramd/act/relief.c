@@ -89,17 +89,16 @@ static uint64_t available(const struct relief *relief, size_t i)
 }
 
 /*
- * Mask of nodes with less to be had than there should be. None when one of them cannot be read: it
- * has gone offline, and the next round brings a list without it.
+ * Mask of nodes with less to be had than there should be. Not one that cannot be read: it has gone
+ * offline, and the next round brings a list without it.
  */
 static uint64_t short_nodes(struct relief *relief)
 {
 	uint64_t mask = 0;
 
-	if (nodes_refresh(&relief->host->root, &relief->nodes, relief->fds) < 0)
-		return 0;
+	nodes_refresh(&relief->host->root, &relief->nodes, relief->fds);
 	for (size_t i = 0; i < relief->nodes.n; i++)
-		if (available(relief, i) < relief->headroom[i])
+		if (relief->nodes.v[i].total && available(relief, i) < relief->headroom[i])
 			mask |= UINT64_C(1) << relief->nodes.v[i].nid;
 	return mask;
 }

@@ -195,6 +195,11 @@ void range_promoted(struct range *range, uint16_t dram_pages, uint16_t tier_page
 {
 	bool was_hot = range->flags & RANGE_HOT;
 
+	/* Pinned, or shared with others: it would be in the way of all that lies behind it. */
+	if (tier_pages && tier_pages >= range->tier_pages)
+		range->flags |= RANGE_STAYS;
+	else
+		range->flags &= (uint8_t)~RANGE_STAYS;
 	range->dram_pages = dram_pages;
 	range->tier_pages = tier_pages;
 	/* Its age in DRAM starts over: the idle flags still tell of the time on the tier. */
@@ -286,11 +291,19 @@ size_t ranges_pick_tier(const struct ranges *ranges, const struct ranges_span *s
 		for (size_t i = span->first; i < span->end && n < max && taken < bytes; i++) {
 			const struct range *range = &ranges->v[i];
 
-			if (!range->tier_pages || !!(range->flags & RANGE_HOT) != hot)
+			if (!range->tier_pages || !!(range->flags & RANGE_HOT) != hot ||
+			    range->flags & RANGE_STAYS)
 				continue;
 			indices[n++] = i;
 			taken += (uint64_t)range->tier_pages * PAGE_BYTES;
 		}
 	}
 	return n;
+}
+
+void ranges_retry(struct ranges *ranges, const struct ranges_span *spans, size_t n_spans)
+{
+	for (size_t k = 0; k < n_spans; k++)
+		for (size_t i = spans[k].first; i < spans[k].end; i++)
+			ranges->v[i].flags &= (uint8_t)~RANGE_STAYS;
 }

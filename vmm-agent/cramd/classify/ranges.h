@@ -19,6 +19,7 @@
 #define RANGE_HOT   (1U << 1) /* has pages on the tier and was found accessed: wants home */
 #define RANGE_SEEN  (1U << 3) /* on the tier, and accessed in the last snapshot */
 #define RANGE_MOVED (1U << 2) /* moved by us: the next look only starts over */
+#define RANGE_STAYS (1U << 4) /* was to come home, and nothing of it could: others first */
 
 /* A range promoted within this many cold ages after its demotion went too early. */
 #define RANGE_EARLY_COLD_AGES 4
@@ -122,7 +123,12 @@ struct ranges_span {
 	size_t first, end;
 };
 
-/* Picks ranges with tier pages in @spans to bring home: hot ones, or with @any whichever after
- * them. */
+/*
+ * Picks ranges with tier pages in @spans to bring home: hot ones, or with @any whichever after
+ * them. Those that stayed are left out.
+ */
 size_t ranges_pick_tier(const struct ranges *ranges, const struct ranges_span *spans,
 			size_t n_spans, uint64_t bytes, bool any, size_t *indices, size_t max);
+
+/* Those of @spans that stayed may be picked again. */
+void ranges_retry(struct ranges *ranges, const struct ranges_span *spans, size_t n_spans);

@@ -161,17 +161,11 @@ int nodes_read(const struct sysroot *root, struct nodes *ret_nodes)
 	return 0;
 }
 
-int nodes_refresh(const struct sysroot *root, struct nodes *nodes, int fds[NODES_MAX])
+void nodes_refresh(const struct sysroot *root, struct nodes *nodes, int fds[NODES_MAX])
 {
-	int result = 0;
-
-	for (size_t i = 0; i < nodes->n; i++) {
-		int r = read_meminfo(root, &nodes->v[i], &fds[nodes->v[i].nid]);
-
-		if (r < 0)
-			result = r;
-	}
-	return result;
+	for (size_t i = 0; i < nodes->n; i++)
+		if (read_meminfo(root, &nodes->v[i], &fds[nodes->v[i].nid]) < 0)
+			nodes->v[i].total = nodes->v[i].free = 0;
 }
 
 /* "Node 0, zone   Normal" begins a zone; "        low      1234" is in pages. */

@@ -30,10 +30,10 @@ struct nodes {
 int nodes_read(const struct sysroot *root, struct nodes *ret_nodes);
 
 /*
- * Only what changes from moment to moment: the bytes of the nodes known. Their files stay open in
- * @fds, by nid; -1 at first, and the caller's to close.
+ * Only what changes from moment to moment: the bytes of the nodes known; one that cannot be read
+ * has none. Their files stay open in @fds, by nid; -1 at first, and the caller's to close.
  */
-int nodes_refresh(const struct sysroot *root, struct nodes *nodes, int fds[NODES_MAX]);
+void nodes_refresh(const struct sysroot *root, struct nodes *nodes, int fds[NODES_MAX]);
 
 /*
  * The kernel's low watermark per node, in bytes: below it, reclaim begins. 0 for a node that

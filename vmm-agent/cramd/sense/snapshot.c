@@ -234,8 +234,10 @@ static uint64_t find_returns(const struct snapshot *s, struct vm *vm, uint64_t t
 		for (size_t k = vm->first[i]; k < vm_block_end(vm, i) && (returns & ~hot); k++) {
 			const struct range *range = &vm->ranges.v[k];
 
-			any |= range->tier_pages ? returns : 0;
-			hot |= range->tier_pages && range->flags & RANGE_HOT ? returns : 0;
+			if (!range->tier_pages || range->flags & RANGE_STAYS)
+				continue;
+			any |= returns;
+			hot |= range->flags & RANGE_HOT ? returns : 0;
 		}
 	}
 	return hot ? hot : any;

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "../admission.h"
+#include "../overcommit.h"
 #include "report.h"
 #include "util/cleanup.h"
 
@@ -209,6 +210,7 @@ static int fits(struct cram_call *call, struct json_object *parameters, void *us
 		struct cram_error *err)
 {
 	static const char *const allowed[] = { "ram", NULL };
+	struct cram_overcommit_input host;
 	struct admission answer;
 	struct json_object *o;
 	uint64_t ram;
@@ -217,11 +219,12 @@ static int fits(struct cram_call *call, struct json_object *parameters, void *us
 	    cram_param_u64(parameters, "ram", &ram, err) < 0)
 		return bad_parameter(call, err);
 	admission_fits(userdata, ram, &answer);
+	overcommit_input(userdata, NULL, &host);
 	o = json_object_new_object();
 	if (!o)
 		return -ENOMEM;
 	json_object_object_add(o, "fits", json_object_new_boolean(answer.admitted));
-	json_object_object_add(o, "room", json_object_new_uint64(admission_room(userdata)));
+	json_object_object_add(o, "room", json_object_new_uint64(admission_room(userdata, &host)));
 	json_object_object_add(o, "message", json_object_new_string(answer.text));
 	return cram_call_reply(call, o);
 }

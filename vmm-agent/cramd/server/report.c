@@ -89,7 +89,7 @@ static void figures(const struct daemon *d, struct cram_host_report *ret)
 	ret->dram_total = in.dram;
 	ret->dram_reserve = in.reserve;
 	ret->tier_capacity = in.tier_physical;
-	ret->swap_free = in.swap;
+	ret->swap_free = in.swap_free;
 	ret->sold = in.sold;
 	ret->floors = in.floors;
 	ret->bound = in.bound;
@@ -97,7 +97,7 @@ static void figures(const struct daemon *d, struct cram_host_report *ret)
 	ret->expected = out.expected;
 	ret->at_risk = out.at_risk;
 	ret->reserved = admission_reserved(d);
-	ret->room = admission_room(d);
+	ret->room = admission_room(d, &in);
 	ret->admissions_refused = d->admissions_refused;
 	ret->admissions_warned = d->admissions_warned;
 	TEXT(ret->admission, "%s", cram_admission_mode_name(d->conf.host.admission));
