@@ -50,7 +50,8 @@ ninja_targets()
 {
 	local test
 	echo qemu-system-x86_64
-	for test in cxl-test cxl-compressed-test cxl-compressed-walk-test cxl-direct-map-test cxl-dirty-log-test; do
+	for test in cxl-test cxl-compressed-test cxl-compressed-walk-test cxl-direct-map-test cxl-dirty-log-test \
+		tcg-code-store-test; do
 		! grep -q "^build tests/qtest/$test:" "$1/out/build.ninja" || echo "tests/qtest/$test"
 	done
 }
