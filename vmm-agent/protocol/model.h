@@ -30,7 +30,8 @@ enum cram_metric_kind {
 	CRAM_METRIC_NONE, /* not exported */
 	CRAM_METRIC_GAUGE,
 	CRAM_METRIC_COUNTER,
-	CRAM_METRIC_INFO, /* text: becomes a label of the _info metric */
+	CRAM_METRIC_INFO,  /* text: becomes a label of the _info metric */
+	CRAM_METRIC_STATE, /* text: a metric of its own, with the text as a label */
 };
 
 struct cram_field {
