@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The driver that docs/private-nodes.md shows, as a module outside the tree: its node
+ * The driver that docs/design/private-nodes.md shows, as a module outside the tree: its node
  * comes and goes, programs use it meanwhile, and its errors are what is said there.
  *
  *   private-module DIR [busy]    my_driver.ko and my_device.ko are in DIR; also with kernel
@@ -117,7 +117,7 @@ int main(int argc, char *argv[])
 
 	need(argc >= 2, "private-module DIR [busy]");
 	directory = argv[1];
-	ok(load("my_driver", "") == 0, "the driver of docs/private-nodes.md can be loaded");
+	ok(load("my_driver", "") == 0, "the driver of docs/design/private-nodes.md can be loaded");
 	refuses("memory that is ordinary", start, size);
 	refuses("half a memory block", start, memory_block_bytes() / 2);
 	need(load_device(start, size, true) == 0, "a device with the memory module's memory");

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * The tables of fields, and JSON to and from structures by them. A metric exists because its row
- * here says so: the exporter and docs/metrics.md have no list of their own.
+ * here says so: the exporter and docs/reference/metrics.md have no list of their own.
  */
 #include "protocol/model.h"
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The device of the driver in docs/private-nodes.md: a range of memory. Takes it from the system first,
+ * The device of the driver in docs/design/private-nodes.md: a range of memory. Takes it from the system first,
  * which has it as ordinary memory, offline, unless told not to.
  */
 #include <linux/memory_hotplug.h>
