@@ -14,7 +14,7 @@ help:
 	@echo "make demo            the whole thing, running: an emulated host with real VMs in it (TIER=node: on a plain slow node)"
 	@echo "make check           build everything and run every test   (SUITE=unit|fuzz|lint|mutants|qemu|host|kernel|e2e)"
 	@echo "make stress          the long tests   (SUITE=, and debug|series)"
-	@echo "make bench           measure, and write docs/benchmarks.md"
+	@echo "make bench           measure, and write docs/reference/benchmarks.md"
 	@echo "make build           build the kernel, QEMU and our own programs"
 	@echo "make deb             build Debian packages into build/deb"
 	@echo "make deps            install the packages of build-aux/packages"
@@ -52,7 +52,7 @@ stress: build
 	@build-aux/check --stress $(SUITE)
 
 bench: build
-	@tests/bench/run docs/benchmarks.md
+	@tests/bench/run docs/reference/benchmarks.md
 
 demo: build
 	@tests/demo/run

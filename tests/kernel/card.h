@@ -10,7 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* A fault of those in docs/cxl-compressed-card.md; delay_ms 0 is the fault's own. */
+/* A fault of those in docs/design/cxl-compressed-card.md; delay_ms 0 is the fault's own. */
 void card_fault(const char *fault, bool enable, unsigned int delay_ms);
 /* Announced to the host, or at once. */
 void card_resize(uint64_t physical, bool force);

@@ -3,7 +3,7 @@
  * CRAM on a card with bad days. Whatever the card does, pages keep coming and going: all
  * of them are what was written, the card never has to hold more than it can, nothing
  * comes once the card cannot be believed any more, `state` says so, and all goes on by
- * itself when the day is over. What each fault is: docs/cxl-compressed-card.md.
+ * itself when the day is over. What each fault is: docs/design/cxl-compressed-card.md.
  */
 #include "cram.h"
 

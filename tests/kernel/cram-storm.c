@@ -10,7 +10,7 @@
  *	cram-storm SECONDS [SEED [FAULT]]
  *
  * What each thread does follows from the seed; when, does not. With a fault of those in
- * docs/cxl-compressed-card.md the card is out of reach all the time, in place of changing
+ * docs/design/cxl-compressed-card.md the card is out of reach all the time, in place of changing
  * its size: nothing comes to it any more, everything else goes on.
  */
 #include "cram.h"

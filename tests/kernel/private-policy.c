@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Every memory policy and migration call with every mixture of ordinary,
- * private and absent nodes does what docs/private-nodes.md says. The tables
+ * private and absent nodes does what docs/design/private-nodes.md says. The tables
  * there are what is checked: each combination must be a row, and must do what
  * its row says, for anonymous memory, huge pages and shared memory alike.
  *

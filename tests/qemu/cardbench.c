@@ -443,7 +443,7 @@ static int fill_card(int node, const char *memdev, unsigned int mib, unsigned in
 	return rc;
 }
 
-/* What the card is documented to need for a page: docs/cxl-compressed-card.md. */
+/* What the card is documented to need for a page: docs/design/cxl-compressed-card.md. */
 static uint64_t stored_bytes(const char *algorithm, const uint8_t *page)
 {
 	static const uint8_t zero[PAGE];

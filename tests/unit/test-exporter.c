@@ -168,7 +168,9 @@ static void values_and_labels_are_written_as_prometheus_reads_them(void **state)
 		"\ncram_vm_worst_batch_seconds{domain=\"vm-0\","
 		"uuid=\"00000000-0000-4000-8000-000000000000\"} 0.0015\n",
 		"\ncram_agent_cpu_seconds_total 1.234567\n",
-		"\ncram_node_info{node=\"1\",tier=\"node\",state=\"online\"} 1\n",
+		"\ncram_node_info{node=\"1\",tier=\"node\"} 1\n",
+		"\ncram_vm_state{domain=\"vm-0\",uuid=\"00000000-0000-4000-8000-000000000000\","
+		"state=\"steady\"} 1\n",
 		"\ncram_libvirt_connected 1\n",
 	};
 	struct render r = { 0 };

@@ -491,6 +491,11 @@ static void check_table(const struct cram_field *f, size_t n, const char *prefix
 		assert_true(f[i].help[strlen(f[i].help) - 1] == '.');
 		for (size_t j = 0; j < i; j++)
 			assert_string_not_equal(f[i].name, f[j].name);
+		if (f[i].kind == CRAM_METRIC_STATE) {
+			assert_int_equal(strncmp(f[i].metric, prefix, strlen(prefix)), 0);
+			assert_int_equal(f[i].type, CRAM_FIELD_TEXT);
+			continue;
+		}
 		if (f[i].kind != CRAM_METRIC_GAUGE && f[i].kind != CRAM_METRIC_COUNTER) {
 			assert_null(f[i].metric);
 			assert_true(f[i].kind == CRAM_METRIC_NONE || f[i].type == CRAM_FIELD_TEXT);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The host's figures in the forms that schedulers read; docs/fleet.md says how each does.
+ * The host's figures in the forms that schedulers read; docs/use/fleet.md says how each does.
  */
 #include <ctype.h>
 #include <errno.h>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * Documentation from the tables that drive the code: the options of cramd.conf(5) in scdoc, a
- * cramd.conf to begin with, and docs/metrics.md. Runs at build time only.
+ * cramd.conf to begin with, and docs/reference/metrics.md. Runs at build time only.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -127,7 +127,9 @@ static void fields(const char *title, const struct cram_field *f, size_t n)
 	printf("\n## %s\n\n| key | type | metric | meaning |\n|---|---|---|---|\n", title);
 	for (size_t i = 0; i < n; i++) {
 		printf("| `%s` | %s | ", f[i].name, types[f[i].type]);
-		if (f[i].metric)
+		if (f[i].kind == CRAM_METRIC_STATE)
+			printf("label of `%s` (gauge)", f[i].metric);
+		else if (f[i].metric)
 			printf("`%s` (%s)", f[i].metric,
 			       f[i].kind == CRAM_METRIC_COUNTER ? "counter" : "gauge");
 		else if (f[i].kind == CRAM_METRIC_INFO)
@@ -161,8 +163,8 @@ static void metrics(void)
 		       cram_durations[i].metric, cram_durations[i].help);
 	puts("\n## States\n\n`cram_node_state` has a series for each state that a tier node may be in, in the label `state`: 1 for\n"
 	     "the one it is in, 0 for the others. `cram_vms_in_state` counts the host's VMs in each state that a VM may be in;\n"
-	     "which VM is in which is a label of `cram_vm_info`.");
-	fputs("\nStates of a node ([cram.md](cram.md) has those of a card):", stdout);
+	     "`cram_vm_state` is one series of each VM, with the state that it is in as the label `state` and the value 1.");
+	fputs("\nStates of a node ([cram.md](../design/cram.md) has those of a card):", stdout);
 	for (size_t i = 0; cram_node_states[i]; i++)
 		printf(" `%s`", cram_node_states[i]);
 	puts("\n\n| state of a VM | meaning |\n|---|---|");

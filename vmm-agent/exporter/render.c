@@ -190,7 +190,7 @@ static void render_node_states(struct render *r)
 	}
 }
 
-/* A state set of each VM would be most of a page; its own state is a label of cram_vm_info. */
+/* Of a host all states are there; a set of them for each VM would be a third of a page. */
 static void render_vm_states(struct render *r)
 {
 	head(r, "cram_vms_in_state", "gauge", "VMs of the host that are in the state.");
@@ -297,6 +297,18 @@ static void put_vm_series(struct render *r, const struct cram_field *f, size_t n
 	r->n = (size_t)(write_value(p, f, &r->vms.v[v]) - r->text);
 }
 
+/* The state that a VM is in and no other, so that cram_vm_info stays the same series meanwhile. */
+static void render_vm_state(struct render *r, const struct cram_field *f)
+{
+	head(r, f->metric, "gauge", f->help);
+	for (size_t v = 0; v < r->vms.n; v++) {
+		puts_text(r, f->metric);
+		put_vm_labels(r, &r->vms.v[v]);
+		put_label(r, f->name, r->vms.v[v].state, false);
+		puts_text(r, "} 1\n");
+	}
+}
+
 static void render_vms(struct render *r)
 {
 	if (r->vms.n == 0 || r->failed < 0)
@@ -310,6 +322,8 @@ static void render_vms(struct render *r)
 		const struct cram_field *f = &cram_vm_fields[i];
 		size_t name = f->metric ? strlen(f->metric) : 0;
 
+		if (f->kind == CRAM_METRIC_STATE)
+			render_vm_state(r, f);
 		if (!is_value(f))
 			continue;
 		head(r, f->metric, type_of(f), f->help);

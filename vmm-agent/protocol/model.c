@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * The tables of fields, and JSON to and from structures by them. A metric exists because its row
- * here says so: the exporter and docs/metrics.md have no list of their own.
+ * here says so: the exporter and docs/reference/metrics.md have no list of their own.
  */
 #include "protocol/model.h"
 
@@ -127,7 +127,8 @@ const size_t cram_n_host_fields = ARRAY_SIZE(cram_host_fields);
 const struct cram_field cram_node_fields[] = {
 	N(nid, I32, NONE, NULL, 0, "NUMA node, -1 for zswap."),
 	N(tier, TEXT, NONE, NULL, 0, "Kind of tier: cram, node or zswap."),
-	N(state, TEXT, INFO, NULL, 0, "online, full, offline, or the card's own word."),
+	N(state, TEXT, STATE, "cram_node_state", 0,
+	  "online, full, offline, or the card's own word."),
 	N(capacity, U64, GAUGE, "cram_node_capacity_bytes", 0,
 	  "Device bytes the node can hold, in bytes."),
 	N(used, U64, GAUGE, "cram_node_used_bytes", 0,
@@ -168,7 +169,8 @@ const struct cram_field cram_vm_fields[] = {
 	V(name, TEXT, NONE, NULL, 0, "Name of the VM in libvirt (label `domain`)."),
 	V(pid, I32, NONE, NULL, 0, "Process of its QEMU, 0 while not running."),
 	V(mode, TEXT, INFO, NULL, 0, "off, monitor or auto."),
-	V(state, TEXT, INFO, NULL, 0, "What the agent is doing with the VM's memory."),
+	V(state, TEXT, STATE, "cram_vm_state", 0,
+	  "What the agent is doing with the memory of the VM, in the label state; always 1."),
 	V(ineligible, TEXT, INFO, NULL, 0,
 	  "Why the VM's memory cannot be tiered; empty when it can."),
 	V(note, TEXT, NONE, NULL, 0,

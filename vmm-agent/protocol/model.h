@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * What travels on the sockets, as C structures, with one table of fields per structure. The tables
- * drive JSON in both directions, the exporter's metrics, docs/metrics.md and the tests. The daemon
- * fills the structures, the clients read them; neither writes JSON keys by hand.
+ * drive JSON in both directions, the exporter's metrics, docs/reference/metrics.md and the tests.
+ * The daemon fills the structures, the clients read them; neither writes JSON keys by hand.
  */
 #pragma once
 
@@ -30,7 +30,8 @@ enum cram_metric_kind {
 	CRAM_METRIC_NONE, /* not exported */
 	CRAM_METRIC_GAUGE,
 	CRAM_METRIC_COUNTER,
-	CRAM_METRIC_INFO, /* text: becomes a label of the _info metric */
+	CRAM_METRIC_INFO,  /* text: becomes a label of the _info metric */
+	CRAM_METRIC_STATE, /* text: a metric of its own, with the text as a label */
 };
 
 struct cram_field {
@@ -112,7 +113,7 @@ struct cram_node_report {
 	uint64_t free;
 	uint64_t budget; /* device bytes offered to VMs now */
 	uint64_t vms;
-	/* Of tier cram; else 0. As docs/cram.md has them. */
+	/* Of tier cram; else 0. As docs/design/cram.md has them. */
 	uint64_t logical;
 	uint64_t credit;
 	uint64_t unsettled;
@@ -202,7 +203,7 @@ struct cram_check_report {
 /* One event of Monitor. */
 struct cram_event_report {
 	uint64_t time_us; /* wall clock */
-	char type[32];	  /* docs/protocol.md lists them */
+	char type[32];	  /* docs/reference/protocol.md lists them */
 	char uuid[40];	  /* empty: the host */
 	char name[256];
 	char text[320];

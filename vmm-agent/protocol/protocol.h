@@ -2,7 +2,8 @@
 /*
  * The Varlink wire (NUL-terminated JSON messages over a stream socket): framing, message checks,
  * server-side dispatch with a bounded queue, and a blocking client. The methods and their messages
- * are in docs/protocol.md and model.h; the server's event loop and handlers are the daemon's.
+ * are in docs/reference/protocol.md and model.h; the server's event loop and handlers are the
+ * daemon's.
  */
 #pragma once
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Does a CXL card compress? It has a log for that (docs/cxl-compressed-card.md), and says so when
- * it is asked which logs it has: by the kernel's own command interface, since libcxl knows the
+ * Does a CXL card compress? It has a log for that (docs/design/cxl-compressed-card.md), and says so
+ * when it is asked which logs it has: by the kernel's own command interface, since libcxl knows the
  * question only as a raw command, which most kernels refuse and the others taint themselves for.
  */
 #pragma once

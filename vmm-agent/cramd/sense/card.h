@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A node of compressed RAM as the kernel shows it (docs/cram.md): its card's account and its state.
- * Says nothing of whose the memory there is.
+ * A node of compressed RAM as the kernel shows it (docs/design/cram.md): its card's account and its
+ * state. Says nothing of whose the memory there is.
  */
 #pragma once
 

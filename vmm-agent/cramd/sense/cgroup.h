@@ -19,7 +19,7 @@ struct cgroup {
 void cgroup_open(const struct sysroot *root, const char *path, struct cgroup *ret_cgroup);
 void cgroup_close(struct cgroup *cgroup);
 
-/* What of a cgroup is on cards that compress (docs/cram.md); bytes. */
+/* What of a cgroup is on cards that compress (docs/design/cram.md); bytes. */
 struct cgroup_cram {
 	uint64_t
 		sampled; /* pages on the card that were measured; 0: none, or the kernel does not */

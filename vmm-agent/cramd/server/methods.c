@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The methods of docs/protocol.md: parameters in, a report or a change through daemon.h, a reply.
- * Nothing is decided here.
+ * The methods of docs/reference/protocol.md: parameters in, a report or a change through daemon.h,
+ * a reply. Nothing is decided here.
  */
 #include "methods.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The two sockets: listening and clients (listen.c), the methods of docs/protocol.md (methods.c).
- * Runs on the loop: requests as they come, and after each turn what daemon.events has. Answers from
- * the last finished round; nothing here waits for a scan, a move or libvirt.
+ * The two sockets: listening and clients (listen.c), the methods of docs/reference/protocol.md
+ * (methods.c). Runs on the loop: requests as they come, and after each turn what daemon.events has.
+ * Answers from the last finished round; nothing here waits for a scan, a move or libvirt.
  */
 #pragma once
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * A private node of compressed RAM: the kernel guards the card and holds each cgroup to bytes of
- * its own; what these take on the card is for us to know (docs/cram.md).
+ * its own; what these take on the card is for us to know (docs/design/cram.md).
  */
 #include "cram.h"
 #include "../sense/pages.h"
