@@ -19,19 +19,6 @@ static size_t ranges_of(const struct ramblock *block)
 	return (block->end - block->start + RANGE_BYTES - 1) / RANGE_BYTES;
 }
 
-static enum vm_ineligible cmdline_reason(const struct qemu_cmdline *c)
-{
-	if (c->confidential)
-		return VM_CONFIDENTIAL;
-	if (c->vfio || c->vdpa)
-		return VM_PINNED;
-	if (c->locked)
-		return VM_LOCKED;
-	if (c->vhost_user)
-		return VM_VHOST_USER;
-	return VM_ELIGIBLE;
-}
-
 static bool same_block(const struct ramblock *a, const struct ramblock *b)
 {
 	return a->start == b->start && a->end == b->end && a->inode == b->inode;
@@ -115,7 +102,6 @@ static int fill(struct vm *vm, const struct sysroot *root)
 	cleanup_free char *cmdline = malloc(CMDLINE_MAX);
 	cleanup_free struct ram_layout *layout = calloc(1, sizeof(*layout));
 	struct proc_status status;
-	enum vm_ineligible reason;
 	char cgroup[SYSROOT_PATH_MAX];
 	size_t len;
 	int r;
@@ -143,13 +129,7 @@ static int fill(struct vm *vm, const struct sysroot *root)
 	r = ram_layout_read(root, vm->pid, &vm->cmdline, layout);
 	if (r < 0)
 		return r;
-	r = vm_relayout(vm, layout);
-	reason = cmdline_reason(&vm->cmdline);
-	if (reason != VM_ELIGIBLE) {
-		set_reason(vm, reason, "");
-		vm->blocks.n = 0;
-	}
-	return r;
+	return vm_relayout(vm, layout);
 }
 
 void vm_init(struct vm *vm)

@@ -25,6 +25,7 @@
 #include "cramd/server/report.h"
 #include "cramd/tier/tier.h"
 #include "recorded.h"
+#include "util/cleanup.h"
 
 #define UUID "0f3c2e54-0000-4000-8000-000000000001"
 
@@ -442,6 +443,49 @@ static void a_confidential_guest_counts_and_is_left_alone(void **state)
 	assert_int_equal(vm->blocks.n, 0);
 }
 
+/* QEMU starts a thread, so its address space has another size: what was refused stays refused. */
+static void a_refused_vm_stays_refused_when_its_ram_is_looked_for_again(void **state)
+{
+	static const struct {
+		const char *options;
+		enum vm_ineligible reason;
+	} refused[] = {
+		{ "-netdev vhost-user,id=n,chardev=c", VM_VHOST_USER },
+		{ "-object sev-snp-guest,id=s", VM_CONFIDENTIAL },
+		{ "-device vfio-pci,host=1:0.0", VM_PINNED },
+		{ "-overcommit mem-lock=on", VM_LOCKED },
+	};
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(refused); i++) {
+		struct proc_status status = { .state = 'S', .mems_allowed = 1, .size = 1 };
+		char args[256];
+		struct vm *vm;
+
+		snprintf(args, sizeof(args),
+			 "/usr/bin/qemu-system-x86_64 -m 64M -machine memory-backend=a -object "
+			 "memory-backend-memfd,id=a,size=64M %s",
+			 refused[i].options);
+		put_cmdline(f, args);
+		vm = take_in(f, maps);
+		for (uint64_t now_ms = 1; now_ms < 3; now_ms++) {
+			status.size = now_ms;
+			examine(f, vm, &status, now_ms);
+			assert_int_equal(vm->reason, refused[i].reason);
+			vm->relayout_ms = 0;
+			daemon_relayout(&f->d);
+			unlock(f, maps);
+			take_discovered(f);
+		}
+		examine(f, vm, &status, 3);
+		assert_int_equal(vm->reason, refused[i].reason);
+		assert_int_equal(vm->ram, 64 << 20);
+		assert_int_equal(vm->blocks.n, 0);
+		assert_int_equal(vm->ranges.n, 0);
+		daemon_remove_vm(&f->d, vm);
+	}
+}
+
 static void memory_that_is_pinned_is_left_alone(void **state)
 {
 	struct fixture *f = *state;
@@ -610,6 +654,8 @@ int main(void)
 						drop),
 		cmocka_unit_test_setup_teardown(a_confidential_guest_counts_and_is_left_alone, make,
 						drop),
+		cmocka_unit_test_setup_teardown(
+			a_refused_vm_stays_refused_when_its_ram_is_looked_for_again, make, drop),
 		cmocka_unit_test_setup_teardown(memory_that_is_pinned_is_left_alone, make, drop),
 		cmocka_unit_test_setup_teardown(devices_and_userfaultfds_are_seen_when_they_come,
 						make, drop),
