@@ -199,7 +199,8 @@ static void find_homes(struct vm *vm, uint64_t mems, uint64_t tier_nodes)
 		if (!home)
 			home = mems & ~tier_nodes;
 		vm->block_homes[i] = home;
-		vm->home_nodes |= home;
+		if (vm_has_block(vm, i))
+			vm->home_nodes |= home;
 	}
 	if (!vm->home_nodes)
 		vm->home_nodes = mems & ~tier_nodes;

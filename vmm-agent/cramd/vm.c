@@ -32,11 +32,20 @@ static bool has_block(const struct ramblocks *blocks, const struct ramblock *blo
 	return false;
 }
 
-/* Adds the blocks of @layout that are new; those that are not in it are gone. */
+/* Those blocks that are not in @found are gone; adds those of it that are new. */
 static int take_blocks(struct vm *vm, const struct ramblocks *found)
 {
 	uint64_t gone = 0;
 
+	/* First: what has come may have the addresses of what has gone. */
+	for (size_t i = 0; i < vm->blocks.n; i++) {
+		bool there = has_block(found, &vm->blocks.v[i]);
+
+		if (!there)
+			gone |= UINT64_C(1) << i;
+		ranges_forget(&vm->ranges, vm->first[i], vm_block_end(vm, i), there);
+	}
+	atomic_store(&vm->gone, gone);
 	for (size_t i = 0; i < found->n; i++) {
 		const struct ramblock *block = &found->v[i];
 		size_t at = vm->blocks.n, first = vm->ranges.n;
@@ -55,10 +64,6 @@ static int take_blocks(struct vm *vm, const struct ramblocks *found)
 		/* Last: whoever sees the number may use the block. */
 		__atomic_store_n(&vm->blocks.n, at + 1, __ATOMIC_RELEASE);
 	}
-	for (size_t i = 0; i < vm->blocks.n; i++)
-		if (!has_block(found, &vm->blocks.v[i]))
-			gone |= UINT64_C(1) << i;
-	atomic_store(&vm->gone, gone);
 	return 0;
 }
 
@@ -215,7 +220,7 @@ int vm_range_index(const struct vm *vm, uint64_t addr, size_t *ret_index)
 	for (size_t i = 0; i < vm->blocks.n; i++) {
 		const struct ramblock *block = &vm->blocks.v[i];
 
-		if (addr < block->start || addr >= block->end)
+		if (addr < block->start || addr >= block->end || !vm_has_block(vm, i))
 			continue;
 		*ret_index = vm->first[i] + (addr - block->start) / RANGE_BYTES;
 		return 0;

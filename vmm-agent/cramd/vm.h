@@ -73,7 +73,8 @@ struct vm {
 	pthread_mutex_t lock;
 	/*
 	 * RAM blocks are only ever added, by the loop holding `lock`: whoever has seen blocks.n may
-	 * use that many without it. What is unplugged stays, with a bit in `gone`.
+	 * use that many without it. What is unplugged stays, with a bit in `gone`, and its ranges
+	 * are RANGE_GONE: QEMU may map something else at those addresses.
 	 */
 	struct ramblocks blocks;     /* n 0: not found */
 	size_t first[RAMBLOCKS_MAX]; /* index of each block's first range */
@@ -161,7 +162,7 @@ void vm_unref(struct vm *vm);
 
 /*
  * Takes a layout read again: memory plugged in is added, what was unplugged is left alone from now
- * on. For the loop. 0 or -ENOMEM (nothing changed).
+ * on. For the loop. 0 or -ENOMEM (what has come is not all taken in).
  */
 int vm_relayout(struct vm *vm, const struct ram_layout *layout);
 
@@ -171,14 +172,14 @@ bool vm_gone(const struct vm *vm);
 /* Block and address of range @index; *ret_pages counts its 4 KiB pages. */
 const struct ramblock *vm_range(const struct vm *vm, size_t index, uint64_t *ret_addr,
 				size_t *ret_pages);
-/* Index of the range that holds @addr. -ENOENT: no block does. */
+/* Index of the range that holds @addr. -ENOENT: no block that is there does. */
 int vm_range_index(const struct vm *vm, uint64_t addr, size_t *ret_index);
 /* Where the ranges of block @i end. vm->lock is held, or @i was seen before. */
 static inline size_t vm_block_end(const struct vm *vm, size_t i)
 {
 	return i + 1 < vm->blocks.n ? vm->first[i + 1] : vm->ranges.n;
 }
-/* Is block @i still there? */
+/* Is block @i still there? Of those that are gone, others may have the same addresses. */
 static inline bool vm_has_block(const struct vm *vm, size_t i)
 {
 	return !(atomic_load(&vm->gone) & UINT64_C(1) << i);

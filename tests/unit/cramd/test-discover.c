@@ -396,6 +396,44 @@ static void memory_plugged_in_is_taken_in_and_unplugged_is_let_go(void **state)
 	assert_false(vm_has_block(vm, 1));
 }
 
+/* A DIMM that comes again is mapped where it was; what was known of it is not true of the new one. */
+static void what_is_plugged_in_again_is_new(void **state)
+{
+	static const char *const mappings[] = {
+		"7e0000000000-7e0004000000 rw-s 00000000 00:01 1028 /memfd:memory-backend-memfd (deleted)\n"
+		"7f0000000000-7f0004000000 rw-s 00000000 00:01 1027 /memfd:memory-backend-memfd (deleted)\n",
+		maps,
+		"7e0000000000-7e0004000000 rw-s 00000000 00:01 1029 /memfd:memory-backend-memfd (deleted)\n"
+		"7f0000000000-7f0004000000 rw-s 00000000 00:01 1027 /memfd:memory-backend-memfd (deleted)\n",
+	};
+	struct fixture *f = *state;
+	struct vm *vm = take_in(f, maps);
+	struct ranges_summary summary;
+	size_t index;
+
+	for (size_t i = 0; i < ARRAY_SIZE(mappings); i++) {
+		atomic_store(&vm->relayout, true);
+		vm->relayout_ms = 0;
+		daemon_relayout(&f->d);
+		unlock(f, mappings[i]);
+		take_discovered(f);
+		if (i == 0)
+			for (size_t k = 32; k < 64; k++)
+				vm->ranges.v[k].dram_pages = vm->ranges.v[k].checked_s = 512;
+		if (i == 1)
+			assert_int_equal(vm_range_index(vm, 0x7e0000000000, &index), -ENOENT);
+	}
+	assert_int_equal(vm->blocks.n, 3);
+	assert_int_equal(vm_range_index(vm, 0x7e0000000000, &index), 0);
+	assert_int_equal(index, 64);
+	ranges_summarise(&vm->ranges, 1000, &summary);
+	assert_int_equal(summary.dram, 0);
+	assert_int_equal(summary.unlooked, vm->ram);
+	for (size_t k = 0; k < vm->ranges.n; k++)
+		assert_int_equal(range_wants_look(&vm->ranges, &vm->ranges.v[k], 1, 1000),
+				 k < 32 || k >= 64);
+}
+
 static void each_block_keeps_its_own_policy_and_homes(void **state)
 {
 	static const char two[] =
@@ -650,6 +688,7 @@ int main(void)
 			a_vm_whose_ram_is_not_there_yet_is_listed_and_looked_at_again, make, drop),
 		cmocka_unit_test_setup_teardown(
 			memory_plugged_in_is_taken_in_and_unplugged_is_let_go, make, drop),
+		cmocka_unit_test_setup_teardown(what_is_plugged_in_again_is_new, make, drop),
 		cmocka_unit_test_setup_teardown(each_block_keeps_its_own_policy_and_homes, make,
 						drop),
 		cmocka_unit_test_setup_teardown(a_confidential_guest_counts_and_is_left_alone, make,

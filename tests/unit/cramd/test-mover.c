@@ -444,6 +444,20 @@ static void what_was_unplugged_is_left_alone(void **state)
 	assert_int_equal(f->vm->bound, 0);
 }
 
+/* Whatever is mapped there by now. */
+static void nothing_of_what_was_unplugged_is_moved(void **state)
+{
+	struct fixture *f = *state;
+
+	atomic_store(&f->vm->gone, 2);
+	do_job(f, VM_JOB_DEMOTE, BLOCKS * RANGES * RANGE_BYTES, TIER);
+	assert_int_equal(pages_on(TIER), PAGES / 2);
+	assert_int_equal(kernel.node[PAGE(RANGES)], 0);
+	atomic_store(&f->vm->gone, 1);
+	do_job(f, VM_JOB_PROMOTE, BLOCKS * RANGES * RANGE_BYTES, 1);
+	assert_int_equal(pages_on(TIER), PAGES / 2);
+}
+
 /* ------------------------------------------------------------------ whose turn it is */
 
 /* With every mover at work, a demotion is queued first and what brings home second: that is first.
@@ -531,6 +545,7 @@ int main(void)
 		TEST(each_block_gets_its_own_policy_back),
 		TEST(without_the_policy_to_go_back_to_none_is_replaced),
 		TEST(what_was_unplugged_is_left_alone),
+		TEST(nothing_of_what_was_unplugged_is_moved),
 		TEST(what_comes_home_does_not_wait_behind_what_goes_out),
 		TEST(what_is_urgent_waits_for_no_mover),
 	};

@@ -212,7 +212,11 @@ static int move_range_alone(struct work *w, const struct mover_job *job, size_t 
 	size_t n, wanted;
 	uint64_t addr, moved, refused;
 
+	*ret_bytes = 0;
 	block = vm_range(vm, index, &addr, &n);
+	/* Unplugged since it was picked: other memory of QEMU's may be there. */
+	if (!vm_has_block(vm, (size_t)(block - vm->blocks.v)))
+		return 0;
 	r = vm_pages_where(w->host, vm, block, addr, n, w->nodes);
 	if (r < 0)
 		return r;
@@ -229,7 +233,6 @@ static int move_range_alone(struct work *w, const struct mover_job *job, size_t 
 			vm->ranges.v[index].flags &= (uint8_t)~RANGE_ARMED;
 			vm->ranges.v[index].accessed_s = monotonic_s();
 			pthread_mutex_unlock(&vm->lock);
-			*ret_bytes = 0;
 			return 0;
 		}
 	}

@@ -54,6 +54,8 @@ static int look_alone(const struct host *host, struct vm *vm, size_t index,
 	int r;
 
 	block = vm_range(vm, index, &addr, &n);
+	if (!vm_has_block(vm, (size_t)(block - vm->blocks.v)))
+		return 0;
 	pthread_mutex_lock(&vm->lock);
 	armed = vm->ranges.v[index].flags & RANGE_ARMED;
 	pthread_mutex_unlock(&vm->lock);
