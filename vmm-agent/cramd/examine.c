@@ -180,25 +180,32 @@ static void remember_policies(struct vm *vm, const struct placement *p, uint64_t
 			vm->old_known |= bit;
 		}
 		/* Taken back is what the kernel shows as taken back. */
-		if (ours)
+		if (ours) {
 			vm->bound |= bit;
+			vm->bound_to[i] = p->policy[i].nodes;
+		}
 	}
 }
 
-/* Home of a block is where it was told to be, else where its cpuset lets it be. */
+/*
+ * Home of a block is where it was told to be, else where its cpuset lets it be. When DRAM there is
+ * full, only MPOL_BIND leaves it at that: any other policy goes on to the next node, and so must
+ * ours, or somebody is killed for want of memory beside a node full of it.
+ */
 static void find_homes(struct vm *vm, uint64_t mems, uint64_t tier_nodes)
 {
 	vm->home_nodes = 0;
 	for (size_t i = 0; i < vm->blocks.n; i++) {
 		const struct proc_policy *old = &vm->old_policy[i];
-		uint64_t home = 0;
+		uint64_t all = mems & ~tier_nodes, home = 0;
 
 		if ((vm->old_known & UINT64_C(1) << i) && old->mode != PROC_MPOL_DEFAULT &&
 		    old->mode != PROC_MPOL_LOCAL)
-			home = old->nodes & mems & ~tier_nodes;
+			home = old->nodes & all;
 		if (!home)
-			home = mems & ~tier_nodes;
+			home = all;
 		vm->block_homes[i] = home;
+		vm->block_reach[i] = old->mode == PROC_MPOL_BIND ? home : all;
 		if (vm_has_block(vm, i))
 			vm->home_nodes |= home;
 	}

@@ -95,6 +95,8 @@ struct vm {
 	bool in_others_cgroup;		     /* which limits that VM, not this one */
 	uint64_t home_nodes;		     /* mask, of all blocks together */
 	uint64_t block_homes[RAMBLOCKS_MAX]; /* the same of each */
+	/* Nodes of DRAM that each gets memory from at all: more, where its policy prefers some. */
+	uint64_t block_reach[RAMBLOCKS_MAX];
 	/* Of them, or where they have no DRAM of the VM's, where each may come home to: as the last
 	 * round saw nodes. */
 	uint64_t block_returns[RAMBLOCKS_MAX];
@@ -108,6 +110,7 @@ struct vm {
 	struct proc_policy old_policy[RAMBLOCKS_MAX];
 	uint64_t old_known; /* mask of blocks whose old_policy is known */
 	uint64_t bound;	    /* mask of blocks on which our policy is in force */
+	uint64_t bound_to[RAMBLOCKS_MAX]; /* the nodes in it */
 
 	/* Of the thread that examines it (examine.h), between turns of the one that gives them. */
 	struct {

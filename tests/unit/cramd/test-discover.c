@@ -460,6 +460,9 @@ static void each_block_keeps_its_own_policy_and_homes(void **state)
 	assert_int_equal(vm->block_homes[0], 1);
 	assert_int_equal(vm->block_homes[1], 2);
 	assert_int_equal(vm->home_nodes, 3);
+	/* When its homes are full, what is bound has no others, what prefers one has them all. */
+	assert_int_equal(vm->block_reach[0], 1);
+	assert_int_equal(vm->block_reach[1], 7);
 	/* It was given no name and no UUID; what is made up is unique. */
 	assert_int_equal(strncmp(vm->uuid, "pid-", 4), 0);
 	assert_string_equal(vm->uuid, vm->name);

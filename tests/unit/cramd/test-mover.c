@@ -133,7 +133,7 @@ static struct vm *make_vm(void)
 						     .end = start + RANGES * RANGE_BYTES,
 						     .memfd = true };
 		vm->first[i] = i * RANGES;
-		vm->block_homes[i] = UINT64_C(1) << i;
+		vm->block_homes[i] = vm->block_reach[i] = UINT64_C(1) << i;
 		vm->block_returns[i] = 3;
 		vm->old_policy[i] = old[i];
 	}
@@ -405,6 +405,36 @@ static void a_demotion_binds_each_block_to_its_homes_and_the_tier(void **state)
 	assert_int_equal(kernel.policies, BLOCKS);
 }
 
+/* Block 0 was told to prefer a node, block 1 to interleave: either had the others as well. */
+static void a_policy_that_only_prefers_nodes_is_not_made_a_hard_one(void **state)
+{
+	struct fixture *f = *state;
+
+	f->vm->block_reach[0] = f->vm->block_reach[1] = f->vm->block_homes[1] = 3;
+	do_job(f, VM_JOB_DEMOTE, RANGE_BYTES, TIER);
+	for (size_t i = 0; i < BLOCKS; i++) {
+		assert_int_equal(kernel.policy[i].mode, PROC_MPOL_BIND);
+		assert_int_equal(kernel.policy[i].nodes, 3 | UINT64_C(1) << TIER);
+	}
+	assert_int_equal(kernel.policy[0].first, 1);
+	assert_int_equal(kernel.policy[1].first, 0);
+}
+
+static void dram_that_has_come_is_let_in(void **state)
+{
+	struct fixture *f = *state;
+
+	do_job(f, VM_JOB_DEMOTE, RANGE_BYTES, TIER);
+	assert_int_equal(kernel.policies, BLOCKS);
+	f->vm->block_reach[1] |= 1 << 3;
+	do_job(f, VM_JOB_DEMOTE, RANGE_BYTES, TIER);
+	assert_int_equal(kernel.policies, BLOCKS + 1);
+	assert_int_equal(kernel.policy[1].nodes, 1 << 1 | 1 << 3 | 1 << TIER);
+	/* What it goes back to is what it was before either. */
+	do_job(f, VM_JOB_UNBIND, 0, -1);
+	assert_memory_equal(&kernel.policy[1], &old[1], sizeof(old[1]));
+}
+
 static void each_block_gets_its_own_policy_back(void **state)
 {
 	struct fixture *f = *state;
@@ -542,6 +572,8 @@ int main(void)
 		TEST(nothing_is_done_to_a_process_that_has_ended),
 		TEST(memory_comes_home_all_the_same),
 		TEST(a_demotion_binds_each_block_to_its_homes_and_the_tier),
+		TEST(a_policy_that_only_prefers_nodes_is_not_made_a_hard_one),
+		TEST(dram_that_has_come_is_let_in),
 		TEST(each_block_gets_its_own_policy_back),
 		TEST(without_the_policy_to_go_back_to_none_is_replaced),
 		TEST(what_was_unplugged_is_left_alone),

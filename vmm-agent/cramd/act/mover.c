@@ -301,32 +301,50 @@ static bool takes_policy(const struct vm *vm, size_t i)
 	return vm->blocks.v[i].memfd && vm_has_block(vm, i);
 }
 
-/* Our policy, once per RAM block: its own home nodes first, the tier where cold pages may go. */
+/* Our policy for block @i: the DRAM that it may have, and the tier, where cold pages may go. */
+static struct proc_policy policy_of(const struct vm *vm, size_t i, int tier_nid)
+{
+	const struct proc_policy *old = &vm->old_policy[i];
+	uint64_t homes = vm->block_homes[i];
+	struct proc_policy policy = { .mode = PROC_MPOL_BIND,
+				      .nodes = vm->block_reach[i] | UINT64_C(1) << tier_nid };
+
+	/* The kernel takes one. */
+	if ((old->mode == PROC_MPOL_PREFERRED || old->mode == PROC_MPOL_PREFERRED_MANY) &&
+	    homes != vm->block_reach[i])
+		policy.first = homes & -homes;
+	return policy;
+}
+
+/* Once per RAM block, and again when it should have other nodes. */
 static int bind_blocks(struct work *w, struct vm *vm, int tier_nid)
 {
-	uint64_t homes[RAMBLOCKS_MAX], bound, known;
+	struct proc_policy policies[RAMBLOCKS_MAX];
+	uint64_t bound = 0, known;
 	size_t n;
 
 	pthread_mutex_lock(&vm->lock);
-	memcpy(homes, vm->block_homes, sizeof(homes));
 	n = vm->blocks.n;
-	bound = vm->bound;
+	for (size_t i = 0; i < n; i++) {
+		policies[i] = policy_of(vm, i, tier_nid);
+		if (vm->bound_to[i] == policies[i].nodes)
+			bound |= vm->bound & UINT64_C(1) << i;
+	}
 	known = vm->old_known;
 	pthread_mutex_unlock(&vm->lock);
 	for (size_t i = 0; i < n; i++) {
-		struct proc_policy policy = { .mode = PROC_MPOL_BIND,
-					      .nodes = homes[i] | UINT64_C(1) << tier_nid };
 		uint64_t bit = UINT64_C(1) << i;
 		int r;
 
 		if (!takes_policy(vm, i) || (bound & bit))
 			continue;
 		/* Without the policy to go back to, none is replaced. */
-		r = known & bit ? set_policy(w, vm, i, &policy) : -EAGAIN;
+		r = known & bit ? set_policy(w, vm, i, &policies[i]) : -EAGAIN;
 		if (r < 0)
 			return r;
 		pthread_mutex_lock(&vm->lock);
 		vm->bound |= bit;
+		vm->bound_to[i] = policies[i].nodes;
 		pthread_mutex_unlock(&vm->lock);
 	}
 	return 0;

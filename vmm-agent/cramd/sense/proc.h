@@ -43,6 +43,8 @@ struct proc_policy {
 	enum proc_mpol mode;
 	unsigned int flags; /* MPOL_F_STATIC_NODES and friends, as mbind(2) takes them */
 	uint64_t nodes;	    /* mask */
+	uint64_t first;	    /* of PROC_MPOL_BIND: the node tried first, as a mask; 0: the nearest.
+			       Files do not show it */
 };
 
 /* One line of /proc/PID/numa_maps. */
