@@ -183,6 +183,7 @@ static void remember_policies(struct vm *vm, const struct placement *p, uint64_t
 		if (ours) {
 			vm->bound |= bit;
 			vm->bound_to[i] = p->policy[i].nodes;
+			atomic_fetch_or(&vm->used_tiers, p->policy[i].nodes & tier_nodes);
 		}
 	}
 }
@@ -266,7 +267,7 @@ void vm_examine(struct vm *vm, const struct examination *e, const struct proc_st
 		vm->seen.placed_rss = status->rss;
 		vm->seen.placed_same = vm->placed_ms && jobs_ended == vm->settled_jobs &&
 				       !memcmp(p.bytes, vm->node_bytes, sizeof(p.bytes));
-		vm_take_placement(vm, p.bytes, e->tier_nodes, &before);
+		vm_take_placement(vm, p.bytes, vm_tiers_of(vm, e->tier_nodes), &before);
 		/* It counts with what is plugged, which is at least what is there. */
 		if (p.virtio_mem > vm->virtio_mem)
 			atomic_store(&vm->relayout, true);
@@ -276,6 +277,6 @@ void vm_examine(struct vm *vm, const struct examination *e, const struct proc_st
 		vm->placed_ms = e->now_ms;
 		remember_policies(vm, &p, e->tier_nodes);
 	}
-	find_homes(vm, mems, e->tier_nodes);
+	find_homes(vm, mems, vm_tiers_of(vm, e->tier_nodes));
 	pthread_mutex_unlock(&vm->lock);
 }

@@ -60,6 +60,8 @@ struct vm {
 	_Atomic bool on_swap;	 /* swap is its tier, or was and is not yet empty of it */
 	_Atomic bool recount;	 /* placement is wanted now, not when it is due */
 	_Atomic uint64_t looked_at_since_ms; /* a turn of the looker's is under way; 0: none */
+	_Atomic uint64_t no_tiers; /* slow nodes that are no tiers to it: see vm_tiers_of() */
+	_Atomic uint64_t used_tiers; /* nodes where the agent has put memory of it, or bound it to */
 	_Atomic bool relayout; /* its address space has changed: the loop has it read again */
 
 	/*
@@ -186,4 +188,13 @@ static inline size_t vm_block_end(const struct vm *vm, size_t i)
 static inline bool vm_has_block(const struct vm *vm, size_t i)
 {
 	return !(atomic_load(&vm->gone) & UINT64_C(1) << i);
+}
+/*
+ * Of @tier_nodes, those that are tiers to @vm: what lies there may have to come home. Not so an
+ * ordinary slow node that it neither may nor did use: it has memory there because an administrator,
+ * or the kernel, has put it there.
+ */
+static inline uint64_t vm_tiers_of(const struct vm *vm, uint64_t tier_nodes)
+{
+	return tier_nodes & ~atomic_load(&vm->no_tiers);
 }

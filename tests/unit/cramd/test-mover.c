@@ -267,6 +267,28 @@ static void a_block_comes_home_to_its_own_homes_alone(void **state)
 	assert_int_equal(kernel.node[0], 0);
 }
 
+/* Where the agent has put none of it: see vm_tiers_of(). */
+static void what_is_on_a_node_that_is_no_tier_to_the_vm_stays_there(void **state)
+{
+	struct fixture *f = *state;
+
+	f->host.tier_nodes |= 1 << 3;
+	atomic_store(&f->vm->no_tiers, 1 << 3);
+	for (size_t i = 0; i < BATCH; i++)
+		kernel.node[i] = 3;
+	do_job(f, VM_JOB_DEMOTE, RANGE_BYTES / 2, TIER);
+	do_job(f, VM_JOB_PROMOTE, RANGE_BYTES, 1);
+	assert_int_equal(kernel.moved_to[1], PAGES_PER_RANGE / 2);
+	assert_int_equal(f->vm->used_tiers, 1 << TIER);
+	/* As DRAM they went out and came home; as what is out one does not. */
+	for (size_t i = 0; i < BATCH; i++)
+		assert_int_equal(kernel.node[i], 1);
+	kernel.node[BATCH] = 3;
+	f->vm->ranges.v[0].tier_pages = 1;
+	do_job(f, VM_JOB_PROMOTE, RANGE_BYTES, 1);
+	assert_int_equal(kernel.node[BATCH], 3);
+}
+
 /* What is refused is counted, and what else was to go goes. */
 static void one_page_that_cannot_be_moved_stops_its_call_alone(void **state)
 {
@@ -563,6 +585,7 @@ int main(void)
 		TEST(a_job_moves_what_it_was_given_and_no_more),
 		TEST(memory_goes_to_the_node_it_was_sent_to),
 		TEST(a_block_comes_home_to_its_own_homes_alone),
+		TEST(what_is_on_a_node_that_is_no_tier_to_the_vm_stays_there),
 		TEST(one_page_that_cannot_be_moved_stops_its_call_alone),
 		TEST(a_tier_that_is_full_is_asked_once),
 		TEST(what_was_touched_since_the_last_look_stays),

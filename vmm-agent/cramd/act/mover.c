@@ -18,6 +18,7 @@ struct work {
 	struct host *host;
 	struct page_idle idle;
 	struct move_pace pace;
+	uint64_t tier_nodes; /* of the VM whose turn it is */
 	int nodes[PAGES_PER_RANGE];
 	uint64_t entries[PAGES_PER_RANGE], heads[PAGES_PER_RANGE];
 	bool still_idle[PAGES_PER_RANGE];
@@ -27,7 +28,7 @@ struct work {
 /* On any tier, be it the VM's or one that it used before: what is there may have to come home. */
 static bool on_tier(const struct work *w, size_t page)
 {
-	return atomic_load(&w->host->tier_nodes) & UINT64_C(1) << w->nodes[page];
+	return w->tier_nodes & UINT64_C(1) << w->nodes[page];
 }
 
 static void count_nodes(const struct work *w, size_t n, uint16_t *ret_dram, uint16_t *ret_tier)
@@ -213,6 +214,7 @@ static int move_range_alone(struct work *w, const struct mover_job *job, size_t 
 	uint64_t addr, moved, refused;
 
 	*ret_bytes = 0;
+	w->tier_nodes = vm_tiers_of(vm, atomic_load(&w->host->tier_nodes));
 	block = vm_range(vm, index, &addr, &n);
 	/* Unplugged since it was picked: other memory of QEMU's may be there. */
 	if (!vm_has_block(vm, (size_t)(block - vm->blocks.v)))
@@ -483,6 +485,8 @@ static int run(struct work *w, const struct mover_job *job)
 		return 0;
 	if (job->kind == VM_JOB_RELIEVE)
 		note_relief(w->host);
+	if (job->kind == VM_JOB_DEMOTE)
+		atomic_fetch_or(&job->vm->used_tiers, UINT64_C(1) << job->nid);
 	if (job->kind == VM_JOB_DEMOTE &&
 	    atomic_load(&w->host->reclaim_nodes) & UINT64_C(1) << job->nid)
 		return reclaim_out(w, job);
