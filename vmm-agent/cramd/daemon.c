@@ -536,6 +536,7 @@ void daemon_domain(struct daemon *d, const struct libvirt_domain *domain)
 	vm->domain = domain->domain;
 	pthread_mutex_lock(&vm->lock);
 	vm->realtime = domain->has_domain && domain->domain.realtime;
+	vm->vhost_user = domain->has_domain && domain->domain.vhost_user;
 	pthread_mutex_unlock(&vm->lock);
 	daemon_resolve(d, vm);
 }

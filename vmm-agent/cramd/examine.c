@@ -253,6 +253,8 @@ void vm_examine(struct vm *vm, const struct examination *e, const struct proc_st
 	if (vm->blocks.n) {
 		if (vm->realtime && reason == VM_ELIGIBLE)
 			reason = VM_REALTIME;
+		if (vm->vhost_user && reason == VM_ELIGIBLE)
+			reason = VM_VHOST_USER;
 		if (vm->in_others_cgroup && reason == VM_ELIGIBLE)
 			reason = VM_CGROUP;
 		if (vm->reason != reason)

@@ -93,7 +93,7 @@ struct vm {
 	uint32_t jobs_ended;
 	uint32_t settled_jobs, settled_epoch; /* jobs_ended and epoch when node_bytes was begun */
 	uint64_t mems_allowed;
-	bool realtime;			     /* libvirt says so */
+	bool realtime, vhost_user;	     /* libvirt says so: also of what came later */
 	bool in_others_cgroup;		     /* which limits that VM, not this one */
 	uint64_t home_nodes;		     /* mask, of all blocks together */
 	uint64_t block_homes[RAMBLOCKS_MAX]; /* the same of each */

@@ -223,7 +223,7 @@ static void what_libvirt_said_last_is_in_force_when_the_vm_is_taken_in(void **st
 }
 
 /* As libvirt would hand it out, with @tiering in its metadata. */
-static void say(struct fixture *f, const char *tiering)
+static void say_with(struct fixture *f, const char *tiering, const char *devices)
 {
 	struct libvirt_domain *domain = calloc(1, sizeof(*domain));
 	char xml[1024];
@@ -235,8 +235,9 @@ static void say(struct fixture *f, const char *tiering)
 	strcpy(domain->name, "db");
 	domain->running = true;
 	domain->pid = f->pid;
-	snprintf(xml, sizeof(xml), "<domain><name>db</name><metadata>%s</metadata></domain>",
-		 tiering);
+	snprintf(xml, sizeof(xml),
+		 "<domain><name>db</name><metadata>%s</metadata><devices>%s</devices></domain>",
+		 tiering, devices);
 	r = cram_domain_parse(xml, strlen(xml), &domain->domain, &err);
 	assert_true(r == 0 || r == -EDOM);
 	domain->has_domain = true;
@@ -244,6 +245,11 @@ static void say(struct fixture *f, const char *tiering)
 		snprintf(domain->note, sizeof(domain->note), "%.100s", err.why);
 	daemon_domain(&f->d, domain);
 	free(domain);
+}
+
+static void say(struct fixture *f, const char *tiering)
+{
+	say_with(f, tiering, "");
 }
 
 #define TIERING(rest) "<c:tiering xmlns:c='" CRAM_XML_NAMESPACE "' " rest "</c:tiering>"
@@ -562,6 +568,24 @@ static void devices_and_userfaultfds_are_seen_when_they_come(void **state)
 	assert_int_equal(vm->reason, VM_PINNED);
 }
 
+/* No descriptor tells of it; libvirt does, whose domain it is. */
+static void a_vhost_user_device_is_seen_when_it_comes(void **state)
+{
+	struct fixture *f = *state;
+	struct proc_status status = { .state = 'S', .mems_allowed = 1 };
+	struct vm *vm = take_in(f, maps);
+
+	say_with(f, "", "<interface type='bridge'/>");
+	examine(f, vm, &status, 1);
+	assert_int_equal(vm->reason, VM_ELIGIBLE);
+	say_with(f, "", "<interface type='vhostuser'/>");
+	examine(f, vm, &status, 2);
+	assert_int_equal(vm->reason, VM_VHOST_USER);
+	say(f, "");
+	examine(f, vm, &status, 3);
+	assert_int_equal(vm->reason, VM_ELIGIBLE);
+}
+
 static void a_guest_migrating_in_is_left_alone_until_it_runs(void **state)
 {
 	struct fixture *f = *state;
@@ -701,6 +725,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(memory_that_is_pinned_is_left_alone, make, drop),
 		cmocka_unit_test_setup_teardown(devices_and_userfaultfds_are_seen_when_they_come,
 						make, drop),
+		cmocka_unit_test_setup_teardown(a_vhost_user_device_is_seen_when_it_comes, make,
+						drop),
 		cmocka_unit_test_setup_teardown(a_guest_migrating_in_is_left_alone_until_it_runs,
 						make, drop),
 		cmocka_unit_test_setup_teardown(two_vms_of_one_uuid_are_told_apart, make, drop),
