@@ -163,8 +163,24 @@ static bool is_ours(const struct vm *vm, const struct placement *p, size_t i, ui
 }
 
 /*
+ * What was there before ours, @found, when the agent had not begun yet: what QEMU's command line
+ * asks for. Of a DIMM that was plugged in later ours tells: it was bound to the homes in it, unless
+ * they are all that there are.
+ */
+static struct proc_policy policy_before(const struct vm *vm, size_t i,
+					const struct proc_policy *found, uint64_t tier_nodes)
+{
+	const struct ramblock *block = &vm->blocks.v[i];
+	uint64_t homes = found->nodes & ~tier_nodes;
+
+	if (!block->plugged || !homes || homes == (vm->mems_allowed & ~tier_nodes))
+		return block->policy;
+	return (struct proc_policy){ .mode = PROC_MPOL_BIND, .nodes = homes };
+}
+
+/*
  * Remembers the policy that was there before ours. After a restart of the agent ours may be what is
- * found: then QEMU's command line tells what was asked for at the VM's start.
+ * found.
  */
 static void remember_policies(struct vm *vm, const struct placement *p, uint64_t tier_nodes)
 {
@@ -176,7 +192,8 @@ static void remember_policies(struct vm *vm, const struct placement *p, uint64_t
 			continue;
 		ours = is_ours(vm, p, i, tier_nodes);
 		if (!(vm->old_known & bit)) {
-			vm->old_policy[i] = ours ? vm->blocks.v[i].policy : p->policy[i];
+			vm->old_policy[i] = ours ? policy_before(vm, i, &p->policy[i], tier_nodes)
+						 : p->policy[i];
 			vm->old_known |= bit;
 		}
 		/* Taken back is what the kernel shows as taken back. */

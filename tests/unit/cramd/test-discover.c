@@ -474,6 +474,42 @@ static void each_block_keeps_its_own_policy_and_homes(void **state)
 	assert_string_equal(vm->uuid, vm->name);
 }
 
+/*
+ * The agent was started again while a VM is bound to its homes and the tier, node 2. Where DIMMs that
+ * were plugged in belong, nothing but that policy tells.
+ */
+static void plugged_memory_keeps_its_homes_when_the_agent_starts_again(void **state)
+{
+	static const char three[] =
+		"7d0000000000-7d0002000000 rw-s 00000000 00:01 1029 /memfd:memory-backend-memfd (deleted)\n"
+		"7e0000000000-7e0002000000 rw-s 00000000 00:01 1028 /memfd:memory-backend-memfd (deleted)\n"
+		"7f0000000000-7f0004000000 rw-s 00000000 00:01 1027 /memfd:memory-backend-memfd (deleted)\n";
+	static const char numa[] = "7d0000000000 bind:0-2 N0=8 kernelpagesize_kB=4\n"
+				   "7e0000000000 bind:1-2 N1=8 kernelpagesize_kB=4\n"
+				   "7f0000000000 bind:0-2 N0=8 kernelpagesize_kB=4\n";
+	struct fixture *f = *state;
+	struct proc_status status = { .state = 'S', .mems_allowed = 7 };
+	struct examination e = { .kernel = f->d.host.kernel,
+				 .root = &f->d.host.root,
+				 .tier_nodes = 4,
+				 .now_ms = 1,
+				 .placement = true };
+	struct vm *vm = take_in(f, three);
+
+	put(f, "numa_maps", numa, strlen(numa));
+	vm_examine(vm, &e, &status);
+	assert_int_equal(vm->bound, 7);
+	for (size_t i = 0; i < vm->blocks.n; i++) {
+		bool was_bound = vm->blocks.v[i].start == 0x7e0000000000;
+
+		assert_int_equal(vm->old_policy[i].mode,
+				 was_bound ? PROC_MPOL_BIND : PROC_MPOL_DEFAULT);
+		assert_int_equal(vm->old_policy[i].nodes, was_bound ? 2 : 0);
+		assert_int_equal(vm->block_homes[i], was_bound ? 2 : 3);
+		assert_int_equal(vm->block_reach[i], was_bound ? 2 : 3);
+	}
+}
+
 /* Its resident set says nothing: what it was given is sold all the same. */
 static void a_confidential_guest_counts_and_is_left_alone(void **state)
 {
@@ -718,6 +754,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(what_is_plugged_in_again_is_new, make, drop),
 		cmocka_unit_test_setup_teardown(each_block_keeps_its_own_policy_and_homes, make,
 						drop),
+		cmocka_unit_test_setup_teardown(
+			plugged_memory_keeps_its_homes_when_the_agent_starts_again, make, drop),
 		cmocka_unit_test_setup_teardown(a_confidential_guest_counts_and_is_left_alone, make,
 						drop),
 		cmocka_unit_test_setup_teardown(

@@ -238,6 +238,7 @@ static int add_block(struct search *s, const struct qemu_backend *b, struct cand
 		block->policy = told_policy(b);
 		block->virtio_mem = b->use == QEMU_USE_VIRTIO_MEM;
 	} else {
+		block->plugged = true;
 		s->layout.ram += c->map.end - c->map.start;
 	}
 	return 0;
