@@ -148,7 +148,8 @@ void vm_init(struct vm *vm)
 	pthread_mutex_init(&vm->lock, NULL);
 }
 
-int vm_new(const struct sysroot *root, pid_t pid, struct vm **ret_vm)
+/* The process is pinned before anything is read: what is read then belongs to this very one. */
+static int make(pid_t pid, struct vm **ret_vm)
 {
 	struct vm *vm = calloc(1, sizeof(*vm));
 	int r;
@@ -158,15 +159,53 @@ int vm_new(const struct sysroot *root, pid_t pid, struct vm **ret_vm)
 	vm_init(vm);
 	vm->pid = pid;
 	vm->reason = VM_NOT_LOOKED;
-	/* Pinned before anything is read: what is read then belongs to this very process. */
 	vm->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
-	if (vm->pidfd < 0)
+	if (vm->pidfd < 0) {
 		r = -errno;
-	else
-		r = fill(vm, root);
+		vm_unref(vm);
+		return r;
+	}
+	*ret_vm = vm;
+	return 0;
+}
+
+int vm_new(const struct sysroot *root, pid_t pid, struct vm **ret_vm)
+{
+	struct vm *vm;
+	int r;
+
+	r = make(pid, &vm);
+	if (r < 0)
+		return r;
+	r = fill(vm, root);
 	if (r < 0) {
 		vm_unref(vm);
 		return r;
+	}
+	*ret_vm = vm;
+	return 0;
+}
+
+int vm_new_unexamined(const struct sysroot *root, pid_t pid, int why, struct vm **ret_vm)
+{
+	char text[sizeof(((struct vm *)NULL)->why)];
+	struct vm *vm;
+	int r;
+
+	r = make(pid, &vm);
+	if (r < 0)
+		return r;
+	r = proc_read_start_time(root, pid, &vm->start_time);
+	if (r < 0) {
+		vm_unref(vm);
+		return r == -ENOENT ? -ESRCH : r;
+	}
+	if (why == -ENOEXEC) {
+		set_reason(vm, VM_LAYOUT_UNKNOWN,
+			   "its emulator is not named as QEMU's are: qemu-system-*, qemu-kvm, kvm");
+	} else {
+		snprintf(text, sizeof(text), "its process cannot be examined: %s", strerror(-why));
+		set_reason(vm, VM_NO_ACCESS, text);
 	}
 	*ret_vm = vm;
 	return 0;

@@ -60,9 +60,9 @@ struct vm {
 	_Atomic bool on_swap;	 /* swap is its tier, or was and is not yet empty of it */
 	_Atomic bool recount;	 /* placement is wanted now, not when it is due */
 	_Atomic uint64_t looked_at_since_ms; /* a turn of the looker's is under way; 0: none */
-	_Atomic uint64_t no_tiers; /* slow nodes that are no tiers to it: see vm_tiers_of() */
-	_Atomic uint64_t used_tiers; /* nodes where the agent has put memory of it, or bound it to */
-	_Atomic bool relayout; /* its address space has changed: the loop has it read again */
+	_Atomic uint64_t no_tiers;   /* slow nodes that are no tiers to it: see vm_tiers_of() */
+	_Atomic uint64_t used_tiers; /* nodes that the agent has moved or bound it to */
+	_Atomic bool relayout;	     /* its address space has changed: the loop has it read again */
 
 	/*
 	 * Held, before `lock`, by whoever finds out where the pages of a range are and by whoever
@@ -110,8 +110,8 @@ struct vm {
 	uint64_t swapped; /* bytes of its cgroup */
 	/* The policy found before ours was set, per block; what undo puts back. */
 	struct proc_policy old_policy[RAMBLOCKS_MAX];
-	uint64_t old_known; /* mask of blocks whose old_policy is known */
-	uint64_t bound;	    /* mask of blocks on which our policy is in force */
+	uint64_t old_known;		  /* mask of blocks whose old_policy is known */
+	uint64_t bound;			  /* mask of blocks on which our policy is in force */
 	uint64_t bound_to[RAMBLOCKS_MAX]; /* the nodes in it */
 
 	/* Of the thread that examines it (examine.h), between turns of the one that gives them. */
@@ -131,6 +131,7 @@ struct vm {
 	/* Of the loop alone. */
 	struct loop_source *exit;  /* its pidfd, watched */
 	bool from_libvirt;	   /* else added by pid */
+	bool unexamined;	   /* vm_new_unexamined() made it: libvirt's word is all there is */
 	char uuid[CRAM_UUID_TEXT]; /* "pid-N" where QEMU was given none, or another VM has the same
 				    */
 	char name[QEMU_NAME_MAX];
@@ -162,6 +163,12 @@ void vm_init(struct vm *vm);
  * mmap lock, so it is not for the loop (discover.h).
  */
 int vm_new(const struct sysroot *root, pid_t pid, struct vm **ret_vm);
+/*
+ * Process @pid, of which libvirt says that it is a VM and vm_new() says @why (negative errno): to
+ * be listed and left alone. Who it is and what RAM it was given is for the caller to fill in.
+ * *ret_vm has one reference. -ESRCH: gone.
+ */
+int vm_new_unexamined(const struct sysroot *root, pid_t pid, int why, struct vm **ret_vm);
 struct vm *vm_ref(struct vm *vm);
 void vm_unref(struct vm *vm);
 

@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "cramd/examine.h"
+#include "cramd/overcommit.h"
 #include "cramd/round.h"
 #include "cramd/server/report.h"
 #include "cramd/tier/tier.h"
@@ -236,7 +237,8 @@ static void say_with(struct fixture *f, const char *tiering, const char *devices
 	domain->running = true;
 	domain->pid = f->pid;
 	snprintf(xml, sizeof(xml),
-		 "<domain><name>db</name><metadata>%s</metadata><devices>%s</devices></domain>",
+		 "<domain><name>db</name><memory unit='MiB'>64</memory><metadata>%s</metadata>"
+		 "<devices>%s</devices></domain>",
 		 tiering, devices);
 	r = cram_domain_parse(xml, strlen(xml), &domain->domain, &err);
 	assert_true(r == 0 || r == -EDOM);
@@ -310,6 +312,80 @@ static void what_cannot_be_a_vm_is_forgotten(void **state)
 	take_discovered(f);
 	assert_int_equal(f->d.host.vms.n, 0);
 	assert_int_equal(f->d.candidates.n, 0);
+}
+
+/* What libvirt runs is listed and sold, whether we can look at it or not. */
+static void a_vm_of_libvirts_that_cannot_be_examined_is_listed_and_sold(void **state)
+{
+	struct fixture *f = *state;
+	struct proc_status status = { .state = 'S', .mems_allowed = 1, .size = 1 };
+	const struct examination e = { .kernel = f->d.host.kernel, .root = &f->d.host.root };
+	struct cram_overcommit_input sold;
+	struct vm *vm;
+
+	put_cmdline(f, "/opt/x/emulator -m 64M");
+	say(f, "");
+	take_discovered(f);
+	assert_int_equal(f->d.host.vms.n, 1);
+	vm = f->d.host.vms.v[0];
+	assert_string_equal(vm->uuid, UUID);
+	assert_string_equal(vm->name, "db");
+	assert_true(vm->from_libvirt);
+	assert_int_equal(vm->reason, VM_LAYOUT_UNKNOWN);
+	assert_non_null(strstr(vm->why, "emulator"));
+	overcommit_input(&f->d, NULL, &sold);
+	assert_int_equal(sold.sold, 64 << 20);
+	assert_int_equal(sold.bound, 64 << 20);
+
+	/* It stays what it is, and is not asked about all the time. */
+	vm_examine(vm, &e, &status);
+	daemon_relayout(&f->d);
+	say(f, TIERING("mode='auto'>"));
+	round_run(&f->d);
+	assert_int_equal(f->d.candidates.n, 0);
+	assert_int_equal(vm->reason, VM_LAYOUT_UNKNOWN);
+	assert_int_equal(f->d.host.vms.n, 1);
+	assert_int_equal(vm->settings.mode, CRAM_MODE_AUTO);
+	vm->cli_layer.set = 1U << CRAM_SET_WEIGHT;
+	vm->cli_layer.weight = 7;
+
+	/* Nor is the next attempt the end of it; the one after that succeeds. */
+	f->d.refusals.v[0].again_ms = 0;
+	say(f, TIERING("mode='auto'>"));
+	take_discovered(f);
+	assert_int_equal(f->d.host.vms.n, 1);
+	put_cmdline(f, "/usr/bin/qemu-system-x86_64 -name db -uuid " UUID " -m 64M -object "
+		       "memory-backend-memfd,id=ram,size=64M -machine memory-backend=ram");
+	f->d.refusals.v[0].again_ms = 0;
+	say(f, TIERING("mode='auto'>"));
+	vm = taken_in(f);
+	assert_int_equal(vm->reason, VM_NOT_LOOKED);
+	assert_int_equal(vm->blocks.n, 1);
+	assert_string_equal(vm->uuid, UUID);
+	assert_int_equal(vm->settings.mode, CRAM_MODE_AUTO);
+	assert_int_equal(vm->settings.weight, 7);
+}
+
+/* Longer than is ever read: by hand or by libvirt, it runs. */
+static void a_vm_whose_command_line_is_cut_off_is_listed(void **state)
+{
+	static char args[300U << 10];
+	struct fixture *f = *state;
+	size_t n = 0;
+
+	/* An argument each two bytes: wherever it is cut, one is complete or has just begun. */
+	for (const char *p = "/usr/bin/qemu-system-x86_64 -uuid " UUID " -m 64M"; *p; p++)
+		args[n++] = *p == ' ' ? '\0' : *p;
+	for (n++; n < sizeof(args); n++)
+		args[n] = n % 2 ? 'x' : '\0';
+	put(f, "cmdline", args, sizeof(args));
+	assert_int_equal(daemon_want_vm(&f->d, f->pid, NULL, NULL), 0);
+	take_discovered(f);
+	assert_int_equal(f->d.host.vms.n, 1);
+	assert_string_equal(f->d.host.vms.v[0]->uuid, UUID);
+	assert_int_equal(f->d.host.vms.v[0]->reason, VM_LAYOUT_UNKNOWN);
+	assert_non_null(strstr(f->d.host.vms.v[0]->why, "cut off"));
+	assert_int_equal(f->d.host.vms.v[0]->ram, 64 << 20);
 }
 
 static void link_fd(const struct fixture *f, int fd, const char *target)
@@ -402,7 +478,7 @@ static void memory_plugged_in_is_taken_in_and_unplugged_is_let_go(void **state)
 	assert_false(vm_has_block(vm, 1));
 }
 
-/* A DIMM that comes again is mapped where it was; what was known of it is not true of the new one. */
+/* A DIMM that comes again is mapped where it was; what was known is not true of the new one. */
 static void what_is_plugged_in_again_is_new(void **state)
 {
 	static const char *const mappings[] = {
@@ -475,8 +551,8 @@ static void each_block_keeps_its_own_policy_and_homes(void **state)
 }
 
 /*
- * The agent was started again while a VM is bound to its homes and the tier, node 2. Where DIMMs that
- * were plugged in belong, nothing but that policy tells.
+ * The agent was started again while a VM is bound to its homes and the tier, node 2. Where DIMMs
+ * that were plugged in belong, nothing but that policy tells.
  */
 static void plugged_memory_keeps_its_homes_when_the_agent_starts_again(void **state)
 {
@@ -747,6 +823,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(
 			a_vm_that_starts_with_a_bad_setting_is_only_monitored, make, drop),
 		cmocka_unit_test_setup_teardown(what_cannot_be_a_vm_is_forgotten, make, drop),
+		cmocka_unit_test_setup_teardown(
+			a_vm_of_libvirts_that_cannot_be_examined_is_listed_and_sold, make, drop),
+		cmocka_unit_test_setup_teardown(a_vm_whose_command_line_is_cut_off_is_listed, make,
+						drop),
 		cmocka_unit_test_setup_teardown(
 			a_vm_whose_ram_is_not_there_yet_is_listed_and_looked_at_again, make, drop),
 		cmocka_unit_test_setup_teardown(

@@ -98,7 +98,8 @@ int proc_read_cgroup(const struct sysroot *root, pid_t pid, char *buf, size_t si
 
 /*
  * The command line: arguments separated by zero bytes, *@ret_len counts them all. @buf always ends
- * with a zero byte. -EFBIG: longer than @size.
+ * with a zero byte. One that is longer than @size is cut, in the middle of an argument: that one's
+ * zero byte is not counted.
  */
 int proc_read_cmdline(const struct sysroot *root, pid_t pid, char *buf, size_t size,
 		      size_t *ret_len);
