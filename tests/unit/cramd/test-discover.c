@@ -584,6 +584,28 @@ static void plugged_memory_keeps_its_homes_when_the_agent_starts_again(void **st
 		assert_int_equal(vm->block_homes[i], was_bound ? 2 : 3);
 		assert_int_equal(vm->block_reach[i], was_bound ? 2 : 3);
 	}
+	assert_int_equal(vm->used_tiers, 4);
+}
+
+/* Bound to a card, node 2, and to what is a slow node of the host's, 1, but no tier to it. */
+static void a_slow_node_beside_the_tier_is_not_taken_for_one(void **state)
+{
+	static const char numa[] = "7f0000000000 bind:0-2 N0=8 kernelpagesize_kB=4\n";
+	struct fixture *f = *state;
+	struct proc_status status = { .state = 'S', .mems_allowed = 7 };
+	struct examination e = { .kernel = f->d.host.kernel,
+				 .root = &f->d.host.root,
+				 .tier_nodes = 6,
+				 .now_ms = 1,
+				 .placement = true };
+	struct vm *vm = take_in(f, maps);
+
+	put(f, "numa_maps", numa, strlen(numa));
+	vm->no_tiers = 2;
+	vm_examine(vm, &e, &status);
+	assert_int_equal(vm->bound, 1);
+	assert_int_equal(vm->used_tiers, 0);
+	assert_int_equal(vm->block_reach[0], 3);
 }
 
 /* Its resident set says nothing: what it was given is sold all the same. */
@@ -836,6 +858,8 @@ int main(void)
 						drop),
 		cmocka_unit_test_setup_teardown(
 			plugged_memory_keeps_its_homes_when_the_agent_starts_again, make, drop),
+		cmocka_unit_test_setup_teardown(a_slow_node_beside_the_tier_is_not_taken_for_one,
+						make, drop),
 		cmocka_unit_test_setup_teardown(a_confidential_guest_counts_and_is_left_alone, make,
 						drop),
 		cmocka_unit_test_setup_teardown(
