@@ -204,10 +204,30 @@ uint64_t admission_room(const struct daemon *d, const struct cram_overcommit_inp
 
 /* ------------------------------------------------------------------ the hook */
 
+/* Is its RAM of a kind that is tiered? For shared memory libvirt makes a file, or a memfd. */
+static bool has_movable_ram(const struct cram_domain *domain)
+{
+	bool shared = domain->shared;
+
+	for (uint32_t i = 0; i < domain->n_cells; i++)
+		shared |= domain->cells[i].shared;
+	switch (domain->source) {
+	case CRAM_MEMORY_FILE:
+		return false;
+	case CRAM_MEMORY_MEMFD:
+		return !domain->access_private;
+	case CRAM_MEMORY_ANONYMOUS:
+		break;
+	}
+	return !shared;
+}
+
+/* Will the agent move any of it? What of that its QEMU's command line tells: eligible.h. */
 static bool movable(const struct cram_domain *domain)
 {
 	return !domain->hugepages && !domain->locked && !domain->realtime &&
-	       !domain->launch_security && !domain->iommu_pinned;
+	       !domain->launch_security && !domain->iommu_pinned && !domain->vhost_user &&
+	       has_movable_ram(domain);
 }
 
 static void resolve(const struct daemon *d, const struct cram_domain *domain,

@@ -212,11 +212,12 @@ int daemon_want_vm(struct daemon *d, pid_t pid, const struct libvirt_domain *dom
 		   struct cram_error *err)
 {
 	struct daemon_candidate *candidate = find_candidate(d, pid);
+	const struct vm *vm = daemon_find_pid(d, pid);
 	char object[64];
 	int r;
 
 	snprintf(object, sizeof(object), "process %d", (int)pid);
-	if (daemon_find_pid(d, pid))
+	if (vm && !vm->unexamined)
 		return cram_error_set(err, -EEXIST, object, "add it as a VM", NULL,
 				      "it is known already");
 	if (!candidate) {
@@ -364,11 +365,48 @@ void daemon_relayout(struct daemon *d)
 	for (size_t i = 0; i < d->host.vms.n; i++) {
 		struct vm *vm = d->host.vms.v[i];
 
-		if (now < vm->relayout_ms || !atomic_exchange(&vm->relayout, false))
+		/* Without its command line nothing can be said of its mappings. */
+		if (vm->unexamined || now < vm->relayout_ms ||
+		    !atomic_exchange(&vm->relayout, false))
 			continue;
 		vm->relayout_ms = now + (vm->blocks.n ? RELAYOUT_MS : RELAYOUT_MS / 10);
 		discover_want_layout(&d->discover, vm);
 	}
+}
+
+/* What cannot be examined runs all the same, and its memory has been sold. */
+static void take_in_unexamined(struct daemon *d, const struct discovery *found,
+			       const struct libvirt_domain *domain)
+{
+	struct cram_error err = {};
+	struct vm *vm;
+	int r;
+
+	if (daemon_find_pid(d, found->pid) ||
+	    vm_new_unexamined(&d->host.root, found->pid, found->r, &vm) < 0)
+		return;
+	vm->unexamined = true;
+	vm->scanned_ms = monotonic_ms();
+	vm->ram = domain->domain.ram;
+	memcpy(vm->uuid, domain->uuid, sizeof(vm->uuid));
+	memcpy(vm->name, domain->name, sizeof(vm->name));
+	r = take_in(d, vm, true, &err);
+	vm_unref(vm);
+	if (r < 0)
+		return;
+	daemon_wake(d);
+	daemon_domain(d, domain);
+}
+
+/* It is examined by now: @vm takes the place of what stood for it. */
+static void replace_unexamined(struct daemon *d, struct vm *vm)
+{
+	struct vm *old = daemon_find_pid(d, vm->pid);
+
+	if (!old)
+		return;
+	vm->cli_layer = old->cli_layer;
+	daemon_remove_vm(d, old);
 }
 
 void daemon_discovered(struct daemon *d)
@@ -386,6 +424,8 @@ void daemon_discovered(struct daemon *d)
 		}
 		candidate = *entry;
 		*entry = d->candidates.v[--d->candidates.n];
+		if (found.r == 0)
+			replace_unexamined(d, found.vm);
 		r = found.r < 0 ? not_examined(&found, &err)
 				: take_in(d, found.vm, candidate.from_libvirt, &err);
 		events_examined(&d->events, found.pid, r < 0 ? NULL : found.vm, &err);
@@ -394,8 +434,11 @@ void daemon_discovered(struct daemon *d)
 			daemon_wake(d);
 		if (r == 0 && candidate.from_libvirt)
 			daemon_domain(d, &candidate.domain);
-		else if (r < 0 && r != -ESRCH && candidate.from_libvirt)
-			refuse(d, found.pid, &err);
+		if (r == 0 || r == -ESRCH || !candidate.from_libvirt)
+			continue;
+		refuse(d, found.pid, &err);
+		if (found.r < 0)
+			take_in_unexamined(d, &found, &candidate.domain);
 	}
 }
 
@@ -526,6 +569,10 @@ void daemon_domain(struct daemon *d, const struct libvirt_domain *domain)
 			daemon_remove_vm(d, vm);
 		return;
 	}
+	if (vm->unexamined && domain->has_domain)
+		vm->ram = domain->domain.ram;
+	if (vm->unexamined && !is_refused(d, domain->pid))
+		daemon_want_vm(d, domain->pid, domain, NULL);
 	memcpy(vm->name, domain->name, sizeof(vm->name));
 	if (vm->paused_by_job != domain->busy) {
 		vm->paused_by_job = domain->busy;
@@ -538,6 +585,7 @@ void daemon_domain(struct daemon *d, const struct libvirt_domain *domain)
 	vm->domain = domain->domain;
 	pthread_mutex_lock(&vm->lock);
 	vm->realtime = domain->has_domain && domain->domain.realtime;
+	vm->vhost_user = domain->has_domain && domain->domain.vhost_user;
 	pthread_mutex_unlock(&vm->lock);
 	daemon_resolve(d, vm);
 }

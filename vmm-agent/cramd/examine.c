@@ -163,8 +163,24 @@ static bool is_ours(const struct vm *vm, const struct placement *p, size_t i, ui
 }
 
 /*
+ * What was there before ours, @found, when the agent had not begun yet: what QEMU's command line
+ * asks for. Of a DIMM that was plugged in later ours tells: it was bound to the homes in it, unless
+ * they are all that there are.
+ */
+static struct proc_policy policy_before(const struct vm *vm, size_t i,
+					const struct proc_policy *found, uint64_t tier_nodes)
+{
+	const struct ramblock *block = &vm->blocks.v[i];
+	uint64_t homes = found->nodes & ~tier_nodes;
+
+	if (!block->plugged || !homes || homes == (vm->mems_allowed & ~tier_nodes))
+		return block->policy;
+	return (struct proc_policy){ .mode = PROC_MPOL_BIND, .nodes = homes };
+}
+
+/*
  * Remembers the policy that was there before ours. After a restart of the agent ours may be what is
- * found: then QEMU's command line tells what was asked for at the VM's start.
+ * found.
  */
 static void remember_policies(struct vm *vm, const struct placement *p, uint64_t tier_nodes)
 {
@@ -176,30 +192,44 @@ static void remember_policies(struct vm *vm, const struct placement *p, uint64_t
 			continue;
 		ours = is_ours(vm, p, i, tier_nodes);
 		if (!(vm->old_known & bit)) {
-			vm->old_policy[i] = ours ? vm->blocks.v[i].policy : p->policy[i];
+			vm->old_policy[i] = ours ? policy_before(vm, i, &p->policy[i], tier_nodes)
+						 : p->policy[i];
 			vm->old_known |= bit;
 		}
 		/* Taken back is what the kernel shows as taken back. */
-		if (ours)
+		if (ours) {
 			vm->bound |= bit;
+			uint64_t tiers = p->policy[i].nodes & tier_nodes;
+
+			vm->bound_to[i] = p->policy[i].nodes;
+			/* Beside its tier there may be slow nodes that are one more node to it. */
+			if (!(tiers & (tiers - 1)))
+				atomic_fetch_or(&vm->used_tiers, tiers);
+		}
 	}
 }
 
-/* Home of a block is where it was told to be, else where its cpuset lets it be. */
+/*
+ * Home of a block is where it was told to be, else where its cpuset lets it be. When DRAM there is
+ * full, only MPOL_BIND leaves it at that: any other policy goes on to the next node, and so must
+ * ours, or somebody is killed for want of memory beside a node full of it.
+ */
 static void find_homes(struct vm *vm, uint64_t mems, uint64_t tier_nodes)
 {
 	vm->home_nodes = 0;
 	for (size_t i = 0; i < vm->blocks.n; i++) {
 		const struct proc_policy *old = &vm->old_policy[i];
-		uint64_t home = 0;
+		uint64_t all = mems & ~tier_nodes, home = 0;
 
 		if ((vm->old_known & UINT64_C(1) << i) && old->mode != PROC_MPOL_DEFAULT &&
 		    old->mode != PROC_MPOL_LOCAL)
-			home = old->nodes & mems & ~tier_nodes;
+			home = old->nodes & all;
 		if (!home)
-			home = mems & ~tier_nodes;
+			home = all;
 		vm->block_homes[i] = home;
-		vm->home_nodes |= home;
+		vm->block_reach[i] = old->mode == PROC_MPOL_BIND ? home : all;
+		if (vm_has_block(vm, i))
+			vm->home_nodes |= home;
 	}
 	if (!vm->home_nodes)
 		vm->home_nodes = mems & ~tier_nodes;
@@ -244,6 +274,8 @@ void vm_examine(struct vm *vm, const struct examination *e, const struct proc_st
 	if (vm->blocks.n) {
 		if (vm->realtime && reason == VM_ELIGIBLE)
 			reason = VM_REALTIME;
+		if (vm->vhost_user && reason == VM_ELIGIBLE)
+			reason = VM_VHOST_USER;
 		if (vm->in_others_cgroup && reason == VM_ELIGIBLE)
 			reason = VM_CGROUP;
 		if (vm->reason != reason)
@@ -258,7 +290,7 @@ void vm_examine(struct vm *vm, const struct examination *e, const struct proc_st
 		vm->seen.placed_rss = status->rss;
 		vm->seen.placed_same = vm->placed_ms && jobs_ended == vm->settled_jobs &&
 				       !memcmp(p.bytes, vm->node_bytes, sizeof(p.bytes));
-		vm_take_placement(vm, p.bytes, e->tier_nodes, &before);
+		vm_take_placement(vm, p.bytes, vm_tiers_of(vm, e->tier_nodes), &before);
 		/* It counts with what is plugged, which is at least what is there. */
 		if (p.virtio_mem > vm->virtio_mem)
 			atomic_store(&vm->relayout, true);
@@ -268,6 +300,6 @@ void vm_examine(struct vm *vm, const struct examination *e, const struct proc_st
 		vm->placed_ms = e->now_ms;
 		remember_policies(vm, &p, e->tier_nodes);
 	}
-	find_homes(vm, mems, e->tier_nodes);
+	find_homes(vm, mems, vm_tiers_of(vm, e->tier_nodes));
 	pthread_mutex_unlock(&vm->lock);
 }

@@ -19,19 +19,6 @@ static size_t ranges_of(const struct ramblock *block)
 	return (block->end - block->start + RANGE_BYTES - 1) / RANGE_BYTES;
 }
 
-static enum vm_ineligible cmdline_reason(const struct qemu_cmdline *c)
-{
-	if (c->confidential)
-		return VM_CONFIDENTIAL;
-	if (c->vfio || c->vdpa)
-		return VM_PINNED;
-	if (c->locked)
-		return VM_LOCKED;
-	if (c->vhost_user)
-		return VM_VHOST_USER;
-	return VM_ELIGIBLE;
-}
-
 static bool same_block(const struct ramblock *a, const struct ramblock *b)
 {
 	return a->start == b->start && a->end == b->end && a->inode == b->inode;
@@ -45,11 +32,20 @@ static bool has_block(const struct ramblocks *blocks, const struct ramblock *blo
 	return false;
 }
 
-/* Adds the blocks of @layout that are new; those that are not in it are gone. */
+/* Those blocks that are not in @found are gone; adds those of it that are new. */
 static int take_blocks(struct vm *vm, const struct ramblocks *found)
 {
 	uint64_t gone = 0;
 
+	/* First: what has come may have the addresses of what has gone. */
+	for (size_t i = 0; i < vm->blocks.n; i++) {
+		bool there = has_block(found, &vm->blocks.v[i]);
+
+		if (!there)
+			gone |= UINT64_C(1) << i;
+		ranges_forget(&vm->ranges, vm->first[i], vm_block_end(vm, i), there);
+	}
+	atomic_store(&vm->gone, gone);
 	for (size_t i = 0; i < found->n; i++) {
 		const struct ramblock *block = &found->v[i];
 		size_t at = vm->blocks.n, first = vm->ranges.n;
@@ -68,10 +64,6 @@ static int take_blocks(struct vm *vm, const struct ramblocks *found)
 		/* Last: whoever sees the number may use the block. */
 		__atomic_store_n(&vm->blocks.n, at + 1, __ATOMIC_RELEASE);
 	}
-	for (size_t i = 0; i < vm->blocks.n; i++)
-		if (!has_block(found, &vm->blocks.v[i]))
-			gone |= UINT64_C(1) << i;
-	atomic_store(&vm->gone, gone);
 	return 0;
 }
 
@@ -115,7 +107,6 @@ static int fill(struct vm *vm, const struct sysroot *root)
 	cleanup_free char *cmdline = malloc(CMDLINE_MAX);
 	cleanup_free struct ram_layout *layout = calloc(1, sizeof(*layout));
 	struct proc_status status;
-	enum vm_ineligible reason;
 	char cgroup[SYSROOT_PATH_MAX];
 	size_t len;
 	int r;
@@ -143,13 +134,7 @@ static int fill(struct vm *vm, const struct sysroot *root)
 	r = ram_layout_read(root, vm->pid, &vm->cmdline, layout);
 	if (r < 0)
 		return r;
-	r = vm_relayout(vm, layout);
-	reason = cmdline_reason(&vm->cmdline);
-	if (reason != VM_ELIGIBLE) {
-		set_reason(vm, reason, "");
-		vm->blocks.n = 0;
-	}
-	return r;
+	return vm_relayout(vm, layout);
 }
 
 void vm_init(struct vm *vm)
@@ -163,7 +148,8 @@ void vm_init(struct vm *vm)
 	pthread_mutex_init(&vm->lock, NULL);
 }
 
-int vm_new(const struct sysroot *root, pid_t pid, struct vm **ret_vm)
+/* The process is pinned before anything is read: what is read then belongs to this very one. */
+static int make(pid_t pid, struct vm **ret_vm)
 {
 	struct vm *vm = calloc(1, sizeof(*vm));
 	int r;
@@ -173,15 +159,53 @@ int vm_new(const struct sysroot *root, pid_t pid, struct vm **ret_vm)
 	vm_init(vm);
 	vm->pid = pid;
 	vm->reason = VM_NOT_LOOKED;
-	/* Pinned before anything is read: what is read then belongs to this very process. */
 	vm->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
-	if (vm->pidfd < 0)
+	if (vm->pidfd < 0) {
 		r = -errno;
-	else
-		r = fill(vm, root);
+		vm_unref(vm);
+		return r;
+	}
+	*ret_vm = vm;
+	return 0;
+}
+
+int vm_new(const struct sysroot *root, pid_t pid, struct vm **ret_vm)
+{
+	struct vm *vm;
+	int r;
+
+	r = make(pid, &vm);
+	if (r < 0)
+		return r;
+	r = fill(vm, root);
 	if (r < 0) {
 		vm_unref(vm);
 		return r;
+	}
+	*ret_vm = vm;
+	return 0;
+}
+
+int vm_new_unexamined(const struct sysroot *root, pid_t pid, int why, struct vm **ret_vm)
+{
+	char text[sizeof(((struct vm *)NULL)->why)];
+	struct vm *vm;
+	int r;
+
+	r = make(pid, &vm);
+	if (r < 0)
+		return r;
+	r = proc_read_start_time(root, pid, &vm->start_time);
+	if (r < 0) {
+		vm_unref(vm);
+		return r == -ENOENT ? -ESRCH : r;
+	}
+	if (why == -ENOEXEC) {
+		set_reason(vm, VM_LAYOUT_UNKNOWN,
+			   "its emulator is not named as QEMU's are: qemu-system-*, qemu-kvm, kvm");
+	} else {
+		snprintf(text, sizeof(text), "its process cannot be examined: %s", strerror(-why));
+		set_reason(vm, VM_NO_ACCESS, text);
 	}
 	*ret_vm = vm;
 	return 0;
@@ -235,7 +259,7 @@ int vm_range_index(const struct vm *vm, uint64_t addr, size_t *ret_index)
 	for (size_t i = 0; i < vm->blocks.n; i++) {
 		const struct ramblock *block = &vm->blocks.v[i];
 
-		if (addr < block->start || addr >= block->end)
+		if (addr < block->start || addr >= block->end || !vm_has_block(vm, i))
 			continue;
 		*ret_index = vm->first[i] + (addr - block->start) / RANGE_BYTES;
 		return 0;

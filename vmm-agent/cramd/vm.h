@@ -61,7 +61,9 @@ struct vm {
 	_Atomic bool on_swap;	 /* swap is its tier, or was and is not yet empty of it */
 	_Atomic bool recount;	 /* placement is wanted now, not when it is due */
 	_Atomic uint64_t looked_at_since_ms; /* a turn of the looker's is under way; 0: none */
-	_Atomic bool relayout; /* its address space has changed: the loop has it read again */
+	_Atomic uint64_t no_tiers;   /* slow nodes that are no tiers to it: see vm_tiers_of() */
+	_Atomic uint64_t used_tiers; /* nodes that the agent has moved or bound it to */
+	_Atomic bool relayout;	     /* its address space has changed: the loop has it read again */
 
 	/*
 	 * Held, before `lock`, by whoever finds out where the pages of a range are and by whoever
@@ -74,7 +76,8 @@ struct vm {
 	pthread_mutex_t lock;
 	/*
 	 * RAM blocks are only ever added, by the loop holding `lock`: whoever has seen blocks.n may
-	 * use that many without it. What is unplugged stays, with a bit in `gone`.
+	 * use that many without it. What is unplugged stays, with a bit in `gone`, and its ranges
+	 * are RANGE_GONE: QEMU may map something else at those addresses.
 	 */
 	struct ramblocks blocks;     /* n 0: not found */
 	size_t first[RAMBLOCKS_MAX]; /* index of each block's first range */
@@ -91,10 +94,12 @@ struct vm {
 	uint32_t jobs_ended;
 	uint32_t settled_jobs, settled_epoch; /* jobs_ended and epoch when node_bytes was begun */
 	uint64_t mems_allowed;
-	bool realtime;			     /* libvirt says so */
+	bool realtime, vhost_user;	     /* libvirt says so: also of what came later */
 	bool in_others_cgroup;		     /* which limits that VM, not this one */
 	uint64_t home_nodes;		     /* mask, of all blocks together */
 	uint64_t block_homes[RAMBLOCKS_MAX]; /* the same of each */
+	/* Nodes of DRAM that each gets memory from at all: more, where its policy prefers some. */
+	uint64_t block_reach[RAMBLOCKS_MAX];
 	/* Of them, or where they have no DRAM of the VM's, where each may come home to: as the last
 	 * round saw nodes. */
 	uint64_t block_returns[RAMBLOCKS_MAX];
@@ -106,8 +111,9 @@ struct vm {
 	uint64_t swapped; /* bytes of its cgroup */
 	/* The policy found before ours was set, per block; what undo puts back. */
 	struct proc_policy old_policy[RAMBLOCKS_MAX];
-	uint64_t old_known; /* mask of blocks whose old_policy is known */
-	uint64_t bound;	    /* mask of blocks on which our policy is in force */
+	uint64_t old_known;		  /* mask of blocks whose old_policy is known */
+	uint64_t bound;			  /* mask of blocks on which our policy is in force */
+	uint64_t bound_to[RAMBLOCKS_MAX]; /* the nodes in it */
 
 	/* Of the thread that examines it (examine.h), between turns of the one that gives them. */
 	struct {
@@ -126,6 +132,7 @@ struct vm {
 	/* Of the loop alone. */
 	struct loop_source *exit;  /* its pidfd, watched */
 	bool from_libvirt;	   /* else added by pid */
+	bool unexamined;	   /* vm_new_unexamined() made it: libvirt's word is all there is */
 	char uuid[CRAM_UUID_TEXT]; /* "pid-N" where QEMU was given none, or another VM has the same
 				    */
 	char name[QEMU_NAME_MAX];
@@ -157,12 +164,18 @@ void vm_init(struct vm *vm);
  * mmap lock, so it is not for the loop (discover.h).
  */
 int vm_new(const struct sysroot *root, pid_t pid, struct vm **ret_vm);
+/*
+ * Process @pid, of which libvirt says that it is a VM and vm_new() says @why (negative errno): to
+ * be listed and left alone. Who it is and what RAM it was given is for the caller to fill in.
+ * *ret_vm has one reference. -ESRCH: gone.
+ */
+int vm_new_unexamined(const struct sysroot *root, pid_t pid, int why, struct vm **ret_vm);
 struct vm *vm_ref(struct vm *vm);
 void vm_unref(struct vm *vm);
 
 /*
  * Takes a layout read again: memory plugged in is added, what was unplugged is left alone from now
- * on. For the loop. 0 or -ENOMEM (nothing changed).
+ * on. For the loop. 0 or -ENOMEM (what has come is not all taken in).
  */
 int vm_relayout(struct vm *vm, const struct ram_layout *layout);
 
@@ -172,15 +185,24 @@ bool vm_gone(const struct vm *vm);
 /* Block and address of range @index; *ret_pages counts its 4 KiB pages. */
 const struct ramblock *vm_range(const struct vm *vm, size_t index, uint64_t *ret_addr,
 				size_t *ret_pages);
-/* Index of the range that holds @addr. -ENOENT: no block does. */
+/* Index of the range that holds @addr. -ENOENT: no block that is there does. */
 int vm_range_index(const struct vm *vm, uint64_t addr, size_t *ret_index);
 /* Where the ranges of block @i end. vm->lock is held, or @i was seen before. */
 static inline size_t vm_block_end(const struct vm *vm, size_t i)
 {
 	return i + 1 < vm->blocks.n ? vm->first[i + 1] : vm->ranges.n;
 }
-/* Is block @i still there? */
+/* Is block @i still there? Of those that are gone, others may have the same addresses. */
 static inline bool vm_has_block(const struct vm *vm, size_t i)
 {
 	return !(atomic_load(&vm->gone) & UINT64_C(1) << i);
+}
+/*
+ * Of @tier_nodes, those that are tiers to @vm: what lies there may have to come home. Not so an
+ * ordinary slow node that it neither may nor did use: it has memory there because an administrator,
+ * or the kernel, has put it there.
+ */
+static inline uint64_t vm_tiers_of(const struct vm *vm, uint64_t tier_nodes)
+{
+	return tier_nodes & ~atomic_load(&vm->no_tiers);
 }

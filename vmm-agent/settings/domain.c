@@ -355,6 +355,7 @@ static void parse_backing(xmlNode *backing, struct cram_domain *d)
 	else if (attribute_is(source, "type", "file"))
 		d->source = CRAM_MEMORY_FILE;
 	d->shared = attribute_is(child(backing, "access"), "mode", "shared");
+	d->access_private = attribute_is(child(backing, "access"), "mode", "private");
 	d->hugepages = child(backing, "hugepages") != NULL;
 	d->hugepage = page_size(child(child(backing, "hugepages"), "page"));
 	d->locked = child(backing, "locked") != NULL;
@@ -381,6 +382,7 @@ static void parse_cells(xmlNode *numa, struct cram_domain *d)
 		attribute(n, "memory", text, sizeof(text));
 		if (cram_size_parse(text, unit, &v) == 0)
 			cell->bytes = v;
+		d->access_private |= attribute_is(n, "memAccess", "private");
 		cell->shared = attribute_is(n, "memAccess", "shared") ||
 			       (d->shared && !xmlHasProp(n, X("memAccess")));
 	}

@@ -35,7 +35,8 @@ struct cram_domain {
 	uint64_t ram;	     /* <memory>, bytes */
 	uint64_t current;    /* <currentMemory>, bytes; = ram when absent */
 	enum cram_memory_source source;
-	bool shared; /* <access mode='shared'/> */
+	bool shared;	     /* <access mode='shared'/> */
+	bool access_private; /* <access mode='private'/>, also of a single cell */
 	bool hugepages;
 	uint64_t hugepage; /* bytes of one; 0: the host's default size */
 	bool locked;

@@ -110,8 +110,10 @@ static inline void pass_time(struct daemon *d)
 	d->host.demote_bucket.filled_ms = 1;
 }
 
+/* The agent has, before. */
 static inline void put_out(struct vm *vm, size_t ranges, int nid, uint8_t flags)
 {
+	atomic_fetch_or(&vm->used_tiers, UINT64_C(1) << nid);
 	for (size_t i = 0; i < ranges; i++) {
 		vm->ranges.v[i].tier_pages = PAGES_PER_RANGE;
 		vm->ranges.v[i].dram_pages = 0;

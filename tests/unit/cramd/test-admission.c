@@ -16,6 +16,7 @@
 #include "cramd/overcommit.h"
 #include "cramd/round.h"
 #include "recorded-card.h"
+#include "util/cleanup.h"
 
 #define A "11111111-1111-4111-8111-111111111111"
 #define B "22222222-2222-4222-8222-222222222222"
@@ -393,6 +394,46 @@ static void mistakes_are_said_and_stop_no_vm(void **state)
 	says(f, "in DRAM or swap only");
 }
 
+/* What the agent will refuse once it runs cannot be counted as movable before. */
+static void ram_that_will_not_be_tiered_has_to_fit_in_dram(void **state)
+{
+	static const struct {
+		const char *backing;
+		bool movable;
+	} cases[] = {
+		{ "", true },
+		{ "<source type='memfd'/>", true },
+		{ "<source type='memfd'/><access mode='shared'/>", true },
+		{ "<source type='memfd'/><access mode='private'/>", false },
+		{ "<source type='file'/>", false },
+		{ "<access mode='shared'/>", false },
+		/* What follows <memoryBacking> goes in by the same door. */
+		{ "<source type='memfd'/></memoryBacking><cpu><numa><cell id='0' memory='1' "
+		  "memAccess='private'/></numa></cpu><memoryBacking>",
+		  false },
+		{ "</memoryBacking><cpu><numa><cell id='0' memory='1' memAccess='shared'/></numa>"
+		  "</cpu><memoryBacking>",
+		  false },
+		{ "<source type='memfd'/><access mode='shared'/></memoryBacking><devices>"
+		  "<filesystem type='mount'><driver type='virtiofs'/></filesystem></devices>"
+		  "<memoryBacking>",
+		  false },
+		{ "<source type='memfd'/><access mode='shared'/></memoryBacking><devices>"
+		  "<interface type='vhostuser'/></devices><memoryBacking>",
+		  false },
+	};
+	struct fixture *f = *state;
+
+	/* 15 GiB of DRAM above the reserve: with a floor of 2 of its 16 it fits if it is tiered. */
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		assert_int_equal(hook_backed(f, "prepare", A, 16, FLOOR, cases[i].backing), 0);
+		if (f->answer.admitted != cases[i].movable)
+			fail_msg("\"%s\": \"%s\"", cases[i].backing, f->answer.text);
+		if (!cases[i].movable)
+			says(f, "in DRAM or swap only");
+	}
+}
+
 static void huge_pages_that_nobody_reserved_are_said(void **state)
 {
 	struct fixture *f = *state;
@@ -571,6 +612,7 @@ int main(void)
 		TEST(off_judges_nothing),
 		TEST(before_a_first_round_nothing_is_refused),
 		TEST(mistakes_are_said_and_stop_no_vm),
+		TEST(ram_that_will_not_be_tiered_has_to_fit_in_dram),
 		TEST(huge_pages_that_nobody_reserved_are_said),
 		TEST(what_is_no_domain_is_refused_as_such),
 		TEST(the_room_is_what_fits),

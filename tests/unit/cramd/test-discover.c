@@ -21,10 +21,12 @@
 #include <unistd.h>
 
 #include "cramd/examine.h"
+#include "cramd/overcommit.h"
 #include "cramd/round.h"
 #include "cramd/server/report.h"
 #include "cramd/tier/tier.h"
 #include "recorded.h"
+#include "util/cleanup.h"
 
 #define UUID "0f3c2e54-0000-4000-8000-000000000001"
 
@@ -222,7 +224,7 @@ static void what_libvirt_said_last_is_in_force_when_the_vm_is_taken_in(void **st
 }
 
 /* As libvirt would hand it out, with @tiering in its metadata. */
-static void say(struct fixture *f, const char *tiering)
+static void say_with(struct fixture *f, const char *tiering, const char *devices)
 {
 	struct libvirt_domain *domain = calloc(1, sizeof(*domain));
 	char xml[1024];
@@ -234,8 +236,10 @@ static void say(struct fixture *f, const char *tiering)
 	strcpy(domain->name, "db");
 	domain->running = true;
 	domain->pid = f->pid;
-	snprintf(xml, sizeof(xml), "<domain><name>db</name><metadata>%s</metadata></domain>",
-		 tiering);
+	snprintf(xml, sizeof(xml),
+		 "<domain><name>db</name><memory unit='MiB'>64</memory><metadata>%s</metadata>"
+		 "<devices>%s</devices></domain>",
+		 tiering, devices);
 	r = cram_domain_parse(xml, strlen(xml), &domain->domain, &err);
 	assert_true(r == 0 || r == -EDOM);
 	domain->has_domain = true;
@@ -243,6 +247,11 @@ static void say(struct fixture *f, const char *tiering)
 		snprintf(domain->note, sizeof(domain->note), "%.100s", err.why);
 	daemon_domain(&f->d, domain);
 	free(domain);
+}
+
+static void say(struct fixture *f, const char *tiering)
+{
+	say_with(f, tiering, "");
 }
 
 #define TIERING(rest) "<c:tiering xmlns:c='" CRAM_XML_NAMESPACE "' " rest "</c:tiering>"
@@ -303,6 +312,80 @@ static void what_cannot_be_a_vm_is_forgotten(void **state)
 	take_discovered(f);
 	assert_int_equal(f->d.host.vms.n, 0);
 	assert_int_equal(f->d.candidates.n, 0);
+}
+
+/* What libvirt runs is listed and sold, whether we can look at it or not. */
+static void a_vm_of_libvirts_that_cannot_be_examined_is_listed_and_sold(void **state)
+{
+	struct fixture *f = *state;
+	struct proc_status status = { .state = 'S', .mems_allowed = 1, .size = 1 };
+	const struct examination e = { .kernel = f->d.host.kernel, .root = &f->d.host.root };
+	struct cram_overcommit_input sold;
+	struct vm *vm;
+
+	put_cmdline(f, "/opt/x/emulator -m 64M");
+	say(f, "");
+	take_discovered(f);
+	assert_int_equal(f->d.host.vms.n, 1);
+	vm = f->d.host.vms.v[0];
+	assert_string_equal(vm->uuid, UUID);
+	assert_string_equal(vm->name, "db");
+	assert_true(vm->from_libvirt);
+	assert_int_equal(vm->reason, VM_LAYOUT_UNKNOWN);
+	assert_non_null(strstr(vm->why, "emulator"));
+	overcommit_input(&f->d, NULL, &sold);
+	assert_int_equal(sold.sold, 64 << 20);
+	assert_int_equal(sold.bound, 64 << 20);
+
+	/* It stays what it is, and is not asked about all the time. */
+	vm_examine(vm, &e, &status);
+	daemon_relayout(&f->d);
+	say(f, TIERING("mode='auto'>"));
+	round_run(&f->d);
+	assert_int_equal(f->d.candidates.n, 0);
+	assert_int_equal(vm->reason, VM_LAYOUT_UNKNOWN);
+	assert_int_equal(f->d.host.vms.n, 1);
+	assert_int_equal(vm->settings.mode, CRAM_MODE_AUTO);
+	vm->cli_layer.set = 1U << CRAM_SET_WEIGHT;
+	vm->cli_layer.weight = 7;
+
+	/* Nor is the next attempt the end of it; the one after that succeeds. */
+	f->d.refusals.v[0].again_ms = 0;
+	say(f, TIERING("mode='auto'>"));
+	take_discovered(f);
+	assert_int_equal(f->d.host.vms.n, 1);
+	put_cmdline(f, "/usr/bin/qemu-system-x86_64 -name db -uuid " UUID " -m 64M -object "
+		       "memory-backend-memfd,id=ram,size=64M -machine memory-backend=ram");
+	f->d.refusals.v[0].again_ms = 0;
+	say(f, TIERING("mode='auto'>"));
+	vm = taken_in(f);
+	assert_int_equal(vm->reason, VM_NOT_LOOKED);
+	assert_int_equal(vm->blocks.n, 1);
+	assert_string_equal(vm->uuid, UUID);
+	assert_int_equal(vm->settings.mode, CRAM_MODE_AUTO);
+	assert_int_equal(vm->settings.weight, 7);
+}
+
+/* Longer than is ever read: by hand or by libvirt, it runs. */
+static void a_vm_whose_command_line_is_cut_off_is_listed(void **state)
+{
+	static char args[300U << 10];
+	struct fixture *f = *state;
+	size_t n = 0;
+
+	/* An argument each two bytes: wherever it is cut, one is complete or has just begun. */
+	for (const char *p = "/usr/bin/qemu-system-x86_64 -uuid " UUID " -m 64M"; *p; p++)
+		args[n++] = *p == ' ' ? '\0' : *p;
+	for (n++; n < sizeof(args); n++)
+		args[n] = n % 2 ? 'x' : '\0';
+	put(f, "cmdline", args, sizeof(args));
+	assert_int_equal(daemon_want_vm(&f->d, f->pid, NULL, NULL), 0);
+	take_discovered(f);
+	assert_int_equal(f->d.host.vms.n, 1);
+	assert_string_equal(f->d.host.vms.v[0]->uuid, UUID);
+	assert_int_equal(f->d.host.vms.v[0]->reason, VM_LAYOUT_UNKNOWN);
+	assert_non_null(strstr(f->d.host.vms.v[0]->why, "cut off"));
+	assert_int_equal(f->d.host.vms.v[0]->ram, 64 << 20);
 }
 
 static void link_fd(const struct fixture *f, int fd, const char *target)
@@ -395,6 +478,44 @@ static void memory_plugged_in_is_taken_in_and_unplugged_is_let_go(void **state)
 	assert_false(vm_has_block(vm, 1));
 }
 
+/* A DIMM that comes again is mapped where it was; what was known is not true of the new one. */
+static void what_is_plugged_in_again_is_new(void **state)
+{
+	static const char *const mappings[] = {
+		"7e0000000000-7e0004000000 rw-s 00000000 00:01 1028 /memfd:memory-backend-memfd (deleted)\n"
+		"7f0000000000-7f0004000000 rw-s 00000000 00:01 1027 /memfd:memory-backend-memfd (deleted)\n",
+		maps,
+		"7e0000000000-7e0004000000 rw-s 00000000 00:01 1029 /memfd:memory-backend-memfd (deleted)\n"
+		"7f0000000000-7f0004000000 rw-s 00000000 00:01 1027 /memfd:memory-backend-memfd (deleted)\n",
+	};
+	struct fixture *f = *state;
+	struct vm *vm = take_in(f, maps);
+	struct ranges_summary summary;
+	size_t index;
+
+	for (size_t i = 0; i < ARRAY_SIZE(mappings); i++) {
+		atomic_store(&vm->relayout, true);
+		vm->relayout_ms = 0;
+		daemon_relayout(&f->d);
+		unlock(f, mappings[i]);
+		take_discovered(f);
+		if (i == 0)
+			for (size_t k = 32; k < 64; k++)
+				vm->ranges.v[k].dram_pages = vm->ranges.v[k].checked_s = 512;
+		if (i == 1)
+			assert_int_equal(vm_range_index(vm, 0x7e0000000000, &index), -ENOENT);
+	}
+	assert_int_equal(vm->blocks.n, 3);
+	assert_int_equal(vm_range_index(vm, 0x7e0000000000, &index), 0);
+	assert_int_equal(index, 64);
+	ranges_summarise(&vm->ranges, 1000, &summary);
+	assert_int_equal(summary.dram, 0);
+	assert_int_equal(summary.unlooked, vm->ram);
+	for (size_t k = 0; k < vm->ranges.n; k++)
+		assert_int_equal(range_wants_look(&vm->ranges, &vm->ranges.v[k], 1, 1000),
+				 k < 32 || k >= 64);
+}
+
 static void each_block_keeps_its_own_policy_and_homes(void **state)
 {
 	static const char two[] =
@@ -421,9 +542,70 @@ static void each_block_keeps_its_own_policy_and_homes(void **state)
 	assert_int_equal(vm->block_homes[0], 1);
 	assert_int_equal(vm->block_homes[1], 2);
 	assert_int_equal(vm->home_nodes, 3);
+	/* When its homes are full, what is bound has no others, what prefers one has them all. */
+	assert_int_equal(vm->block_reach[0], 1);
+	assert_int_equal(vm->block_reach[1], 7);
 	/* It was given no name and no UUID; what is made up is unique. */
 	assert_int_equal(strncmp(vm->uuid, "pid-", 4), 0);
 	assert_string_equal(vm->uuid, vm->name);
+}
+
+/*
+ * The agent was started again while a VM is bound to its homes and the tier, node 2. Where DIMMs
+ * that were plugged in belong, nothing but that policy tells.
+ */
+static void plugged_memory_keeps_its_homes_when_the_agent_starts_again(void **state)
+{
+	static const char three[] =
+		"7d0000000000-7d0002000000 rw-s 00000000 00:01 1029 /memfd:memory-backend-memfd (deleted)\n"
+		"7e0000000000-7e0002000000 rw-s 00000000 00:01 1028 /memfd:memory-backend-memfd (deleted)\n"
+		"7f0000000000-7f0004000000 rw-s 00000000 00:01 1027 /memfd:memory-backend-memfd (deleted)\n";
+	static const char numa[] = "7d0000000000 bind:0-2 N0=8 kernelpagesize_kB=4\n"
+				   "7e0000000000 bind:1-2 N1=8 kernelpagesize_kB=4\n"
+				   "7f0000000000 bind:0-2 N0=8 kernelpagesize_kB=4\n";
+	struct fixture *f = *state;
+	struct proc_status status = { .state = 'S', .mems_allowed = 7 };
+	struct examination e = { .kernel = f->d.host.kernel,
+				 .root = &f->d.host.root,
+				 .tier_nodes = 4,
+				 .now_ms = 1,
+				 .placement = true };
+	struct vm *vm = take_in(f, three);
+
+	put(f, "numa_maps", numa, strlen(numa));
+	vm_examine(vm, &e, &status);
+	assert_int_equal(vm->bound, 7);
+	for (size_t i = 0; i < vm->blocks.n; i++) {
+		bool was_bound = vm->blocks.v[i].start == 0x7e0000000000;
+
+		assert_int_equal(vm->old_policy[i].mode,
+				 was_bound ? PROC_MPOL_BIND : PROC_MPOL_DEFAULT);
+		assert_int_equal(vm->old_policy[i].nodes, was_bound ? 2 : 0);
+		assert_int_equal(vm->block_homes[i], was_bound ? 2 : 3);
+		assert_int_equal(vm->block_reach[i], was_bound ? 2 : 3);
+	}
+	assert_int_equal(vm->used_tiers, 4);
+}
+
+/* Bound to a card, node 2, and to what is a slow node of the host's, 1, but no tier to it. */
+static void a_slow_node_beside_the_tier_is_not_taken_for_one(void **state)
+{
+	static const char numa[] = "7f0000000000 bind:0-2 N0=8 kernelpagesize_kB=4\n";
+	struct fixture *f = *state;
+	struct proc_status status = { .state = 'S', .mems_allowed = 7 };
+	struct examination e = { .kernel = f->d.host.kernel,
+				 .root = &f->d.host.root,
+				 .tier_nodes = 6,
+				 .now_ms = 1,
+				 .placement = true };
+	struct vm *vm = take_in(f, maps);
+
+	put(f, "numa_maps", numa, strlen(numa));
+	vm->no_tiers = 2;
+	vm_examine(vm, &e, &status);
+	assert_int_equal(vm->bound, 1);
+	assert_int_equal(vm->used_tiers, 0);
+	assert_int_equal(vm->block_reach[0], 3);
 }
 
 /* Its resident set says nothing: what it was given is sold all the same. */
@@ -440,6 +622,49 @@ static void a_confidential_guest_counts_and_is_left_alone(void **state)
 	assert_int_equal(vm->reason, VM_CONFIDENTIAL);
 	assert_int_equal(vm->ram, 64 << 20);
 	assert_int_equal(vm->blocks.n, 0);
+}
+
+/* QEMU starts a thread, so its address space has another size: what was refused stays refused. */
+static void a_refused_vm_stays_refused_when_its_ram_is_looked_for_again(void **state)
+{
+	static const struct {
+		const char *options;
+		enum vm_ineligible reason;
+	} refused[] = {
+		{ "-netdev vhost-user,id=n,chardev=c", VM_VHOST_USER },
+		{ "-object sev-snp-guest,id=s", VM_CONFIDENTIAL },
+		{ "-device vfio-pci,host=1:0.0", VM_PINNED },
+		{ "-overcommit mem-lock=on", VM_LOCKED },
+	};
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(refused); i++) {
+		struct proc_status status = { .state = 'S', .mems_allowed = 1, .size = 1 };
+		char args[256];
+		struct vm *vm;
+
+		snprintf(args, sizeof(args),
+			 "/usr/bin/qemu-system-x86_64 -m 64M -machine memory-backend=a -object "
+			 "memory-backend-memfd,id=a,size=64M %s",
+			 refused[i].options);
+		put_cmdline(f, args);
+		vm = take_in(f, maps);
+		for (uint64_t now_ms = 1; now_ms < 3; now_ms++) {
+			status.size = now_ms;
+			examine(f, vm, &status, now_ms);
+			assert_int_equal(vm->reason, refused[i].reason);
+			vm->relayout_ms = 0;
+			daemon_relayout(&f->d);
+			unlock(f, maps);
+			take_discovered(f);
+		}
+		examine(f, vm, &status, 3);
+		assert_int_equal(vm->reason, refused[i].reason);
+		assert_int_equal(vm->ram, 64 << 20);
+		assert_int_equal(vm->blocks.n, 0);
+		assert_int_equal(vm->ranges.n, 0);
+		daemon_remove_vm(&f->d, vm);
+	}
 }
 
 static void memory_that_is_pinned_is_left_alone(void **state)
@@ -475,6 +700,24 @@ static void devices_and_userfaultfds_are_seen_when_they_come(void **state)
 	status.locked = 4096;
 	examine(f, vm, &status, 100001);
 	assert_int_equal(vm->reason, VM_PINNED);
+}
+
+/* No descriptor tells of it; libvirt does, whose domain it is. */
+static void a_vhost_user_device_is_seen_when_it_comes(void **state)
+{
+	struct fixture *f = *state;
+	struct proc_status status = { .state = 'S', .mems_allowed = 1 };
+	struct vm *vm = take_in(f, maps);
+
+	say_with(f, "", "<interface type='bridge'/>");
+	examine(f, vm, &status, 1);
+	assert_int_equal(vm->reason, VM_ELIGIBLE);
+	say_with(f, "", "<interface type='vhostuser'/>");
+	examine(f, vm, &status, 2);
+	assert_int_equal(vm->reason, VM_VHOST_USER);
+	say(f, "");
+	examine(f, vm, &status, 3);
+	assert_int_equal(vm->reason, VM_ELIGIBLE);
 }
 
 static void a_guest_migrating_in_is_left_alone_until_it_runs(void **state)
@@ -603,16 +846,29 @@ int main(void)
 			a_vm_that_starts_with_a_bad_setting_is_only_monitored, make, drop),
 		cmocka_unit_test_setup_teardown(what_cannot_be_a_vm_is_forgotten, make, drop),
 		cmocka_unit_test_setup_teardown(
+			a_vm_of_libvirts_that_cannot_be_examined_is_listed_and_sold, make, drop),
+		cmocka_unit_test_setup_teardown(a_vm_whose_command_line_is_cut_off_is_listed, make,
+						drop),
+		cmocka_unit_test_setup_teardown(
 			a_vm_whose_ram_is_not_there_yet_is_listed_and_looked_at_again, make, drop),
 		cmocka_unit_test_setup_teardown(
 			memory_plugged_in_is_taken_in_and_unplugged_is_let_go, make, drop),
+		cmocka_unit_test_setup_teardown(what_is_plugged_in_again_is_new, make, drop),
 		cmocka_unit_test_setup_teardown(each_block_keeps_its_own_policy_and_homes, make,
 						drop),
+		cmocka_unit_test_setup_teardown(
+			plugged_memory_keeps_its_homes_when_the_agent_starts_again, make, drop),
+		cmocka_unit_test_setup_teardown(a_slow_node_beside_the_tier_is_not_taken_for_one,
+						make, drop),
 		cmocka_unit_test_setup_teardown(a_confidential_guest_counts_and_is_left_alone, make,
 						drop),
+		cmocka_unit_test_setup_teardown(
+			a_refused_vm_stays_refused_when_its_ram_is_looked_for_again, make, drop),
 		cmocka_unit_test_setup_teardown(memory_that_is_pinned_is_left_alone, make, drop),
 		cmocka_unit_test_setup_teardown(devices_and_userfaultfds_are_seen_when_they_come,
 						make, drop),
+		cmocka_unit_test_setup_teardown(a_vhost_user_device_is_seen_when_it_comes, make,
+						drop),
 		cmocka_unit_test_setup_teardown(a_guest_migrating_in_is_left_alone_until_it_runs,
 						make, drop),
 		cmocka_unit_test_setup_teardown(two_vms_of_one_uuid_are_told_apart, make, drop),

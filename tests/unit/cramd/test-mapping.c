@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
@@ -136,6 +137,20 @@ static void a_policys_flags_arrive_with_it(void **state)
 	assert_int_equal(proc_for_each_numa(&f->root, getpid(), find, &found), 0);
 	assert_int_equal(found.flags, want.flags); /* MPOL_F_STATIC_NODES */
 	assert_int_equal(found.nodes, 1);
+}
+
+/* No file shows which node is tried first; but the kernel knows which nodes there are. */
+static void the_node_to_be_tried_first_arrives_with_it(void **state)
+{
+	const struct fixture *f = *state;
+	struct proc_policy want = { .mode = PROC_MPOL_BIND, .nodes = 1, .first = 1 };
+
+	assert_int_equal(mapping_set(&f->root, getpid(), &f->block, &want), 0);
+	assert_policy(f, PROC_MPOL_BIND, 1);
+	want.first = UINT64_C(1) << 63;
+	if (syscall(SYS_set_mempolicy_home_node, NULL, 0, 0, 0) < 0 && errno == ENOSYS)
+		skip();
+	assert_int_equal(mapping_set(&f->root, getpid(), &f->block, &want), -EINVAL);
 }
 
 static void a_refused_policy_changes_nothing(void **state)
@@ -264,6 +279,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(every_policy_arrives, make, drop),
 		cmocka_unit_test_setup_teardown(a_policys_flags_arrive_with_it, make, drop),
+		cmocka_unit_test_setup_teardown(the_node_to_be_tried_first_arrives_with_it, make,
+						drop),
 		cmocka_unit_test_setup_teardown(a_refused_policy_changes_nothing, make, drop),
 		cmocka_unit_test_setup_teardown(a_vms_memory_is_not_kept, make, drop),
 		cmocka_unit_test_setup_teardown(another_file_is_not_mistaken_for_it, make, drop),

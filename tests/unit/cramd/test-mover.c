@@ -134,7 +134,7 @@ static struct vm *make_vm(void)
 						     .end = start + RANGES * RANGE_BYTES,
 						     .memfd = true };
 		vm->first[i] = i * RANGES;
-		vm->block_homes[i] = UINT64_C(1) << i;
+		vm->block_homes[i] = vm->block_reach[i] = UINT64_C(1) << i;
 		vm->block_returns[i] = 3;
 		vm->old_policy[i] = old[i];
 	}
@@ -266,6 +266,28 @@ static void a_block_comes_home_to_its_own_homes_alone(void **state)
 	assert_int_equal(kernel.node[PAGE(RANGES)], 1);
 	do_job(f, VM_JOB_PROMOTE_HOT, BLOCKS * RANGES * RANGE_BYTES, 0);
 	assert_int_equal(kernel.node[0], 0);
+}
+
+/* Where the agent has put none of it: see vm_tiers_of(). */
+static void what_is_on_a_node_that_is_no_tier_to_the_vm_stays_there(void **state)
+{
+	struct fixture *f = *state;
+
+	f->host.tier_nodes |= 1 << 3;
+	atomic_store(&f->vm->no_tiers, 1 << 3);
+	for (size_t i = 0; i < BATCH; i++)
+		kernel.node[i] = 3;
+	do_job(f, VM_JOB_DEMOTE, RANGE_BYTES / 2, TIER);
+	do_job(f, VM_JOB_PROMOTE, RANGE_BYTES, 1);
+	assert_int_equal(kernel.moved_to[1], PAGES_PER_RANGE / 2);
+	assert_int_equal(f->vm->used_tiers, 1 << TIER);
+	/* As DRAM they went out and came home; as what is out one does not. */
+	for (size_t i = 0; i < BATCH; i++)
+		assert_int_equal(kernel.node[i], 1);
+	kernel.node[BATCH] = 3;
+	f->vm->ranges.v[0].tier_pages = 1;
+	do_job(f, VM_JOB_PROMOTE, RANGE_BYTES, 1);
+	assert_int_equal(kernel.node[BATCH], 3);
 }
 
 /* What is refused is counted, and what else was to go goes. */
@@ -432,6 +454,36 @@ static void a_demotion_binds_each_block_to_its_homes_and_the_tier(void **state)
 	assert_int_equal(kernel.policies, BLOCKS);
 }
 
+/* Block 0 was told to prefer a node, block 1 to interleave: either had the others as well. */
+static void a_policy_that_only_prefers_nodes_is_not_made_a_hard_one(void **state)
+{
+	struct fixture *f = *state;
+
+	f->vm->block_reach[0] = f->vm->block_reach[1] = f->vm->block_homes[1] = 3;
+	do_job(f, VM_JOB_DEMOTE, RANGE_BYTES, TIER);
+	for (size_t i = 0; i < BLOCKS; i++) {
+		assert_int_equal(kernel.policy[i].mode, PROC_MPOL_BIND);
+		assert_int_equal(kernel.policy[i].nodes, 3 | UINT64_C(1) << TIER);
+	}
+	assert_int_equal(kernel.policy[0].first, 1);
+	assert_int_equal(kernel.policy[1].first, 0);
+}
+
+static void dram_that_has_come_is_let_in(void **state)
+{
+	struct fixture *f = *state;
+
+	do_job(f, VM_JOB_DEMOTE, RANGE_BYTES, TIER);
+	assert_int_equal(kernel.policies, BLOCKS);
+	f->vm->block_reach[1] |= 1 << 3;
+	do_job(f, VM_JOB_DEMOTE, RANGE_BYTES, TIER);
+	assert_int_equal(kernel.policies, BLOCKS + 1);
+	assert_int_equal(kernel.policy[1].nodes, 1 << 1 | 1 << 3 | 1 << TIER);
+	/* What it goes back to is what it was before either. */
+	do_job(f, VM_JOB_UNBIND, 0, -1);
+	assert_memory_equal(&kernel.policy[1], &old[1], sizeof(old[1]));
+}
+
 static void each_block_gets_its_own_policy_back(void **state)
 {
 	struct fixture *f = *state;
@@ -469,6 +521,20 @@ static void what_was_unplugged_is_left_alone(void **state)
 	assert_memory_equal(&kernel.policy[0], &old[0], sizeof(old[0]));
 	assert_int_equal(kernel.policy[1].mode, PROC_MPOL_BIND);
 	assert_int_equal(f->vm->bound, 0);
+}
+
+/* Whatever is mapped there by now. */
+static void nothing_of_what_was_unplugged_is_moved(void **state)
+{
+	struct fixture *f = *state;
+
+	atomic_store(&f->vm->gone, 2);
+	do_job(f, VM_JOB_DEMOTE, BLOCKS * RANGES * RANGE_BYTES, TIER);
+	assert_int_equal(pages_on(TIER), PAGES / 2);
+	assert_int_equal(kernel.node[PAGE(RANGES)], 0);
+	atomic_store(&f->vm->gone, 1);
+	do_job(f, VM_JOB_PROMOTE, BLOCKS * RANGES * RANGE_BYTES, 1);
+	assert_int_equal(pages_on(TIER), PAGES / 2);
 }
 
 /* ------------------------------------------------------------------ whose turn it is */
@@ -639,6 +705,7 @@ int main(void)
 		TEST(a_job_moves_what_it_was_given_and_no_more),
 		TEST(memory_goes_to_the_node_it_was_sent_to),
 		TEST(a_block_comes_home_to_its_own_homes_alone),
+		TEST(what_is_on_a_node_that_is_no_tier_to_the_vm_stays_there),
 		TEST(one_page_that_cannot_be_moved_stops_its_call_alone),
 		TEST(what_cannot_come_home_is_in_nobodys_way),
 		TEST(a_tier_that_is_full_is_asked_once),
@@ -649,9 +716,12 @@ int main(void)
 		TEST(nothing_is_done_to_a_process_that_has_ended),
 		TEST(memory_comes_home_all_the_same),
 		TEST(a_demotion_binds_each_block_to_its_homes_and_the_tier),
+		TEST(a_policy_that_only_prefers_nodes_is_not_made_a_hard_one),
+		TEST(dram_that_has_come_is_let_in),
 		TEST(each_block_gets_its_own_policy_back),
 		TEST(without_the_policy_to_go_back_to_none_is_replaced),
 		TEST(what_was_unplugged_is_left_alone),
+		TEST(nothing_of_what_was_unplugged_is_moved),
 		TEST(what_comes_home_does_not_wait_behind_what_goes_out),
 		TEST(where_dram_is_short_what_makes_room_goes_first),
 		TEST(what_is_urgent_waits_for_no_mover),

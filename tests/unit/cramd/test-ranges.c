@@ -59,6 +59,38 @@ static void age_is_what_the_last_look_confirmed(void **state)
 	assert_int_equal(range_age(r, &r->v[0]), 10);
 }
 
+static void what_is_gone_is_neither_looked_at_nor_counted_nor_moved(void **state)
+{
+	struct ranges *r = *state;
+	struct ranges_span all = { 0, r->n };
+	struct ranges_summary s;
+	size_t picked[8];
+
+	for (size_t i = 0; i < r->n; i++)
+		for (uint32_t now = 1000; now <= 2000; now += 1000)
+			look(r, i, 256, 256, 0, 256, now);
+	ranges_forget(r, 1, r->n, false);
+	/* One that was being looked at, and two that were being moved. */
+	look(r, 1, 256, 256, 0, 0, 3000);
+	range_demoted(&r->v[2], 0, 512, 3000);
+	range_promoted(&r->v[3], 512, 0, COLD, 3000);
+	for (size_t i = 0; i < r->n; i++)
+		assert_int_equal(range_wants_look(r, &r->v[i], 10, 4000), i == 0);
+	ranges_summarise(r, 4000, &s);
+	assert_int_equal(s.dram, 256 * PAGE_BYTES);
+	assert_int_equal(s.tier, 256 * PAGE_BYTES);
+	assert_int_equal(s.unlooked, 0);
+	assert_int_equal(ranges_pick_cold(r, 8 * RANGE_BYTES, 0, picked, 8), 1);
+	assert_int_equal(ranges_pick_tier(r, &all, 1, 8 * RANGE_BYTES, true, picked, 8), 1);
+
+	/* What is there again is as new; what was there all the time stays what it was. */
+	ranges_forget(r, 0, r->n, true);
+	ranges_summarise(r, 4000, &s);
+	assert_int_equal(s.dram, 256 * PAGE_BYTES);
+	assert_int_equal(s.unlooked, (r->n - 1) * RANGE_BYTES);
+	assert_true(range_wants_look(r, &r->v[1], 10, 4000));
+}
+
 static void a_range_never_armed_has_no_age(void **state)
 {
 	struct ranges *r = *state;
@@ -340,6 +372,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(ranges_that_are_added_were_never_looked_at, make,
 						drop),
 		cmocka_unit_test_setup_teardown(age_is_what_the_last_look_confirmed, make, drop),
+		cmocka_unit_test_setup_teardown(
+			what_is_gone_is_neither_looked_at_nor_counted_nor_moved, make, drop),
 		cmocka_unit_test_setup_teardown(a_range_never_armed_has_no_age, make, drop),
 		cmocka_unit_test_setup_teardown(damons_quiet_counts_only_without_idle_flags, make,
 						drop),

@@ -353,6 +353,60 @@ static void what_mode_monitor_gives_back_comes_home(void **state)
 	assert_int_equal(d->mover.home.jobs[0].bytes, 8 * RANGE_BYTES);
 }
 
+/*
+ * On a host with an ordinary slow node memory may lie there that the agent knows nothing of: the
+ * kernel has demoted it, or an administrator has bound the VM to that node. That is no tier's.
+ */
+static void what_the_agent_has_not_put_out_stays_where_it_is(void **state)
+{
+	static const struct {
+		enum cram_mode mode;
+		unsigned int tiers;
+		uint64_t told, allowed;
+		bool stays;
+	} cases[] = {
+		/* The defaults; a VM that uses cards. */
+		{ CRAM_MODE_MONITOR, 1U << CRAM_TIER_CRAM, 0, 3, true },
+		{ CRAM_MODE_OFF, 1U << CRAM_TIER_CRAM, 0, 3, true },
+		{ CRAM_MODE_AUTO, 1U << CRAM_TIER_CRAM, 0, 3, true },
+		/* The node may be its tier, but it was bound to it; or has no other. */
+		{ CRAM_MODE_MONITOR, 1U << CRAM_TIER_NODE, 2, 3, true },
+		{ CRAM_MODE_MONITOR, 1U << CRAM_TIER_NODE, 0, 2, true },
+		{ CRAM_MODE_AUTO, 1U << CRAM_TIER_NODE, 0, 2, true },
+		/* It may be its tier, and nothing says otherwise. */
+		{ CRAM_MODE_MONITOR, 1U << CRAM_TIER_NODE, 1, 3, false },
+	};
+	struct daemon *d = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct vm *vm = make_vm(d, i);
+
+		vm->settings.mode = cases[i].mode;
+		vm->settings.tiers = cases[i].tiers;
+		vm->mems_allowed = cases[i].allowed;
+		vm->blocks.n = 1;
+		vm->blocks.v[0].policy =
+			(struct proc_policy){ .mode = PROC_MPOL_BIND, .nodes = cases[i].told };
+		vm->block_homes[0] = 1;
+		put_out(vm, 8, 1, 0);
+		atomic_store(&vm->used_tiers, 0);
+	}
+	let_come_home(d);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		const struct vm *vm = d->host.vms.v[i];
+		uint64_t out = cases[i].stays ? 0 : 8 * RANGE_BYTES;
+
+		assert_int_equal(vm->input.tier_bytes, out);
+		assert_int_equal(vm->input.dram, VM_RAM - out);
+		assert_int_equal(vm->action.promote_bytes, out);
+		assert_int_equal(atomic_load(&vm->busy) & 1U << VM_JOB_PROMOTE,
+				 cases[i].stays ? 0 : 1U << VM_JOB_PROMOTE);
+		/* What it has no right to is not where it is sent either. */
+		assert_int_equal(atomic_load(&vm->busy) & 1U << VM_JOB_DEMOTE, 0);
+	}
+	assert_int_equal(d->snapshot.tier_used[0], 8 * RANGE_BYTES);
+}
+
 /* A device was assigned to it while memory was out, say. */
 static void what_is_out_of_a_vm_that_may_no_longer_be_tiered_comes_home(void **state)
 {
@@ -688,6 +742,8 @@ int main(void)
 						drop),
 		cmocka_unit_test_setup_teardown(memory_on_a_tier_that_is_withdrawn_comes_home, make,
 						drop),
+		cmocka_unit_test_setup_teardown(what_the_agent_has_not_put_out_stays_where_it_is,
+						make, drop),
 		cmocka_unit_test_setup_teardown(what_mode_monitor_gives_back_comes_home, make,
 						drop),
 		cmocka_unit_test_setup_teardown(

@@ -102,6 +102,7 @@ static void make_vm(struct fixture *f)
 	vm->home_nodes = 1;
 	vm->node_bytes[0] = GiB - 64 * MiB;
 	vm->node_bytes[1] = 64 * MiB;
+	vm->used_tiers = UINT64_C(1) << 1;
 	vm->reported_state = CRAM_N_VM_STATES;
 	strcpy(vm->name, "db");
 	strcpy(vm->uuid, "pid-1000");

@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <numaif.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "util/cleanup.h"
 
@@ -35,6 +37,17 @@ static int mode_number(enum proc_mpol mode)
 }
 
 /*
+ * Of its nodes, the one that is tried first. Linux before 5.17 cannot be told: there it is the one
+ * that is nearest to whoever touches the memory.
+ */
+static int set_first(void *map, size_t size, uint64_t node)
+{
+	if (!node || syscall(SYS_set_mempolicy_home_node, map, size, __builtin_ctzll(node), 0) == 0)
+		return 0;
+	return errno == ENOSYS ? 0 : -errno;
+}
+
+/*
  * mbind of a mapping that nobody has bound yet. Linux leaves out what would not change the policy
  * of the mapping itself, and that of a new one is the default already; the file's, which is the one
  * that matters, would stay. So the default comes by way of "local", which means the same to shmem.
@@ -51,7 +64,7 @@ static int set_policy(void *map, size_t size, const struct proc_policy *policy)
 	/* The kernel takes maxnode as the number of bits plus one and ignores the last. */
 	if (mbind(map, size, mode | (int)policy->flags, &mask, sizeof(mask) * 8 + 1, 0) < 0)
 		return -errno;
-	return 0;
+	return set_first(map, size, policy->first);
 }
 
 int mapping_set(const struct sysroot *root, pid_t pid, const struct ramblock *block,

@@ -28,6 +28,7 @@ struct work {
 	_Atomic uint64_t *since_ms; /* it is with one range; others look at it */
 	struct page_idle idle;
 	struct move_pace pace;
+	uint64_t tier_nodes; /* of the VM whose turn it is */
 	int nodes[PAGES_PER_RANGE];
 	uint64_t entries[PAGES_PER_RANGE], heads[PAGES_PER_RANGE];
 	bool still_idle[PAGES_PER_RANGE];
@@ -37,7 +38,7 @@ struct work {
 /* On any tier, be it the VM's or one that it used before: what is there may have to come home. */
 static bool on_tier(const struct work *w, size_t page)
 {
-	return atomic_load(&w->host->tier_nodes) & UINT64_C(1) << w->nodes[page];
+	return w->tier_nodes & UINT64_C(1) << w->nodes[page];
 }
 
 static void count_nodes(const struct work *w, size_t n, uint16_t *ret_dram, uint16_t *ret_tier)
@@ -226,7 +227,12 @@ static int move_range_alone(struct work *w, const struct mover_job *job, size_t 
 	size_t n, wanted;
 	uint64_t addr, moved, refused;
 
+	*ret_bytes = 0;
+	w->tier_nodes = vm_tiers_of(vm, atomic_load(&w->host->tier_nodes));
 	block = vm_range(vm, index, &addr, &n);
+	/* Unplugged since it was picked: other memory of QEMU's may be there. */
+	if (!vm_has_block(vm, (size_t)(block - vm->blocks.v)))
+		return 0;
 	r = vm_pages_where(w->host, vm, block, addr, n, w->nodes);
 	if (r < 0)
 		return r;
@@ -243,7 +249,6 @@ static int move_range_alone(struct work *w, const struct mover_job *job, size_t 
 			vm->ranges.v[index].flags &= (uint8_t)~RANGE_ARMED;
 			vm->ranges.v[index].accessed_s = monotonic_s();
 			pthread_mutex_unlock(&vm->lock);
-			*ret_bytes = 0;
 			return 0;
 		}
 	}
@@ -313,32 +318,50 @@ static bool takes_policy(const struct vm *vm, size_t i)
 	return vm->blocks.v[i].memfd && vm_has_block(vm, i);
 }
 
-/* Our policy, once per RAM block: its own home nodes first, the tier where cold pages may go. */
+/* Our policy for block @i: the DRAM that it may have, and the tier, where cold pages may go. */
+static struct proc_policy policy_of(const struct vm *vm, size_t i, int tier_nid)
+{
+	const struct proc_policy *old = &vm->old_policy[i];
+	uint64_t homes = vm->block_homes[i];
+	struct proc_policy policy = { .mode = PROC_MPOL_BIND,
+				      .nodes = vm->block_reach[i] | UINT64_C(1) << tier_nid };
+
+	/* The kernel takes one. */
+	if ((old->mode == PROC_MPOL_PREFERRED || old->mode == PROC_MPOL_PREFERRED_MANY) &&
+	    homes != vm->block_reach[i])
+		policy.first = homes & -homes;
+	return policy;
+}
+
+/* Once per RAM block, and again when it should have other nodes. */
 static int bind_blocks(struct work *w, struct vm *vm, int tier_nid)
 {
-	uint64_t homes[RAMBLOCKS_MAX], bound, known;
+	struct proc_policy policies[RAMBLOCKS_MAX];
+	uint64_t bound = 0, known;
 	size_t n;
 
 	pthread_mutex_lock(&vm->lock);
-	memcpy(homes, vm->block_homes, sizeof(homes));
 	n = vm->blocks.n;
-	bound = vm->bound;
+	for (size_t i = 0; i < n; i++) {
+		policies[i] = policy_of(vm, i, tier_nid);
+		if (vm->bound_to[i] == policies[i].nodes)
+			bound |= vm->bound & UINT64_C(1) << i;
+	}
 	known = vm->old_known;
 	pthread_mutex_unlock(&vm->lock);
 	for (size_t i = 0; i < n; i++) {
-		struct proc_policy policy = { .mode = PROC_MPOL_BIND,
-					      .nodes = homes[i] | UINT64_C(1) << tier_nid };
 		uint64_t bit = UINT64_C(1) << i;
 		int r;
 
 		if (!takes_policy(vm, i) || (bound & bit))
 			continue;
 		/* Without the policy to go back to, none is replaced. */
-		r = known & bit ? set_policy(w, vm, i, &policy) : -EAGAIN;
+		r = known & bit ? set_policy(w, vm, i, &policies[i]) : -EAGAIN;
 		if (r < 0)
 			return r;
 		pthread_mutex_lock(&vm->lock);
 		vm->bound |= bit;
+		vm->bound_to[i] = policies[i].nodes;
 		pthread_mutex_unlock(&vm->lock);
 	}
 	return 0;
@@ -483,6 +506,8 @@ static int run(struct work *w, const struct mover_job *job)
 		return 0;
 	if (job->kind == VM_JOB_RELIEVE)
 		note_relief(w->host);
+	if (job->kind == VM_JOB_DEMOTE)
+		atomic_fetch_or(&job->vm->used_tiers, UINT64_C(1) << job->nid);
 	if (job->kind == VM_JOB_DEMOTE &&
 	    atomic_load(&w->host->reclaim_nodes) & UINT64_C(1) << job->nid)
 		return reclaim_out(w, job);

@@ -45,7 +45,7 @@ static int look_alone(const struct host *host, struct vm *vm, size_t index,
 		      const struct page_idle *idle, int pagemap, struct look_buffers *b)
 {
 	const struct kernel *kernel = host->kernel;
-	uint64_t tier_nodes = atomic_load(&host->tier_nodes);
+	uint64_t tier_nodes = vm_tiers_of(vm, atomic_load(&host->tier_nodes));
 	int tier_nid = atomic_load(&vm->tier_nid);
 	struct range_look found = {
 		.faults_home_s = tier_nid == NODE_SWAP ? atomic_load(&vm->cold_age_s) : 0,
@@ -57,6 +57,8 @@ static int look_alone(const struct host *host, struct vm *vm, size_t index,
 	int r;
 
 	block = vm_range(vm, index, &addr, &n);
+	if (!vm_has_block(vm, (size_t)(block - vm->blocks.v)))
+		return 0;
 	pthread_mutex_lock(&vm->lock);
 	armed = vm->ranges.v[index].flags & RANGE_ARMED;
 	pthread_mutex_unlock(&vm->lock);

@@ -36,6 +36,13 @@ int ranges_grow(struct ranges *ranges, size_t n)
 	return 0;
 }
 
+void ranges_forget(struct ranges *ranges, size_t first, size_t end, bool back)
+{
+	for (size_t i = first; i < end; i++)
+		if (!(ranges->v[i].flags & RANGE_GONE) != back)
+			ranges->v[i] = (struct range){ .flags = back ? 0 : RANGE_GONE };
+}
+
 void ranges_free(struct ranges *ranges)
 {
 	free(ranges->v);
@@ -109,6 +116,8 @@ static uint32_t look_gap(const struct ranges *ranges, const struct range *range,
 bool range_wants_look(const struct ranges *ranges, const struct range *range, uint32_t interval_s,
 		      uint32_t now_s)
 {
+	if (range->flags & RANGE_GONE)
+		return false;
 	if (!range->checked_s)
 		return true;
 	if (now_s - range->checked_s < look_gap(ranges, range, interval_s))
@@ -149,9 +158,12 @@ static unsigned int faulted_home(struct range *range, const struct range_look *l
 
 unsigned int range_looked(struct range *range, const struct range_look *look, uint32_t now_s)
 {
-	unsigned int accessed = look->accessed_dram + look->accessed_tier;
-	unsigned int returned = faulted_home(range, look, now_s);
+	unsigned int accessed = look->accessed_dram + look->accessed_tier, returned;
 
+	/* Unplugged while it was being looked at. */
+	if (range->flags & RANGE_GONE)
+		return 0;
+	returned = faulted_home(range, look, now_s);
 	if ((range->flags & RANGE_ARMED) && !(range->flags & RANGE_MOVED) && accessed) {
 		range->accessed_s = now_s;
 		range->accessed_pages = (uint16_t)accessed;
@@ -180,6 +192,8 @@ unsigned int range_looked(struct range *range, const struct range_look *look, ui
 
 void range_demoted(struct range *range, uint16_t dram_pages, uint16_t tier_pages, uint32_t now_s)
 {
+	if (range->flags & RANGE_GONE)
+		return;
 	if (tier_pages > range->tier_pages)
 		range->moved_s = now_s;
 	range->dram_pages = dram_pages;
@@ -195,6 +209,8 @@ void range_promoted(struct range *range, uint16_t dram_pages, uint16_t tier_page
 {
 	bool was_hot = range->flags & RANGE_HOT;
 
+	if (range->flags & RANGE_GONE)
+		return;
 	/* Pinned, or shared with others: it would be in the way of all that lies behind it. */
 	if (tier_pages && tier_pages >= range->tier_pages)
 		range->flags |= RANGE_STAYS;
@@ -220,7 +236,7 @@ void ranges_summarise(const struct ranges *ranges, uint32_t now_s,
 		uint64_t dram = (uint64_t)range->dram_pages * PAGE_BYTES;
 		uint64_t tier = (uint64_t)range->tier_pages * PAGE_BYTES;
 
-		if (!range->checked_s)
+		if (!range->checked_s && !(range->flags & RANGE_GONE))
 			s.unlooked += RANGE_BYTES;
 		s.dram += dram;
 		s.tier += tier;

@@ -20,6 +20,7 @@
 #define RANGE_SEEN  (1U << 3) /* on the tier, and accessed in the last snapshot */
 #define RANGE_MOVED (1U << 2) /* moved by us: the next look only starts over */
 #define RANGE_STAYS (1U << 4) /* was to come home, and nothing of it could: others first */
+#define RANGE_GONE  (1U << 5) /* unplugged: nothing is known, wanted or learnt of it */
 
 /* A range promoted within this many cold ages after its demotion went too early. */
 #define RANGE_EARLY_COLD_AGES 4
@@ -56,6 +57,8 @@ int ranges_init(struct ranges *ranges, size_t n);
 void ranges_free(struct ranges *ranges);
 /* Adds ranges never looked at, to @n in all. 0 or -ENOMEM. */
 int ranges_grow(struct ranges *ranges, size_t n);
+/* Ranges from @first to before @end are gone: forgets them. With @back they are there again. */
+void ranges_forget(struct ranges *ranges, size_t first, size_t end, bool back);
 
 /* Confirmed age in seconds, divided by its backoff. */
 uint32_t range_age(const struct ranges *ranges, const struct range *range);

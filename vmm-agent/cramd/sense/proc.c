@@ -419,9 +419,19 @@ int proc_read_cmdline(const struct sysroot *root, pid_t pid, char *buf, size_t s
 		      size_t *ret_len)
 {
 	char path[64];
+	size_t len = size;
+	int r;
 
 	snprintf(path, sizeof(path), "/proc/%d/cmdline", (int)pid);
-	return sysroot_read(root, path, buf, size, ret_len);
+	r = sysroot_read(root, path, buf, size, ret_len);
+	if (r != -EFBIG)
+		return r;
+	/* There is more: where it happens to end with an argument, that is one too few. */
+	buf[len - 1] = '\0';
+	while (len > 0 && !buf[len - 1])
+		len--;
+	*ret_len = len;
+	return 0;
 }
 
 /* Runs @each over the descriptors of @pid; it gets the directory and the entry's name. */

@@ -43,6 +43,8 @@ struct proc_policy {
 	enum proc_mpol mode;
 	unsigned int flags; /* MPOL_F_STATIC_NODES and friends, as mbind(2) takes them */
 	uint64_t nodes;	    /* mask */
+	uint64_t first;	    /* of PROC_MPOL_BIND: the node tried first, as a mask; 0: the nearest.
+			       Files do not show it */
 };
 
 /* One line of /proc/PID/numa_maps. */
@@ -96,7 +98,8 @@ int proc_read_cgroup(const struct sysroot *root, pid_t pid, char *buf, size_t si
 
 /*
  * The command line: arguments separated by zero bytes, *@ret_len counts them all. @buf always ends
- * with a zero byte. -EFBIG: longer than @size.
+ * with a zero byte. One that is longer than @size is cut, in the middle of an argument: that one's
+ * zero byte is not counted.
  */
 int proc_read_cmdline(const struct sysroot *root, pid_t pid, char *buf, size_t size,
 		      size_t *ret_len);

@@ -91,6 +91,23 @@ static void judge_cmdline(struct ram_layout *layout, const struct qemu_cmdline *
 	}
 }
 
+/*
+ * What else it says that lets nothing be tiered, whatever its RAM is. Each reading says so again:
+ * of vhost-user and of encrypted memory nothing else tells.
+ */
+static enum vm_ineligible judge_devices(const struct qemu_cmdline *c)
+{
+	if (c->confidential)
+		return VM_CONFIDENTIAL;
+	if (c->vfio || c->vdpa)
+		return VM_PINNED;
+	if (c->locked)
+		return VM_LOCKED;
+	if (c->vhost_user)
+		return VM_VHOST_USER;
+	return VM_ELIGIBLE;
+}
+
 /* Do mappings of a memfd make this backend? */
 static bool wants_memfd(const struct qemu_backend *b)
 {
@@ -226,6 +243,7 @@ static int add_block(struct search *s, const struct qemu_backend *b, struct cand
 		block->policy = told_policy(b);
 		block->virtio_mem = b->use == QEMU_USE_VIRTIO_MEM;
 	} else {
+		block->plugged = true;
 		s->layout.ram += c->map.end - c->map.start;
 	}
 	return 0;
@@ -322,6 +340,7 @@ int ram_layout_read(const struct sysroot *root, pid_t pid, const struct qemu_cmd
 		    struct ram_layout *ret_layout)
 {
 	cleanup_free struct search *s = calloc(1, sizeof(*s));
+	enum vm_ineligible devices;
 	int r;
 
 	if (!s)
@@ -348,6 +367,12 @@ int ram_layout_read(const struct sysroot *root, pid_t pid, const struct qemu_cmd
 		for (size_t i = 0; i < cmdline->n_backends; i++)
 			place_backend(s, &cmdline->backends[i]);
 		place_plugged(s);
+	}
+	/* After its RAM was looked for: what was plugged in has been sold all the same. */
+	devices = judge_devices(cmdline);
+	if (devices != VM_ELIGIBLE) {
+		s->layout.reason = devices;
+		s->layout.why[0] = '\0';
 	}
 	if (s->layout.reason != VM_ELIGIBLE)
 		s->layout.blocks.n = 0;

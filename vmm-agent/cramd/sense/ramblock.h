@@ -20,6 +20,7 @@ struct ramblock {
 	uint64_t offset;      /* into the memfd, of @start */
 	unsigned int dev_major, dev_minor;
 	uint64_t inode;
+	bool plugged;		   /* later: no command line tells of it */
 	struct proc_policy policy; /* what QEMU was told on its command line: to go back to */
 };
 

@@ -143,6 +143,33 @@ static void sense_nodes(struct snapshot *s, struct host *host, const struct cram
 
 /* ------------------------------------------------------------------ VMs */
 
+/* Is a RAM block of @vm, by its QEMU's command line, to be on one of @nodes? vm->lock is held. */
+static bool is_told(const struct vm *vm, uint64_t nodes)
+{
+	for (size_t i = 0; i < vm->blocks.n; i++)
+		if (vm->blocks.v[i].policy.nodes & nodes)
+			return true;
+	return false;
+}
+
+/* See vm_tiers_of(). vm->lock is held. */
+static uint64_t no_tiers_of(const struct snapshot *s, const struct vm *vm, uint64_t tier_nodes)
+{
+	uint64_t used = atomic_load(&vm->used_tiers), nodes = 0;
+	bool may = vm->settings.tiers & 1U << CRAM_TIER_NODE;
+	bool has_dram = !vm->mems_allowed || vm->mems_allowed & ~tier_nodes;
+
+	for (size_t i = 0; i < s->n_tiers; i++) {
+		uint64_t bit = UINT64_C(1) << snapshot_tier_nid(s, i);
+
+		if (s->tiers[i].kind != CRAM_TIER_NODE || used & bit)
+			continue;
+		if (!may || !has_dram || (vm->settings.mode != CRAM_MODE_AUTO && is_told(vm, bit)))
+			nodes |= bit;
+	}
+	return nodes;
+}
+
 /* The nearest of the tiers that the VM's settings and cpuset allow; -1: none. */
 static int choose_tier(const struct snapshot *s, const struct vm *vm, uint64_t home,
 		       uint64_t allowed, const struct cram_host_settings *set)
@@ -159,6 +186,8 @@ static int choose_tier(const struct snapshot *s, const struct vm *vm, uint64_t h
 		if (!(vm->settings.tiers & 1U << tier->kind))
 			continue;
 		if (node && allowed && !(allowed & UINT64_C(1) << tier->nid))
+			continue;
+		if (node && atomic_load(&vm->no_tiers) & UINT64_C(1) << tier->nid)
 			continue;
 		if (tier_of_kind(tier->kind)->fits &&
 		    !tier_of_kind(tier->kind)->fits(s, node, vm, set, why, sizeof(why)))
@@ -177,13 +206,13 @@ static int choose_tier(const struct snapshot *s, const struct vm *vm, uint64_t h
 /* What of @vm's memory is on which tier. vm->lock is held. */
 static void count_tiers(struct snapshot *s, const struct vm *vm, uint64_t tier_bytes, int tier)
 {
-	uint64_t elsewhere = 0;
+	uint64_t elsewhere = 0, no_tiers = atomic_load(&vm->no_tiers);
 
 	for (size_t i = 0; i < s->n_tiers; i++) {
 		uint64_t bytes = vm->node_bytes[snapshot_tier_nid(s, i)];
 
 		/* What was moved since the reading came from or went to its own. */
-		if ((int)i == tier)
+		if ((int)i == tier || no_tiers & UINT64_C(1) << snapshot_tier_nid(s, i))
 			continue;
 		elsewhere += bytes;
 		s->tier_used[i] += bytes;
@@ -287,7 +316,9 @@ static void sense_vm(struct snapshot *s, struct host *host, struct vm *vm,
 	pthread_mutex_lock(&vm->lock);
 	home = vm->home_nodes;
 	allowed = vm->mems_allowed;
+	atomic_store(&vm->no_tiers, no_tiers_of(s, vm, tier_nodes));
 	pthread_mutex_unlock(&vm->lock);
+	tier_nodes = vm_tiers_of(vm, tier_nodes);
 	tier = choose_tier(s, vm, home, allowed, set);
 
 	pthread_mutex_lock(&vm->lock);
