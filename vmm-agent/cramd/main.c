@@ -316,11 +316,9 @@ static int run(struct daemon *d, const struct options *o, struct server **ret_se
 	return r;
 }
 
-/* VMs stay as they are: their memory, their policies, their limits. False: @d is still in use. */
-static bool stop(struct daemon *d, struct server *server)
+/* VMs stay as they are: their memory, their policies, their limits. */
+static void stop(struct daemon *d, struct server *server)
 {
-	bool all = true;
-
 	host_stop(&d->host);
 	discover_stop(&d->discover);
 	looker_join(&d->looker);
@@ -328,14 +326,11 @@ static bool stop(struct daemon *d, struct server *server)
 	relief_join(&d->relief);
 	backpressure_join(&d->backpressure);
 	if (d->mover.host)
-		all = mover_stop(&d->mover);
+		mover_stop(&d->mover);
 	if (d->libvirt)
 		libvirt_stop(d->libvirt);
 	if (server)
 		server_stop(server);
-	/* A VM that is stuck keeps a mover, and that what it uses. */
-	if (!all)
-		return false;
 	while (d->host.vms.n)
 		daemon_remove_vm(d, d->host.vms.v[0]);
 	relief_fini(&d->relief);
@@ -346,7 +341,6 @@ static bool stop(struct daemon *d, struct server *server)
 		close(d->round_timer);
 	loop_fini(&d->loop);
 	host_fini(&d->host);
-	return true;
 }
 
 int main(int argc, char **argv)
@@ -397,7 +391,7 @@ int main(int argc, char **argv)
 		r = loop_init(&d->loop);
 	if (r == 0)
 		r = run(d, &o, &server);
-	if (stop(d, server))
-		free(d);
+	stop(d, server);
+	free(d);
 	return r < 0 ? 1 : 0;
 }

@@ -637,46 +637,6 @@ static void what_is_urgent_waits_for_no_mover(void **state)
 	}
 }
 
-/* As a QEMU that does not let go of its mmap lock. */
-static void stick(void)
-{
-	kernel.before_move = NULL;
-	sem_post(&it->halted);
-	sem_wait(&it->going_on);
-}
-
-static void a_vm_that_is_stuck_keeps_what_moves_it_and_no_more(void **state)
-{
-	static const enum vm_job_kind kinds[] = { VM_JOB_DEMOTE, VM_JOB_PROMOTE, VM_JOB_RELIEVE };
-	struct fixture *f = *state;
-	struct vm *other = make_vm();
-
-	do_job(f, VM_JOB_DEMOTE, 4 * RANGE_BYTES, TIER);
-	for (size_t i = 0; i < 4; i++)
-		other->ranges.v[i].tier_pages = PAGES_PER_RANGE;
-	f->mover.stuck_ms = 20;
-	kernel.before_move = stick;
-	submit(f, VM_JOB_RELIEVE, 2 * RANGE_BYTES, 0);
-	sem_wait(&f->halted);
-	usleep(50000);
-	assert_int_equal(mover_submit(&f->mover, other, VM_JOB_RELIEVE, RANGE_BYTES, 0, 0), 0);
-	for (int ms = 0; atomic_load(&other->busy); ms++) {
-		assert_true(ms < 5000);
-		usleep(1000);
-	}
-	assert_int_equal(pages_on(TIER), 3 * PAGES_PER_RANGE);
-	assert_int_equal(f->mover.n_workers, MOVER_THREADS + 2);
-	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
-		assert_int_equal(mover_submit(&f->mover, f->vm, kinds[i], RANGE_BYTES, 0, 0),
-				 -EBUSY);
-	/* Once it lets go all is as before. */
-	sem_post(&f->going_on);
-	wait_for(f, VM_JOB_RELIEVE);
-	do_job(f, VM_JOB_PROMOTE, 4 * RANGE_BYTES, 0);
-	assert_int_equal(pages_on(TIER), 0);
-	vm_unref(other);
-}
-
 static void press(void)
 {
 	kernel.before_move = NULL;
@@ -726,7 +686,6 @@ int main(void)
 		TEST(where_dram_is_short_what_makes_room_goes_first),
 		TEST(what_is_urgent_waits_for_no_mover),
 		TEST(relief_takes_over_what_is_under_way),
-		TEST(a_vm_that_is_stuck_keeps_what_moves_it_and_no_more),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

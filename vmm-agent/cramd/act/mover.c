@@ -3,29 +3,22 @@
 #include "mover.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "../moves.h"
 #include "../sense/swapped.h"
 #include "move.h"
-#include "util/cleanup.h"
 
 /* Ranges picked at a time: the ages of those further down are stale by the time it is their turn.
  */
 #define PICK_MAX 64
-
-/* So long a stop waits for jobs under way. */
-#define STOP_S 5
 
 /* So many times in a row nothing of what was picked could come home: then the job ends. */
 #define PICKS_IN_VAIN 4
 
 struct work {
 	struct host *host;
-	_Atomic uint64_t *since_ms; /* it is with one range; others look at it */
 	struct page_idle idle;
 	struct move_pace pace;
 	uint64_t tier_nodes; /* of the VM whose turn it is */
@@ -299,7 +292,6 @@ static int move_range(struct work *w, const struct mover_job *job, size_t index,
 {
 	int r;
 
-	atomic_store(w->since_ms, monotonic_ms());
 	vm_placing_begins(job->vm);
 	r = move_range_alone(w, job, index, most, ret_bytes);
 	vm_move_ends(job->vm);
@@ -480,7 +472,6 @@ static int reclaim_out(struct work *w, const struct mover_job *job)
 		int r;
 
 		step = step < left ? step : left - left % PAGE_BYTES;
-		atomic_store(w->since_ms, monotonic_ms());
 		vm_placing_begins(job->vm);
 		r = reclaim_step(w, job, step, &moved);
 		vm_move_ends(job->vm);
@@ -564,47 +555,29 @@ static bool take(struct mover_queue *queue, struct mover_job *ret_job)
  * is short: what makes room then waits for no drain, be that to a node that has some. false: it is
  * the end.
  */
-static bool next_job(struct mover_worker *worker, struct mover_job *ret_job)
+static bool next_job(struct mover *mover, bool urgent, struct mover_job *ret_job)
 {
-	struct mover *mover = worker->mover;
-	bool urgent = worker->urgent, stopping;
 	struct mover_queue *first, *second;
+	bool stopping;
 
 	pthread_mutex_lock(&mover->lock);
-	while (!mover->stopping && !worker->replaced &&
-	       !(urgent ? mover->urgent.n : mover->home.n + mover->out.n))
+	while (!mover->stopping && !(urgent ? mover->urgent.n : mover->home.n + mover->out.n))
 		pthread_cond_wait(urgent ? &mover->wake_urgent : &mover->wake, &mover->lock);
-	stopping = mover->stopping || worker->replaced;
+	stopping = mover->stopping;
 	first = atomic_load(&mover->host->short_nodes) ? &mover->out : &mover->home;
 	second = first == &mover->home ? &mover->out : &mover->home;
 	if (!stopping && !take(urgent ? &mover->urgent : first, ret_job))
 		take(second, ret_job);
-	if (!stopping) {
-		worker->vm = ret_job->vm;
-		atomic_store(&worker->since_ms, monotonic_ms());
-	}
-	worker->ended = stopping;
 	pthread_mutex_unlock(&mover->lock);
 	return !stopping;
 }
 
-static void end_job(struct mover_worker *worker)
+static void work(struct mover *mover, bool urgent)
 {
-	pthread_mutex_lock(&worker->mover->lock);
-	worker->vm = NULL;
-	atomic_store(&worker->since_ms, 0);
-	pthread_mutex_unlock(&worker->mover->lock);
-}
+	struct host *host = mover->host;
+	struct work w = { .host = host, .idle = { .bitmap = -1, .flags = -1 } };
 
-static void *work(void *arg)
-{
-	struct mover_worker *worker = arg;
-	struct host *host = worker->mover->host;
-	struct work w = { .host = host,
-			  .since_ms = &worker->since_ms,
-			  .idle = { .bitmap = -1, .flags = -1 } };
-
-	for (struct mover_job job = {}; next_job(worker, &job);) {
+	for (struct mover_job job = {}; next_job(mover, urgent, &job);) {
 		int r;
 
 		if (atomic_load(&host->idle_active) && w.idle.bitmap < 0)
@@ -622,67 +595,22 @@ static void *work(void *arg)
 			job.vm->counters.last_error = r;
 		job.vm->jobs_ended++;
 		pthread_mutex_unlock(&job.vm->lock);
-		end_job(worker);
 		atomic_fetch_and(&job.vm->busy, ~(1U << job.kind));
 		vm_unref(job.vm);
 	}
 	page_idle_close(&w.idle);
+}
+
+static void *worker(void *mover)
+{
+	work(mover, false);
 	return NULL;
 }
 
-/* mover->lock is held, or nobody else knows of it yet. */
-static int start_worker(struct mover *mover, bool urgent)
+static void *urgent_worker(void *mover)
 {
-	struct mover_worker *worker = NULL;
-	int r;
-
-	for (size_t i = 0; i < mover->n_workers && !worker; i++)
-		if (mover->workers[i].ended)
-			worker = &mover->workers[i];
-	if (worker) {
-		pthread_join(worker->thread, NULL);
-	} else {
-		if (mover->n_workers == ARRAY_SIZE(mover->workers))
-			return -EAGAIN;
-		worker = &mover->workers[mover->n_workers];
-	}
-	*worker = (struct mover_worker){ .mover = mover, .urgent = urgent };
-	r = pthread_create(&worker->thread, NULL, work, worker);
-	if (r)
-		return -r;
-	if (worker == &mover->workers[mover->n_workers])
-		mover->n_workers++;
-	return 0;
-}
-
-static bool is_stuck(const struct mover *mover, const struct mover_worker *worker, uint64_t now_ms)
-{
-	uint64_t since = atomic_load(&worker->since_ms);
-
-	return worker->vm && since && now_ms > since + mover->stuck_ms;
-}
-
-/* Has others do the work of those that are stuck. True: @vm keeps one. mover->lock is held. */
-static bool go_round(struct mover *mover, const struct vm *vm)
-{
-	uint64_t now = monotonic_ms();
-	bool keeps = false;
-
-	for (size_t i = 0; i < mover->n_workers; i++) {
-		struct mover_worker *worker = &mover->workers[i];
-
-		if (!is_stuck(mover, worker, now))
-			continue;
-		keeps |= worker->vm == vm;
-		if (worker->replaced || start_worker(mover, worker->urgent) < 0)
-			continue;
-		worker->replaced = true;
-		cram_log_warn(&mover->host->log,
-			      "process %d: its memory map is locked since %" PRIu32
-			      " ms; nothing more of it is moved until it lets go",
-			      (int)worker->vm->pid, mover->stuck_ms);
-	}
-	return keeps;
+	work(mover, true);
+	return NULL;
 }
 
 int mover_start(struct mover *mover, struct host *host)
@@ -692,40 +620,33 @@ int mover_start(struct mover *mover, struct host *host)
 	pthread_mutex_init(&mover->lock, NULL);
 	pthread_cond_init(&mover->wake, NULL);
 	pthread_cond_init(&mover->wake_urgent, NULL);
-	mover->stuck_ms = MOVER_STUCK_MS;
-	for (size_t i = 0; i < MOVER_THREADS + 1; i++) {
-		int r = start_worker(mover, i == 0);
+	while (mover->n_threads < MOVER_THREADS + 1) {
+		int r = pthread_create(&mover->threads[mover->n_threads], NULL,
+				       mover->n_threads ? worker : urgent_worker, mover);
 
-		if (r < 0)
-			return r;
+		if (r)
+			return -r;
+		mover->n_threads++;
 	}
 	return 0;
 }
 
-bool mover_stop(struct mover *mover)
+void mover_stop(struct mover *mover)
 {
-	struct timespec until;
 	struct mover_job job;
-	bool all = true;
 
 	pthread_mutex_lock(&mover->lock);
 	mover->stopping = true;
 	pthread_cond_broadcast(&mover->wake);
 	pthread_cond_broadcast(&mover->wake_urgent);
 	pthread_mutex_unlock(&mover->lock);
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += STOP_S;
-	for (size_t i = 0; i < mover->n_workers; i++)
-		if (pthread_clockjoin_np(mover->workers[i].thread, NULL, CLOCK_MONOTONIC, &until))
-			all = false;
-	if (!all)
-		return false;
+	for (size_t i = 0; i < mover->n_threads; i++)
+		pthread_join(mover->threads[i], NULL);
 	while (take(&mover->urgent, &job) || take(&mover->home, &job) || take(&mover->out, &job))
 		vm_unref(job.vm);
 	pthread_cond_destroy(&mover->wake);
 	pthread_cond_destroy(&mover->wake_urgent);
 	pthread_mutex_destroy(&mover->lock);
-	return true;
 }
 
 /* Drops what of @vm waits to come home, as less urgent. mover->lock is held. */
@@ -762,10 +683,6 @@ int mover_submit(struct mover *mover, struct vm *vm, enum vm_job_kind kind, uint
 	int r = 0;
 
 	pthread_mutex_lock(&mover->lock);
-	if (go_round(mover, vm)) {
-		pthread_mutex_unlock(&mover->lock);
-		return -EBUSY;
-	}
 	if (kind == VM_JOB_RELIEVE)
 		overtake(mover, vm);
 	if (atomic_load(&vm->busy) & same || queue->n == MOVER_QUEUE) {
