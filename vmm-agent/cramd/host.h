@@ -7,6 +7,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <time.h>
 
 #include "kernel.h"
 #include "protocol/durations.h"
@@ -65,6 +66,8 @@ static inline uint64_t monotonic_ms(void)
 {
 	return monotonic_us() / 1000;
 }
+/* When @ms from now will have passed, by that clock. */
+struct timespec monotonic_after(uint32_t ms);
 static inline uint32_t monotonic_s(void)
 {
 	return (uint32_t)(monotonic_ms() / 1000) + 1;

@@ -316,21 +316,32 @@ static int run(struct daemon *d, const struct options *o, struct server **ret_se
 	return r;
 }
 
-/* VMs stay as they are: their memory, their policies, their limits. */
-static void stop(struct daemon *d, struct server *server)
+/*
+ * VMs stay as they are: their memory, their policies, their limits. false: a thread is with a process
+ * that is stuck, and what it uses, @d included, stays until the process ends.
+ */
+static bool stop(struct daemon *d, struct server *server)
 {
+	bool ended;
+
 	host_stop(&d->host);
 	discover_stop(&d->discover);
-	looker_join(&d->looker);
+	ended = looker_join(&d->looker) && !d->discover.stuck;
 	nominator_join(&d->nominator);
 	relief_join(&d->relief);
 	backpressure_join(&d->backpressure);
 	if (d->mover.host)
-		mover_stop(&d->mover);
+		ended &= mover_stop(&d->mover);
 	if (d->libvirt)
 		libvirt_stop(d->libvirt);
 	if (server)
 		server_stop(server);
+	if (!ended) {
+		cram_log_warn(&d->host.log,
+			      "a QEMU keeps its memory map locked: the process ends as soon as the "
+			      "kernel lets go of the thread that waits for it");
+		return false;
+	}
 	while (d->host.vms.n)
 		daemon_remove_vm(d, d->host.vms.v[0]);
 	relief_fini(&d->relief);
@@ -341,6 +352,7 @@ static void stop(struct daemon *d, struct server *server)
 		close(d->round_timer);
 	loop_fini(&d->loop);
 	host_fini(&d->host);
+	return true;
 }
 
 int main(int argc, char **argv)
@@ -391,7 +403,7 @@ int main(int argc, char **argv)
 		r = loop_init(&d->loop);
 	if (r == 0)
 		r = run(d, &o, &server);
-	stop(d, server);
-	free(d);
+	if (stop(d, server))
+		free(d);
 	return r < 0 ? 1 : 0;
 }

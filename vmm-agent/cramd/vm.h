@@ -60,6 +60,7 @@ struct vm {
 	_Atomic bool on_swap;	 /* swap is its tier, or was and is not yet empty of it */
 	_Atomic bool recount;	 /* placement is wanted now, not when it is due */
 	_Atomic uint64_t looked_at_since_ms; /* a turn of the looker's is under way; 0: none */
+	_Atomic uint64_t unmoved_until_ms;   /* a move of it waits for its mmap lock: no other yet */
 	_Atomic bool relayout; /* its address space has changed: the loop has it read again */
 
 	/*

@@ -280,7 +280,7 @@ static sem_t moving;
 
 static void *move_for_long(void *vm)
 {
-	vm_placing_begins(vm);
+	assert_int_equal(vm_placing_tries(vm, 20000), 0);
 	sem_post(&moving);
 	usleep(700000);
 	vm_placing_ends(vm);

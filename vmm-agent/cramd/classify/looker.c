@@ -389,12 +389,14 @@ int looker_start(struct looker *looker, struct host *host)
 	return 0;
 }
 
-void looker_join(struct looker *looker)
+bool looker_join(struct looker *looker)
 {
 	if (!looker->running)
-		return;
+		return true;
 	pthread_join(looker->keeper, NULL);
 	looker->running = false;
-	if (patience_stop(&looker->patience))
-		page_idle_close(&looker->idle);
+	if (!patience_stop(&looker->patience))
+		return false;
+	page_idle_close(&looker->idle);
+	return true;
 }
