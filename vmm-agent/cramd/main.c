@@ -148,8 +148,32 @@ static int on_round(struct loop *loop, int fd, uint32_t events, void *userdata)
 		return 0;
 	loop_timer_set(fd, d->conf.host.round_ms);
 	round_run(d);
-	sd_notify(0, "WATCHDOG=1");
 	return 0;
+}
+
+/* The loop turns. How far apart rounds are is the operator's affair. */
+static int on_watchdog(struct loop *loop, int fd, uint32_t events, void *userdata)
+{
+	(void)loop;
+	(void)events;
+	(void)userdata;
+	if (take_wakeup(fd))
+		sd_notify(0, "WATCHDOG=1");
+	return 0;
+}
+
+/* *@ret_timer stays as it is where nobody watches. */
+static int start_watchdog(struct daemon *d, int *ret_timer)
+{
+	struct loop_source *source;
+	uint64_t us;
+	int r;
+
+	r = sd_watchdog_enabled(0, &us);
+	if (r <= 0)
+		return r;
+	r = loop_timer_new((uint32_t)(us / 3000) + 1, ret_timer);
+	return r < 0 ? r : loop_add(&d->loop, *ret_timer, EPOLLIN, on_watchdog, d, &source);
 }
 
 /* The relief thread wants a round before its time. */
@@ -244,7 +268,7 @@ static int fail(struct daemon *d, const char *what, int r)
 
 static int run(struct daemon *d, const struct options *o, struct server **ret_server)
 {
-	cleanup_close int signals = -1, refresh = -1;
+	cleanup_close int signals = -1, refresh = -1, watchdog = -1;
 	struct loop_source *source;
 	struct cram_error err = {};
 	char text[CRAM_ERROR_TEXT];
@@ -305,6 +329,9 @@ static int run(struct daemon *d, const struct options *o, struct server **ret_se
 	r = loop_add(&d->loop, d->round_timer, EPOLLIN, on_round, d, &source);
 	if (r < 0)
 		return fail(d, "watch the timer", r);
+	r = start_watchdog(d, &watchdog);
+	if (r < 0)
+		return fail(d, "make the watchdog's timer", r);
 	/* What is answered from the first moment on has been sensed. */
 	round_run(d);
 	sd_notify(0, "READY=1");
