@@ -344,8 +344,8 @@ static int run(struct daemon *d, const struct options *o, struct server **ret_se
 }
 
 /*
- * VMs stay as they are: their memory, their policies, their limits. false: a thread is with a process
- * that is stuck, and what it uses, @d included, stays until the process ends.
+ * VMs stay as they are: their memory, their policies, their limits. false: a thread is with a
+ * process that is stuck, and what it uses, @d included, stays until the process ends.
  */
 static bool stop(struct daemon *d, struct server *server)
 {

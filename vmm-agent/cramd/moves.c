@@ -2,6 +2,7 @@
 /* Placement and moves, accounted for; see moves.h. */
 #include "moves.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include "sense/where.h"
@@ -35,6 +36,22 @@ int vm_placing_tries(struct vm *vm, uint32_t ms)
 void vm_placing_ends(struct vm *vm)
 {
 	pthread_mutex_unlock(&vm->placing);
+}
+
+const char *vm_trouble_text(int error)
+{
+	switch (error) {
+	case -ETIMEDOUT:
+		return "its process keeps its memory map locked";
+	case -EAGAIN:
+		return "the NUMA policy of its memory is not known yet";
+	case -ESTALE:
+		return "its memory is not where its command line and its memory map had it";
+	case -ENODEV:
+		return "the node is not online";
+	default:
+		return strerror(-error);
+	}
 }
 
 void vm_move_begins(struct vm *vm, int64_t bytes)

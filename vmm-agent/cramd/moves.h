@@ -21,6 +21,9 @@ int vm_pages_where(const struct host *host, const struct vm *vm, const struct ra
 int vm_placing_tries(struct vm *vm, uint32_t ms);
 void vm_placing_ends(struct vm *vm);
 
+/* What @error, negative, of a move or a look says about a VM's memory. */
+const char *vm_trouble_text(int error);
+
 /*
  * Begins a move of the pages of one range: at most @bytes to the tier (positive) or from it
  * (negative) are in neither place for certain until it has ended. vm->placing is held.

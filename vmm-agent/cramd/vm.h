@@ -36,6 +36,8 @@ struct vm_counters {
 	/* Each holds the VM's mmap lock, for reading, so long. */
 	uint64_t looks, worst_look_us, worst_placement_us;
 	int last_error; /* of the last refusal, negative errno */
+	/* Why the last job, or the last looks, could not be done at all; 0: they were. */
+	int move_error, look_error;
 };
 
 struct vm {
@@ -60,7 +62,7 @@ struct vm {
 	_Atomic bool on_swap;	 /* swap is its tier, or was and is not yet empty of it */
 	_Atomic bool recount;	 /* placement is wanted now, not when it is due */
 	_Atomic uint64_t looked_at_since_ms; /* a turn of the looker's is under way; 0: none */
-	_Atomic uint64_t unmoved_until_ms;   /* a move of it waits for its mmap lock: no other yet */
+	_Atomic uint64_t unmoved_until_ms; /* a move of it waits for its mmap lock: no other yet */
 	_Atomic bool relayout; /* its address space has changed: the loop has it read again */
 
 	/*
@@ -145,6 +147,8 @@ struct vm {
 	struct cram_bucket demote_bucket, promote_bucket;
 	enum cram_vm_state reported_state, settling_state; /* told of; seen since so many rounds: */
 	unsigned int settling_rounds;
+	uint64_t reported_refused; /* bytes */
+	int reported_move_error, reported_look_error;
 	enum vm_ineligible reported_reason;
 	bool has_action;
 };

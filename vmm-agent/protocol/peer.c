@@ -475,7 +475,8 @@ int cram_peer_io(struct cram_peer *peer, int fd, short revents, short *ret_event
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0 && (errno == EPIPE || errno == ECONNRESET) && has_request(peer)) {
-			/* Nobody reads answers any more. What was asked before is done all the same. */
+			/* Nobody reads answers any more. What was asked before is done all the
+			 * same. */
 			cram_peer_consume(peer, peer->out.used);
 			break;
 		}

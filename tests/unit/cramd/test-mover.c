@@ -436,9 +436,13 @@ static void without_the_policy_to_go_back_to_none_is_replaced(void **state)
 	assert_int_equal(kernel.policy[1].nodes, 0);
 	assert_int_equal(pages_on(TIER), 0);
 	assert_int_equal(f->vm->counters.last_error, -EAGAIN);
+	/* All of it was refused, and nothing goes. */
+	assert_int_equal(f->vm->counters.refused, RANGE_BYTES);
+	assert_int_equal(f->vm->counters.move_error, -EAGAIN);
 	/* It is found in time for the next job. */
 	f->vm->old_known = 3;
 	do_job(f, VM_JOB_DEMOTE, RANGE_BYTES, TIER);
+	assert_int_equal(f->vm->counters.move_error, 0);
 	assert_int_equal(f->vm->bound, 3);
 	assert_int_equal(pages_on(TIER), PAGES_PER_RANGE);
 }
@@ -571,7 +575,8 @@ static void processes_that_are_stuck_delay_themselves_alone(void **state)
 	assert_int_equal(pages_on(TIER), 2 * PAGES_PER_RANGE);
 	do_job(f, VM_JOB_RELIEVE, RANGE_BYTES, 0);
 	assert_int_equal(pages_on(TIER), PAGES_PER_RANGE);
-	/* They get no other job while they are. */
+	/* They get no other job while they are, and it is known why. */
+	assert_int_equal(vms[0]->counters.move_error, -ETIMEDOUT);
 	assert_int_equal(mover_submit(&f->mover, vms[0], VM_JOB_UNBIND, 0, 0, -1), -EBUSY);
 	for (size_t i = 0; i < 10 * ARRAY_SIZE(vms); i++)
 		sem_post(&f->going_on);

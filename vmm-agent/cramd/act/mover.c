@@ -16,16 +16,17 @@
 
 #define PATIENCE_MS 1000 /* for a step */
 /* A VM whose placement someone else is at for longer is left alone for a while. */
-#define PLACING_MS  500
-#define UNMOVED_MS  5000
+#define PLACING_MS 500
+#define UNMOVED_MS 5000
 /* At the end no step is waited for longer. */
-#define STOP_MS	    2000
+#define STOP_MS 2000
 
 struct work {
 	struct host *host;
 	struct mover_thread *self;
 	struct page_idle idle;
 	struct move_pace pace;
+	uint64_t left; /* bytes of the job */
 	int nodes[PAGES_PER_RANGE];
 	uint64_t entries[PAGES_PER_RANGE], heads[PAGES_PER_RANGE];
 	bool still_idle[PAGES_PER_RANGE];
@@ -453,13 +454,11 @@ static int reclaim_step(struct work *w, const struct mover_job *job, uint64_t by
 
 static int reclaim_out(struct work *w, const struct mover_job *job)
 {
-	uint64_t left = job->bytes;
-
-	while (left >= PAGE_BYTES && may_go_on(w, job)) {
+	while (w->left >= PAGE_BYTES && may_go_on(w, job)) {
 		uint64_t step = w->pace.most * PAGE_BYTES, moved = 0;
 		int r;
 
-		step = step < left ? step : left - left % PAGE_BYTES;
+		step = step < w->left ? step : w->left - w->left % PAGE_BYTES;
 		r = placing_begins(job->vm);
 		if (r < 0)
 			return r;
@@ -470,14 +469,13 @@ static int reclaim_out(struct work *w, const struct mover_job *job)
 			return r;
 		if (!moved)
 			break;
-		left -= moved < left ? moved : left;
+		w->left -= moved < w->left ? moved : w->left;
 	}
 	return 0;
 }
 
 static int run(struct work *w, const struct mover_job *job)
 {
-	uint64_t left = job->bytes;
 	int r;
 
 	if (job->kind == VM_JOB_UNBIND)
@@ -494,22 +492,22 @@ static int run(struct work *w, const struct mover_job *job)
 		if (r < 0)
 			return r;
 	}
-	while (left >= PAGE_BYTES) {
-		size_t indices[PICK_MAX], n = pick(job, left, indices);
+	while (w->left >= PAGE_BYTES) {
+		size_t indices[PICK_MAX], n = pick(job, w->left, indices);
 		uint64_t moved = 0;
 
-		for (size_t i = 0; i < n && left >= PAGE_BYTES; i++) {
+		for (size_t i = 0; i < n && w->left >= PAGE_BYTES; i++) {
 			uint64_t bytes;
 
 			if (!may_go_on(w, job))
 				return 0;
-			r = move_range(w, job, indices[i], left, &bytes);
+			r = move_range(w, job, indices[i], w->left, &bytes);
 			if (r < 0)
 				return r;
 			moved += bytes;
 			if (job->kind == VM_JOB_RELIEVE)
 				atomic_fetch_add(&w->host->relieved, bytes);
-			left -= bytes < left ? bytes : left;
+			w->left -= bytes < w->left ? bytes : w->left;
 		}
 		/* Nothing of what was picked could be moved: asking again at once would not help.
 		 */
@@ -552,6 +550,9 @@ static void leave_stuck(struct mover *mover, bool urgent)
 			continue;
 		atomic_store(&t->left, true);
 		atomic_store(&t->vm->unmoved_until_ms, UINT64_MAX);
+		pthread_mutex_lock(&t->vm->lock);
+		t->vm->counters.move_error = -ETIMEDOUT;
+		pthread_mutex_unlock(&t->vm->lock);
 		mover->at_work[urgent]--;
 	}
 }
@@ -651,10 +652,15 @@ static void work(struct mover *mover, struct mover_thread *self)
 		w.pace.most = host->settings.batch_pages;
 		pthread_mutex_unlock(&host->lock);
 
-		r = is_stuck(job.vm) ? 0 : run(&w, &job);
+		w.left = job.bytes;
+		r = is_stuck(job.vm) ? -ETIMEDOUT : run(&w, &job);
 		pthread_mutex_lock(&job.vm->lock);
-		if (r < 0 && r != -ESRCH)
+		if (r < 0 && r != -ESRCH) {
 			job.vm->counters.last_error = r;
+			job.vm->counters.refused += w.left;
+		}
+		if (r != -ESRCH)
+			job.vm->counters.move_error = r;
 		job.vm->jobs_ended++;
 		pthread_mutex_unlock(&job.vm->lock);
 		end_job(mover, self, &job);

@@ -30,15 +30,15 @@ struct mover_thread {
 	struct mover *mover;
 	pthread_t thread;
 	bool urgent;
-	struct vm *vm; /* whose job it does; NULL: it is to spare */
+	struct vm *vm;		   /* whose job it does; NULL: it is to spare */
 	_Atomic uint64_t since_ms; /* its present step began then */
 	_Atomic bool left;	   /* the step does not end: another is at work in its place */
 };
 
 /*
- * A move waits for its process's mmap lock, and one that is stuck never lets go. A thread whose step
- * does not end is left with it until it does, and no other job of that VM begins; another thread
- * takes its place.
+ * A move waits for its process's mmap lock, and one that is stuck never lets go. A thread whose
+ * step does not end is left with it until it does, and no other job of that VM begins; another
+ * thread takes its place.
  */
 struct mover {
 	struct host *host;

@@ -152,6 +152,15 @@ static bool next_due(struct vm *vm, uint32_t interval, size_t *left, size_t *ret
 	return due;
 }
 
+static void note_error(struct vm *vm, int r)
+{
+	if (r == -ESRCH)
+		return;
+	pthread_mutex_lock(&vm->lock);
+	vm->counters.look_error = r;
+	pthread_mutex_unlock(&vm->lock);
+}
+
 /* Looks at ranges of @vm that are due, until this thread's processor time is @until. */
 static void look_at_vm(struct host *host, struct vm *vm, const struct page_idle *idle,
 		       int64_t until)
@@ -162,8 +171,10 @@ static void look_at_vm(struct host *host, struct vm *vm, const struct page_idle 
 
 	if (idle) {
 		r = pagemap_open(&host->root, vm->pid, &pagemap);
-		if (r < 0)
+		if (r < 0) {
+			note_error(vm, r);
 			return;
+		}
 	}
 	pthread_mutex_lock(&vm->lock);
 	vm->ranges.idle_flags = idle;
@@ -185,8 +196,7 @@ static void look_at_vm(struct host *host, struct vm *vm, const struct page_idle 
 		if (r < 0)
 			break;
 	}
-	if (r < 0 && r != -ESRCH)
-		atomic_fetch_add(&host->scan_errors, 1);
+	note_error(vm, r);
 	if (pagemap >= 0)
 		close(pagemap);
 	pthread_mutex_lock(&vm->lock);
@@ -248,8 +258,7 @@ static void examine(struct looker *looker, struct vm *vm)
 	vm->seen.examined_ms = e.now_ms;
 	r = proc_read_status(&host->root, vm->pid, &status);
 	if (r < 0) {
-		if (r != -ESRCH)
-			atomic_fetch_add(&host->scan_errors, 1);
+		note_error(vm, r);
 		return;
 	}
 	e.placement = placement_is_due(looker, vm, &status, e.now_ms);
