@@ -236,6 +236,22 @@ static void a_drain_is_answered_with_what_a_round_made_of_it(void **state)
 	assert_int_equal(atomic_load(&f->vm->refs), 1 + f->d.mover.home.n);
 }
 
+static void a_drain_that_will_not_outlive_the_agent_is_told_so(void **state)
+{
+	struct fixture *f = *state;
+	struct json_object *reply;
+
+	snprintf(f->d.overrides_path, sizeof(f->d.overrides_path), "/proc/nonexistent/x");
+	reply = call(f, "Drain", "{}");
+	assert_true(json_object_get_boolean(json_object_object_get(reply, "accepted")));
+	assert_true(json_object_object_get_ex(reply, "kept", NULL));
+	assert_false(json_object_get_boolean(json_object_object_get(reply, "kept")));
+	json_object_put(reply);
+	reply = call(f, "Drain", "{\"vm\": \"db\"}");
+	assert_true(json_object_get_boolean(json_object_object_get(reply, "kept")));
+	json_object_put(reply);
+}
+
 /* As `nc -N` does: what was asked is answered, then the connection ends. */
 static void whoever_says_no_more_is_answered_all_the_same(void **state)
 {
@@ -514,6 +530,7 @@ int main(void)
 #define TEST(f) cmocka_unit_test_setup_teardown(f, make, drop)
 	const struct CMUnitTest tests[] = {
 		TEST(a_pause_is_answered_when_a_round_has_heeded_it),
+		TEST(a_drain_that_will_not_outlive_the_agent_is_told_so),
 		TEST(a_drain_is_answered_with_what_a_round_made_of_it),
 		TEST(whoever_says_no_more_is_answered_all_the_same),
 		TEST(whoever_goes_away_is_not_waited_for),
