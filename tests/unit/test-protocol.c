@@ -292,6 +292,57 @@ static void a_client_that_goes_away_ends_its_stream(void **state)
 	close(fds[1]);
 }
 
+/* Three of them in one go, the last of which wants no answer. */
+static const char many[] = "{\"method\":\"org.cramd.Status.Get\"}\0"
+			   "{\"method\":\"org.cramd.Status.Get\"}\0"
+			   "{\"method\":\"org.cramd.Status.Get\",\"oneway\":true}";
+
+static void requests_that_come_at_once_are_answered_turn_by_turn(void **state)
+{
+	struct cram_peer *peer;
+	short events;
+	int fds[2];
+	(void)state;
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+	assert_int_equal(cram_peer_new(&service, &peer), 0);
+	assert_int_equal(write(fds[0], many, sizeof(many)), (int)sizeof(many));
+	calls = 0;
+	assert_int_equal(cram_peer_io(peer, fds[1], POLLIN, &events), 0);
+	for (int turn = 1; turn < 3; turn++) {
+		assert_int_equal(calls, turn);
+		/* Called again at once, and no more is read until all is done. */
+		assert_int_equal(events, POLLOUT);
+		assert_int_equal(cram_peer_io(peer, fds[1], events, &events), 0);
+	}
+	assert_int_equal(calls, 3);
+	assert_int_equal(events, POLLIN);
+	cram_peer_free(peer);
+	close(fds[0]);
+	close(fds[1]);
+}
+
+static void what_was_asked_before_going_away_is_done(void **state)
+{
+	struct cram_peer *peer;
+	short events;
+	int fds[2];
+	(void)state;
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+	assert_int_equal(cram_peer_new(&service, &peer), 0);
+	assert_int_equal(write(fds[0], many, sizeof(many)), (int)sizeof(many));
+	close(fds[0]);
+	calls = 0;
+	for (int turn = 1; turn <= 3; turn++) {
+		assert_int_equal(cram_peer_io(peer, fds[1], POLLIN | POLLHUP, &events), 0);
+		assert_int_equal(calls, turn);
+	}
+	assert_int_equal(cram_peer_io(peer, fds[1], POLLIN | POLLHUP, &events), -ENOTCONN);
+	cram_peer_free(peer);
+	close(fds[1]);
+}
+
 static void a_client_that_floods_and_does_not_read_is_not_served_further(void **state)
 {
 	static const char request[] =
@@ -578,6 +629,8 @@ int main(void)
 		cmocka_unit_test(malformed_input_is_an_error_a_closed_connection_and_nothing_else),
 		cmocka_unit_test(a_reader_too_slow_loses_events_and_is_told_how_many),
 		cmocka_unit_test(a_client_that_goes_away_ends_its_stream),
+		cmocka_unit_test(requests_that_come_at_once_are_answered_turn_by_turn),
+		cmocka_unit_test(what_was_asked_before_going_away_is_done),
 		cmocka_unit_test(a_client_that_floods_and_does_not_read_is_not_served_further),
 		cmocka_unit_test(every_method_is_described),
 		cmocka_unit_test(reports_survive_the_wire),

@@ -58,6 +58,29 @@ void daemon_say(struct daemon *d, const char *type, const struct vm *vm, const c
 	daemon_say_nothing_done(d, vm, text);
 }
 
+/* A file that is damaged, or not understood, is kept for a person. */
+static void put_aside(struct daemon *d, const struct cram_error *err)
+{
+	char text[CRAM_ERROR_TEXT], aside[sizeof(d->overrides_path) + 16];
+
+	snprintf(aside, sizeof(aside), "%s.damaged", d->overrides_path);
+	cram_log_err(&d->host.log, "%s", cram_error_format(err, text, sizeof(text)));
+	if (rename(d->overrides_path, aside) == 0)
+		cram_log_err(&d->host.log, "it is kept as %s", aside);
+	else
+		cram_log_err(&d->host.log, "it cannot be kept as %s: %s", aside, strerror(errno));
+}
+
+/* What is in force, in place of what was put aside. */
+static void save_rest(struct daemon *d)
+{
+	struct cram_error err = {};
+	char text[CRAM_ERROR_TEXT];
+
+	if (cram_overrides_save(d->overrides_path, &d->overrides, &err) < 0)
+		cram_log_err(&d->host.log, "%s", cram_error_format(&err, text, sizeof(text)));
+}
+
 int daemon_load(struct daemon *d, struct cram_error *err)
 {
 	int r;
@@ -78,18 +101,19 @@ int daemon_load(struct daemon *d, struct cram_error *err)
 	cram_file_sweep(d->overrides_path);
 	r = cram_overrides_load(d->overrides_path, &d->overrides, err);
 	if (r == -EBADMSG) {
-		/* A damaged file must not keep the host untiered; it is put aside for a person. */
-		char text[CRAM_ERROR_TEXT], aside[sizeof(d->overrides_path) + 16];
-
-		snprintf(aside, sizeof(aside), "%s.damaged", d->overrides_path);
-		cram_log_err(&d->host.log, "%s", cram_error_format(err, text, sizeof(text)));
-		if (rename(d->overrides_path, aside) == 0)
-			cram_log_err(&d->host.log, "it is kept as %s", aside);
-		else
-			cram_log_err(&d->host.log, "it cannot be kept as %s: %s", aside,
-				     strerror(errno));
-		d->overrides = (struct cram_overrides){};
+		put_aside(d, err);
+		/* It may have been: nothing goes out that an operator had stopped. */
+		d->overrides = (struct cram_overrides){ .paused = true };
+		cram_log_err(
+			&d->host.log,
+			"whether the host was paused is not known any more, so it is: see to it "
+			"that this is what you want, then cramctl resume");
+		save_rest(d);
 		r = 0;
+	} else if (r == 0 && d->overrides.left_out) {
+		put_aside(d, err);
+		cram_log_err(&d->host.log, "the rest of it is in force");
+		save_rest(d);
 	}
 	atomic_store(&d->host.paused, d->overrides.paused);
 	if (d->overrides.paused || d->overrides.drained)

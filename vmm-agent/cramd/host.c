@@ -3,7 +3,6 @@
 #include "host.h"
 
 #include <errno.h>
-#include <time.h>
 
 uint64_t monotonic_us(void)
 {
@@ -11,6 +10,14 @@ uint64_t monotonic_us(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
+}
+
+struct timespec monotonic_after(uint32_t ms)
+{
+	uint64_t end = monotonic_ms() + ms;
+
+	return (struct timespec){ .tv_sec = (time_t)(end / 1000),
+				  .tv_nsec = (long)(end % 1000) * 1000000 };
 }
 
 int64_t thread_cpu_ns(void)
@@ -58,9 +65,7 @@ void host_took(struct host *host, enum cram_duration what, uint64_t us)
 
 bool host_sleep(struct host *host, uint32_t ms)
 {
-	uint64_t end = monotonic_ms() + ms;
-	struct timespec ts = { .tv_sec = (time_t)(end / 1000),
-			       .tv_nsec = (long)(end % 1000) * 1000000 };
+	struct timespec ts = monotonic_after(ms);
 
 	pthread_mutex_lock(&host->lock);
 	while (!atomic_load(&host->stopping) &&

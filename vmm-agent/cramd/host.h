@@ -7,6 +7,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <time.h>
 
 #include "kernel.h"
 #include "protocol/durations.h"
@@ -30,7 +31,6 @@ struct host {
 		pressed_us; /* a card pushes back since then, and nothing has been done; 0: no */
 	_Atomic uint64_t reliefs, relieved; /* how often memory came home for that; bytes */
 	_Atomic uint64_t relief_us; /* last time from a card's pushing back to the first move */
-	_Atomic uint64_t scan_errors;
 	/* As struct cram_duration_counts. */
 	_Atomic uint64_t durations[CRAM_N_DURATIONS][CRAM_DURATION_BUCKETS];
 	_Atomic uint64_t duration_sums[CRAM_N_DURATIONS]; /* microseconds */
@@ -65,6 +65,8 @@ static inline uint64_t monotonic_ms(void)
 {
 	return monotonic_us() / 1000;
 }
+/* When @ms from now will have passed, by that clock. */
+struct timespec monotonic_after(uint32_t ms);
 static inline uint32_t monotonic_s(void)
 {
 	return (uint32_t)(monotonic_ms() / 1000) + 1;

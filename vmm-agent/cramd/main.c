@@ -148,8 +148,32 @@ static int on_round(struct loop *loop, int fd, uint32_t events, void *userdata)
 		return 0;
 	loop_timer_set(fd, d->conf.host.round_ms);
 	round_run(d);
-	sd_notify(0, "WATCHDOG=1");
 	return 0;
+}
+
+/* The loop turns. How far apart rounds are is the operator's affair. */
+static int on_watchdog(struct loop *loop, int fd, uint32_t events, void *userdata)
+{
+	(void)loop;
+	(void)events;
+	(void)userdata;
+	if (take_wakeup(fd))
+		sd_notify(0, "WATCHDOG=1");
+	return 0;
+}
+
+/* *@ret_timer stays as it is where nobody watches. */
+static int start_watchdog(struct daemon *d, int *ret_timer)
+{
+	struct loop_source *source;
+	uint64_t us;
+	int r;
+
+	r = sd_watchdog_enabled(0, &us);
+	if (r <= 0)
+		return r;
+	r = loop_timer_new((uint32_t)(us / 3000) + 1, ret_timer);
+	return r < 0 ? r : loop_add(&d->loop, *ret_timer, EPOLLIN, on_watchdog, d, &source);
 }
 
 /* The relief thread wants a round before its time. */
@@ -244,7 +268,7 @@ static int fail(struct daemon *d, const char *what, int r)
 
 static int run(struct daemon *d, const struct options *o, struct server **ret_server)
 {
-	cleanup_close int signals = -1, refresh = -1;
+	cleanup_close int signals = -1, refresh = -1, watchdog = -1;
 	struct loop_source *source;
 	struct cram_error err = {};
 	char text[CRAM_ERROR_TEXT];
@@ -305,6 +329,9 @@ static int run(struct daemon *d, const struct options *o, struct server **ret_se
 	r = loop_add(&d->loop, d->round_timer, EPOLLIN, on_round, d, &source);
 	if (r < 0)
 		return fail(d, "watch the timer", r);
+	r = start_watchdog(d, &watchdog);
+	if (r < 0)
+		return fail(d, "make the watchdog's timer", r);
 	/* What is answered from the first moment on has been sensed. */
 	round_run(d);
 	sd_notify(0, "READY=1");
@@ -316,21 +343,32 @@ static int run(struct daemon *d, const struct options *o, struct server **ret_se
 	return r;
 }
 
-/* VMs stay as they are: their memory, their policies, their limits. */
-static void stop(struct daemon *d, struct server *server)
+/*
+ * VMs stay as they are: their memory, their policies, their limits. false: a thread is with a
+ * process that is stuck, and what it uses, @d included, stays until the process ends.
+ */
+static bool stop(struct daemon *d, struct server *server)
 {
+	bool ended;
+
 	host_stop(&d->host);
 	discover_stop(&d->discover);
-	looker_join(&d->looker);
+	ended = looker_join(&d->looker) && !d->discover.stuck;
 	nominator_join(&d->nominator);
 	relief_join(&d->relief);
 	backpressure_join(&d->backpressure);
 	if (d->mover.host)
-		mover_stop(&d->mover);
+		ended &= mover_stop(&d->mover);
 	if (d->libvirt)
 		libvirt_stop(d->libvirt);
 	if (server)
 		server_stop(server);
+	if (!ended) {
+		cram_log_warn(&d->host.log,
+			      "a QEMU keeps its memory map locked: the process ends as soon as the "
+			      "kernel lets go of the thread that waits for it");
+		return false;
+	}
 	while (d->host.vms.n)
 		daemon_remove_vm(d, d->host.vms.v[0]);
 	relief_fini(&d->relief);
@@ -341,6 +379,7 @@ static void stop(struct daemon *d, struct server *server)
 		close(d->round_timer);
 	loop_fini(&d->loop);
 	host_fini(&d->host);
+	return true;
 }
 
 int main(int argc, char **argv)
@@ -391,7 +430,7 @@ int main(int argc, char **argv)
 		r = loop_init(&d->loop);
 	if (r == 0)
 		r = run(d, &o, &server);
-	stop(d, server);
-	free(d);
+	if (stop(d, server))
+		free(d);
 	return r < 0 ? 1 : 0;
 }

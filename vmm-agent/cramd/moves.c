@@ -2,8 +2,8 @@
 /* Placement and moves, accounted for; see moves.h. */
 #include "moves.h"
 
+#include <errno.h>
 #include <string.h>
-#include <time.h>
 
 #include "sense/where.h"
 
@@ -20,22 +20,11 @@ int vm_pages_where(const struct host *host, const struct vm *vm, const struct ra
 	return host->kernel->swapped_where(&host->root, vm->pid, block, addr, n, ret_nodes);
 }
 
-void vm_placing_begins(struct vm *vm)
-{
-	pthread_mutex_lock(&vm->placing_next);
-	pthread_mutex_lock(&vm->placing);
-	pthread_mutex_unlock(&vm->placing_next);
-}
-
 int vm_placing_tries(struct vm *vm, uint32_t ms)
 {
-	struct timespec until;
+	struct timespec until = monotonic_after(ms);
 	int r;
 
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_nsec += (long)ms * 1000000;
-	until.tv_sec += until.tv_nsec / 1000000000;
-	until.tv_nsec %= 1000000000;
 	r = pthread_mutex_clocklock(&vm->placing_next, CLOCK_MONOTONIC, &until);
 	if (r)
 		return -r;
@@ -47,6 +36,22 @@ int vm_placing_tries(struct vm *vm, uint32_t ms)
 void vm_placing_ends(struct vm *vm)
 {
 	pthread_mutex_unlock(&vm->placing);
+}
+
+const char *vm_trouble_text(int error)
+{
+	switch (error) {
+	case -ETIMEDOUT:
+		return "its process keeps its memory map locked";
+	case -EAGAIN:
+		return "the NUMA policy of its memory is not known yet";
+	case -ESTALE:
+		return "its memory is not where its command line and its memory map had it";
+	case -ENODEV:
+		return "the node is not online";
+	default:
+		return strerror(-error);
+	}
 }
 
 void vm_move_begins(struct vm *vm, int64_t bytes)

@@ -14,12 +14,15 @@
 int vm_pages_where(const struct host *host, const struct vm *vm, const struct ramblock *block,
 		   uint64_t addr, size_t n, int *ret_nodes);
 
-/* Takes vm->placing. A move waits for one look at most, however many more are due. */
-void vm_placing_begins(struct vm *vm);
-/* As above, but gives up after @ms: -ETIMEDOUT. For who must not wait for a process that is stuck.
+/*
+ * Takes vm->placing, or gives up after @ms: -ETIMEDOUT, it may be held for a process that is stuck.
+ * A move waits for one look at most, however many more are due.
  */
 int vm_placing_tries(struct vm *vm, uint32_t ms);
 void vm_placing_ends(struct vm *vm);
+
+/* What @error, negative, of a move or a look says about a VM's memory. */
+const char *vm_trouble_text(int error);
 
 /*
  * Begins a move of the pages of one range: at most @bytes to the tier (positive) or from it

@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "moves.h"
+
 static int decide(struct daemon *d)
 {
 	const struct snapshot *s = &d->snapshot;
@@ -89,6 +91,49 @@ static bool to_be_told(struct vm *vm)
 	       vm->settling_rounds >= SETTLING_ROUNDS;
 }
 
+/* So many more bytes of a VM are left where they are: then the log says why. */
+#define REFUSED_TOLD (64 * MiB)
+
+/* Once, until it can again, or something else is in the way. */
+static void announce_trouble(struct daemon *d, const struct vm *vm, const char *what, int error,
+			     int *reported)
+{
+	if (error == *reported)
+		return;
+	*reported = error;
+	events_say(&d->events, error ? "trouble" : "trouble-over", vm, 0,
+		   "its memory can%s be %s%s%s", error ? "not" : "", what, error ? ": " : " again",
+		   error ? vm_trouble_text(error) : "");
+	if (!host_may_log(&d->host, monotonic_ms()))
+		return;
+	if (error)
+		cram_log_warn(&d->host.log, "vm \"%s\": its memory cannot be %s: %s", vm->name,
+			      what, vm_trouble_text(error));
+	else
+		cram_log_info(&d->host.log, "vm \"%s\": its memory can be %s again", vm->name,
+			      what);
+}
+
+static void announce_refusals(struct daemon *d, struct vm *vm)
+{
+	struct vm_counters counters;
+
+	pthread_mutex_lock(&vm->lock);
+	counters = vm->counters;
+	pthread_mutex_unlock(&vm->lock);
+	announce_trouble(d, vm, "moved", counters.move_error, &vm->reported_move_error);
+	announce_trouble(d, vm, "looked at", counters.look_error, &vm->reported_look_error);
+	if (counters.refused < vm->reported_refused + REFUSED_TOLD)
+		return;
+	if (host_may_log(&d->host, monotonic_ms()))
+		cram_log_warn(&d->host.log,
+			      "vm \"%s\": %" PRIu64
+			      " MiB more were to be moved and were not; the last of it: %s",
+			      vm->name, (counters.refused - vm->reported_refused) / MiB,
+			      vm_trouble_text(counters.last_error));
+	vm->reported_refused = counters.refused;
+}
+
 static void announce_vm(struct daemon *d, struct vm *vm)
 {
 	enum vm_ineligible reason;
@@ -102,6 +147,7 @@ static void announce_vm(struct daemon *d, struct vm *vm)
 		vm->reported_reason = reason;
 		log_reason(d, vm, reason, why);
 	}
+	announce_refusals(d, vm);
 	if (to_be_told(vm)) {
 		vm->reported_state = vm->action.state;
 		cram_log_debug(&d->host.log, "vm \"%s\": %s, %" PRIu64 " MiB on the tier", vm->name,

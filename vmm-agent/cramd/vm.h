@@ -36,6 +36,8 @@ struct vm_counters {
 	/* Each holds the VM's mmap lock, for reading, so long. */
 	uint64_t looks, worst_look_us, worst_placement_us;
 	int last_error; /* of the last refusal, negative errno */
+	/* Why the last job, or the last looks, could not be done at all; 0: they were. */
+	int move_error, look_error;
 };
 
 struct vm {
@@ -63,6 +65,7 @@ struct vm {
 	_Atomic uint64_t looked_at_since_ms; /* a turn of the looker's is under way; 0: none */
 	_Atomic uint64_t no_tiers;   /* slow nodes that are no tiers to it: see vm_tiers_of() */
 	_Atomic uint64_t used_tiers; /* nodes that the agent has moved or bound it to */
+	_Atomic uint64_t unmoved_until_ms; /* a move of it waits for its mmap lock: no other yet */
 	_Atomic bool relayout;	     /* its address space has changed: the loop has it read again */
 
 	/*
@@ -152,6 +155,8 @@ struct vm {
 	struct cram_bucket demote_bucket, promote_bucket;
 	enum cram_vm_state reported_state, settling_state; /* told of; seen since so many rounds: */
 	unsigned int settling_rounds;
+	uint64_t reported_refused; /* bytes */
+	int reported_move_error, reported_look_error;
 	enum vm_ineligible reported_reason;
 	bool has_action;
 };

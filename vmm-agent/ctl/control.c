@@ -119,18 +119,38 @@ static void print_said(struct json_object *reply, const char *key)
 	putchar('\n');
 }
 
+/* The same to be heeded. false: there is none. */
+static bool complain_of(struct json_object *reply, const char *key)
+{
+	struct cram_error err = { 0 };
+	struct json_object *v;
+
+	if (!json_object_object_get_ex(reply, key, &v) || json_object_get_string_len(v) == 0)
+		return false;
+	cram_error_set(&err, 0, NULL, NULL, NULL, "%s", json_object_get_string(v));
+	complain(&err);
+	return true;
+}
+
 /* The answer to SetQuota and Drain, then waiting if asked for. */
 static int finish(const struct options *o, const char *name, struct json_object *reply,
 		  bool (*done)(const struct cram_vm_report *vm))
 {
 	struct json_object *v;
 	uint64_t missing = 0;
+	bool kept = true;
 	char size[32];
+	int r;
 
-	if (!o->json) {
+	if (json_object_object_get_ex(reply, "kept", &v))
+		kept = json_object_get_boolean(v);
+	if (!o->json)
 		print_said(reply, "changed");
-		fflush(stdout);
-	}
+	if (!kept)
+		complain_of(reply, "message");
+	else if (!o->json)
+		print_said(reply, "message");
+	fflush(stdout);
 	if (json_object_object_get_ex(reply, "missing", &v))
 		missing = json_object_get_uint64(v);
 	if (missing > 0)
@@ -138,13 +158,13 @@ static int finish(const struct options *o, const char *name, struct json_object 
 			"cramctl: %s: DRAM lacks %s for it above the headroom; free memory or move a VM "
 			"away\n",
 			name ? name : "all VMs", cram_size_format(missing, size, sizeof(size)));
-	if (o->wait)
-		return wait_until(o, name, done);
+	if (o->wait) {
+		r = wait_until(o, name, done);
+		return r == EXIT_OK && !kept ? EXIT_PARTIAL : r;
+	}
 	if (o->json)
 		print_json(reply, false);
-	else
-		print_said(reply, "message");
-	return missing > 0 ? EXIT_PARTIAL : EXIT_OK;
+	return missing > 0 || !kept ? EXIT_PARTIAL : EXIT_OK;
 }
 
 /* "SIZE" (the quota) or "SETTING=VALUE"; an empty value drops the override. */
@@ -227,7 +247,6 @@ int run_drain(const struct options *o, int argc, char **argv)
 static int simple(const struct options *o, const char *method, const char *vm)
 {
 	cleanup_json struct json_object *reply = NULL;
-	struct json_object *v;
 	int r = call(o, CRAM_IFACE_CONTROL, method, vm_parameters(vm), &reply);
 
 	if (r != EXIT_OK)
@@ -235,14 +254,7 @@ static int simple(const struct options *o, const char *method, const char *vm)
 	if (o->json)
 		return print_json(reply, false);
 	print_said(reply, "changed");
-	if (json_object_object_get_ex(reply, "message", &v) && json_object_get_string_len(v) > 0) {
-		struct cram_error err = { 0 };
-
-		cram_error_set(&err, 0, NULL, NULL, NULL, "%s", json_object_get_string(v));
-		complain(&err);
-		return EXIT_PARTIAL;
-	}
-	return EXIT_OK;
+	return complain_of(reply, "message") ? EXIT_PARTIAL : EXIT_OK;
 }
 
 int run_pause(const struct options *o, int argc, char **argv)

@@ -45,6 +45,13 @@ int cram_frames_next(struct cram_frames *f, const char **ret_msg, size_t *ret_si
 	return 1;
 }
 
+bool cram_frames_any(const struct cram_frames *f)
+{
+	const struct cram_bytes *b = &f->bytes;
+
+	return b->used && memchr(b->buf + b->start + f->scanned, '\0', b->used - f->scanned);
+}
+
 void cram_frames_free(struct cram_frames *f)
 {
 	cram_bytes_free(&f->bytes);

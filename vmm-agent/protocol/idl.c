@@ -41,16 +41,16 @@ static const char control_methods[] =
 	"method Hello(version: int) -> (version: int, agent: string)\n"
 	"method SetQuota(vm: string, mode: ?string, quota: object, hard_limit: object, "
 	"floor: object, weight: ?int, cold_age: object, tiers: ?string, persist: ?bool) "
-	"-> (accepted: bool, vm: Vm, missing: int, message: string, changed: string)\n"
+	"-> (accepted: bool, vm: Vm, missing: int, kept: bool, message: string, changed: string)\n"
 	"method Pause(vm: ?string) -> (message: string, changed: string)\n"
 	"method Resume(vm: ?string) -> (message: string, changed: string)\n"
-	"method Drain(vm: ?string) -> (accepted: bool, vm: ?Vm, missing: int, message: string, "
-	"changed: string)\n"
+	"method Drain(vm: ?string) -> (accepted: bool, vm: ?Vm, missing: int, kept: bool, "
+	"message: string, changed: string)\n"
 	"method Reload() -> (generation: int, changed: string)\n"
 	"method Admit(operation: string, xml: string) -> (admitted: bool, message: string)\n"
 	"method Refuse() -> ()\n"
-	"method AddVm(pid: int) -> (accepted: bool, vm: Vm, missing: int, message: string, "
-	"changed: string)\n\n";
+	"method AddVm(pid: int) -> (accepted: bool, vm: Vm, missing: int, kept: bool, "
+	"message: string, changed: string)\n\n";
 
 /* They are the same on both interfaces and so carry the name of neither. */
 static const char errors[] = "# errors: org.cramd.VmNotFound (vm: string), "

@@ -228,7 +228,7 @@ int cram_decode_set(struct json_object *parameters, struct cram_set_request *ret
 }
 
 struct json_object *cram_reply_accepted(const struct cram_vm_report *vm, uint64_t missing_bytes,
-					const char *message, const char *changed)
+					bool kept, const char *message, const char *changed)
 {
 	struct json_object *o = json_object_new_object();
 
@@ -238,6 +238,7 @@ struct json_object *cram_reply_accepted(const struct cram_vm_report *vm, uint64_
 	if (vm)
 		json_object_object_add(o, "vm", cram_encode_as(vm, vm));
 	json_object_object_add(o, "missing", json_object_new_uint64(missing_bytes));
+	json_object_object_add(o, "kept", json_object_new_boolean(kept));
 	json_object_object_add(o, "message", json_object_new_string(message ? message : ""));
 	json_object_object_add(o, "changed", json_object_new_string(changed ? changed : ""));
 	return o;

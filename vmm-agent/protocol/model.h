@@ -296,6 +296,6 @@ int cram_decode_set(struct json_object *parameters, struct cram_set_request *ret
 int cram_decode_vm(struct json_object *parameters, bool optional, const char **ret_vm,
 		   struct cram_error *err);
 
-/* Reply of SetQuota and Drain; @vm NULL: of all VMs. */
+/* Reply of SetQuota and Drain; @vm NULL: of all VMs; @kept: it outlives the agent, if it is to. */
 struct json_object *cram_reply_accepted(const struct cram_vm_report *vm, uint64_t missing_bytes,
-					const char *message, const char *changed);
+					bool kept, const char *message, const char *changed);

@@ -392,13 +392,19 @@ static int dispatch(struct cram_peer *peer, const char *msg, size_t size)
 }
 
 /* Requests wait while a stream is open or while the client does not read its replies. */
-static int dispatch_all(struct cram_peer *peer)
+static bool takes_requests(const struct cram_peer *peer)
+{
+	return !peer->failed && !peer->kept && peer->out.used <= CRAM_QUEUE_MAX;
+}
+
+/* Dispatches the next @most requests, if so many have come. */
+static int dispatch_some(struct cram_peer *peer, size_t most)
 {
 	const char *msg;
 	size_t size;
 	int r;
 
-	while (!peer->failed && !peer->kept && peer->out.used <= CRAM_QUEUE_MAX) {
+	for (; most && takes_requests(peer); most--) {
 		r = cram_frames_next(&peer->in, &msg, &size);
 		if (r == -EMSGSIZE)
 			return malformed(peer, "message");
@@ -411,7 +417,7 @@ static int dispatch_all(struct cram_peer *peer)
 	return peer->failed ? -EBADMSG : 0;
 }
 
-int cram_peer_input(struct cram_peer *peer, const char *data, size_t n)
+static int take_input(struct cram_peer *peer, const char *data, size_t n, size_t most)
 {
 	int r;
 
@@ -422,21 +428,35 @@ int cram_peer_input(struct cram_peer *peer, const char *data, size_t n)
 		return malformed(peer, "message");
 	if (r < 0)
 		return r;
-	r = dispatch_all(peer);
+	r = dispatch_some(peer, most);
 	if (r == 0 && peer->in.bytes.used > peer->in.max && peer->kept)
 		return malformed(peer, "message");
 	return r;
 }
 
+int cram_peer_input(struct cram_peer *peer, const char *data, size_t n)
+{
+	return take_input(peer, data, n, SIZE_MAX);
+}
+
+/* Has a request come that was not dispatched yet, and may be? */
+static bool has_request(const struct cram_peer *peer)
+{
+	return takes_requests(peer) && cram_frames_any(&peer->in);
+}
+
 int cram_peer_io(struct cram_peer *peer, int fd, short revents, short *ret_events)
 {
 	char buf[16384];
+	bool more;
 	ssize_t n;
 	int r = 0;
 
 	if (revents & (POLLERR | POLLNVAL))
 		return -EIO;
-	if (revents & (POLLIN | POLLHUP) && peer->out.used <= CRAM_QUEUE_MAX) {
+	if (has_request(peer)) {
+		r = dispatch_some(peer, 1);
+	} else if (revents & (POLLIN | POLLHUP) && peer->out.used <= CRAM_QUEUE_MAX) {
 		n = recv(fd, buf, sizeof(buf), MSG_DONTWAIT);
 		if (n == 0 && revents & POLLHUP)
 			return -ENOTCONN; /* nobody is there to read an answer */
@@ -445,40 +465,37 @@ int cram_peer_io(struct cram_peer *peer, int fd, short revents, short *ret_event
 		if (n < 0 && errno != EAGAIN && errno != EINTR)
 			return errno == ECONNRESET ? -ENOTCONN : -errno;
 		if (n > 0)
-			r = cram_peer_input(peer, buf, (size_t)n);
+			r = take_input(peer, buf, (size_t)n, 1);
 	} else if (revents & POLLHUP) {
 		return -ENOTCONN;
 	}
-	for (;;) {
-		while (peer->out.used > 0) {
-			n = send(fd, peer->out.buf + peer->out.start, peer->out.used,
-				 MSG_DONTWAIT | MSG_NOSIGNAL);
-			if (n < 0 && errno == EINTR)
-				continue;
-			if (n < 0)
-				break;
-			cram_peer_consume(peer, (size_t)n);
-		}
-		if (r < 0)
-			return r;
-		if (peer->out.used > 0) {
-			if (errno != EAGAIN)
-				return errno == EPIPE || errno == ECONNRESET ? -ENOTCONN : -errno;
+	while (peer->out.used > 0) {
+		n = send(fd, peer->out.buf + peer->out.start, peer->out.used,
+			 MSG_DONTWAIT | MSG_NOSIGNAL);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && (errno == EPIPE || errno == ECONNRESET) && has_request(peer)) {
+			/* Nobody reads answers any more. What was asked before is done all the
+			 * same. */
+			cram_peer_consume(peer, peer->out.used);
 			break;
 		}
-		/* The queue is empty now: requests that waited for it may run. */
-		r = dispatch_all(peer);
-		if (peer->out.used == 0)
+		if (n < 0)
 			break;
+		cram_peer_consume(peer, (size_t)n);
 	}
 	if (r < 0)
 		return r;
-	if (peer->ended && !peer->kept && peer->out.used == 0)
+	if (peer->out.used > 0 && errno != EAGAIN)
+		return errno == EPIPE || errno == ECONNRESET ? -ENOTCONN : -errno;
+	more = has_request(peer);
+	if (peer->ended && !peer->kept && peer->out.used == 0 && !more)
 		return -ENOTCONN;
 	*ret_events = 0;
-	if (peer->out.used <= CRAM_QUEUE_MAX && !peer->ended)
+	if (peer->out.used <= CRAM_QUEUE_MAX && !peer->ended && !more)
 		*ret_events |= POLLIN;
-	if (peer->out.used > 0)
+	/* There is room to write, mostly: so the next request has its turn at once. */
+	if (peer->out.used > 0 || more)
 		*ret_events |= POLLOUT;
 	return 0;
 }

@@ -53,6 +53,8 @@ int cram_frames_add(struct cram_frames *f, const char *data, size_t n);
  * complete, -EMSGSIZE: too long.
  */
 int cram_frames_next(struct cram_frames *f, const char **ret_msg, size_t *ret_size);
+/* Is there one? */
+bool cram_frames_any(const struct cram_frames *f);
 void cram_frames_free(struct cram_frames *f);
 
 /*
@@ -109,8 +111,9 @@ void cram_peer_consume(struct cram_peer *peer, size_t n);
 
 /*
  * The same with the reads and writes done here, for a non-blocking @fd: @revents are poll(2)
- * events. *ret_events: what to poll for next. 0, or a negative errno: close (-ENOTCONN: the peer
- * has gone, nothing wrong).
+ * events. One request is dispatched at most, however many have come: others have their turn first.
+ * *ret_events: what to poll for next. 0, or a negative errno: close (-ENOTCONN: the peer has gone,
+ * nothing wrong).
  */
 int cram_peer_io(struct cram_peer *peer, int fd, short revents, short *ret_events);
 

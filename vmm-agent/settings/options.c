@@ -90,7 +90,7 @@ const struct cram_option cram_options[] = {
 	       "Whether the tier \"zswap\" may be used by a VM whose memory the kernel may write on from zswap to disk: its "
 	       "cgroup, and all above it, have 1 in memory.zswap.writeback. A guest then waits for that disk."),
 	TEXT("host", "state_dir", state_dir, CRAM_STATE_DIR,
-	     "Where settings made with --persist are kept. Nothing else is."),
+	     "Where settings made with --persist are kept, and what is paused or drained. Nothing else is."),
 	U32("host", "round", round_ms, "ms", "2000", 100, 60000,
 	    "Time from one round of sensing and deciding to the next. Short enough that a lowered quota "
 	    "is acted on at once, long enough to cost nothing."),

@@ -39,34 +39,49 @@ static bool is_empty(const struct cram_override *o)
 	return !o->layer.set && !o->paused && !o->drained;
 }
 
-static int parse_vm(struct json_object *o, struct cram_override *ret, struct cram_error *err)
+/* @err is about the first. */
+static void leave_out(struct cram_overrides *list, struct cram_error *err,
+		      const struct cram_error *why)
 {
+	if (!list->left_out++)
+		*err = *why;
+}
+
+/* One key of what there is of a VM. */
+static int parse_key(const char *key, struct json_object *value, struct cram_override *ret,
+		     struct cram_error *err)
+{
+	enum cram_setting s;
+
+	if (strcmp(key, "started") == 0 && json_object_is_type(value, json_type_int)) {
+		ret->started = json_object_get_uint64(value);
+		return 0;
+	}
+	if (json_object_is_type(value, json_type_boolean)) {
+		if (strcmp(key, "paused") == 0)
+			ret->paused = json_object_get_boolean(value);
+		else if (strcmp(key, "drained") == 0)
+			ret->drained = json_object_get_boolean(value);
+		else
+			return bad(err, key, "nothing that is true or false");
+		return 0;
+	}
+	if (cram_setting_parse(key, &s) < 0 || !json_object_is_type(value, json_type_string))
+		return bad(err, key, "not a setting");
+	return cram_layer_set(&ret->layer, s, json_object_get_string(value), 0, err);
+}
+
+static void parse_vm(struct json_object *o, struct cram_override *ret, struct cram_overrides *list,
+		     struct cram_error *err)
+{
+	struct cram_error why = { 0 };
+
 	json_object_object_foreach(o, key, value)
 	{
-		enum cram_setting s;
-		int r;
-
-		if (strcmp(key, "started") == 0 && json_object_is_type(value, json_type_int)) {
-			ret->started = json_object_get_uint64(value);
-			continue;
-		}
-		if (json_object_is_type(value, json_type_boolean)) {
-			if (strcmp(key, "paused") == 0)
-				ret->paused = json_object_get_boolean(value);
-			else if (strcmp(key, "drained") == 0)
-				ret->drained = json_object_get_boolean(value);
-			else
-				return bad(err, key, "nothing that is true or false");
-			continue;
-		}
-		if (cram_setting_parse(key, &s) < 0 ||
-		    !json_object_is_type(value, json_type_string))
-			return bad(err, key, "not a setting");
-		r = cram_layer_set(&ret->layer, s, json_object_get_string(value), 0, err);
-		if (r < 0)
-			return -EBADMSG;
+		why = (struct cram_error){ 0 };
+		if (parse_key(key, value, ret, &why) < 0)
+			leave_out(list, err, &why);
 	}
-	return is_empty(ret) ? bad(err, NULL, "no setting given") : 0;
 }
 
 static int parse_flag(struct json_object *root, const char *key, bool *ret, struct cram_error *err)
@@ -99,6 +114,7 @@ int cram_overrides_parse(const char *text, size_t size, struct cram_overrides *r
 	__attribute__((cleanup(free_tokener))) struct json_tokener *tok = json_tokener_new_ex(8);
 	struct cram_overrides list = { 0 };
 	struct json_object *vms, *version;
+	struct cram_error why = { 0 };
 
 	if (!tok)
 		return -ENOMEM;
@@ -114,9 +130,12 @@ int cram_overrides_parse(const char *text, size_t size, struct cram_overrides *r
 		if (!strchr(" \t\r\n", text[i]) || text[i] == '\0')
 			return bad(err, NULL, "the file goes on after its end");
 	if (!json_object_object_get_ex(root, "version", &version) ||
-	    !json_object_is_type(version, json_type_int) || json_object_get_int(version) < 1 ||
-	    json_object_get_int(version) > VERSION)
-		return bad(err, NULL, "the file is not of version 1 or 2");
+	    !json_object_is_type(version, json_type_int) || json_object_get_int(version) < 1)
+		return bad(err, NULL, "the file has no version");
+	if (json_object_get_int(version) > VERSION) {
+		bad(&why, NULL, "the file is of a newer version than 2");
+		leave_out(&list, err, &why);
+	}
 	if (parse_flag(root, "paused", &list.paused, err) < 0 ||
 	    parse_flag(root, "drained", &list.drained, err) < 0)
 		return -EBADMSG;
@@ -126,19 +145,20 @@ int cram_overrides_parse(const char *text, size_t size, struct cram_overrides *r
 	json_object_object_foreach(vms, uuid, settings)
 	{
 		struct cram_override o = { 0 };
-		int r = 0;
 
-		if (!is_uuid(uuid) || !json_object_is_type(settings, json_type_object))
-			r = bad(err, uuid, "not a VM's settings");
-		if (r == 0)
-			r = parse_vm(settings, &o, err);
-		if (r == 0) {
-			memcpy(o.uuid, uuid, sizeof(o.uuid));
-			r = array_push(&list.v, o);
+		if (!is_uuid(uuid) || !json_object_is_type(settings, json_type_object)) {
+			why = (struct cram_error){ 0 };
+			bad(&why, uuid, "not a VM's settings");
+			leave_out(&list, err, &why);
+			continue;
 		}
-		if (r < 0) {
+		parse_vm(settings, &o, &list, err);
+		if (is_empty(&o))
+			continue;
+		memcpy(o.uuid, uuid, sizeof(o.uuid));
+		if (array_push(&list.v, o) < 0) {
 			cram_overrides_free(&list);
-			return r;
+			return -ENOMEM;
 		}
 	}
 	*ret = list;
@@ -156,10 +176,11 @@ int cram_overrides_load(const char *path, struct cram_overrides *ret, struct cra
 		*ret = (struct cram_overrides){ 0 };
 		return 0;
 	}
-	if (r < 0)
+	if (r < 0 && r != -EFBIG)
 		return cram_error_set(err, r, path, "read", NULL, "%s", strerror(-r));
-	r = cram_overrides_parse(text, size, ret, err);
-	if (r < 0)
+	r = r < 0 ? bad(err, NULL, "the file is too large")
+		  : cram_overrides_parse(text, size, ret, err);
+	if (r < 0 || ret->left_out)
 		cram_error_prefix(err, "%s", path);
 	return r;
 }

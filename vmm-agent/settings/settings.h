@@ -267,9 +267,13 @@ struct cram_override {
 struct cram_overrides {
 	CRAM_ARRAY(struct cram_override) v;
 	bool paused, drained; /* the whole host */
+	size_t left_out;      /* parts of the file that are not understood */
 };
 
-/* @path missing: empty. -EBADMSG with @err: malformed, nothing taken from it. */
+/*
+ * @path missing: empty. -EBADMSG with @err: malformed, nothing taken from it. Where settings alone
+ * are not understood, as those of a newer version, the others are taken: @err is about the first.
+ */
 int cram_overrides_load(const char *path, struct cram_overrides *ret, struct cram_error *err);
 int cram_overrides_parse(const char *text, size_t size, struct cram_overrides *ret,
 			 struct cram_error *err);

@@ -321,13 +321,40 @@ static void a_damaged_state_file_is_put_aside(void **state)
 
 	recorded_put(f->dir, "/state/overrides.json", "{ broken");
 	restart(f, UUID, 7);
-	assert_int_equal(daemon_pause(&f->d, f->vm, NULL), 0);
 	snprintf(path, sizeof(path), "%s/state/overrides.json.damaged", f->dir);
 	file = fopen(path, "r");
 	assert_non_null(file);
 	assert_non_null(fgets(text, sizeof(text), file));
 	fclose(file);
 	assert_string_equal(text, "{ broken");
+	/* Nobody knows what was stopped: nothing goes out until somebody says so. */
+	assert_true(atomic_load(&f->d.host.paused));
+	restart(f, UUID, 7);
+	assert_true(atomic_load(&f->d.host.paused));
+	assert_int_equal(daemon_resume(&f->d, NULL, NULL), 0);
+	restart(f, UUID, 7);
+	assert_false(atomic_load(&f->d.host.paused));
+}
+
+static void a_state_file_of_a_newer_version_is_in_force_as_far_as_it_is_understood(void **state)
+{
+	struct fixture *f = *state;
+	char path[128];
+
+	recorded_put(
+		f->dir, "/state/overrides.json",
+		"{\"version\": 3, \"drained\": true, \"vms\": "
+		"{\"0f3c2e54-0000-4000-8000-00000000000a\": {\"quota\": \"3 MiB\", \"new\": \"1\"}}}");
+	restart(f, UUID, 7);
+	assert_true(f->vm->drain);
+	assert_false(atomic_load(&f->d.host.paused));
+	assert_int_equal(f->vm->settings.quota, 3 * MiB);
+	snprintf(path, sizeof(path), "%s/state/overrides.json.damaged", f->dir);
+	assert_int_equal(access(path, F_OK), 0);
+	/* What was understood is on disk. */
+	restart(f, UUID, 7);
+	assert_true(f->vm->drain);
+	assert_int_equal(f->vm->settings.quota, 3 * MiB);
 }
 
 int main(void)
@@ -346,6 +373,7 @@ int main(void)
 		TEST(floors_that_exceed_dram_can_be_lowered),
 		TEST(a_vm_without_a_uuid_cannot_be_remembered),
 		TEST(a_damaged_state_file_is_put_aside),
+		TEST(a_state_file_of_a_newer_version_is_in_force_as_far_as_it_is_understood),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -37,6 +37,7 @@ static struct {
 	unsigned int wheres[VMS], numas[VMS];
 	uint64_t burn_ns, burnt_ns, numa_ns;
 	int node;	  /* where pages are */
+	int refused;	  /* errno of asking for it */
 	bool touched_all; /* idle flags are found cleared */
 } kernel = { .lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER };
 
@@ -66,13 +67,14 @@ static long where(int pid, unsigned long n, void **addrs, const int *nodes, int 
 	wait_for_lock(pid);
 	for (unsigned long i = 0; i < n; i++)
 		status[i] = kernel.node;
+	errno = kernel.refused;
 	while (cpu_ns() - start < kernel.burn_ns)
 		;
 	pthread_mutex_lock(&kernel.lock);
 	kernel.wheres[pid - 100]++;
 	kernel.burnt_ns += cpu_ns() - start;
 	pthread_mutex_unlock(&kernel.lock);
-	return 0;
+	return kernel.refused ? -1 : 0;
 }
 
 static int numa(const struct sysroot *root, pid_t pid,
@@ -170,7 +172,7 @@ static int make(void **state)
 	for (int i = 0; i < VMS; i++)
 		f->vms[i] = make_vm(f, i);
 	kernel.stuck = 0;
-	kernel.node = 0;
+	kernel.node = kernel.refused = 0;
 	kernel.touched_all = false;
 	kernel.burn_ns = kernel.burnt_ns = 0;
 	kernel.numa_ns = 2000000; /* what a guest of some GiB takes */
@@ -276,11 +278,28 @@ static void the_longest_look_is_known(void **state)
 	assert_int_equal(f->vms[0]->counters.looks, 2);
 }
 
+static void looks_that_are_refused_are_noted_with_why(void **state)
+{
+	struct fixture *f = *state;
+	int error = 0;
+
+	kernel.refused = EPERM;
+	assert_int_equal(looker_start(&f->looker, &f->host), 0);
+	for (int ms = 0; !error; ms++) {
+		assert_true(ms < 20000);
+		usleep(1000);
+		pthread_mutex_lock(&f->vms[0]->lock);
+		error = f->vms[0]->counters.look_error;
+		pthread_mutex_unlock(&f->vms[0]->lock);
+	}
+	assert_int_equal(error, -EPERM);
+}
+
 static sem_t moving;
 
 static void *move_for_long(void *vm)
 {
-	vm_placing_begins(vm);
+	assert_int_equal(vm_placing_tries(vm, 20000), 0);
 	sem_post(&moving);
 	usleep(700000);
 	vm_placing_ends(vm);
@@ -536,6 +555,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(memory_on_a_tier_that_is_not_the_vms_wants_home,
 						make, drop),
 		cmocka_unit_test_setup_teardown(the_longest_look_is_known, make, drop),
+		cmocka_unit_test_setup_teardown(looks_that_are_refused_are_noted_with_why, make,
+						drop),
 		cmocka_unit_test_setup_teardown(a_range_that_is_being_moved_is_looked_at_later,
 						make, drop),
 		cmocka_unit_test(looks_are_four_to_a_cold_age),

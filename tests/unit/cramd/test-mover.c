@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "cramd/act/mover.h"
+#include "cramd/moves.h"
 #include "played.h"
 #include "recorded.h"
 #include "util/cleanup.h"
@@ -41,6 +42,9 @@ static struct kernel_played {
 	int refused; /* what was submitted then */
 } kernel;
 
+/* The process whose memory map is locked: calls on it wait for the test. */
+#define STUCK_PID 43
+
 /* Whose job is being done: some of what is played happens to it. */
 static struct fixture {
 	char dir[64];
@@ -55,7 +59,12 @@ static long move(int pid, unsigned long n, void **addrs, const int *nodes, int *
 	long left = 0;
 
 	(void)flags;
-	assert_int_equal(pid, 42);
+	if (pid == STUCK_PID) {
+		sem_post(&it->halted);
+		sem_wait(&it->going_on);
+	} else {
+		assert_int_equal(pid, 42);
+	}
 	if (nodes && kernel.before_move)
 		kernel.before_move();
 	kernel.calls += nodes != NULL;
@@ -170,6 +179,8 @@ static int make(void **state)
 	f->host.settings.batch_pages = BATCH;
 	f->vm = make_vm();
 	assert_int_equal(mover_start(&f->mover, &f->host), 0);
+	/* Where nothing is said of it, whoever halts is waited for. */
+	f->mover.patience_ms = 60000;
 	sem_init(&f->going_on, 0, 0);
 	sem_init(&f->halted, 0, 0);
 	it = f;
@@ -183,9 +194,9 @@ static int drop(void **state)
 	int r;
 
 	/* Whoever still waits for the test goes on without it. */
-	for (size_t i = 0; i < MOVER_THREADS; i++)
+	for (size_t i = 0; i < 100; i++)
 		sem_post(&f->going_on);
-	mover_stop(&f->mover);
+	assert_true(mover_stop(&f->mover));
 	vm_unref(f->vm);
 	host_fini(&f->host);
 	r = recorded_drop(f->dir);
@@ -504,9 +515,13 @@ static void without_the_policy_to_go_back_to_none_is_replaced(void **state)
 	assert_int_equal(kernel.policy[1].nodes, 0);
 	assert_int_equal(pages_on(TIER), 0);
 	assert_int_equal(f->vm->counters.last_error, -EAGAIN);
+	/* All of it was refused, and nothing goes. */
+	assert_int_equal(f->vm->counters.refused, RANGE_BYTES);
+	assert_int_equal(f->vm->counters.move_error, -EAGAIN);
 	/* It is found in time for the next job. */
 	f->vm->old_known = 3;
 	do_job(f, VM_JOB_DEMOTE, RANGE_BYTES, TIER);
+	assert_int_equal(f->vm->counters.move_error, 0);
 	assert_int_equal(f->vm->bound, 3);
 	assert_int_equal(pages_on(TIER), PAGES_PER_RANGE);
 }
@@ -658,6 +673,115 @@ static void relief_takes_over_what_is_under_way(void **state)
 	assert_int_equal(pages_on(TIER), PAGES_PER_RANGE);
 }
 
+/* ------------------------------------------------------------------ what is stuck */
+
+/* All of it may go either way. */
+static struct vm *make_stuck(void)
+{
+	struct vm *vm = make_vm();
+
+	vm->pid = STUCK_PID;
+	vm->bound = 3;
+	for (size_t i = 0; i < vm->ranges.n; i++)
+		vm->ranges.v[i].tier_pages = 1;
+	return vm;
+}
+
+static void wait_until_halted(struct fixture *f)
+{
+	for (int ms = 0; sem_trywait(&f->halted) < 0; ms++) {
+		assert_true(ms < 20000);
+		usleep(1000);
+	}
+}
+
+static void wait_until_done(const struct vm *vm)
+{
+	for (int ms = 0; atomic_load(&vm->busy); ms++) {
+		assert_true(ms < 20000);
+		usleep(1000);
+	}
+}
+
+static void processes_that_are_stuck_delay_themselves_alone(void **state)
+{
+	struct vm *vms[MOVER_THREADS + 2], *pressed = make_stuck();
+	struct fixture *f = *state;
+
+	f->mover.patience_ms = 50;
+	for (size_t i = 0; i < ARRAY_SIZE(vms); i++) {
+		vms[i] = make_stuck();
+		assert_int_equal(
+			mover_submit(&f->mover, vms[i], VM_JOB_DEMOTE, RANGE_BYTES, 10, TIER), 0);
+		wait_until_halted(f);
+	}
+	assert_int_equal(mover_submit(&f->mover, pressed, VM_JOB_RELIEVE, RANGE_BYTES, 10, 0), 0);
+	wait_until_halted(f);
+	do_job(f, VM_JOB_DEMOTE, 2 * RANGE_BYTES, TIER);
+	assert_int_equal(pages_on(TIER), 2 * PAGES_PER_RANGE);
+	do_job(f, VM_JOB_RELIEVE, RANGE_BYTES, 0);
+	assert_int_equal(pages_on(TIER), PAGES_PER_RANGE);
+	/* They get no other job while they are, and it is known why. */
+	assert_int_equal(vms[0]->counters.move_error, -ETIMEDOUT);
+	assert_int_equal(mover_submit(&f->mover, vms[0], VM_JOB_UNBIND, 0, 0, -1), -EBUSY);
+	for (size_t i = 0; i < 10 * ARRAY_SIZE(vms); i++)
+		sem_post(&f->going_on);
+	for (size_t i = 0; i < ARRAY_SIZE(vms); i++)
+		wait_until_done(vms[i]);
+	wait_until_done(pressed);
+	vms[0]->pid = 42;
+	assert_int_equal(mover_submit(&f->mover, vms[0], VM_JOB_UNBIND, 0, 0, -1), 0);
+	wait_until_done(vms[0]);
+	for (size_t i = 0; i < ARRAY_SIZE(vms); i++)
+		vm_unref(vms[i]);
+	vm_unref(pressed);
+}
+
+/* Someone else waits for their memory maps, and has their placement meanwhile. */
+static void moves_do_not_wait_for_looks_that_are_stuck(void **state)
+{
+	struct vm *vms[MOVER_THREADS];
+	struct fixture *f = *state;
+	uint64_t began = monotonic_ms();
+
+	for (size_t i = 0; i < ARRAY_SIZE(vms); i++) {
+		vms[i] = make_vm();
+		vms[i]->bound = 3;
+		assert_int_equal(vm_placing_tries(vms[i], 0), 0);
+		assert_int_equal(
+			mover_submit(&f->mover, vms[i], VM_JOB_DEMOTE, RANGE_BYTES, 10, TIER), 0);
+	}
+	do_job(f, VM_JOB_DEMOTE, RANGE_BYTES, TIER);
+	assert_true(monotonic_ms() - began < 10000);
+	assert_int_equal(pages_on(TIER), PAGES_PER_RANGE);
+	for (size_t i = 0; i < ARRAY_SIZE(vms); i++) {
+		wait_until_done(vms[i]);
+		assert_int_equal(vms[i]->counters.last_error, -ETIMEDOUT);
+		/* Another would wait as long. */
+		assert_int_equal(
+			mover_submit(&f->mover, vms[i], VM_JOB_DEMOTE, RANGE_BYTES, 10, TIER),
+			-EBUSY);
+		vm_placing_ends(vms[i]);
+		vm_unref(vms[i]);
+	}
+}
+
+static void the_end_does_not_wait_for_what_is_stuck(void **state)
+{
+	struct fixture *f = *state;
+	struct vm *vm = make_stuck();
+	uint64_t began;
+
+	assert_int_equal(mover_submit(&f->mover, vm, VM_JOB_DEMOTE, RANGE_BYTES, 10, TIER), 0);
+	wait_until_halted(f);
+	atomic_store(&f->host.stopping, true);
+	began = monotonic_ms();
+	assert_false(mover_stop(&f->mover));
+	assert_true(monotonic_ms() - began < 10000);
+	sem_post(&f->going_on);
+	vm_unref(vm);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, make, drop)
@@ -686,6 +810,9 @@ int main(void)
 		TEST(where_dram_is_short_what_makes_room_goes_first),
 		TEST(what_is_urgent_waits_for_no_mover),
 		TEST(relief_takes_over_what_is_under_way),
+		TEST(processes_that_are_stuck_delay_themselves_alone),
+		TEST(moves_do_not_wait_for_looks_that_are_stuck),
+		TEST(the_end_does_not_wait_for_what_is_stuck),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -295,7 +295,7 @@ static void *look_all_the_time(void *arg)
 	struct looks *l = arg;
 
 	while (!atomic_load(&l->enough)) {
-		vm_placing_begins(l->vm);
+		assert_int_equal(vm_placing_tries(l->vm, 20000), 0);
 		usleep(2000);
 		atomic_fetch_add(&l->n, 1);
 		vm_placing_ends(l->vm);
@@ -315,7 +315,7 @@ static void a_move_waits_for_one_look_at_most(void **state)
 
 		usleep(5000);
 		before = atomic_load(&l.n);
-		vm_placing_begins(&f->vm);
+		assert_int_equal(vm_placing_tries(&f->vm, 20000), 0);
 		/* One may begin between the counting and the waiting. */
 		assert_in_range(atomic_load(&l.n) - before, 0, 2);
 		vm_placing_ends(&f->vm);

@@ -703,6 +703,61 @@ static size_t told(struct daemon *d, struct vm *vm, size_t rounds, enum cram_vm_
 	return n;
 }
 
+/* How often an event of @type was told since the last time. */
+static size_t events_of(struct daemon *d, const char *type)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < d->events.queue.n; i++)
+		n += !strcmp(d->events.queue.v[i].news.type, type);
+	events_clear(&d->events);
+	return n;
+}
+
+static void what_cannot_be_moved_or_looked_at_is_said_once_with_why(void **state)
+{
+	struct daemon *d = *state;
+	struct vm *vm = make_vm(d, 0);
+	struct cram_vm_report report;
+
+	turn(d);
+	vm->counters.move_error = -EPERM;
+	round_run(d);
+	assert_string_equal(d->events.queue.v[d->events.queue.n - 1].news.name, vm->name);
+	assert_int_equal(events_of(d, "trouble"), 1);
+	round_run(d);
+	assert_int_equal(events_of(d, "trouble"), 0);
+	report_vm(d, vm, &report);
+	assert_string_equal(report.note, "cannot be moved: Operation not permitted");
+	vm->counters.move_error = 0;
+	vm->counters.look_error = -EACCES;
+	round_run(d);
+	assert_int_equal(events_of(d, "trouble"), 1);
+	report_vm(d, vm, &report);
+	assert_string_equal(report.note, "cannot be looked at: Permission denied");
+	vm->counters.look_error = 0;
+	round_run(d);
+	assert_int_equal(events_of(d, "trouble-over"), 1);
+	report_vm(d, vm, &report);
+	assert_string_equal(report.note, "");
+}
+
+/* Each 64 MiB of it. */
+static void what_is_refused_is_in_the_log_with_why(void **state)
+{
+	struct daemon *d = *state;
+	struct vm *vm = make_vm(d, 0);
+
+	turn(d);
+	vm->counters.last_error = -EBUSY;
+	vm->counters.refused = 64 * MiB - 1;
+	turn(d);
+	assert_int_equal(vm->reported_refused, 0);
+	vm->counters.refused = 65 * MiB;
+	turn(d);
+	assert_int_equal(vm->reported_refused, 65 * MiB);
+}
+
 static void a_state_that_comes_and_goes_is_not_told_each_time(void **state)
 {
 	struct daemon *d = *state;
@@ -763,6 +818,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_steady_round_allocates_nothing, make, drop),
 		cmocka_unit_test_setup_teardown(check_says_first_what_may_be_sold_and_at_what_risk,
 						make, drop),
+		cmocka_unit_test_setup_teardown(
+			what_cannot_be_moved_or_looked_at_is_said_once_with_why, make, drop),
+		cmocka_unit_test_setup_teardown(what_is_refused_is_in_the_log_with_why, make, drop),
 		cmocka_unit_test_setup_teardown(a_state_that_comes_and_goes_is_not_told_each_time,
 						make, drop),
 	};

@@ -24,6 +24,7 @@
 #include "cramd/server/server.h"
 #include "protocol/protocol.h"
 #include "recorded.h"
+#include "util/cleanup.h"
 
 #define HOUR_MS	   3600000
 #define TIMEOUT_MS 20000
@@ -235,6 +236,73 @@ static void a_drain_is_answered_with_what_a_round_made_of_it(void **state)
 	end_loop(f);
 	assert_int_equal(f->d.rounds, 2);
 	assert_int_equal(atomic_load(&f->vm->refs), 1 + f->d.mover.home.n);
+}
+
+static void a_drain_that_will_not_outlive_the_agent_is_told_so(void **state)
+{
+	struct fixture *f = *state;
+	struct json_object *reply;
+
+	snprintf(f->d.overrides_path, sizeof(f->d.overrides_path), "/proc/nonexistent/x");
+	reply = call(f, "Drain", "{}");
+	assert_true(json_object_get_boolean(json_object_object_get(reply, "accepted")));
+	assert_true(json_object_object_get_ex(reply, "kept", NULL));
+	assert_false(json_object_get_boolean(json_object_object_get(reply, "kept")));
+	json_object_put(reply);
+	reply = call(f, "Drain", "{\"vm\": \"db\"}");
+	assert_true(json_object_get_boolean(json_object_object_get(reply, "kept")));
+	json_object_put(reply);
+}
+
+/* A client of its own that asks for process 77, and waits 20 s at most for each answer. */
+static int ask_for_77(const struct fixture *f)
+{
+	static const char request[] =
+		"{\"method\": \"org.cramd.Control.AddVm\", \"parameters\": {\"pid\": 77}}";
+	const struct timeval patience = { .tv_sec = 20 };
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	memcpy(addr.sun_path, f->control, sizeof(f->control));
+	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)), 0);
+	assert_int_equal(connect(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
+	assert_int_equal(send(fd, request, sizeof(request), 0), sizeof(request));
+	return fd;
+}
+
+/* What is told to the first is an event too, and the queue has no room for it where it is. */
+static void all_who_asked_for_a_process_are_answered(void **state)
+{
+	struct fixture *f = *state;
+	struct cram_error why = {};
+	struct events *events = &f->d.events;
+	char reply[512];
+	int fds[2];
+
+	/* Nothing is examined but what the test says. */
+	discover_stop(&f->d.discover);
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+		fds[i] = ask_for_77(f);
+	json_object_put(call(f, "Pause", "{}"));
+	end_loop(f);
+	do
+		events_say(events, "state", NULL, 0, "told to nobody");
+	while (events->queue.n + 1 != events->queue.cap);
+	cram_error_set(&why, -ENOEXEC, "process 77", NULL, NULL, "it is no QEMU");
+	events_examined(events, 77, NULL, &why);
+	assert_int_equal(events->queue.n, events->queue.cap);
+	f->ended = false;
+	f->d.loop.stop = false;
+	assert_int_equal(read(f->enough, &(uint64_t){ 0 }, sizeof(uint64_t)), sizeof(uint64_t));
+	daemon_wake(&f->d);
+	assert_int_equal(pthread_create(&f->loop, NULL, run_loop, f), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++) {
+		ssize_t n = recv(fds[i], reply, sizeof(reply) - 1, 0);
+
+		assert_true(n > 0);
+		assert_non_null(memmem(reply, (size_t)n, "it is no QEMU", 13));
+		close(fds[i]);
+	}
 }
 
 /* As `nc -N` does: what was asked is answered, then the connection ends. */
@@ -515,6 +583,8 @@ int main(void)
 #define TEST(f) cmocka_unit_test_setup_teardown(f, make, drop)
 	const struct CMUnitTest tests[] = {
 		TEST(a_pause_is_answered_when_a_round_has_heeded_it),
+		TEST(a_drain_that_will_not_outlive_the_agent_is_told_so),
+		TEST(all_who_asked_for_a_process_are_answered),
 		TEST(a_drain_is_answered_with_what_a_round_made_of_it),
 		TEST(whoever_says_no_more_is_answered_all_the_same),
 		TEST(whoever_goes_away_is_not_waited_for),

@@ -17,11 +17,20 @@
 /* So many times in a row nothing of what was picked could come home: then the job ends. */
 #define PICKS_IN_VAIN 4
 
+#define PATIENCE_MS 1000 /* for a step */
+/* A VM whose placement someone else is at for longer is left alone for a while. */
+#define PLACING_MS 500
+#define UNMOVED_MS 5000
+/* At the end no step is waited for longer. */
+#define STOP_MS 2000
+
 struct work {
 	struct host *host;
+	struct mover_thread *self;
 	struct page_idle idle;
 	struct move_pace pace;
 	uint64_t tier_nodes; /* of the VM whose turn it is */
+	uint64_t left; /* bytes of the job */
 	int nodes[PAGES_PER_RANGE];
 	uint64_t entries[PAGES_PER_RANGE], heads[PAGES_PER_RANGE];
 	bool still_idle[PAGES_PER_RANGE];
@@ -192,9 +201,11 @@ static int touched(struct work *w, const struct vm *vm, uint64_t addr, size_t n,
 	return 0;
 }
 
+/* Asked before each step. */
 static bool may_go_on(const struct work *w, const struct mover_job *job)
 {
-	if (vm_gone(job->vm) || atomic_load(&w->host->stopping))
+	atomic_store(&w->self->since_ms, monotonic_ms());
+	if (vm_gone(job->vm) || atomic_load(&w->host->stopping) || atomic_load(&w->self->left))
 		return false;
 	if (job->kind != VM_JOB_DEMOTE) {
 		/* Relief brings it home since; what is left then is decided on anew. */
@@ -205,6 +216,16 @@ static bool may_go_on(const struct work *w, const struct mover_job *job)
 	if (atomic_load(&w->host->closed_nodes) & UINT64_C(1) << job->nid)
 		return false;
 	return atomic_load(&job->vm->epoch) == job->epoch && !atomic_load(&w->host->paused);
+}
+
+/* Takes vm->placing. Who cannot is told so, and with it who would come next. */
+static int placing_begins(struct vm *vm)
+{
+	int r = vm_placing_tries(vm, PLACING_MS);
+
+	if (r < 0)
+		atomic_store(&vm->unmoved_until_ms, monotonic_ms() + UNMOVED_MS);
+	return r;
 }
 
 /* As move_range(), with vm->placing held. */
@@ -292,7 +313,9 @@ static int move_range(struct work *w, const struct mover_job *job, size_t index,
 {
 	int r;
 
-	vm_placing_begins(job->vm);
+	r = placing_begins(job->vm);
+	if (r < 0)
+		return r;
 	r = move_range_alone(w, job, index, most, ret_bytes);
 	vm_move_ends(job->vm);
 	vm_placing_ends(job->vm);
@@ -465,14 +488,14 @@ static int reclaim_step(struct work *w, const struct mover_job *job, uint64_t by
 
 static int reclaim_out(struct work *w, const struct mover_job *job)
 {
-	uint64_t left = job->bytes;
-
-	while (left >= PAGE_BYTES && may_go_on(w, job)) {
+	while (w->left >= PAGE_BYTES && may_go_on(w, job)) {
 		uint64_t step = w->pace.most * PAGE_BYTES, moved = 0;
 		int r;
 
-		step = step < left ? step : left - left % PAGE_BYTES;
-		vm_placing_begins(job->vm);
+		step = step < w->left ? step : w->left - w->left % PAGE_BYTES;
+		r = placing_begins(job->vm);
+		if (r < 0)
+			return r;
 		r = reclaim_step(w, job, step, &moved);
 		vm_move_ends(job->vm);
 		vm_placing_ends(job->vm);
@@ -480,14 +503,13 @@ static int reclaim_out(struct work *w, const struct mover_job *job)
 			return r;
 		if (!moved)
 			break;
-		left -= moved < left ? moved : left;
+		w->left -= moved < w->left ? moved : w->left;
 	}
 	return 0;
 }
 
 static int run(struct work *w, const struct mover_job *job)
 {
-	uint64_t left = job->bytes;
 	unsigned int in_vain = 0;
 	int r;
 
@@ -507,22 +529,22 @@ static int run(struct work *w, const struct mover_job *job)
 		if (r < 0)
 			return r;
 	}
-	while (left >= PAGE_BYTES) {
-		size_t indices[PICK_MAX], n = pick(job, left, indices);
+	while (w->left >= PAGE_BYTES) {
+		size_t indices[PICK_MAX], n = pick(job, w->left, indices);
 		uint64_t moved = 0;
 
-		for (size_t i = 0; i < n && left >= PAGE_BYTES; i++) {
+		for (size_t i = 0; i < n && w->left >= PAGE_BYTES; i++) {
 			uint64_t bytes;
 
 			if (!may_go_on(w, job))
 				return 0;
-			r = move_range(w, job, indices[i], left, &bytes);
+			r = move_range(w, job, indices[i], w->left, &bytes);
 			if (r < 0)
 				return r;
 			moved += bytes;
 			if (job->kind == VM_JOB_RELIEVE)
 				atomic_fetch_add(&w->host->relieved, bytes);
-			left -= bytes < left ? bytes : left;
+			w->left -= bytes < w->left ? bytes : w->left;
 		}
 		/*
 		 * Nothing of what was picked could be moved. What is to come home lies behind it,
@@ -550,34 +572,122 @@ static bool take(struct mover_queue *queue, struct mover_job *ret_job)
 	return true;
 }
 
+static size_t waiting(const struct mover *mover, bool urgent)
+{
+	return urgent ? mover->urgent.n : mover->home.n + mover->out.n;
+}
+
+/* Leaves those whose step does not end with their VMs, which get no other job before it has. */
+static void leave_stuck(struct mover *mover, bool urgent)
+{
+	uint64_t now = monotonic_ms();
+
+	for (size_t i = 0; i < mover->n_threads; i++) {
+		struct mover_thread *t = &mover->threads[i];
+
+		if (t->urgent != urgent || !t->vm || atomic_load(&t->left) ||
+		    now < atomic_load(&t->since_ms) + mover->patience_ms)
+			continue;
+		atomic_store(&t->left, true);
+		atomic_store(&t->vm->unmoved_until_ms, UINT64_MAX);
+		pthread_mutex_lock(&t->vm->lock);
+		t->vm->counters.move_error = -ETIMEDOUT;
+		pthread_mutex_unlock(&t->vm->lock);
+		mover->at_work[urgent]--;
+	}
+}
+
+/* Is there work, and may one more be at it? */
+static bool has_turn(struct mover *mover, bool urgent)
+{
+	size_t most = urgent ? 1 : MOVER_THREADS;
+
+	if (!waiting(mover, urgent))
+		return false;
+	if (mover->at_work[urgent] == most)
+		leave_stuck(mover, urgent);
+	return mover->at_work[urgent] < most;
+}
+
+static void wait_for_turn(struct mover *mover, bool urgent)
+{
+	pthread_cond_t *wake = urgent ? &mover->wake_urgent : &mover->wake;
+	struct timespec until = monotonic_after(mover->patience_ms / 4);
+
+	if (waiting(mover, urgent))
+		pthread_cond_clockwait(wake, &mover->lock, CLOCK_MONOTONIC, &until);
+	else
+		pthread_cond_wait(wake, &mover->lock);
+}
+
+static int add_thread(struct mover *mover, bool urgent);
+
+/* Whoever goes to work sees to it that one more is there, to take over from who is stuck. */
+static void go_to_work(struct mover *mover, struct mover_thread *self, struct vm *vm)
+{
+	size_t all = 0, spare = 0;
+
+	self->vm = vm;
+	atomic_store(&self->since_ms, monotonic_ms());
+	mover->at_work[self->urgent]++;
+	for (size_t i = 0; i < mover->n_threads; i++) {
+		all += mover->threads[i].urgent == self->urgent;
+		spare += mover->threads[i].urgent == self->urgent && !mover->threads[i].vm;
+	}
+	if (!spare && all < MOVER_STUCK + (self->urgent ? 1 : MOVER_THREADS))
+		add_thread(mover, self->urgent);
+	else if (waiting(mover, self->urgent))
+		pthread_cond_signal(self->urgent ? &mover->wake_urgent : &mover->wake);
+}
+
 /*
  * Waits for work, on the urgent lane or on the others. What comes home goes first, but where DRAM
  * is short: what makes room then waits for no drain, be that to a node that has some. false: it is
  * the end.
  */
-static bool next_job(struct mover *mover, bool urgent, struct mover_job *ret_job)
+static bool next_job(struct mover *mover, struct mover_thread *self, struct mover_job *ret_job)
 {
+	bool urgent = self->urgent, stopping;
 	struct mover_queue *first, *second;
-	bool stopping;
 
 	pthread_mutex_lock(&mover->lock);
-	while (!mover->stopping && !(urgent ? mover->urgent.n : mover->home.n + mover->out.n))
-		pthread_cond_wait(urgent ? &mover->wake_urgent : &mover->wake, &mover->lock);
+	while (!mover->stopping && !has_turn(mover, urgent))
+		wait_for_turn(mover, urgent);
 	stopping = mover->stopping;
 	first = atomic_load(&mover->host->short_nodes) ? &mover->out : &mover->home;
 	second = first == &mover->home ? &mover->out : &mover->home;
 	if (!stopping && !take(urgent ? &mover->urgent : first, ret_job))
 		take(second, ret_job);
+	if (!stopping)
+		go_to_work(mover, self, ret_job->vm);
 	pthread_mutex_unlock(&mover->lock);
 	return !stopping;
 }
 
-static void work(struct mover *mover, bool urgent)
+static void end_job(struct mover *mover, struct mover_thread *self, const struct mover_job *job)
+{
+	pthread_mutex_lock(&mover->lock);
+	if (atomic_exchange(&self->left, false))
+		atomic_store(&job->vm->unmoved_until_ms, 0);
+	else
+		mover->at_work[self->urgent]--;
+	self->vm = NULL;
+	pthread_mutex_unlock(&mover->lock);
+	atomic_fetch_and(&job->vm->busy, ~(1U << job->kind));
+	vm_unref(job->vm);
+}
+
+static bool is_stuck(const struct vm *vm)
+{
+	return monotonic_ms() < atomic_load(&vm->unmoved_until_ms);
+}
+
+static void work(struct mover *mover, struct mover_thread *self)
 {
 	struct host *host = mover->host;
-	struct work w = { .host = host, .idle = { .bitmap = -1, .flags = -1 } };
+	struct work w = { .host = host, .self = self, .idle = { .bitmap = -1, .flags = -1 } };
 
-	for (struct mover_job job = {}; next_job(mover, urgent, &job);) {
+	for (struct mover_job job = {}; next_job(mover, self, &job);) {
 		int r;
 
 		if (atomic_load(&host->idle_active) && w.idle.bitmap < 0)
@@ -589,50 +699,61 @@ static void work(struct mover *mover, bool urgent)
 		w.pace.most = host->settings.batch_pages;
 		pthread_mutex_unlock(&host->lock);
 
-		r = run(&w, &job);
+		w.left = job.bytes;
+		r = is_stuck(job.vm) ? -ETIMEDOUT : run(&w, &job);
 		pthread_mutex_lock(&job.vm->lock);
-		if (r < 0 && r != -ESRCH)
+		if (r < 0 && r != -ESRCH) {
 			job.vm->counters.last_error = r;
+			job.vm->counters.refused += w.left;
+		}
+		if (r != -ESRCH)
+			job.vm->counters.move_error = r;
 		job.vm->jobs_ended++;
 		pthread_mutex_unlock(&job.vm->lock);
-		atomic_fetch_and(&job.vm->busy, ~(1U << job.kind));
-		vm_unref(job.vm);
+		end_job(mover, self, &job);
 	}
 	page_idle_close(&w.idle);
 }
 
-static void *worker(void *mover)
+static void *worker(void *self)
 {
-	work(mover, false);
+	work(((struct mover_thread *)self)->mover, self);
 	return NULL;
 }
 
-static void *urgent_worker(void *mover)
+/* Lock held. */
+static int add_thread(struct mover *mover, bool urgent)
 {
-	work(mover, true);
-	return NULL;
+	struct mover_thread *t = &mover->threads[mover->n_threads];
+	int r;
+
+	*t = (struct mover_thread){ .mover = mover, .urgent = urgent };
+	r = pthread_create(&t->thread, NULL, worker, t);
+	if (r == 0)
+		mover->n_threads++;
+	return -r;
 }
 
 int mover_start(struct mover *mover, struct host *host)
 {
+	int r = 0;
+
 	memset(mover, 0, sizeof(*mover));
 	mover->host = host;
+	mover->patience_ms = PATIENCE_MS;
 	pthread_mutex_init(&mover->lock, NULL);
 	pthread_cond_init(&mover->wake, NULL);
 	pthread_cond_init(&mover->wake_urgent, NULL);
-	while (mover->n_threads < MOVER_THREADS + 1) {
-		int r = pthread_create(&mover->threads[mover->n_threads], NULL,
-				       mover->n_threads ? worker : urgent_worker, mover);
-
-		if (r)
-			return -r;
-		mover->n_threads++;
-	}
-	return 0;
+	pthread_mutex_lock(&mover->lock);
+	for (size_t i = 0; r == 0 && i < MOVER_THREADS + 1; i++)
+		r = add_thread(mover, i == 0);
+	pthread_mutex_unlock(&mover->lock);
+	return r;
 }
 
-void mover_stop(struct mover *mover)
+bool mover_stop(struct mover *mover)
 {
+	struct timespec until = monotonic_after(STOP_MS);
 	struct mover_job job;
 
 	pthread_mutex_lock(&mover->lock);
@@ -640,13 +761,16 @@ void mover_stop(struct mover *mover)
 	pthread_cond_broadcast(&mover->wake);
 	pthread_cond_broadcast(&mover->wake_urgent);
 	pthread_mutex_unlock(&mover->lock);
-	for (size_t i = 0; i < mover->n_threads; i++)
-		pthread_join(mover->threads[i], NULL);
+	for (; mover->n_threads; mover->n_threads--)
+		if (pthread_clockjoin_np(mover->threads[mover->n_threads - 1].thread, NULL,
+					 CLOCK_MONOTONIC, &until))
+			return false;
 	while (take(&mover->urgent, &job) || take(&mover->home, &job) || take(&mover->out, &job))
 		vm_unref(job.vm);
 	pthread_cond_destroy(&mover->wake);
 	pthread_cond_destroy(&mover->wake_urgent);
 	pthread_mutex_destroy(&mover->lock);
+	return true;
 }
 
 /* Drops what of @vm waits to come home, as less urgent. mover->lock is held. */
@@ -685,7 +809,7 @@ int mover_submit(struct mover *mover, struct vm *vm, enum vm_job_kind kind, uint
 	pthread_mutex_lock(&mover->lock);
 	if (kind == VM_JOB_RELIEVE)
 		overtake(mover, vm);
-	if (atomic_load(&vm->busy) & same || queue->n == MOVER_QUEUE) {
+	if (atomic_load(&vm->busy) & same || is_stuck(vm) || queue->n == MOVER_QUEUE) {
 		r = -EBUSY;
 	} else {
 		if (kind == VM_JOB_RELIEVE)

@@ -7,7 +7,9 @@
 
 #include "../host.h"
 
-#define MOVER_THREADS 2 /* and one for what is urgent */
+#define MOVER_THREADS 2 /* at work, and one for what is urgent */
+#define MOVER_STUCK   8 /* of each of both that may be with processes that are stuck, besides */
+#define MOVER_ALL     (MOVER_THREADS + 1 + 2 * MOVER_STUCK)
 #define MOVER_QUEUE   1024
 
 struct mover_job {
@@ -24,6 +26,20 @@ struct mover_queue {
 	size_t head, n;
 };
 
+struct mover_thread {
+	struct mover *mover;
+	pthread_t thread;
+	bool urgent;
+	struct vm *vm;		   /* whose job it does; NULL: it is to spare */
+	_Atomic uint64_t since_ms; /* its present step began then */
+	_Atomic bool left;	   /* the step does not end: another is at work in its place */
+};
+
+/*
+ * A move waits for its process's mmap lock, and one that is stuck never lets go. A thread whose
+ * step does not end is left with it until it does, and no other job of that VM begins; another
+ * thread takes its place.
+ */
 struct mover {
 	struct host *host;
 	pthread_mutex_t lock;
@@ -37,17 +53,23 @@ struct mover {
 	struct mover_queue urgent;
 	pthread_cond_t wake_urgent;
 	bool stopping;
-	pthread_t threads[MOVER_THREADS + 1];
+	uint32_t patience_ms; /* a thread whose step takes longer is left with it */
+	struct mover_thread threads[MOVER_ALL]; /* as many as were ever needed */
 	size_t n_threads;
+	size_t at_work[2]; /* of them, not left; [1]: on the urgent lane */
 };
 
 int mover_start(struct mover *mover, struct host *host);
-void mover_stop(struct mover *mover);
+/*
+ * Waits a moment for steps under way. False: some have not ended, and what they use, @mover
+ * included, must stay until the process ends.
+ */
+bool mover_stop(struct mover *mover);
 
 /*
- * -EBUSY: the VM has such a job already, or the queue is full: decide again next round. What is to
- * come home urgently is taken off the queue for what is to come home anyway, and ends it where it
- * has begun.
+ * -EBUSY: the VM has such a job already, its process is stuck, or the queue is full: decide again
+ * next round. What is to come home urgently is taken off the queue for what is to come home anyway,
+ * and ends it where it has begun.
  */
 int mover_submit(struct mover *mover, struct vm *vm, enum vm_job_kind kind, uint64_t bytes,
 		 uint32_t min_age_s, int nid);

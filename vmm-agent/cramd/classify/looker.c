@@ -166,6 +166,16 @@ static int look_and_open(struct host *host, struct vm *vm, size_t index,
 	return r < 0 ? r : look_at_range(host, vm, index, idle, *pagemap, b);
 }
 
+static void note_error(struct vm *vm, int r)
+{
+	/* It has ended. */
+	if (r == -ESRCH || r == -ENOENT)
+		return;
+	pthread_mutex_lock(&vm->lock);
+	vm->counters.look_error = r;
+	pthread_mutex_unlock(&vm->lock);
+}
+
 /* Looks at ranges of @vm that are due, until this thread's processor time is @until. */
 static void look_at_vm(struct host *host, struct vm *vm, const struct page_idle *idle,
 		       int64_t until)
@@ -195,8 +205,7 @@ static void look_at_vm(struct host *host, struct vm *vm, const struct page_idle 
 		if (r < 0)
 			break;
 	}
-	if (r < 0 && r != -ESRCH && r != -ENOENT)
-		atomic_fetch_add(&host->scan_errors, 1);
+	note_error(vm, r);
 	pthread_mutex_lock(&vm->lock);
 	vm->scanned_ms = monotonic_ms();
 	pthread_mutex_unlock(&vm->lock);
@@ -255,8 +264,7 @@ static void examine(struct looker *looker, struct vm *vm)
 	vm->seen.examined_ms = e.now_ms;
 	r = proc_read_status(&host->root, vm->pid, &status);
 	if (r < 0) {
-		if (r != -ESRCH)
-			atomic_fetch_add(&host->scan_errors, 1);
+		note_error(vm, r);
 		return;
 	}
 	e.placement = placement_is_due(looker, vm, &status, e.now_ms);
@@ -477,14 +485,15 @@ int looker_start(struct looker *looker, struct host *host)
 	return 0;
 }
 
-void looker_join(struct looker *looker)
+bool looker_join(struct looker *looker)
 {
 	if (!looker->running)
-		return;
+		return true;
 	pthread_join(looker->keeper, NULL);
 	looker->running = false;
 	if (!patience_stop(&looker->patience))
-		return;
+		return false;
 	page_idle_close(&looker->idle);
 	pthread_mutex_destroy(&looker->lock);
+	return true;
 }

@@ -55,4 +55,4 @@ uint32_t look_interval_s(uint32_t cold_age_s);
 /* @looker is zero. 0 or -errno of pthread_create(3). */
 int looker_start(struct looker *looker, struct host *host);
 /* After host_stop(). Leaves behind what is stuck. */
-void looker_join(struct looker *looker);
+bool looker_join(struct looker *looker);

@@ -263,8 +263,6 @@ static void *nominate_all(void *arg)
 		pause_ms = damon.acquired
 				   ? snapshot_pause_ms(&roster.settings, thread_cpu_ns() - began)
 				   : AGAIN_MS;
-		if (r < 0 && r != -ESRCH && r != -EBUSY)
-			atomic_fetch_add(&host->scan_errors, 1);
 		say_trouble(host, &damon, r);
 	} while (host_sleep(host, pause_ms));
 

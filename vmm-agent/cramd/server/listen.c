@@ -206,12 +206,13 @@ static void tell(void *userdata)
 	struct daemon *d = server->d;
 
 	for (size_t i = 0; i < d->events.queue.n; i++) {
-		const struct event *event = &d->events.queue.v[i];
+		/* A copy: who is answered may be news, and the queue grows meanwhile. */
+		const struct event event = d->events.queue.v[i];
 
-		if (event->kind == EVENT_NEWS)
-			tell_news(server, &event->news);
+		if (event.kind == EVENT_NEWS)
+			tell_news(server, &event.news);
 		else
-			tell_examined(server, event);
+			tell_examined(server, &event);
 	}
 	if (d->events.lost)
 		cram_log_warn(&d->host.log, "%" PRIu64 " events are not told: out of memory",

@@ -301,7 +301,7 @@ void answer_now(struct daemon *d, struct client *client)
 		report_vm(d, answer->vm, &report);
 	if (answer->accepted) {
 		o = cram_reply_accepted(answer->vm ? &report : NULL, answer->missing,
-					answer->message, answer->changed);
+					!answer->unkept, answer->message, answer->changed);
 	} else {
 		o = json_object_new_object();
 		if (o) {
@@ -375,9 +375,10 @@ static int resume_method(struct cram_call *call, struct json_object *parameters,
 }
 
 /* What the VM, or all of them, will have to bring home, after what is to be warned of. */
-static int accepted(struct daemon *d, struct cram_call *call, struct vm *vm, const char *warning)
+static int accepted(struct daemon *d, struct cram_call *call, struct vm *vm, bool kept,
+		    const char *warning)
 {
-	struct answer answer = { .accepted = true, .vm = vm };
+	struct answer answer = { .accepted = true, .vm = vm, .unkept = !kept };
 	char missing[32], all[32];
 	uint64_t back = 0;
 
@@ -416,7 +417,7 @@ static int drain(struct cram_call *call, struct json_object *parameters, void *u
 		return r < 0 ? r : 0;
 	if (result < 0)
 		cram_error_format(err, text, sizeof(text));
-	return accepted(userdata, call, vm, text);
+	return accepted(userdata, call, vm, result == 0, text);
 }
 
 static int set_quota(struct cram_call *call, struct json_object *parameters, void *userdata,
@@ -440,7 +441,7 @@ static int set_quota(struct cram_call *call, struct json_object *parameters, voi
 		return refuse_call(d, call, vm, CRAM_ERR_REFUSED, err);
 	if (set.layer.set & 1U << CRAM_SET_FLOOR)
 		daemon_clamped(vm, warning, sizeof(warning));
-	return accepted(d, call, vm, warning);
+	return accepted(d, call, vm, true, warning);
 }
 
 static int reload(struct cram_call *call, struct json_object *parameters, void *userdata,

@@ -10,6 +10,7 @@
 
 #include "../admission.h"
 #include "../classify/ranges.h"
+#include "../moves.h"
 #include "../overcommit.h"
 #include "../tier/tier.h"
 #include "policy/estimate.h"
@@ -235,6 +236,11 @@ void report_vm(struct daemon *d, struct vm *vm, struct cram_vm_report *ret)
 	TEXT(ret->ineligible, "%s", vm_ineligible_name(vm->reason));
 	if (!ret->note[0])
 		TEXT(ret->note, "%s", vm->why);
+	if (!ret->note[0] && vm->counters.move_error)
+		TEXT(ret->note, "cannot be moved: %s", vm_trouble_text(vm->counters.move_error));
+	if (!ret->note[0] && vm->counters.look_error)
+		TEXT(ret->note, "cannot be looked at: %s",
+		     vm_trouble_text(vm->counters.look_error));
 	ret->looks = vm->counters.looks;
 	ret->worst_look_us = vm->counters.worst_look_us;
 	ret->worst_placement_us = vm->counters.worst_placement_us;
