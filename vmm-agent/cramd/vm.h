@@ -66,7 +66,7 @@ struct vm {
 	_Atomic uint64_t no_tiers;   /* slow nodes that are no tiers to it: see vm_tiers_of() */
 	_Atomic uint64_t used_tiers; /* nodes that the agent has moved or bound it to */
 	_Atomic uint64_t unmoved_until_ms; /* a move of it waits for its mmap lock: no other yet */
-	_Atomic bool relayout;	     /* its address space has changed: the loop has it read again */
+	_Atomic bool relayout; /* its address space has changed: the loop has it read again */
 
 	/*
 	 * Held, before `lock`, by whoever finds out where the pages of a range are and by whoever

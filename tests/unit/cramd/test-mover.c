@@ -144,6 +144,8 @@ static struct vm *make_vm(void)
 						     .memfd = true };
 		vm->first[i] = i * RANGES;
 		vm->block_homes[i] = vm->block_reach[i] = UINT64_C(1) << i;
+		/* If it is bound, then to what it would be bound to. */
+		vm->bound_to[i] = vm->block_reach[i] | UINT64_C(1) << TIER;
 		vm->block_returns[i] = 3;
 		vm->old_policy[i] = old[i];
 	}

@@ -30,7 +30,7 @@ struct work {
 	struct page_idle idle;
 	struct move_pace pace;
 	uint64_t tier_nodes; /* of the VM whose turn it is */
-	uint64_t left; /* bytes of the job */
+	uint64_t left;	     /* bytes of the job */
 	int nodes[PAGES_PER_RANGE];
 	uint64_t entries[PAGES_PER_RANGE], heads[PAGES_PER_RANGE];
 	bool still_idle[PAGES_PER_RANGE];
