@@ -102,6 +102,8 @@ static int cram_memory_changes(struct notifier_block *nb, unsigned long action, 
 	if (!c)
 		return NOTIFY_OK;
 	if (action == MEM_OFFLINE) {
+		/* Not before: until now pages may have failed to come there. */
+		cram_flush_dying(c, change->start_pfn, change->nr_pages);
 		cram_frames_gone(c, change->start_pfn, change->nr_pages);
 		return NOTIFY_OK;
 	}
@@ -237,14 +239,17 @@ static int cram_bring_up(struct cram *c, const char *name)
 	cram_open(c);
 	return 0;
 remove:
-	/* Nobody can have got any of it, but a signal, or want of memory, is enough to fail. */
-	if (offline_and_remove_private_memory(nid, c->start, c->size)) {
+	offline_and_remove_private_memory(nid, c->start, c->size);
+unregister:
+	/*
+	 * Nobody can have got any of the memory, but a signal, or want of memory, is enough for
+	 * it not to go again, also for whom it was that part of it did not come online.
+	 */
+	if (node_private_unregister(nid)) {
 		dev_err(c->dev, "cram: node %d: its memory cannot be taken away again, and stays, unused, until reboot\n",
 			nid);
 		return rc;
 	}
-unregister:
-	WARN_ON_ONCE(node_private_unregister(nid));
 	RCU_INIT_POINTER(crams[nid], NULL);
 	synchronize_rcu();
 	return rc;
@@ -336,7 +341,6 @@ int cram_unregister_private_node(int nid)
 	/* Nothing comes any more, and what the allocator has is CRAM's again. */
 	cram_close(c);
 	cram_take(c, c->nr_frames);
-	cram_flush_dying(c);
 	cram_set_state(c, CRAM_OFFLINE);
 	rc = cram_remove_memory(c);
 	if (rc) {

@@ -284,6 +284,9 @@ static struct folio *alloc_home(const nodemask_t *home, gfp_t gfp)
 	nodemask_t nodes = *home;
 	int nid = numa_mem_id();
 
+	/* Who cannot be refused is not to wait for a few nodes of many. */
+	if (gfp & __GFP_NOFAIL)
+		nodes = node_states[N_MEMORY];
 	if (!node_isset(nid, nodes))
 		nid = first_node(nodes);
 	/* As for other allocations by policy, a cpuset goes before it. */
