@@ -23,8 +23,10 @@
 #include <linux/mm.h>
 #include <linux/sizes.h>
 #include <linux/slab.h>
+#include <linux/srcu.h>
 
 #include "cram.h"
+#include "internal.h"
 
 #define MOST_CREDIT_BYTES_AT_FIRST	SZ_32M
 #define INTERVAL_MS_AT_FIRST		10
@@ -65,6 +67,7 @@ static const struct node_private_ops cram_node_ops = {
 	.free_folio	= cram_free_folio,
 	.migrate_to	= cram_migrate_to,
 	.folio_migrate	= cram_folio_migrate,
+	.verify		= cram_verify,
 	.folio_uncharge	= cram_folio_uncharge,
 	.promote	= cram_promote,
 	.may_demote	= cram_may_demote,
@@ -357,14 +360,22 @@ int cram_unregister_private_node(int nid)
 }
 EXPORT_SYMBOL_GPL(cram_unregister_private_node);
 
-void cram_card_gone(int nid, bool readable)
+void cram_card_gone(int nid, void *card, bool readable)
 {
 	unsigned long saved = 0;
 	struct cram *c;
 
+	/* What is read from now on is not taken for what was there. */
+	scoped_guard(rcu) {
+		c = find_card(nid);
+		if (c && c->card == card && !readable)
+			WRITE_ONCE(c->lost, true);
+	}
+
 	guard(mutex)(&cram_lock);
 	c = find_card(nid);
-	if (!c || c->gone)
+	/* The node may have become another card's. */
+	if (!c || c->card != card || c->gone)
 		return;
 	scoped_guard(mutex, &c->work_lock)
 		WRITE_ONCE(c->gone, true);
@@ -372,6 +383,9 @@ void cram_card_gone(int nid, bool readable)
 	cram_take(c, c->nr_frames);
 	if (readable)
 		saved = cram_send_all_home(c);
+	WRITE_ONCE(c->lost, true);
+	/* Nobody asks whether it answers any more. */
+	synchronize_srcu(&node_private_srcu);
 	dev_err(c->dev, "cram: node %d: the card is gone; %lu pages left it before, and %lu are lost: whoever comes to one gets a SIGBUS\n",
 		nid, saved, cram_lose_pages(c));
 	cram_set_state(c, CRAM_OFFLINE);

@@ -149,6 +149,7 @@ struct cram {
 	enum cram_state state;
 	bool closed;		/* nothing may be given: being taken away */
 	bool gone;
+	bool lost;		/* and what is on it cannot be read */
 	struct cram_sample sample;
 	/* Where huge pages were written to lately */
 	struct cram_touch touch[CRAM_TOUCHES];
@@ -224,6 +225,7 @@ void cram_limbo_over(struct cram *c);
 void cram_retire_failed(struct cram *c);
 
 /* cram_migrate.c */
+int cram_verify(int nid, struct page *copy, unsigned long nr);
 int cram_migrate_to(struct list_head *folios, int nid, enum migrate_mode mode,
 		    enum migrate_reason reason, unsigned int *ret_succeeded);
 void cram_folio_migrate(struct folio *src, struct folio *dst);

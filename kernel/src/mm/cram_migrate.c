@@ -2,12 +2,15 @@
 /*
  * CRAM: how pages come to a card and leave it.
  */
+#include <linux/delay.h>
 #include <linux/hash.h>
+#include <linux/highmem.h>
 #include <linux/list.h>
 #include <linux/memcontrol.h>
 #include <linux/migrate.h>
 #include <linux/mm.h>
 #include <linux/mm_inline.h>
+#include <linux/sched/signal.h>
 #include <linux/swap.h>
 #include <linux/vmstat.h>
 
@@ -380,6 +383,58 @@ unsigned long cram_send_all_home(struct cram *c)
 }
 
 /*
+ * Where nobody answers the processor reads ones, and an emulated one zeros: could the page,
+ * read from a card line by line, be that in part?
+ */
+static bool may_be_unanswered(struct page *page)
+{
+	const unsigned long *line = kmap_local_page(page);
+	bool ones = false, zeros;
+
+	for (unsigned int i = 0; i < PAGE_SIZE / sizeof(*line) && !ones;
+	     i += SMP_CACHE_BYTES / sizeof(*line))
+		ones = line[i] == ULONG_MAX;
+	zeros = !*line && !memchr_inv(line, 0, PAGE_SIZE);
+	kunmap_local(line);
+	return ones || zeros;
+}
+
+/* Does the card answer? Its operations may be called as long as it is not lost. */
+static int cram_reachable(struct cram *c)
+{
+	if (READ_ONCE(c->lost))
+		return -EIO;
+	if (!c->ops->present || c->ops->present(c->card))
+		return 0;
+	return -EAGAIN;
+}
+
+/* To ask the card takes longer than to copy a page: only about what it may be too good for. */
+int cram_verify(int nid, struct page *copy, unsigned long nr)
+{
+	struct cram *c = cram_of(nid);
+
+	for (unsigned long i = 0; i < nr; i++) {
+		if (may_be_unanswered(nth_page(copy, i)))
+			return cram_reachable(c);
+	}
+	return READ_ONCE(c->lost) ? -EIO : 0;
+}
+
+/* Wait until it is known whether a card that does not answer ever will. */
+static int cram_wait_reachable(struct cram *c, bool killable)
+{
+	int rc;
+
+	while ((rc = cram_reachable(c)) == -EAGAIN) {
+		if (killable && fatal_signal_pending(current))
+			return -EINTR;
+		msleep(CRAM_MIN_INTERVAL_MS);
+	}
+	return rc;
+}
+
+/*
  * Of a huge page the base page leaves that is written to. When another one is written to
  * soon after, the rest will be: all of them go, as far as they can at once.
  */
@@ -393,7 +448,19 @@ int cram_promote(struct page *page, const nodemask_t *home,
 	LIST_HEAD(folios);
 	int rc;
 
+	/* It is not there any more, whether or not it is marked so yet. */
+	if (READ_ONCE(c->lost)) {
+		folio_put(page_folio(page));
+		return -EIO;
+	}
 	rc = node_private_promote_page(page, home, reason);
+	/* Of what the card did not answer with nobody is to have a copy either. */
+	if (rc == -EBUSY || rc == -EAGAIN) {
+		const int unreachable = cram_wait_reachable(c, reason != NODE_PROMOTE_TRUNCATE);
+
+		if (unreachable || rc == -EAGAIN)
+			return unreachable;
+	}
 	if (!rc)
 		cram_count_pages(c, CRAM_PROMOTED, CRAM_PROMOTE, 1);
 	if (rc || !was_huge || !touched_lately(c, index >> CRAM_BLOCK_ORDER))
