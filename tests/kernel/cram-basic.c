@@ -9,6 +9,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <glob.h>
+#include <limits.h>
 #include <linux/kernel-page-flags.h>
 #include <numaif.h>
 #include <stdio.h>
@@ -321,6 +323,74 @@ static void as_it_comes_up(void)
 	ok(cram_credit_is_free_memory(), "what is free there is paid for");
 }
 
+/* All of the node's memory blocks but the last go offline, or come back. */
+static void one_block(const char *state)
+{
+	char path[PATH_MAX];
+	glob_t blocks;
+
+	snprintf(path, sizeof(path), "/sys/devices/system/node/node%d/memory[0-9]*", cram_nid);
+	need(glob(path, 0, NULL, &blocks) == 0, "the node has memory blocks");
+	for (size_t i = 0; i + 1 < blocks.gl_pathc; i++) {
+		snprintf(path, sizeof(path), "%s/state", blocks.gl_pathv[i]);
+		need(write_file(path, state) == 0, "%s: %s", path, state);
+	}
+	globfree(&blocks);
+}
+
+/* Moves small pages there until all have come; there is room for them, by and by. */
+static void move_all(char *memory, size_t length)
+{
+	for (int i = 0; i < 100 && !all_there(memory, length); i++) {
+		for (size_t at = 0; at < length; at += LENGTH)
+			if (!all_there(memory + at, LENGTH))
+				move_to(memory + at, LENGTH, cram_nid);
+		usleep(100000);
+	}
+	need(all_there(memory, length), "%zu of %zu pages are there",
+	     pages_on(memory, length, cram_nid), length / PAGE);
+}
+
+/*
+ * Where nothing is free but single frames, folios of a middle order come in parts, and keep
+ * nothing behind them from coming.
+ */
+static void middle_orders(void)
+{
+	static const char orders[] = "/sys/kernel/mm/transparent_hugepage/hugepages-64kB/enabled";
+	const size_t most = memory_block_bytes(), small = 1UL << 20;
+	char *filling = map_anonymous(most), *memory = map_huge(2 * small);
+
+	if (!blocks_by_sysfs())
+		return;
+	note("folios of a middle order");
+	need(madvise(filling, most, MADV_NOHUGEPAGE) == 0 &&
+		     madvise(memory + small, small, MADV_NOHUGEPAGE) == 0,
+	     "small pages: %m");
+	one_block("offline");
+	memset(filling, 0, most);
+	move_all(filling, most);
+	for (size_t at = 0; at < most; at += 2 * PAGE)
+		need(madvise(filling + at, PAGE, MADV_DONTNEED) == 0, "every second goes: %m");
+	need(write_file(orders, "always") == 0, "folios of 64 KiB");
+	pack(memory, 2 * small, 11, 4);
+	need(write_file(orders, "inherit") == 0, "no more of them");
+	need(frame_is(frame_of(memory), KPF_COMPOUND_HEAD) &&
+		     frame_is(frame_of(memory + PAGE), KPF_COMPOUND_TAIL) &&
+		     frame_is(frame_of(memory + 16 * PAGE), KPF_COMPOUND_HEAD),
+	     "they are of a middle order");
+	need(cram_has_credit(2 * small, 20), "there are single frames");
+	move_to(memory, 2 * small, cram_nid);
+	ok(all_there(memory + small, small), "small pages come behind them");
+	ok(all_there(memory, small), "and they in parts (%zu of %zu pages)",
+	   pages_on(memory, small, cram_nid), small / PAGE);
+	ok(packed(memory, 2 * small, 11, 4), "with all that was in them");
+	munmap(memory, 2 * small);
+	munmap(filling, most);
+	ok(cram_empties(30), "all of it is trimmed");
+	one_block("online_movable");
+}
+
 int main(void)
 {
 	cram_up();
@@ -331,6 +401,7 @@ int main(void)
 		for (size_t j = 0; j < COUNT(WAYS); j++)
 			there_and_back(&KINDS[i], &WAYS[j], j % 2 ? MIXED : 4);
 	by_reclaim();
+	middle_orders();
 	full(1);
 	ok(card_value("peak-excess") == 0, "the card was never asked for more than it has");
 	ok(card_value("over-capacity-pages") == 0, "and lost nothing");

@@ -23,8 +23,10 @@
 #include <linux/mm.h>
 #include <linux/sizes.h>
 #include <linux/slab.h>
+#include <linux/srcu.h>
 
 #include "cram.h"
+#include "internal.h"
 
 #define MOST_CREDIT_BYTES_AT_FIRST	SZ_32M
 #define INTERVAL_MS_AT_FIRST		10
@@ -65,6 +67,7 @@ static const struct node_private_ops cram_node_ops = {
 	.free_folio	= cram_free_folio,
 	.migrate_to	= cram_migrate_to,
 	.folio_migrate	= cram_folio_migrate,
+	.verify		= cram_verify,
 	.folio_uncharge	= cram_folio_uncharge,
 	.promote	= cram_promote,
 	.may_demote	= cram_may_demote,
@@ -102,6 +105,8 @@ static int cram_memory_changes(struct notifier_block *nb, unsigned long action, 
 	if (!c)
 		return NOTIFY_OK;
 	if (action == MEM_OFFLINE) {
+		/* Not before: until now pages may have failed to come there. */
+		cram_flush_dying(c, change->start_pfn, change->nr_pages);
 		cram_frames_gone(c, change->start_pfn, change->nr_pages);
 		return NOTIFY_OK;
 	}
@@ -237,14 +242,17 @@ static int cram_bring_up(struct cram *c, const char *name)
 	cram_open(c);
 	return 0;
 remove:
-	/* Nobody can have got any of it, but a signal, or want of memory, is enough to fail. */
-	if (offline_and_remove_private_memory(nid, c->start, c->size)) {
+	offline_and_remove_private_memory(nid, c->start, c->size);
+unregister:
+	/*
+	 * Nobody can have got any of the memory, but a signal, or want of memory, is enough for
+	 * it not to go again, also for whom it was that part of it did not come online.
+	 */
+	if (node_private_unregister(nid)) {
 		dev_err(c->dev, "cram: node %d: its memory cannot be taken away again, and stays, unused, until reboot\n",
 			nid);
 		return rc;
 	}
-unregister:
-	WARN_ON_ONCE(node_private_unregister(nid));
 	RCU_INIT_POINTER(crams[nid], NULL);
 	synchronize_rcu();
 	return rc;
@@ -336,7 +344,6 @@ int cram_unregister_private_node(int nid)
 	/* Nothing comes any more, and what the allocator has is CRAM's again. */
 	cram_close(c);
 	cram_take(c, c->nr_frames);
-	cram_flush_dying(c);
 	cram_set_state(c, CRAM_OFFLINE);
 	rc = cram_remove_memory(c);
 	if (rc) {
@@ -353,14 +360,22 @@ int cram_unregister_private_node(int nid)
 }
 EXPORT_SYMBOL_GPL(cram_unregister_private_node);
 
-void cram_card_gone(int nid, bool readable)
+void cram_card_gone(int nid, void *card, bool readable)
 {
 	unsigned long saved = 0;
 	struct cram *c;
 
+	/* What is read from now on is not taken for what was there. */
+	scoped_guard(rcu) {
+		c = find_card(nid);
+		if (c && c->card == card && !readable)
+			WRITE_ONCE(c->lost, true);
+	}
+
 	guard(mutex)(&cram_lock);
 	c = find_card(nid);
-	if (!c || c->gone)
+	/* The node may have become another card's. */
+	if (!c || c->card != card || c->gone)
 		return;
 	scoped_guard(mutex, &c->work_lock)
 		WRITE_ONCE(c->gone, true);
@@ -368,6 +383,9 @@ void cram_card_gone(int nid, bool readable)
 	cram_take(c, c->nr_frames);
 	if (readable)
 		saved = cram_send_all_home(c);
+	WRITE_ONCE(c->lost, true);
+	/* Nobody asks whether it answers any more. */
+	synchronize_srcu(&node_private_srcu);
 	dev_err(c->dev, "cram: node %d: the card is gone; %lu pages left it before, and %lu are lost: whoever comes to one gets a SIGBUS\n",
 		nid, saved, cram_lose_pages(c));
 	cram_set_state(c, CRAM_OFFLINE);

@@ -149,6 +149,7 @@ struct cram {
 	enum cram_state state;
 	bool closed;		/* nothing may be given: being taken away */
 	bool gone;
+	bool lost;		/* and what is on it cannot be read */
 	struct cram_sample sample;
 	/* Where huge pages were written to lately */
 	struct cram_touch touch[CRAM_TOUCHES];
@@ -172,7 +173,7 @@ struct cram {
 	unsigned long overrun_since;	/* jiffies */
 	unsigned long searched;	/* jiffies, for frames that failed */
 	unsigned int interval_ms;
-	bool watermarks_set;
+	u64 watermarks_of;	/* bytes that the watermarks are parts of; 0: not set */
 };
 
 /* For readers in an RCU or SRCU section of node_private, that is in its callbacks */
@@ -210,7 +211,7 @@ void cram_frames_free(struct cram *c);
 bool cram_free_folio(struct page *page, unsigned int order);
 bool cram_folio_written(struct cram *c, struct folio *folio);
 u64 cram_room(struct cram *c);
-unsigned long cram_free_blocks(const struct cram *c);
+unsigned long cram_free_pieces(const struct cram *c, unsigned int order);
 u64 cram_surplus(struct cram *c);
 bool cram_room_may_come(struct cram *c, unsigned long want);
 unsigned long cram_give(struct cram *c, unsigned long want);
@@ -219,11 +220,12 @@ void cram_set_online(struct cram *c, unsigned long start_pfn, unsigned long nr, 
 void cram_frames_gone(struct cram *c, unsigned long start_pfn, unsigned long nr);
 int cram_trim_all(struct cram *c);
 int cram_trim_dying(struct cram *c);
-void cram_flush_dying(struct cram *c);
+void cram_flush_dying(struct cram *c, unsigned long start_pfn, unsigned long nr);
 void cram_limbo_over(struct cram *c);
 void cram_retire_failed(struct cram *c);
 
 /* cram_migrate.c */
+int cram_verify(int nid, struct page *copy, unsigned long nr);
 int cram_migrate_to(struct list_head *folios, int nid, enum migrate_mode mode,
 		    enum migrate_reason reason, unsigned int *ret_succeeded);
 void cram_folio_migrate(struct folio *src, struct folio *dst);

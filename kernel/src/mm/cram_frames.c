@@ -246,17 +246,16 @@ u64 cram_surplus(struct cram *c)
 	return max(excess, c->account.credited > most ? c->account.credited - most : 0);
 }
 
-/* Free whole blocks that the allocator has; may be out of date. */
-unsigned long cram_free_blocks(const struct cram *c)
+/* Free pieces of an order that the allocator has; may be out of date. */
+unsigned long cram_free_pieces(const struct cram *c, unsigned int order)
 {
 	const struct zone *zone = &NODE_DATA(c->nid)->node_zones[ZONE_MOVABLE];
-	unsigned long blocks = 0;
+	unsigned long pieces = 0;
 
-	for (int order = CRAM_BLOCK_ORDER; order < NR_PAGE_ORDERS; order++)
+	for (unsigned int larger = order; larger < NR_PAGE_ORDERS; larger++)
 		/* A guess will do. */
-		blocks += data_race(zone->free_area[order].nr_free) <<
-			  (order - CRAM_BLOCK_ORDER);
-	return blocks;
+		pieces += data_race(zone->free_area[larger].nr_free) << (larger - order);
+	return pieces;
 }
 
 /* The next block, from the hand on and round, that is in @set and online. */
@@ -274,7 +273,8 @@ static unsigned long next_block(const struct cram *c, const unsigned long *set)
 static unsigned long pick_block(const struct cram *c, u64 room)
 {
 	const bool want_whole = room >= CRAM_BLOCK_FRAMES &&
-		cram_free_blocks(c) * CRAM_BLOCK_FRAMES <= c->account.credited / 2;
+		cram_free_pieces(c, CRAM_BLOCK_ORDER) * CRAM_BLOCK_FRAMES <=
+			c->account.credited / 2;
 	unsigned long block = next_block(c, want_whole ? c->whole : c->broken);
 
 	if (block < c->nr_blocks)
@@ -400,6 +400,17 @@ static bool is_withheld(const struct page *page)
 	return !is_free_buddy_page(page);
 }
 
+/* Unless somebody else did meanwhile: its memory may be going offline. */
+static bool retire_frame(struct cram *c, unsigned long index)
+{
+	guard(spinlock_irq)(&c->lock);
+	if (cram_frame(c, index) != CRAM_CREDITED)
+		return false;
+	set_frame(c, index, CRAM_FAILED);
+	cram_account_written(&c->account, 1);
+	return true;
+}
+
 /*
  * Frames that cannot be taken back for they have failed while they were free: their room
  * would be set aside for ever. They may have been written to before.
@@ -415,11 +426,7 @@ void cram_retire_failed(struct cram *c)
 			cond_resched();
 		if (cram_frame(c, i) != CRAM_CREDITED || !is_withheld(frame_page(c, i)))
 			continue;
-		spin_lock_irq(&c->lock);
-		set_frame(c, i, CRAM_FAILED);
-		cram_account_written(&c->account, 1);
-		spin_unlock_irq(&c->lock);
-		retired++;
+		retired += retire_frame(c, i);
 	}
 	cram_count(c, CRAM_RETIRED, retired);
 }
@@ -450,7 +457,10 @@ void cram_frames_gone(struct cram *c, unsigned long start_pfn, unsigned long nr)
 	for (unsigned long i = first; i < first + nr; i++) {
 		switch (cram_frame(c, i)) {
 		case CRAM_CREDITED:
-			keep_taken(c, i, 1);
+			if (!PageHWPoison(frame_page(c, i)))
+				keep_taken(c, i, 1);
+			else if (retire_frame(c, i))
+				cram_count(c, CRAM_RETIRED, 1);
 			break;
 		case CRAM_WRITTEN:
 			/* Its page has failed, and was nobody's. */
@@ -490,7 +500,10 @@ int cram_trim_all(struct cram *c)
 	return 0;
 }
 
-/* Caches may hold bytes of what was freed without being WRITTEN. Then it counts as that. */
+/*
+ * Caches may hold bytes of what was freed without being WRITTEN. Then it counts as that, once,
+ * also if its memory goes offline meanwhile.
+ */
 static void flush_soiled(struct cram *c, unsigned long first)
 {
 	DECLARE_BITMAP(set, CRAM_BLOCK_FRAMES) = {};
@@ -505,13 +518,16 @@ static void flush_soiled(struct cram *c, unsigned long first)
 		arch_invalidate_pmem(page_address(page), PAGE_SIZE);
 		debug_pagealloc_unmap_pages(page, 1);
 		__set_bit(i, set);
-		nr++;
 	}
-	if (!nr)
+	if (bitmap_empty(set, CRAM_BLOCK_FRAMES))
 		return;
 	spin_lock_irq(&c->lock);
-	for_each_set_bit(i, set, CRAM_BLOCK_FRAMES)
+	for_each_set_bit(i, set, CRAM_BLOCK_FRAMES) {
+		if (cram_frame(c, first + i) != CRAM_SOILED)
+			continue;
 		set_frame(c, first + i, CRAM_DYING);
+		nr++;
+	}
 	cram_account_written(&c->account, nr);
 	spin_unlock_irq(&c->lock);
 	cram_count(c, CRAM_SPOILED, nr);
@@ -661,12 +677,13 @@ static void look_at(struct cram *c, unsigned long block)
 	flush_soiled(c, block << CRAM_BLOCK_ORDER);
 }
 
-/* Before the processor can reach the frames no more: have caches hold nothing of them. */
-void cram_flush_dying(struct cram *c)
+/* Before the processor can reach frames no more: have caches hold nothing of them. */
+void cram_flush_dying(struct cram *c, unsigned long start_pfn, unsigned long nr)
 {
-	unsigned long block;
+	unsigned long block = (start_pfn - c->first_pfn) >> CRAM_BLOCK_ORDER;
+	const unsigned long end = block + (nr >> CRAM_BLOCK_ORDER);
 
-	for_each_set_bit(block, c->dying, c->nr_blocks) {
+	for_each_set_bit_from(block, c->dying, end) {
 		flush_soiled(c, block << CRAM_BLOCK_ORDER);
 		cond_resched();
 	}

@@ -2,12 +2,15 @@
 /*
  * CRAM: how pages come to a card and leave it.
  */
+#include <linux/delay.h>
 #include <linux/hash.h>
+#include <linux/highmem.h>
 #include <linux/list.h>
 #include <linux/memcontrol.h>
 #include <linux/migrate.h>
 #include <linux/mm.h>
 #include <linux/mm_inline.h>
+#include <linux/sched/signal.h>
 #include <linux/swap.h>
 #include <linux/vmstat.h>
 
@@ -21,8 +24,8 @@
 
 /*
  * Coming. There is as much room as the allocator has, and a cgroup may have its share
- * of it: folios are moved cgroup by cgroup, and huge ones apart from others, so that
- * those that find no room keep none from it that do.
+ * of it: folios are moved cgroup by cgroup, and order by order, so that those that find
+ * no room, which ends the batch that they are in, keep none from it that do.
  */
 
 struct batch {
@@ -74,14 +77,20 @@ static unsigned long free_frames(const struct cram *c)
 	return zone_page_state(&NODE_DATA(c->nid)->node_zones[ZONE_MOVABLE], NR_FREE_PAGES);
 }
 
-/* Of @want pages, huge or not, as many as there is room for now. */
-static unsigned long have_room(struct cram *c, unsigned long want, bool huge)
+/* The same in pieces of an order. */
+static unsigned long free_in_pieces(const struct cram *c, unsigned int order)
 {
-	unsigned long have = huge ? cram_free_blocks(c) * CRAM_BLOCK_FRAMES : free_frames(c);
+	return order ? cram_free_pieces(c, order) << order : free_frames(c);
+}
+
+/* Of @want pages, in folios of @order, as many as there is room for now. */
+static unsigned long have_room(struct cram *c, unsigned long want, unsigned int order)
+{
+	unsigned long have = free_in_pieces(c, order);
 
 	if (have < want)
 		cram_give(c, want - have);
-	have = huge ? cram_free_blocks(c) * CRAM_BLOCK_FRAMES : free_frames(c);
+	have = free_in_pieces(c, order);
 	if (have >= want)
 		return want;
 	WRITE_ONCE(c->wanting, true);
@@ -94,15 +103,15 @@ static bool is_huge(const struct folio *folio)
 	return folio_order(folio) == CRAM_BLOCK_ORDER;
 }
 
-/* Take the folios that are @memcg's, and huge or not, off @folios. Returns their pages. */
+/* Take the folios that are @memcg's, and of @order, off @folios. Returns their pages. */
 static unsigned long select_folios(struct list_head *folios, struct mem_cgroup *memcg,
-				   bool huge, struct list_head *ret_selected)
+				   unsigned int order, struct list_head *ret_selected)
 {
 	struct folio *folio, *next;
 	unsigned long nr = 0;
 
 	list_for_each_entry_safe(folio, next, folios, lru) {
-		if (folio_memcg(folio) != memcg || is_huge(folio) != huge)
+		if (folio_memcg(folio) != memcg || folio_order(folio) != order)
 			continue;
 		list_move_tail(&folio->lru, ret_selected);
 		nr += folio_nr_pages(folio);
@@ -125,10 +134,11 @@ static void cut_list(struct list_head *folios, unsigned long room, struct list_h
 	}
 }
 
-/* Move folios that are one cgroup's, and huge or not. What does not move goes to @ret_left. */
+/* Move folios that are one cgroup's, and of @order. What does not move goes to @ret_left. */
 static unsigned int move_group(struct cram *c, struct list_head *folios, unsigned long nr,
-			       struct mem_cgroup *memcg, bool huge, enum migrate_mode mode,
-			       enum migrate_reason reason, struct list_head *ret_left)
+			       struct mem_cgroup *memcg, unsigned int order,
+			       enum migrate_mode mode, enum migrate_reason reason,
+			       struct list_head *ret_left)
 {
 	struct batch b = { .cram = c, .memcg = memcg };
 	struct folio *folio, *next;
@@ -138,7 +148,7 @@ static unsigned int move_group(struct cram *c, struct list_head *folios, unsigne
 	if (memcg)
 		css_get(&memcg->css);
 	INIT_LIST_HEAD(&b.spare);
-	b.reserved = cram_memcg_reserve(memcg, have_room(c, nr, huge));
+	b.reserved = cram_memcg_reserve(memcg, have_room(c, nr, order));
 	cut_list(folios, b.reserved, ret_left);
 	if (!list_empty(folios))
 		migrate_pages(folios, take_destination, put_back_destination,
@@ -155,8 +165,8 @@ static unsigned int move_group(struct cram *c, struct list_head *folios, unsigne
 }
 
 /*
- * Where there are frames enough, and only no whole block of them, base pages will do. What
- * may not come is left whole, and so is what stayed for another reason.
+ * Where there are frames enough, and only no piece of them that is large enough, base pages
+ * will do. What may not come is left whole, and so is what stayed for another reason.
  */
 static void split_for_room(struct cram *c, struct list_head *folios)
 {
@@ -164,12 +174,11 @@ static void split_for_room(struct cram *c, struct list_head *folios)
 	struct folio *folio, *next;
 	LIST_HEAD(parts);
 
-	if (cram_free_blocks(c))
-		return;
 	list_for_each_entry_safe(folio, next, folios, lru) {
-		const unsigned long with_it = split + CRAM_BLOCK_FRAMES;
+		const unsigned long with_it = split + folio_nr_pages(folio);
 
-		if (!is_huge(folio) || room < with_it ||
+		if (!folio_test_large(folio) || room < with_it ||
+		    cram_free_pieces(c, folio_order(folio)) ||
 		    !cram_memcg_fits(folio_memcg(folio), with_it))
 			continue;
 		if (!folio_trylock(folio))
@@ -192,7 +201,7 @@ static void wait_for_room(struct cram *c, struct folio *folio)
 	/* The worker reclaims, too, and is who makes room. */
 	if (current_is_kswapd() || current_work() == &c->work.work)
 		return;
-	if (have_room(c, nr, false) >= nr || !cram_room_may_come(c, nr) ||
+	if (have_room(c, nr, 0) >= nr || !cram_room_may_come(c, nr) ||
 	    !cram_memcg_fits(folio_memcg(folio), nr))
 		return;
 	cram_count(c, CRAM_WAITS, 1);
@@ -204,6 +213,7 @@ static void wait_for_room(struct cram *c, struct folio *folio)
 int cram_migrate_to(struct list_head *folios, int nid, enum migrate_mode mode,
 		    enum migrate_reason reason, unsigned int *ret_succeeded)
 {
+	const size_t came = list_count_nodes(folios);
 	struct cram *c = cram_of(nid);
 	unsigned int moved = 0;
 	LIST_HEAD(left);
@@ -214,33 +224,34 @@ int cram_migrate_to(struct list_head *folios, int nid, enum migrate_mode mode,
 	} else {
 		reason = MR_WHOLE;
 	}
-	for (int huge = 1; huge >= 0; huge--) {
+	for (int large = 1; large >= 0; large--) {
 		LIST_HEAD(others);
 
-		if (!huge)
+		if (!large)
 			split_for_room(c, folios);
 		while (!list_empty(folios)) {
 			struct folio *first = list_first_entry(folios, struct folio, lru);
+			const unsigned int order = folio_order(first);
 			struct mem_cgroup *memcg = folio_memcg(first);
 			LIST_HEAD(group);
 			unsigned long nr;
 
-			if (is_huge(first) != huge) {
+			if (!!order != large) {
 				list_move_tail(&first->lru, &others);
 				continue;
 			}
-			nr = select_folios(folios, memcg, huge, &group);
-			moved += move_group(c, &group, nr, memcg, huge, mode, reason, &left);
+			nr = select_folios(folios, memcg, order, &group);
+			moved += move_group(c, &group, nr, memcg, order, mode, reason, &left);
 		}
 		list_splice(&others, folios);
-		/* Huge ones that did not go have a second chance in parts. */
-		if (huge)
+		/* Large ones that did not go have a second chance in parts. */
+		if (large)
 			list_splice_tail_init(&left, folios);
 	}
 	list_splice_tail(&left, folios);
 	*ret_succeeded = moved;
-	/* That the card is full is no error: the rest stays where it is. */
-	return list_count_nodes(folios);
+	/* That the card is full is no error: the rest stays where it is. Parts count as one. */
+	return min(came, list_count_nodes(folios));
 }
 
 static struct cram_touch *touch_of(struct cram *c, unsigned long block)
@@ -372,6 +383,58 @@ unsigned long cram_send_all_home(struct cram *c)
 }
 
 /*
+ * Where nobody answers the processor reads ones, and an emulated one zeros: could the page,
+ * read from a card line by line, be that in part?
+ */
+static bool may_be_unanswered(struct page *page)
+{
+	const unsigned long *line = kmap_local_page(page);
+	bool ones = false, zeros;
+
+	for (unsigned int i = 0; i < PAGE_SIZE / sizeof(*line) && !ones;
+	     i += SMP_CACHE_BYTES / sizeof(*line))
+		ones = line[i] == ULONG_MAX;
+	zeros = !*line && !memchr_inv(line, 0, PAGE_SIZE);
+	kunmap_local(line);
+	return ones || zeros;
+}
+
+/* Does the card answer? Its operations may be called as long as it is not lost. */
+static int cram_reachable(struct cram *c)
+{
+	if (READ_ONCE(c->lost))
+		return -EIO;
+	if (!c->ops->present || c->ops->present(c->card))
+		return 0;
+	return -EAGAIN;
+}
+
+/* To ask the card takes longer than to copy a page: only about what it may be too good for. */
+int cram_verify(int nid, struct page *copy, unsigned long nr)
+{
+	struct cram *c = cram_of(nid);
+
+	for (unsigned long i = 0; i < nr; i++) {
+		if (may_be_unanswered(nth_page(copy, i)))
+			return cram_reachable(c);
+	}
+	return READ_ONCE(c->lost) ? -EIO : 0;
+}
+
+/* Wait until it is known whether a card that does not answer ever will. */
+static int cram_wait_reachable(struct cram *c, bool killable)
+{
+	int rc;
+
+	while ((rc = cram_reachable(c)) == -EAGAIN) {
+		if (killable && fatal_signal_pending(current))
+			return -EINTR;
+		msleep(CRAM_MIN_INTERVAL_MS);
+	}
+	return rc;
+}
+
+/*
  * Of a huge page the base page leaves that is written to. When another one is written to
  * soon after, the rest will be: all of them go, as far as they can at once.
  */
@@ -385,7 +448,19 @@ int cram_promote(struct page *page, const nodemask_t *home,
 	LIST_HEAD(folios);
 	int rc;
 
+	/* It is not there any more, whether or not it is marked so yet. */
+	if (READ_ONCE(c->lost)) {
+		folio_put(page_folio(page));
+		return -EIO;
+	}
 	rc = node_private_promote_page(page, home, reason);
+	/* Of what the card did not answer with nobody is to have a copy either. */
+	if (rc == -EBUSY || rc == -EAGAIN) {
+		const int unreachable = cram_wait_reachable(c, reason != NODE_PROMOTE_TRUNCATE);
+
+		if (unreachable || rc == -EAGAIN)
+			return unreachable;
+	}
 	if (!rc)
 		cram_count_pages(c, CRAM_PROMOTED, CRAM_PROMOTE, 1);
 	if (rc || !was_huge || !touched_lately(c, index >> CRAM_BLOCK_ORDER))

@@ -192,10 +192,13 @@ int cram_first_report(struct cram *c)
 /* Have the card interrupt when it fills up. It is a hint: what it does not say is polled for. */
 static void arm_watermarks(struct cram *c)
 {
-	if (c->watermarks_set || !c->ops->set_watermarks)
+	const u64 usable = c->account.usable;
+
+	if (c->watermarks_of == usable || !c->ops->set_watermarks)
 		return;
-	if (!c->ops->set_watermarks(c->card, c->account.usable / 8, c->account.usable / 4))
-		c->watermarks_set = true;
+	/* What it refuses is not asked of it again and again, nor waited for. */
+	if (c->ops->set_watermarks(c->card, usable / 8, usable / 4) != -EBUSY)
+		c->watermarks_of = usable;
 }
 
 /*
@@ -294,7 +297,7 @@ static int end_limbo(struct cram *c)
 	if (rc)
 		return rc;
 	cram_count(c, CRAM_RESETS, 1);
-	c->watermarks_set = false;
+	c->watermarks_of = 0;
 	cram_limbo_over(c);
 	return -EAGAIN;
 }

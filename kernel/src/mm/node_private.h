@@ -130,6 +130,17 @@ static inline void node_private_folio_migrate(struct folio *src,
 		__node_private_folio_migrate(src, dst);
 }
 
+/* Is @copy what was on the node of @folio? See &node_private_ops.verify. */
+int __node_private_verify(int nid, struct page *copy, unsigned long nr);
+
+static inline int node_private_verify(const struct folio *folio, struct page *copy,
+				      unsigned long nr)
+{
+	if (!folio_is_private_node(folio))
+		return 0;
+	return __node_private_verify(folio_nid(folio), copy, nr);
+}
+
 /* Memory policy */
 struct folio *node_private_alloc_folio(const nodemask_t *nodes, gfp_t gfp,
 				       unsigned int order);
@@ -295,6 +306,12 @@ static inline int node_private_migrate_to(struct list_head *folios, int nid,
 static inline void node_private_folio_migrate(struct folio *src,
 					      struct folio *dst)
 {
+}
+
+static inline int node_private_verify(const struct folio *folio, struct page *copy,
+				      unsigned long nr)
+{
+	return 0;
 }
 
 static inline struct folio *node_private_alloc_folio(const nodemask_t *nodes,

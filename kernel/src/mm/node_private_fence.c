@@ -60,6 +60,11 @@ vm_fault_t node_private_fault(struct vm_fault *vmf, enum node_promote_reason rea
 
 	if (reason == NODE_PROMOTE_FAULT)
 		count_vm_event(NODE_PRIVATE_FENCE_FAULT);
+	/* To promote is to wait: for memory, and for the copy. */
+	if (vmf->flags & FAULT_FLAG_RETRY_NOWAIT) {
+		put_page(vmf->page);
+		return VM_FAULT_RETRY;
+	}
 	rc = node_private_promote_at(vmf->page, vmf->vma, vmf->address, reason);
 	switch (rc) {
 	case 0:
@@ -76,7 +81,6 @@ vm_fault_t node_private_fault(struct vm_fault *vmf, enum node_promote_reason rea
 	/* Being killed. Without this the access that faulted would only be repeated. */
 	if (!(vmf->flags & FAULT_FLAG_ALLOW_RETRY))
 		return 0;
-	if (!(vmf->flags & FAULT_FLAG_RETRY_NOWAIT))
-		release_fault_lock(vmf);
+	release_fault_lock(vmf);
 	return VM_FAULT_RETRY;
 }

@@ -275,6 +275,15 @@ void __node_private_folio_migrate(struct folio *src, struct folio *dst)
 	}
 }
 
+int __node_private_verify(int nid, struct page *copy, unsigned long nr)
+{
+	const struct node_private_ops *ops;
+
+	guard(srcu)(&node_private_srcu);
+	ops = node_private_ops_of(nid);
+	return ops && ops->verify ? ops->verify(nid, copy, nr) : 0;
+}
+
 /*
  * Promotion
  */
@@ -284,6 +293,9 @@ static struct folio *alloc_home(const nodemask_t *home, gfp_t gfp)
 	nodemask_t nodes = *home;
 	int nid = numa_mem_id();
 
+	/* Who cannot be refused is not to wait for a few nodes of many. */
+	if (gfp & __GFP_NOFAIL)
+		nodes = node_states[N_MEMORY];
 	if (!node_isset(nid, nodes))
 		nid = first_node(nodes);
 	/* As for other allocations by policy, a cpuset goes before it. */
@@ -443,6 +455,9 @@ static int copy_home(struct folio *folio, const nodemask_t *home, gfp_t gfp,
 			rc = -EIO;
 			goto out;
 		}
+		rc = node_private_verify(folio, &copy->page, 1);
+		if (rc)
+			goto out;
 		flush_dcache_folio(copy);
 		cond_resched();
 	}
@@ -481,7 +496,7 @@ out:
  * Of a large folio only @page leaves, unless it cannot be split. What cannot move is
  * copied if it is part of a file. Nothing waits for whoever pinned the page.
  *
- * Return: see &node_private_ops.promote
+ * Return: see &node_private_ops.promote; or -EAGAIN if &node_private_ops.verify says so.
  */
 int node_private_promote_page(struct page *page, const nodemask_t *home,
 			      enum node_promote_reason reason)
@@ -761,7 +776,8 @@ struct folio *node_private_copy_home(struct page *page, struct vm_area_struct *v
 		folio_put(copy);
 		return NULL;
 	}
-	if (copy_mc_user_highpage(folio_page(copy, 0), page, addr, vma)) {
+	if (copy_mc_user_highpage(folio_page(copy, 0), page, addr, vma) ||
+	    node_private_verify(page_folio(page), folio_page(copy, 0), 1)) {
 		folio_put(copy);
 		return ERR_PTR(-EHWPOISON);
 	}

@@ -17,9 +17,11 @@
 #include <linux/auxiliary_bus.h>
 #include <linux/cleanup.h>
 #include <linux/cram.h>
+#include <linux/delay.h>
 #include <linux/device.h>
 #include <linux/devm-helpers.h>
 #include <linux/interrupt.h>
+#include <linux/jiffies.h>
 #include <linux/memory.h>
 #include <linux/memory_hotplug.h>
 #include <linux/module.h>
@@ -95,6 +97,9 @@ struct trim {
 #define ALGORITHM_ZSTD		1
 #define TRIM_MAX_RANGES		127UL
 
+/* A card that is being reset does not answer for a while, and has all that it had. */
+#define RESET_MS		1000
+
 /**
  * struct cxl_card - a card that compresses
  * @mbox: its mailbox
@@ -103,7 +108,7 @@ struct trim {
  * @range: where that is
  * @report: where answers arrive; CRAM asks one thing at a time
  * @trim: the same for what is sent
- * @lost: says that the card is there no more
+ * @lost: finds out whether the card is there no more, and says so
  */
 struct cxl_card {
 	struct cxl_mailbox *mbox;
@@ -163,14 +168,40 @@ static struct pci_dev *card_pdev(const struct cxl_card *card)
 	return to_pci_dev(card->mbox->host);
 }
 
+/* May sleep until that is certain. */
+static bool card_is_gone(const struct cxl_card *card)
+{
+	const unsigned long until = jiffies + msecs_to_jiffies(RESET_MS);
+	struct pci_dev *pdev = card_pdev(card);
+
+	while (!pci_device_is_present(pdev)) {
+		/* The port has said so, or it has had its time. */
+		if (pdev->error_state == pci_channel_io_perm_failure || time_after(jiffies, until))
+			return true;
+		msleep(20);
+	}
+	return false;
+}
+
 /* Nobody said that it would be taken away. */
 static void card_lost(struct work_struct *work)
 {
 	struct cxl_card *card = container_of(work, struct cxl_card, lost);
 	int nid = READ_ONCE(card->nid);
 
-	if (nid != NUMA_NO_NODE)
-		cram_card_gone(nid, false);
+	if (nid != NUMA_NO_NODE && card_is_gone(card))
+		cram_card_gone(nid, card, false);
+}
+
+static bool card_present(void *data)
+{
+	struct cxl_card *card = data;
+
+	if (pci_device_is_present(card_pdev(card)))
+		return true;
+	/* CRAM may be waiting for this, and must not be told meanwhile. */
+	schedule_work(&card->lost);
+	return false;
 }
 
 static int card_report(void *data, u64 tag, u64 accepts, struct cram_report *report,
@@ -182,11 +213,10 @@ static int card_report(void *data, u64 tag, u64 accepts, struct cram_report *rep
 	int rc;
 
 	rc = card_get_report(card, tag, accepts);
-	/* CRAM waits for this, and must not be told meanwhile. */
-	if (rc && !pci_device_is_present(card_pdev(card)))
-		schedule_work(&card->lost);
-	if (rc)
+	if (rc) {
+		card_present(card);
 		return rc;
+	}
 
 	*report = (struct cram_report) {
 		.tag = le64_to_cpu(r->tag),
@@ -307,6 +337,7 @@ static int card_probe(struct auxiliary_device *aux, const struct auxiliary_devic
 		.trim = card_trim,
 		.set_watermarks = card_set_watermarks,
 		.reset = card_outlive_timeouts,
+		.present = card_present,
 		.max_ranges = ranges,
 	};
 	card_request_interrupts(dev, card);
@@ -329,7 +360,8 @@ static int card_release_node(struct cxl_card *card)
 /* The node stays, without a card. @readable: until this returns. */
 static void card_leave_node(struct cxl_card *card, bool readable)
 {
-	cram_card_gone(card->nid, readable);
+	cram_card_gone(card->nid, card, readable);
+	WRITE_ONCE(card->nid, NUMA_NO_NODE);
 	module_put(THIS_MODULE);
 }
 
@@ -364,10 +396,10 @@ static void card_remove(struct auxiliary_device *aux)
 
 	if (card->nid == NUMA_NO_NODE)
 		return;
-	if (pci_device_is_present(card_pdev(card)))
-		card_rescue_node(card);
-	else
+	if (card_is_gone(card))
 		card_leave_node(card, false);
+	else
+		card_rescue_node(card);
 }
 
 static const struct auxiliary_device_id card_ids[] = {
@@ -510,8 +542,13 @@ static void cxl_compression_remove(struct device *dev)
 	/* A card that went has taken its node with it. */
 	if (!card || card->nid == NUMA_NO_NODE)
 		return;
-	rc = card_release_node(card);
-	if (rc)
+	rc = card_is_gone(card) ? -ENXIO : card_release_node(card);
+	if (!rc)
+		return;
+	/* Errors of its link have drivers let go, too. What is behind it cannot be moved. */
+	if (rc == -ENXIO || card_is_gone(card))
+		card_leave_node(card, false);
+	else
 		dev_err(dev, "node %d is in use (%pe) and stays; free it, bind %s again, unbind it\n",
 			card->nid, ERR_PTR(rc), dev_name(dev));
 }

@@ -57,8 +57,12 @@ struct cram_range {
  *	when @high are free again. Optional.
  * @reset: have the card give up commands that timed out: once this has returned
  *	0, none of them will happen any more. What is stored stays. Optional.
+ * @present: does the card answer at all? If not, what is read of its memory may be
+ *	nothing, and is not used. Then a driver has to find out whether it will
+ *	again, or call cram_card_gone(): whoever needs a page waits for that.
+ *	Optional, for cards that never go without a word.
  *
- * All may sleep; CRAM calls one at a time for a card.
+ * All may sleep; CRAM calls one at a time for a card, except for @present.
  */
 struct cram_card_ops {
 	int (*report)(void *card, u64 tag, u64 accepts, struct cram_report *report,
@@ -66,6 +70,7 @@ struct cram_card_ops {
 	int (*trim)(void *card, const struct cram_range *ranges, unsigned int nr);
 	int (*set_watermarks)(void *card, u64 low, u64 high);
 	int (*reset)(void *card);
+	bool (*present)(void *card);
 	unsigned int max_ranges;
 	u64 max_bytes;
 };
@@ -89,11 +94,11 @@ int cram_register_private_node(int nid, u64 start, u64 size, const char *name,
 int cram_unregister_private_node(int nid);
 
 /*
- * The card is gone, or about to go, or will never answer again: no operation of
- * it is called after this has returned. @readable: what it holds can be read
- * until then, so what can leave does; that may take long. The rest is lost.
+ * @card, if it is @nid's, is gone, or about to go, or will never answer again: no
+ * operation of it is called after this has returned. @readable: what it holds can be
+ * read until then, so what can leave does; that may take long. The rest is lost.
  */
-void cram_card_gone(int nid, bool readable);
+void cram_card_gone(int nid, void *card, bool readable);
 
 /* The card has raised an interrupt: look at it soon. Any context. */
 void cram_notify(int nid);

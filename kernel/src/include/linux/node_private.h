@@ -95,6 +95,11 @@ struct node_reclaim_policy {
  *	table maps either yet. Called for the node of @src and for that of
  *	@dst. Both folios are locked; may sleep. Optional. @dst is charged to
  *	its cgroup by then, folio_memcg(), unless nobody is.
+ * @verify: the @nr pages from @copy on are what was read of pages on node @nid, to be
+ *	used in their stead. May be those pages themselves, that are about to be
+ *	written to swap. Returns 0; -EIO if their contents are lost; -EAGAIN if
+ *	it cannot be said now. Unless 0, @copy is not used, and the pages stay.
+ *	May sleep. Optional: for memory that can be taken away without a word.
  * @folio_uncharge: the cgroup of @folio on the node, folio_memcg(), gives up its
  *	charge: the folio has been freed, or has moved and left the charge to
  *	the folio that it moved to. Told once for each folio that was charged
@@ -133,6 +138,7 @@ struct node_private_ops {
 			  enum migrate_mode mode, enum migrate_reason reason,
 			  unsigned int *ret_succeeded);
 	void (*folio_migrate)(struct folio *src, struct folio *dst);
+	int (*verify)(int nid, struct page *copy, unsigned long nr);
 	void (*folio_uncharge)(struct folio *folio);
 	bool (*may_demote)(int nid, struct mem_cgroup *memcg);
 	int (*promote)(struct page *page, const nodemask_t *home,
