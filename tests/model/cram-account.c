@@ -68,7 +68,8 @@ struct card {
 struct state {
 	struct card card;
 	struct cram_account account;
-	bool erased; /* the card trimmed data */
+	uint8_t untold; /* frames WRITTEN that the account does not know of yet */
+	bool erased;	/* the card trimmed data */
 };
 
 /* A card and what is assumed of it. */
@@ -175,6 +176,7 @@ static const struct config configs[CONFIGS] = {
 enum mistake {
 	NONE,
 	WRITTEN_BEFORE_THE_COPY,
+	NOT_CREDITED_UNTIL_IT_IS_TOLD,
 	FLUSH_FORGOTTEN,
 	FREED_WITHOUT_FLUSH,
 	CREDIT_AT_FREE,
@@ -206,6 +208,8 @@ static const struct {
 } mistakes[MISTAKES] = {
 	[WRITTEN_BEFORE_THE_COPY] = { PLAIN,
 				      "a frame is settled from the copy's begin, not its end" },
+	[NOT_CREDITED_UNTIL_IT_IS_TOLD] = { PLAIN,
+					    "a written frame is neither credited nor unsettled for a while" },
 	[FLUSH_FORGOTTEN] = { PLAIN, "no cache flush after the copy" },
 	[FREED_WITHOUT_FLUSH] = { PLAIN,
 				  "no cache flush before the trim of a frame that was never mapped" },
@@ -393,6 +397,7 @@ static struct key pack(const struct state *s)
 		*out++ = (uint8_t)card->snapshot[i].target;
 	}
 	*out++ = a->generation > 0;
+	*out++ = s->untold;
 	*out++ = (uint8_t)a->stored;
 	*out++ = (uint8_t)a->usable;
 	*out++ = (uint8_t)a->physical;
@@ -462,6 +467,7 @@ static struct state unpack(const struct key *key)
 	}
 	card->generation = 1 + card->snapshots;
 	a->generation = *in++;
+	s.untold = *in++;
 	a->covered = COVERED;
 	a->stored = *in++;
 	a->usable = *in++;
@@ -684,8 +690,10 @@ static void kernel_frame_steps(const struct state *now, unsigned int i)
 		/* Its end: what is cached is flushed, and only then it counts. */
 		if (f->filled && (!f->cached || mistake == FLUSH_FORGOTTEN)) {
 			f->place = WRITTEN;
+			if (mistake == NOT_CREDITED_UNTIL_IT_IS_TOLD)
+				cram_account_take(a, 1);
 			if (mistake != WRITTEN_BEFORE_THE_COPY)
-				cram_account_written(a, 1);
+				s.untold++;
 			reach(&s, "a copy ends");
 			s = *now;
 		}
@@ -799,6 +807,20 @@ static void forget(struct card *card, const struct cram_account *a)
 	card->snapshots = (uint8_t)kept;
 }
 
+/* What was written lately is counted a batch at a time: sooner, later or after the next request. */
+static void kernel_tells(const struct state *now)
+{
+	struct state s = *now;
+
+	if (!s.untold)
+		return;
+	if (search.mistake == NOT_CREDITED_UNTIL_IT_IS_TOLD)
+		cram_account_give(&s.account, s.untold);
+	cram_account_written(&s.account, s.untold);
+	s.untold = 0;
+	reach(&s, "the account is told of what was written");
+}
+
 static void kernel_report_steps(const struct state *now)
 {
 	const enum mistake mistake = search.mistake;
@@ -860,6 +882,7 @@ static void explore(const struct config *config, enum mistake mistake)
 	search.config = config;
 	search.mistake = mistake;
 	search.found = search.violation = search.n_edges = search.most_written = 0;
+	search.current = 0;
 	memset(search.table, 0, search.table_size * sizeof(*search.table));
 	reach(&first, "");
 	for (search.current = 0; search.current < search.found && !search.violation;
@@ -874,6 +897,7 @@ static void explore(const struct config *config, enum mistake mistake)
 		}
 		if (written > search.most_written)
 			search.most_written = written;
+		kernel_tells(&now);
 		kernel_report_steps(&now);
 		card_steps(&now);
 	}
