@@ -132,6 +132,7 @@ struct cram {
 	unsigned long *dying;	/* blocks to be looked through for SOILED and DYING */
 	unsigned long hand;	/* block where the next is looked for */
 	u64 used;		/* frames WRITTEN since the newest report */
+	atomic_long_t unsettled;	/* frames WRITTEN that the account does not know of */
 
 	struct mutex give_lock;	/* between KEPT and the allocator; against hotplug */
 	unsigned int pressure;	/* thousandths */
@@ -211,11 +212,14 @@ void cram_frames_free(struct cram *c);
 bool cram_free_folio(struct page *page, unsigned int order);
 bool cram_folio_written(struct cram *c, struct folio *folio);
 u64 cram_room(struct cram *c);
+void cram_settle(struct cram *c);
 unsigned long cram_free_pieces(const struct cram *c, unsigned int order);
+unsigned int cram_piece_order(const struct cram *c, unsigned long want);
 u64 cram_surplus(struct cram *c);
 bool cram_room_may_come(struct cram *c, unsigned long want);
 unsigned long cram_give(struct cram *c, unsigned long want);
 unsigned long cram_take(struct cram *c, unsigned long want);
+void cram_take_untouched(struct cram *c, struct page *page, unsigned long nr);
 void cram_set_online(struct cram *c, unsigned long start_pfn, unsigned long nr, bool online);
 void cram_frames_gone(struct cram *c, unsigned long start_pfn, unsigned long nr);
 int cram_trim_all(struct cram *c);

@@ -104,7 +104,6 @@ bool cram_folio_written(struct cram *c, struct folio *folio)
 	const unsigned long first = cram_index(c, folio_page(folio, 0));
 	const long nr = folio_nr_pages(folio);
 	const bool huge = folio_order(folio) == CRAM_BLOCK_ORDER;
-	unsigned long flags;
 
 	/* Told twice of what comes from another card: as that one's, too. */
 	if (cram_frame(c, first) == CRAM_WRITTEN)
@@ -115,13 +114,28 @@ bool cram_folio_written(struct cram *c, struct folio *folio)
 		WARN_ON_ONCE(cram_frame(c, i) != CRAM_CREDITED);
 		WRITE_ONCE(c->frame[i], CRAM_WRITTEN | (huge ? CRAM_FRAME_HUGE : 0));
 	}
-	spin_lock_irqsave(&c->lock, flags);
-	cram_account_written(&c->account, nr);
-	c->used += nr;
-	spin_unlock_irqrestore(&c->lock, flags);
+	/* All of it is at the card before cram_settle() can have a report asked for. */
+	smp_mb__before_atomic();
+	atomic_long_add(nr, &c->unsettled);
 	atomic_long_add(nr, &c->nr_written);
 	cram_count_pages(c, CRAM_STORED, CRAM_STORE, nr);
 	return true;
+}
+
+/*
+ * Have the account know of what became WRITTEN lately. What it does not know of yet is credited
+ * still, even if it was freed and given again meanwhile: it counts too much, and never too little.
+ */
+void cram_settle(struct cram *c)
+{
+	unsigned long nr;
+
+	lockdep_assert_held(&c->lock);
+	if (!atomic_long_read(&c->unsettled))
+		return;
+	nr = atomic_long_xchg(&c->unsettled, 0);
+	cram_account_written(&c->account, nr);
+	c->used += nr;
 }
 
 /* Frames that were never written are CRAM's again, and the room that was theirs. */
@@ -216,7 +230,7 @@ u64 cram_room(struct cram *c)
 {
 	u64 most;
 
-	lockdep_assert_held(&c->lock);
+	cram_settle(c);
 	most = may_be_out(c);
 	return most > c->account.credited ?
 	       min(most - c->account.credited, cram_account_room(&c->account)) : 0;
@@ -231,6 +245,7 @@ bool cram_room_may_come(struct cram *c, unsigned long want)
 	guard(spinlock_irqsave)(&c->lock);
 	if (!may_give(c))
 		return false;
+	cram_settle(c);
 	return cram_room(c) + cram_account_unsettled(&c->account) +
 	       atomic_long_read(&c->nr_dying) >= want + READ_ONCE(c->nr_limbo);
 }
@@ -238,10 +253,10 @@ bool cram_room_may_come(struct cram *c, unsigned long want)
 /* Frames that have to be taken back. */
 u64 cram_surplus(struct cram *c)
 {
-	const u64 excess = cram_account_excess(&c->account);
-	u64 most;
+	u64 excess, most;
 
-	lockdep_assert_held(&c->lock);
+	cram_settle(c);
+	excess = cram_account_excess(&c->account);
 	most = may_be_out(c);
 	return max(excess, c->account.credited > most ? c->account.credited - most : 0);
 }
@@ -256,6 +271,23 @@ unsigned long cram_free_pieces(const struct cram *c, unsigned int order)
 		/* A guess will do. */
 		pieces += data_race(zone->free_area[larger].nr_free) << (larger - order);
 	return pieces;
+}
+
+/*
+ * Of which order to allocate at most @want frames for base pages: the largest that the allocator
+ * need not break a whole block for; may be out of date.
+ */
+unsigned int cram_piece_order(const struct cram *c, unsigned long want)
+{
+	const struct zone *zone = &NODE_DATA(c->nid)->node_zones[ZONE_MOVABLE];
+	const unsigned int most = min(ilog2(want), CRAM_BLOCK_ORDER - 1);
+
+	for (int order = most; order >= 0; order--) {
+		/* A guess will do. */
+		if (data_race(zone->free_area[order].nr_free))
+			return order;
+	}
+	return most;
 }
 
 /* The next block, from the hand on and round, that is in @set and online. */
@@ -355,6 +387,35 @@ unsigned long cram_give(struct cram *c, unsigned long want)
 	return given;
 }
 
+/* What was allocated, and nobody can have written to, is taken back. */
+static void take_piece(struct cram *c, struct page *page, unsigned int order)
+{
+	const unsigned long first = cram_index(c, page);
+
+	for (unsigned long i = first; i < first + (1UL << order); i++) {
+		WARN_ON_ONCE(cram_frame(c, i) != CRAM_CREDITED);
+		set_frame(c, i, CRAM_TAKEN);
+	}
+	__free_pages(page, order);
+}
+
+/* The same of @nr base pages in a row. */
+void cram_take_untouched(struct cram *c, struct page *page, unsigned long nr)
+{
+	unsigned long taken = 0;
+
+	for (struct page *end = page + nr; page < end; page++) {
+		if (PageHWPoison(page)) {
+			/* The allocator withholds it, and cram_retire_failed() finds it. */
+			__free_page(page);
+			continue;
+		}
+		take_piece(c, page, 0);
+		taken++;
+	}
+	cram_count(c, CRAM_TAKEN_BACK, taken);
+}
+
 /*
  * Take @want frames back from the allocator. To take back is to allocate: so nobody
  * can have them at the same time, and what somebody has is not among them.
@@ -362,7 +423,7 @@ unsigned long cram_give(struct cram *c, unsigned long want)
 unsigned long cram_take(struct cram *c, unsigned long want)
 {
 	int order = CRAM_BLOCK_ORDER;
-	unsigned long taken = 0, i;
+	unsigned long taken = 0;
 	struct page *page;
 
 	while (taken < want && order >= 0) {
@@ -375,11 +436,7 @@ unsigned long cram_take(struct cram *c, unsigned long want)
 			order--;
 			continue;
 		}
-		for (i = cram_index(c, page); i < cram_index(c, page) + (1UL << order); i++) {
-			WARN_ON_ONCE(cram_frame(c, i) != CRAM_CREDITED);
-			set_frame(c, i, CRAM_TAKEN);
-		}
-		__free_pages(page, order);
+		take_piece(c, page, order);
 		taken += 1UL << order;
 		cond_resched();
 	}

@@ -79,8 +79,10 @@ unsigned long cram_lose_pages(struct cram *c)
 		if (round)
 			msleep(20);
 		lru_add_drain_all();
-		scoped_guard(spinlock_irq, &c->lock)
+		scoped_guard(spinlock_irq, &c->lock) {
+			cram_settle(c);
 			more = c->account.credited;
+		}
 		for (unsigned long i = 0; i < c->nr_frames; i++) {
 			lost += lose_frame(c, i);
 			if (!(i % CRAM_BLOCK_FRAMES))

@@ -33,7 +33,30 @@ struct batch {
 	struct mem_cgroup *memcg;
 	unsigned long reserved;		/* pages, of @memcg's share */
 	struct list_head spare;		/* destinations of folios that did not move */
+	struct page *fresh;		/* base pages that were allocated together */
+	unsigned long nr_fresh;
 };
+
+/* A base page; more are allocated with it, for those that come next. */
+static struct folio *take_fresh(struct batch *b, gfp_t gfp)
+{
+	struct page *page;
+
+	if (!b->nr_fresh) {
+		int order = cram_piece_order(b->cram, b->reserved);
+
+		do
+			b->fresh = alloc_pages_node(b->cram->nid, gfp, order);
+		while (!b->fresh && order--);
+		if (!b->fresh)
+			return NULL;
+		split_page(b->fresh, order);
+		b->nr_fresh = 1UL << order;
+	}
+	b->nr_fresh--;
+	page = b->fresh++;
+	return page_folio(page);
+}
 
 /*
  * A destination that was not used may have been written to all the same, and would have
@@ -56,8 +79,9 @@ static struct folio *take_destination(struct folio *src, unsigned long private)
 		return dst;
 	}
 	if (order)
-		gfp |= __GFP_COMP;
-	dst = __folio_alloc_node(gfp, order, b->cram->nid);
+		dst = __folio_alloc_node(gfp | __GFP_COMP, order, b->cram->nid);
+	else
+		dst = take_fresh(b, gfp);
 	if (dst)
 		b->reserved -= 1UL << order;
 	return dst;
@@ -149,7 +173,8 @@ static unsigned int move_group(struct cram *c, struct list_head *folios, unsigne
 		css_get(&memcg->css);
 	INIT_LIST_HEAD(&b.spare);
 	b.reserved = cram_memcg_reserve(memcg, have_room(c, nr, order));
-	cut_list(folios, b.reserved, ret_left);
+	if (b.reserved < nr)
+		cut_list(folios, b.reserved, ret_left);
 	if (!list_empty(folios))
 		migrate_pages(folios, take_destination, put_back_destination,
 			      (unsigned long)&b, mode, reason, &moved);
@@ -160,6 +185,7 @@ static unsigned int move_group(struct cram *c, struct list_head *folios, unsigne
 		list_del(&folio->lru);
 		folio_put(folio);
 	}
+	cram_take_untouched(c, b.fresh, b.nr_fresh);
 	list_splice_tail_init(folios, ret_left);
 	return moved;
 }

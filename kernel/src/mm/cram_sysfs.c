@@ -65,6 +65,7 @@ static ssize_t name##_show(struct device *dev, struct device_attribute *attr,	\
 	u64 value;								\
 										\
 	spin_lock_irq(&c->lock);						\
+	cram_settle(c);								\
 	value = (amount);							\
 	spin_unlock_irq(&c->lock);						\
 	return sysfs_emit(buf, "%llu\n", value);				\

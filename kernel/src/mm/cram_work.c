@@ -102,6 +102,7 @@ static void apply(struct cram *c, const struct cram_report *report,
 		lost = limits->lost - c->limits.lost;
 
 	scoped_guard(spinlock_irq, &c->lock) {
+		cram_settle(c);
 		before = *a;
 		a->worst = limits->worst;
 		a->reserve = reserve_for(c, report->usable, limits);
@@ -148,6 +149,7 @@ static int ask(struct cram *c)
 
 	WRITE_ONCE(c->asked, jiffies);
 	scoped_guard(spinlock_irq, &c->lock) {
+		cram_settle(c);
 		accepts = cram_account_accepts(&c->account);
 		tag = cram_account_ask(&c->account);
 	}
