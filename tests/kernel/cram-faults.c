@@ -328,6 +328,37 @@ static void grows_by_itself(void)
 	over("growth");
 }
 
+/*
+ * What the card stores has no room, and it trims nothing: more pages that go would make it store
+ * no less. They wait until it does.
+ */
+static void grows_untrimmed(void)
+{
+	uint64_t evicted, overhead;
+
+	note("the card grows by itself, and trims nothing");
+	make_resident();
+	card_fault("trim-unsupported", true, 0);
+	come_and_go(3);
+	go();
+	need(cram_bytes("quarantined_bytes") >= MOVING, "what is freed is quarantined");
+	usleep(500000);
+	overhead = cram_bytes("physical_bytes") - cram_bytes("reserve_bytes") -
+		   cram_bytes("stored_bytes") + MIB;
+	evicted = cram_stat("pages_evicted");
+	card_overhead(overhead);
+	ok(cram_becomes("evicting", 10), "what it stores has no room: evicting");
+	usleep(3000000);
+	evicted = cram_stat("pages_evicted") - evicted;
+	ok(evicted < RESIDENT / PAGE / 4 && cram_stat("oom_kills") == 0,
+	   "not all have to go for what is not trimmed (%llu pages)", (unsigned long long)evicted);
+	card_fault("trim-unsupported", false, 0);
+	ok(eventually(30, fits, NULL), "once it is, there is room");
+	ok(resident_right(), "nothing is lost by it");
+	card_overhead(0);
+	over("growth");
+}
+
 /* By force, to less than is stored: no host can help that, and yet nothing is lost. */
 static void shrinks_by_force(void)
 {
@@ -532,6 +563,7 @@ int main(int argc, char **argv)
 	trims_are_slow();
 	trimmed_too_late();
 	grows_by_itself();
+	grows_untrimmed();
 	shrinks_when_asked();
 	shrinks_by_force();
 	frames_fail();

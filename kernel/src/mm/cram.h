@@ -224,6 +224,7 @@ void cram_set_online(struct cram *c, unsigned long start_pfn, unsigned long nr, 
 void cram_frames_gone(struct cram *c, unsigned long start_pfn, unsigned long nr);
 int cram_trim_all(struct cram *c);
 int cram_trim_dying(struct cram *c);
+bool cram_waits_for_trims(const struct cram *c, u64 excess);
 void cram_flush_dying(struct cram *c, unsigned long start_pfn, unsigned long nr);
 void cram_limbo_over(struct cram *c);
 void cram_retire_failed(struct cram *c);

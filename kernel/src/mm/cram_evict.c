@@ -87,15 +87,27 @@ static long isolate(struct cram *c, unsigned long want, struct mem_cgroup *memcg
 	return nr;
 }
 
-/* Is there ordinary memory on @nid for a batch above a watermark? */
-static bool has_room(int nid, enum zone_watermarks mark)
+/*
+ * Free pages of @zone that pages which have to go leave to others. As a last resort they go
+ * below the low watermark, but not all the way: at the lowest one whoever allocates next would
+ * find nothing to reclaim, and have somebody killed who may have nothing on the card.
+ */
+static unsigned long left_to_others(const struct zone *zone, bool last)
+{
+	const unsigned long low = low_wmark_pages(zone);
+
+	return last ? (min_wmark_pages(zone) + low) / 2 : low;
+}
+
+/* Is there ordinary memory on @nid for a batch? */
+static bool has_room(int nid, bool last)
 {
 	struct zone *zones = NODE_DATA(nid)->node_zones;
 
 	for (struct zone *zone = zones; zone < zones + MAX_NR_ZONES; zone++) {
 		if (!managed_zone(zone))
 			continue;
-		if (zone_watermark_ok(zone, 0, wmark_pages(zone, mark) + EVICT_BATCH,
+		if (zone_watermark_ok(zone, 0, left_to_others(zone, last) + EVICT_BATCH,
 				      ZONE_MOVABLE, 0))
 			return true;
 		/* For the next batch */
@@ -104,14 +116,14 @@ static bool has_room(int nid, enum zone_watermarks mark)
 	return false;
 }
 
-/* Nodes that have room above a watermark. */
-static nodemask_t find_room(enum zone_watermarks mark)
+/* Nodes that have room for a batch. */
+static nodemask_t find_room(bool last)
 {
 	nodemask_t nodes = NODE_MASK_NONE;
 	int nid;
 
 	for_each_node_state(nid, N_MEMORY) {
-		if (has_room(nid, mark))
+		if (has_room(nid, last))
 			node_set(nid, nodes);
 	}
 	return nodes;
@@ -234,7 +246,7 @@ void cram_evict(struct cram *c, unsigned long want)
 {
 	const bool last = c->overrun && (c->stuck || !get_nr_swap_pages());
 	struct mem_cgroup *victim = find_victim(c);
-	nodemask_t room = find_room(last ? WMARK_MIN : WMARK_LOW);
+	nodemask_t room = find_room(last);
 	unsigned long moved, swapped = 0;
 	LIST_HEAD(folios);
 	long nr;

@@ -650,6 +650,16 @@ static bool refused_lately(const struct cram *c)
 	       time_before(jiffies, c->refused + msecs_to_jiffies(REFUSED_MS));
 }
 
+/*
+ * Is what pages have to go for stored by frames that nobody has any more, while the card trims
+ * none? Then no more of them help.
+ */
+bool cram_waits_for_trims(const struct cram *c, u64 excess)
+{
+	return c->refused && !c->cannot_trim &&
+	       atomic_long_read(&c->nr_dying) >= excess + c->nr_limbo;
+}
+
 static void trim_refused(struct cram *c)
 {
 	if (!c->refused)
