@@ -242,12 +242,16 @@ u64 cram_room(struct cram *c)
  */
 bool cram_room_may_come(struct cram *c, unsigned long want)
 {
-	guard(spinlock_irqsave)(&c->lock);
-	if (!may_give(c))
-		return false;
+	unsigned long flags;
+	bool may_come;
+
+	spin_lock_irqsave(&c->lock, flags);
 	cram_settle(c);
-	return cram_room(c) + cram_account_unsettled(&c->account) +
-	       atomic_long_read(&c->nr_dying) >= want + READ_ONCE(c->nr_limbo);
+	may_come = may_give(c) &&
+		   cram_room(c) + cram_account_unsettled(&c->account) +
+		   atomic_long_read(&c->nr_dying) >= want + READ_ONCE(c->nr_limbo);
+	spin_unlock_irqrestore(&c->lock, flags);
+	return may_come;
 }
 
 /* Frames that have to be taken back. */
@@ -460,12 +464,16 @@ static bool is_withheld(const struct page *page)
 /* Unless somebody else did meanwhile: its memory may be going offline. */
 static bool retire_frame(struct cram *c, unsigned long index)
 {
-	guard(spinlock_irq)(&c->lock);
-	if (cram_frame(c, index) != CRAM_CREDITED)
-		return false;
-	set_frame(c, index, CRAM_FAILED);
-	cram_account_written(&c->account, 1);
-	return true;
+	bool credited;
+
+	spin_lock_irq(&c->lock);
+	credited = cram_frame(c, index) == CRAM_CREDITED;
+	if (credited) {
+		set_frame(c, index, CRAM_FAILED);
+		cram_account_written(&c->account, 1);
+	}
+	spin_unlock_irq(&c->lock);
+	return credited;
 }
 
 /*
