@@ -191,8 +191,8 @@ static void refuses_cards(void)
 
 		card_fault(cases[i].fault, true, 0);
 		rc = bind_region();
-		ok(rc == cases[i].rc && no_node(),
-		   "a card with %s is not brought up: %s", cases[i].fault, strerror(-rc));
+		ok(rc == cases[i].rc && no_node(), "a card with %s is not brought up: %s",
+		   cases[i].fault, strerror(-rc));
 		card_fault(cases[i].fault, false, 0);
 	}
 

@@ -32,6 +32,7 @@ struct holder {
 	const char *name;
 	size_t length;
 	unsigned int ratio; /* of what it has there, which compresses */
+	bool slow;	    /* goes bit by bit */
 	pid_t pid;
 	int orders, answers;
 };
@@ -56,6 +57,10 @@ static void hold(const struct holder *h, int orders, int answers)
 		if (write(answers, &order, 1) != 1)
 			break;
 	} while (read(orders, &order, 1) == 1 && order == *LOOK);
+	for (size_t at = 0; h->slow && at < h->length; at += MIB / 2) {
+		munmap(memory + at, MIB / 2);
+		usleep(100000);
+	}
 	_exit(0);
 }
 
@@ -233,7 +238,7 @@ static bool has_shrunk(const void *size)
 static void announced_first(void)
 {
 	struct holder big = { .name = "big", .length = 32 * MIB, .ratio = 1 };
-	struct holder small = { .name = "small", .length = 16 * MIB, .ratio = 1 };
+	struct holder small = { .name = "small", .length = 16 * MIB, .ratio = 1, .slow = true };
 	uint64_t evicted, size;
 
 	note("a shrink is announced");
@@ -244,7 +249,7 @@ static void announced_first(void)
 	card_resize(size, false);
 	ok(cram_becomes("evicting", 5) && cram_stat("pages_evicted") == evicted,
 	   "it is said before anybody goes");
-	ok(end(&small) == 0, "somebody goes by itself");
+	ok(end(&small) == 0, "somebody goes by itself, bit by bit");
 	ok(eventually(20, has_shrunk, &size) && cram_stat("pages_evicted") == evicted,
 	   "that is enough, and nobody has to (%llu pages)",
 	   (unsigned long long)(cram_stat("pages_evicted") - evicted));

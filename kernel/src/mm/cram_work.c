@@ -139,6 +139,15 @@ static void apply(struct cram *c, const struct cram_report *report,
 		c->interval_ms = min(2 * c->interval_ms, MAX_INTERVAL_MS);
 }
 
+/*
+ * Does somebody else make room for an announced shrink? Once it is accepted, what is stored
+ * beyond the new size less the reserve has to go at once.
+ */
+static bool others_make_room(const struct cram *c)
+{
+	return c->patience.excess && !c->patience.over;
+}
+
 /* Ask for a report, and accept an announced shrink as soon as there is room for it. */
 static int ask(struct cram *c)
 {
@@ -150,7 +159,7 @@ static int ask(struct cram *c)
 	WRITE_ONCE(c->asked, jiffies);
 	scoped_guard(spinlock_irq, &c->lock) {
 		cram_settle(c);
-		accepts = cram_account_accepts(&c->account);
+		accepts = others_make_room(c) ? 0 : cram_account_accepts(&c->account);
 		tag = cram_account_ask(&c->account);
 	}
 	rc = c->ops->report(c->card, tag, accepts, &report, &limits);

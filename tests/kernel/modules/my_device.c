@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The device of the driver in docs/design/private-nodes.md: a range of memory. Takes it from the system first,
- * which has it as ordinary memory, offline, unless told not to.
+ * The device of the driver in docs/design/private-nodes.md: a range of memory. Takes it from the
+ * system first, which has it as ordinary memory, offline, unless told not to.
  */
 #include <linux/memory_hotplug.h>
 #include <linux/module.h>
