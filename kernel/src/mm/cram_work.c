@@ -285,9 +285,9 @@ static void balance(struct cram *c)
 		c->interval_ms = CRAM_MIN_INTERVAL_MS;
 		/* Before anybody goes it can be seen why. */
 		cram_set_state(c, judge(c, excess, wanting));
-		if (cram_waits_for_trims(c, excess))
+		if (is_patient(c, excess) || cram_waits_for_trims(c, excess))
 			c->stuck = 0;
-		else if (!is_patient(c, excess))
+		else
 			cram_evict(c, excess);
 	} else {
 		c->stuck = 0;
