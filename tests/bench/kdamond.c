@@ -66,11 +66,11 @@ static void use_memory(char *memory, uint64_t size, uint64_t pause_us, int ready
 	}
 }
 
-static int count(size_t target, const struct damon_region *regions, size_t n, void *arg)
+static int count(size_t target, const struct damon_region *region, void *arg)
 {
 	(void)target;
-	(void)regions;
-	*(uint64_t *)arg += n;
+	(void)region;
+	++*(uint64_t *)arg;
 	return 0;
 }
 

@@ -347,36 +347,6 @@ static void damon_tells_of_the_ranges_of_its_region_and_no_more(void **state)
 	assert_int_equal(vm->counters.returned, RANGE_BYTES);
 }
 
-/* A snapshot has regions with accesses only: what it does not have was quiet. */
-static void what_is_between_the_regions_of_a_snapshot_was_quiet(void **state)
-{
-	struct fixture *f = *state;
-	struct vm *vm = f->vms[0];
-	const struct damon_target target = {
-		.n_ranges = 1,
-		.ranges = { { START, START + (uint64_t)RANGES * RANGE_BYTES } },
-	};
-	/* The second begins and ends within a range. */
-	const struct damon_region regions[] = {
-		{ START, START + RANGE_BYTES, 1 },
-		{ START + 2UL * RANGE_BYTES + PAGE_BYTES, START + 3UL * RANGE_BYTES - PAGE_BYTES,
-		  2 },
-	};
-
-	vm->ranges.v[0].quiet_s = vm->ranges.v[2].quiet_s = 70;
-	nominate_target(vm, &target, regions, 2, 77);
-	assert_int_equal(vm->ranges.v[0].quiet_s, 0);
-	assert_int_equal(vm->ranges.v[0].accessed_s, 77);
-	assert_int_equal(vm->ranges.v[1].quiet_s, 77);
-	assert_int_equal(vm->ranges.v[2].quiet_s, 0);
-	assert_int_equal(vm->ranges.v[3].quiet_s, 77);
-	/* None had any. */
-	nominate_target(vm, &target, NULL, 0, 90);
-	assert_int_equal(vm->ranges.v[0].quiet_s, 90);
-	assert_int_equal(vm->ranges.v[1].quiet_s, 77);
-	assert_int_equal(vm->ranges.v[2].quiet_s, 90);
-}
-
 static void only_watched_vms_are_looked_at(void **state)
 {
 	struct fixture *f = *state;
@@ -560,8 +530,6 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_range_that_is_being_moved_is_looked_at_later,
 						make, drop),
 		cmocka_unit_test(looks_are_four_to_a_cold_age),
-		cmocka_unit_test_setup_teardown(what_is_between_the_regions_of_a_snapshot_was_quiet,
-						make, drop),
 		cmocka_unit_test_setup_teardown(damon_tells_of_the_ranges_of_its_region_and_no_more,
 						make, drop),
 		cmocka_unit_test_setup_teardown(only_watched_vms_are_looked_at, make, drop),

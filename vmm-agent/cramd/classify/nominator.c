@@ -10,7 +10,6 @@
 
 struct nomination {
 	struct vm **vms;
-	const struct damon_target *targets;
 	size_t n;
 	uint32_t now_s;
 };
@@ -28,38 +27,13 @@ void nominate_region(struct vm *vm, const struct damon_region *region, uint32_t 
 	pthread_mutex_unlock(&vm->lock);
 }
 
-static void nominate_quiet(struct vm *vm, uint64_t start, uint64_t end, uint32_t now_s)
-{
-	if (start < end)
-		nominate_region(vm, &(struct damon_region){ .start = start, .end = end }, now_s);
-}
-
-void nominate_target(struct vm *vm, const struct damon_target *target,
-		     const struct damon_region *regions, size_t n, uint32_t now_s)
-{
-	size_t k = 0;
-
-	for (size_t i = 0; i < target->n_ranges; i++) {
-		uint64_t at = target->ranges[i].start, end = target->ranges[i].end;
-
-		for (; k < n && regions[k].start < end; k++) {
-			nominate_quiet(vm, at, regions[k].start, now_s);
-			at = regions[k].end;
-		}
-		nominate_quiet(vm, at, end, now_s);
-	}
-	/* Last: a range that is quiet in part only was accessed. */
-	for (k = 0; k < n; k++)
-		nominate_region(vm, &regions[k], now_s);
-}
-
-static int nominate(size_t target, const struct damon_region *regions, size_t n, void *arg)
+static int nominate(size_t target, const struct damon_region *region, void *arg)
 {
 	const struct nomination *nom = arg;
 
 	if (target >= nom->n)
 		return -EBADMSG;
-	nominate_target(nom->vms[target], &nom->targets[target], regions, n, nom->now_s);
+	nominate_region(nom->vms[target], region, nom->now_s);
 	return 0;
 }
 
@@ -151,7 +125,6 @@ static int watch(struct damon *damon, const struct cram_host_settings *set, stru
 		.update_us = set->damon_update_us,
 		.min_regions = set->damon_min_regions,
 		.max_regions = set->damon_max_regions,
-		.least_accesses = 1,
 	};
 	int r;
 
@@ -165,10 +138,7 @@ static int watch(struct damon *damon, const struct cram_host_settings *set, stru
 	return 0;
 }
 
-/*
- * Snapshots may cost one part in this many of a core: DAMON shows each region as four files. Only
- * those with accesses are asked for; the others are what is left.
- */
+/* Snapshots may cost one part in this many of a core: DAMON shows each region as four files. */
 #define SNAPSHOT_SHARE 400
 
 /* Milliseconds until the next snapshot, when the last one took @took_ns of a core. */
@@ -194,7 +164,6 @@ static int nominate_once(struct host *host, struct damon *damon, const struct ro
 	if (r < 0 || !damon->running)
 		return r;
 	nom.vms = w->vms.v;
-	nom.targets = w->watched.v;
 	nom.n = w->watched.n;
 	r = damon_snapshot(damon, nominate, &nom);
 	account_kdamond(host);

@@ -17,13 +17,6 @@ struct nominator {
 /* Takes what DAMON saw in one region of @vm into account. */
 void nominate_region(struct vm *vm, const struct damon_region *region, uint32_t now_s);
 
-/*
- * A snapshot of all of @vm, as which @target was watched: @regions, ascending, are those with
- * accesses. What lies between them had none.
- */
-void nominate_target(struct vm *vm, const struct damon_target *target,
-		     const struct damon_region *regions, size_t n, uint32_t now_s);
-
 /* @nominator is zero. 0 or -errno of pthread_create(3). */
 int nominator_start(struct nominator *nominator, struct host *host);
 /* After host_stop(). */

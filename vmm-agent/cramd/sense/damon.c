@@ -12,7 +12,6 @@
 #include <unistd.h>
 
 #include "util/cleanup.h"
-#include "util/sort.h"
 #include "util/utf8.h"
 
 #define ADMIN	"/sys/kernel/mm/damon/admin/kdamonds"
@@ -250,7 +249,7 @@ static int write_target(struct damon *damon, size_t i, const struct damon_target
  * A scheme that only counts, one per target: what it tried is how sysfs shows regions, and its
  * filter is the only thing that tells whose they are.
  */
-static int write_scheme(struct damon *damon, size_t i, const struct damon_attrs *attrs)
+static int write_scheme(struct damon *damon, size_t i)
 {
 	static const char *const filter = CONTEXT "/schemes/%zu/filters/0";
 	char base[128], path[160];
@@ -261,10 +260,6 @@ static int write_scheme(struct damon *damon, size_t i, const struct damon_attrs 
 	if (r < 0)
 		return r;
 	r = putf(damon, UINT64_MAX, CONTEXT "/schemes/%zu/access_pattern/sz/max", i);
-	if (r < 0)
-		return r;
-	r = putf(damon, attrs->least_accesses,
-		 CONTEXT "/schemes/%zu/access_pattern/nr_accesses/min", i);
 	if (r < 0)
 		return r;
 	r = putf(damon, UINT32_MAX, CONTEXT "/schemes/%zu/access_pattern/nr_accesses/max", i);
@@ -344,7 +339,7 @@ int damon_watch(struct damon *damon, const struct damon_attrs *attrs,
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < n_targets; i++) {
-		r = write_scheme(damon, i, attrs);
+		r = write_scheme(damon, i);
 		if (r < 0)
 			return r;
 	}
@@ -363,6 +358,12 @@ int damon_watch(struct damon *damon, const struct damon_attrs *attrs,
 	damon->pids.n = n_targets;
 	return 0;
 }
+
+struct scheme_visit {
+	size_t target;
+	int (*visit)(size_t target, const struct damon_region *region, void *arg);
+	void *arg;
+};
 
 /* One number of the region whose directory is @name in @dirfd. */
 static int read_number(int dirfd, const char *name, const char *file, uint64_t *ret_value)
@@ -383,7 +384,7 @@ static int read_number(int dirfd, const char *name, const char *file, uint64_t *
 
 static int read_region(int dirfd, const char *name, void *arg)
 {
-	struct damon *damon = arg;
+	struct scheme_visit *v = arg;
 	struct damon_region region;
 	uint64_t accesses;
 	int r;
@@ -401,18 +402,14 @@ static int read_region(int dirfd, const char *name, void *arg)
 	if (region.start >= region.end || accesses > UINT32_MAX)
 		return -EBADMSG;
 	region.accesses = (uint32_t)accesses;
-	return array_push(&damon->regions, region);
+	return v->visit(v->target, &region, v->arg);
 }
 
-static bool is_before(const void *a, const void *b, const void *context)
+static int read_scheme(const struct damon *damon, size_t target,
+		       int (*visit)(size_t target, const struct damon_region *region, void *arg),
+		       void *arg)
 {
-	(void)context;
-	return ((const struct damon_region *)a)->start < ((const struct damon_region *)b)->start;
-}
-
-/* The directory has them in no order. */
-static int read_scheme(struct damon *damon, size_t target)
-{
+	struct scheme_visit v = { .target = target, .visit = visit, .arg = arg };
 	char base[192];
 	int fd, r;
 
@@ -420,16 +417,13 @@ static int read_scheme(struct damon *damon, size_t target)
 	r = sysroot_open_file(damon->root, base, O_RDONLY | O_DIRECTORY, &fd);
 	if (r < 0)
 		return r;
-	damon->regions.n = 0;
-	r = for_each_entry(fd, read_region, damon);
+	r = for_each_entry(fd, read_region, &v);
 	close(fd);
-	cram_sort(damon->regions.v, damon->regions.n, sizeof(damon->regions.v[0]), is_before, NULL);
 	return r;
 }
 
 int damon_snapshot(struct damon *damon,
-		   int (*visit)(size_t target, const struct damon_region *regions, size_t n,
-				void *arg),
+		   int (*visit)(size_t target, const struct damon_region *region, void *arg),
 		   void *arg)
 {
 	int r;
@@ -444,9 +438,7 @@ int damon_snapshot(struct damon *damon,
 		return damon->running ? r : -ESRCH;
 	}
 	for (size_t i = 0; i < damon->n_targets; i++) {
-		r = read_scheme(damon, i);
-		if (r == 0)
-			r = visit(i, damon->regions.v, damon->regions.n, arg);
+		r = read_scheme(damon, i, visit, arg);
 		if (r)
 			return r;
 	}
@@ -462,5 +454,4 @@ void damon_release(struct damon *damon)
 		unlinkat(damon->root->fd, damon->marker + strspn(damon->marker, "/"), 0);
 	}
 	array_free(&damon->pids);
-	array_free(&damon->regions);
 }

@@ -17,7 +17,6 @@
 struct damon_attrs {
 	uint32_t sample_us, aggr_us, update_us;
 	uint32_t min_regions, max_regions; /* of all targets together */
-	uint32_t least_accesses;	   /* a snapshot leaves out regions with fewer */
 };
 
 struct damon_range {
@@ -30,11 +29,6 @@ struct damon_target {
 	struct damon_range ranges[DAMON_RANGES_MAX]; /* ascending, disjoint */
 };
 
-struct damon_region {
-	uint64_t start, end;
-	uint32_t accesses; /* of the last aggregation's samples */
-};
-
 struct damon {
 	const struct sysroot *root;
 	const char *marker; /* file that says the tree is ours, below the root */
@@ -44,7 +38,6 @@ struct damon {
 	bool running;
 	size_t n_targets;
 	CRAM_ARRAY(pid_t) pids; /* of the targets that DAMON has, in their places */
-	CRAM_ARRAY(struct damon_region) regions; /* of the target being read */
 };
 
 /* All are borrowed. */
@@ -67,13 +60,14 @@ int damon_acquire(struct damon *damon);
 int damon_watch(struct damon *damon, const struct damon_attrs *attrs,
 		const struct damon_target *targets, size_t n_targets);
 
-/*
- * One snapshot: each target's regions, ascending, without those that had fewer accesses than was
- * asked for. -ESRCH: monitoring ended because every target exited.
- */
+struct damon_region {
+	uint64_t start, end;
+	uint32_t accesses; /* of the last aggregation's samples */
+};
+
+/* One snapshot of every target's regions. -ESRCH: monitoring ended because every target exited. */
 int damon_snapshot(struct damon *damon,
-		   int (*visit)(size_t target, const struct damon_region *regions, size_t n,
-				void *arg),
+		   int (*visit)(size_t target, const struct damon_region *region, void *arg),
 		   void *arg);
 
 /* Stops monitoring, so that the next damon_watch() starts from nothing. */
