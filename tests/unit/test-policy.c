@@ -1472,6 +1472,8 @@ static void the_kernel_may_not_take_a_floor_either(void **state)
 
 	host_random(&h, &rng, 1);
 	h.rec.vms[0].ram = 64 * GiB;
+	/* Its share is no less than it takes: a VM that gives back is held to less. */
+	h.rec.tiers->budget = 1024 * GiB;
 	vm = on_card(&h, 0, 4 * GiB, GiB, GiB, CRAM_UNLIMITED);
 	vm->floor = 50 * GiB;
 	decide(&h);
