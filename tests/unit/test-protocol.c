@@ -297,17 +297,25 @@ static const char many[] = "{\"method\":\"org.cramd.Status.Get\"}\0"
 			   "{\"method\":\"org.cramd.Status.Get\"}\0"
 			   "{\"method\":\"org.cramd.Status.Get\",\"oneway\":true}";
 
-static void requests_that_come_at_once_are_answered_turn_by_turn(void **state)
+/* A client at @ret_fds[0] has sent them, and the service a peer for it, at the other end. */
+static struct cram_peer *ask_many(int ret_fds[2])
 {
 	struct cram_peer *peer;
-	short events;
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ret_fds), 0);
+	assert_int_equal(cram_peer_new(&service, &peer), 0);
+	assert_int_equal(write(ret_fds[0], many, sizeof(many)), (int)sizeof(many));
+	calls = 0;
+	return peer;
+}
+
+static void requests_that_come_at_once_are_answered_turn_by_turn(void **state)
+{
 	int fds[2];
+	struct cram_peer *peer = ask_many(fds);
+	short events;
 	(void)state;
 
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
-	assert_int_equal(cram_peer_new(&service, &peer), 0);
-	assert_int_equal(write(fds[0], many, sizeof(many)), (int)sizeof(many));
-	calls = 0;
 	assert_int_equal(cram_peer_io(peer, fds[1], POLLIN, &events), 0);
 	for (int turn = 1; turn < 3; turn++) {
 		assert_int_equal(calls, turn);
@@ -324,16 +332,12 @@ static void requests_that_come_at_once_are_answered_turn_by_turn(void **state)
 
 static void what_was_asked_before_going_away_is_done(void **state)
 {
-	struct cram_peer *peer;
-	short events;
 	int fds[2];
+	struct cram_peer *peer = ask_many(fds);
+	short events;
 	(void)state;
 
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
-	assert_int_equal(cram_peer_new(&service, &peer), 0);
-	assert_int_equal(write(fds[0], many, sizeof(many)), (int)sizeof(many));
 	close(fds[0]);
-	calls = 0;
 	for (int turn = 1; turn <= 3; turn++) {
 		assert_int_equal(cram_peer_io(peer, fds[1], POLLIN | POLLHUP, &events), 0);
 		assert_int_equal(calls, turn);

@@ -198,9 +198,9 @@ static void remember_policies(struct vm *vm, const struct placement *p, uint64_t
 		}
 		/* Taken back is what the kernel shows as taken back. */
 		if (ours) {
-			vm->bound |= bit;
 			uint64_t tiers = p->policy[i].nodes & tier_nodes;
 
+			vm->bound |= bit;
 			vm->bound_to[i] = p->policy[i].nodes;
 			/* Beside its tier there may be slow nodes that are one more node to it. */
 			if (!(tiers & (tiers - 1)))

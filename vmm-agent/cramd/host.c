@@ -4,30 +4,6 @@
 
 #include <errno.h>
 
-uint64_t monotonic_us(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
-}
-
-struct timespec monotonic_after(uint32_t ms)
-{
-	uint64_t end = monotonic_ms() + ms;
-
-	return (struct timespec){ .tv_sec = (time_t)(end / 1000),
-				  .tv_nsec = (long)(end % 1000) * 1000000 };
-}
-
-int64_t thread_cpu_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
-	return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
-}
-
 int host_init(struct host *host, const char *root, const char *run_dir)
 {
 	pthread_condattr_t attr;

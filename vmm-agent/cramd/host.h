@@ -7,11 +7,11 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
-#include <time.h>
 
 #include "kernel.h"
 #include "protocol/durations.h"
 #include "settings/settings.h"
+#include "util/clock.h"
 #include "util/log.h"
 #include "vm.h"
 
@@ -57,20 +57,6 @@ struct roster {
 	unsigned int generation;
 	struct cram_host_settings settings;
 };
-
-uint64_t monotonic_us(void);
-/* Processor time of the calling thread. */
-int64_t thread_cpu_ns(void);
-static inline uint64_t monotonic_ms(void)
-{
-	return monotonic_us() / 1000;
-}
-/* When @ms from now will have passed, by that clock. */
-struct timespec monotonic_after(uint32_t ms);
-static inline uint32_t monotonic_s(void)
-{
-	return (uint32_t)(monotonic_ms() / 1000) + 1;
-}
 
 int host_init(struct host *host, const char *root, const char *run_dir);
 void host_fini(struct host *host);

@@ -4,23 +4,10 @@
 
 #include <errno.h>
 #include <string.h>
-#include <time.h>
+
+#include "util/clock.h"
 
 #define STOP_MS 2000
-
-static struct timespec in_ms(uint32_t ms)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	ts.tv_sec += ms / 1000;
-	ts.tv_nsec += (long)(ms % 1000) * 1000000;
-	if (ts.tv_nsec >= 1000000000) {
-		ts.tv_nsec -= 1000000000;
-		ts.tv_sec++;
-	}
-	return ts;
-}
 
 void patience_init(struct patience *p)
 {
@@ -103,7 +90,7 @@ static int find_thread(struct patience *p, struct patience_thread **ret_thread)
 int patience_call(struct patience *p, void (*call)(void *arg), const void *arg, size_t size,
 		  uint32_t ms)
 {
-	struct timespec until = in_ms(ms);
+	struct timespec until = monotonic_after(ms);
 	struct patience_thread *t;
 	int r;
 
@@ -126,7 +113,7 @@ int patience_call(struct patience *p, void (*call)(void *arg), const void *arg, 
 
 bool patience_stop(struct patience *p)
 {
-	struct timespec until = in_ms(STOP_MS);
+	struct timespec until = monotonic_after(STOP_MS);
 	bool all;
 
 	pthread_mutex_lock(&p->lock);

@@ -22,6 +22,7 @@
 #include "exporter/render.h"
 #include "protocol/protocol.h"
 #include "util/cleanup.h"
+#include "util/clock.h"
 #include "util/file.h"
 #include "util/log.h"
 #include "util/size.h"
@@ -54,14 +55,6 @@ struct client {
 	bool answering;
 };
 
-static uint64_t now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
-}
-
 /* A reply, or NULL when the agent is down. A connection kept from before may have died with it. */
 static struct json_object *ask_agent(struct exporter *e)
 {
@@ -87,7 +80,7 @@ static struct json_object *ask_agent(struct exporter *e)
 			break;
 		fresh = true;
 	}
-	if (cram_ratelimit_ok(&e->down, now_ms(), &missed))
+	if (cram_ratelimit_ok(&e->down, monotonic_ms(), &missed))
 		cram_log_warn(&e->log, "%s", cram_error_format(&err, text, sizeof(text)));
 	return NULL;
 }
@@ -183,7 +176,7 @@ static void accept_clients(int fd, struct client *clients)
 		c = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 		if (c < 0)
 			return;
-		clients[i] = (struct client){ .fd = c, .since_ms = now_ms() };
+		clients[i] = (struct client){ .fd = c, .since_ms = monotonic_ms() };
 	}
 }
 
@@ -227,7 +220,7 @@ static int serve(struct exporter *e, int fd, const sigset_t *unblocked, struct c
 				client_write(e, c);
 			else if (p[i].revents)
 				client_read(e, c);
-			else if (now_ms() - c->since_ms > CLIENT_MS)
+			else if (monotonic_ms() - c->since_ms > CLIENT_MS)
 				client_close(e, c);
 		}
 		if (p[MAX_CLIENTS].revents & ~POLLIN) {

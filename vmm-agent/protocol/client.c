@@ -14,6 +14,7 @@
 #include <time.h>
 
 #include "util/cleanup.h"
+#include "util/clock.h"
 
 struct cram_client {
 	int fd;
@@ -24,20 +25,12 @@ struct cram_client {
 	struct json_object *error_message; /* owns the error name handed out */
 };
 
-static int64_t now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
-
 static int wait_for(struct cram_client *c, short events, int64_t deadline)
 {
 	struct pollfd p = { .fd = c->fd, .events = events };
 
 	for (;;) {
-		int64_t left = c->timeout_ms < 0 ? -1 : deadline - now_ms();
+		int64_t left = c->timeout_ms < 0 ? -1 : deadline - (int64_t)monotonic_ms();
 		int r;
 
 		if (c->timeout_ms >= 0 && left < 0)
@@ -85,7 +78,7 @@ static int fail(struct cram_client *c, struct cram_error *err, int code, const c
 
 static int send_all(struct cram_client *c, const char *data, size_t n)
 {
-	int64_t deadline = now_ms() + c->timeout_ms;
+	int64_t deadline = (int64_t)monotonic_ms() + c->timeout_ms;
 
 	while (n > 0) {
 		ssize_t r = send(c->fd, data, n, MSG_NOSIGNAL | MSG_DONTWAIT);
@@ -109,7 +102,7 @@ static int send_all(struct cram_client *c, const char *data, size_t n)
 
 static int receive(struct cram_client *c, struct json_object **ret)
 {
-	int64_t deadline = now_ms() + c->timeout_ms;
+	int64_t deadline = (int64_t)monotonic_ms() + c->timeout_ms;
 	char buf[65536];
 	const char *msg;
 	size_t size;
@@ -280,7 +273,7 @@ static void client_freep(struct cram_client **c)
 static int connect_path(struct cram_client *c)
 {
 	struct sockaddr_un sa = { .sun_family = AF_UNIX };
-	int64_t deadline = now_ms() + c->timeout_ms;
+	int64_t deadline = (int64_t)monotonic_ms() + c->timeout_ms;
 
 	memcpy(sa.sun_path, c->path, sizeof(sa.sun_path));
 	c->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -294,7 +287,7 @@ static int connect_path(struct cram_client *c)
 		/* A full backlog: the one case where a local connect would wait. */
 		if (errno != EAGAIN)
 			return -errno;
-		if (c->timeout_ms >= 0 && now_ms() >= deadline)
+		if (c->timeout_ms >= 0 && (int64_t)monotonic_ms() >= deadline)
 			return -ETIMEDOUT;
 		nanosleep(&pause, NULL);
 	}

@@ -556,6 +556,35 @@ static void nothing_of_what_was_unplugged_is_moved(void **state)
 
 /* ------------------------------------------------------------------ whose turn it is */
 
+static void wait_until_done(const struct vm *vm)
+{
+	for (int ms = 0; atomic_load(&vm->busy); ms++) {
+		assert_true(ms < 20000);
+		usleep(1000);
+	}
+}
+
+/* All movers are at a VM each, and go on when told; the last of @vms is for the test. */
+static void occupy(struct fixture *f, struct vm *vms[MOVER_THREADS + 1])
+{
+	for (size_t i = 0; i < MOVER_THREADS + 1; i++) {
+		vms[i] = make_vm();
+		vms[i]->bound = 1;
+	}
+	for (size_t i = 0; i < MOVER_THREADS; i++) {
+		assert_int_equal(mover_submit(&f->mover, vms[i], VM_JOB_UNBIND, 0, 0, -1), 0);
+		sem_wait(&f->halted);
+	}
+}
+
+static void drop_when_done(struct vm *const *vms, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		wait_until_done(vms[i]);
+		vm_unref(vms[i]);
+	}
+}
+
 /* With every mover at work, a demotion is queued first and what brings home second: that is first.
  */
 static void what_comes_home_does_not_wait_behind_what_goes_out(void **state)
@@ -564,14 +593,7 @@ static void what_comes_home_does_not_wait_behind_what_goes_out(void **state)
 	struct vm *vms[MOVER_THREADS + 1];
 
 	kernel.halting = MOVER_THREADS;
-	for (size_t i = 0; i < ARRAY_SIZE(vms); i++) {
-		vms[i] = make_vm();
-		vms[i]->bound = 1;
-	}
-	for (size_t i = 0; i < MOVER_THREADS; i++) {
-		assert_int_equal(mover_submit(&f->mover, vms[i], VM_JOB_UNBIND, 0, 0, -1), 0);
-		sem_wait(&f->halted);
-	}
+	occupy(f, vms);
 	submit(f, VM_JOB_DEMOTE, RANGE_BYTES, TIER);
 	assert_int_equal(mover_submit(&f->mover, vms[MOVER_THREADS], VM_JOB_UNBIND, 0, 0, -1), 0);
 	sem_post(&f->going_on);
@@ -580,11 +602,7 @@ static void what_comes_home_does_not_wait_behind_what_goes_out(void **state)
 	assert_int_equal(kernel.next, old[0].mode);
 	for (size_t i = 1; i < MOVER_THREADS; i++)
 		sem_post(&f->going_on);
-	for (size_t i = 0; i < ARRAY_SIZE(vms); i++) {
-		while (atomic_load(&vms[i]->busy))
-			usleep(1000);
-		vm_unref(vms[i]);
-	}
+	drop_when_done(vms, ARRAY_SIZE(vms));
 }
 
 /* All movers are at work; of what waits for them the demotion came last. */
@@ -594,14 +612,7 @@ static void where_dram_is_short_what_makes_room_goes_first(void **state)
 	struct vm *vms[MOVER_THREADS + 1];
 
 	kernel.halting = MOVER_THREADS + 1;
-	for (size_t i = 0; i < ARRAY_SIZE(vms); i++) {
-		vms[i] = make_vm();
-		vms[i]->bound = 1;
-	}
-	for (size_t i = 0; i < MOVER_THREADS; i++) {
-		assert_int_equal(mover_submit(&f->mover, vms[i], VM_JOB_UNBIND, 0, 0, -1), 0);
-		sem_wait(&f->halted);
-	}
+	occupy(f, vms);
 	assert_int_equal(mover_submit(&f->mover, vms[MOVER_THREADS], VM_JOB_UNBIND, 0, 0, -1), 0);
 	f->vm->bound = 3;
 	submit(f, VM_JOB_DEMOTE, RANGE_BYTES, TIER);
@@ -612,11 +623,7 @@ static void where_dram_is_short_what_makes_room_goes_first(void **state)
 	sem_wait(&f->halted);
 	for (size_t i = 0; i < MOVER_THREADS; i++)
 		sem_post(&f->going_on);
-	for (size_t i = 0; i < ARRAY_SIZE(vms); i++) {
-		while (atomic_load(&vms[i]->busy))
-			usleep(1000);
-		vm_unref(vms[i]);
-	}
+	drop_when_done(vms, ARRAY_SIZE(vms));
 }
 
 /* All movers are at work, and something of the same VM waits for them to bring it home. */
@@ -647,11 +654,7 @@ static void what_is_urgent_waits_for_no_mover(void **state)
 	assert_int_equal(atomic_load(&f->vm->busy), 0);
 	for (size_t i = 0; i < ARRAY_SIZE(vms); i++)
 		sem_post(&f->going_on);
-	for (size_t i = 0; i < ARRAY_SIZE(vms); i++) {
-		while (atomic_load(&vms[i]->busy))
-			usleep(1000);
-		vm_unref(vms[i]);
-	}
+	drop_when_done(vms, ARRAY_SIZE(vms));
 }
 
 static void press(void)
@@ -692,14 +695,6 @@ static struct vm *make_stuck(void)
 static void wait_until_halted(struct fixture *f)
 {
 	for (int ms = 0; sem_trywait(&f->halted) < 0; ms++) {
-		assert_true(ms < 20000);
-		usleep(1000);
-	}
-}
-
-static void wait_until_done(const struct vm *vm)
-{
-	for (int ms = 0; atomic_load(&vm->busy); ms++) {
 		assert_true(ms < 20000);
 		usleep(1000);
 	}

@@ -4,15 +4,8 @@
 
 #include <errno.h>
 #include <numaif.h>
-#include <time.h>
 
-static uint64_t now_us(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
-}
+#include "util/clock.h"
 
 void move_pace_adapt(struct move_pace *pace, size_t done, uint64_t took_us)
 {
@@ -60,10 +53,10 @@ int move_in_calls(void *const *addrs, size_t n,
 	move_pace_bound(pace);
 	for (size_t i = 0; i < n && !result.error;) {
 		size_t count = n - i < pace->batch ? n - i : pace->batch;
-		uint64_t start = now_us(), took;
+		uint64_t start = monotonic_us(), took;
 
 		result.error = call(addrs + i, count, arg);
-		took = now_us() - start;
+		took = monotonic_us() - start;
 		if (result.error == -ESRCH || result.error == -EPERM)
 			return result.error;
 		count_call(&result, pace, count, took);
@@ -83,7 +76,7 @@ int move_pages_to(const struct kernel *kernel, pid_t pid, void *const *addrs, si
 	move_pace_bound(pace);
 	for (size_t i = 0; i < n;) {
 		size_t count = n - i < pace->batch ? n - i : pace->batch;
-		uint64_t start = now_us(), took;
+		uint64_t start = monotonic_us(), took;
 		long rc;
 		int error = 0;
 
@@ -95,7 +88,7 @@ int move_pages_to(const struct kernel *kernel, pid_t pid, void *const *addrs, si
 		rc = kernel->move_pages(pid, count, batch, nodes, status, MPOL_MF_MOVE);
 		if (rc < 0)
 			error = -errno;
-		took = now_us() - start;
+		took = monotonic_us() - start;
 		if (error == -ESRCH || error == -ENODEV || error == -EACCES || error == -EPERM)
 			return error;
 		count_call(&result, pace, count, took);

@@ -682,8 +682,10 @@ static bool is_stuck(const struct vm *vm)
 	return monotonic_ms() < atomic_load(&vm->unmoved_until_ms);
 }
 
-static void work(struct mover *mover, struct mover_thread *self)
+static void *worker(void *arg)
 {
+	struct mover_thread *self = arg;
+	struct mover *mover = self->mover;
 	struct host *host = mover->host;
 	struct work w = { .host = host, .self = self, .idle = { .bitmap = -1, .flags = -1 } };
 
@@ -713,11 +715,6 @@ static void work(struct mover *mover, struct mover_thread *self)
 		end_job(mover, self, &job);
 	}
 	page_idle_close(&w.idle);
-}
-
-static void *worker(void *self)
-{
-	work(((struct mover_thread *)self)->mover, self);
 	return NULL;
 }
 

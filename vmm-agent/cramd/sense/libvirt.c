@@ -23,6 +23,7 @@
 #include "sysroot.h"
 #include "util/array.h"
 #include "util/cleanup.h"
+#include "util/clock.h"
 #include "util/file.h"
 #include "util/utf8.h"
 
@@ -64,14 +65,6 @@ struct libvirt {
 	pthread_t events, workers[LIBVIRT_WORKERS];
 	size_t n_workers;
 };
-
-static uint64_t now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
-}
 
 /* Lock held. */
 static struct entry *find(struct libvirt *l, const char *uuid)
@@ -274,14 +267,14 @@ static void *event_thread(void *arg)
 	while (!atomic_load(&l->stopping)) {
 		bool closed;
 
-		if (!atomic_load(&l->connected) && now_ms() >= next_try) {
+		if (!atomic_load(&l->connected) && monotonic_ms() >= next_try) {
 			if (connect_once(l) < 0) {
 				if (!said)
 					cram_log_warn(l->log,
 						      "cannot reach libvirt at %s; trying again",
 						      l->uri);
 				said = true;
-				next_try = now_ms() + wait_ms;
+				next_try = monotonic_ms() + wait_ms;
 				wait_ms = wait_ms * 2 > RECONNECT_MAX_MS ? RECONNECT_MAX_MS
 									 : wait_ms * 2;
 			} else {
@@ -317,7 +310,7 @@ static void refresh_entry(struct libvirt *l, const char *uuid, int state, int re
 	/* Jobs are not all announced: a domain with one is asked until it ends, others now and
 	 * then. */
 	if (!entry || !entry->asked_ms || entry->state != state || entry->reason != reason ||
-	    entry->busy || now_ms() - entry->asked_ms >= ASK_MS)
+	    entry->busy || monotonic_ms() - entry->asked_ms >= ASK_MS)
 		entry = want(l, uuid);
 	if (!entry)
 		return;
@@ -530,7 +523,7 @@ static bool take(struct libvirt *l, char *uuid, uint64_t *ret_asked_ms)
 		entry->wanted = false;
 		entry->in_flight = true;
 		memcpy(uuid, entry->uuid, sizeof(entry->uuid));
-		*ret_asked_ms = now_ms();
+		*ret_asked_ms = monotonic_ms();
 		return true;
 	}
 	return false;
@@ -694,7 +687,7 @@ int libvirt_next(struct libvirt *l, struct libvirt_domain *ret_domain)
 
 		l->answers.n--;
 		memmove(l->answers.v, l->answers.v + 1, l->answers.n * sizeof(answer));
-		if (now_ms() - answer->asked_ms > LIBVIRT_STALE_MS) {
+		if (monotonic_ms() - answer->asked_ms > LIBVIRT_STALE_MS) {
 			atomic_fetch_add(&l->stale, 1);
 			want(l, answer->uuid);
 		} else {

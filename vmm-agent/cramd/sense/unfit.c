@@ -7,7 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+
+#include "util/clock.h"
 
 /* The loop waits so long for cards; most answer in microseconds. */
 #define ANSWER_MS 100
@@ -58,14 +59,10 @@ static int begin_asking(struct unfit *unfit, const struct sysroot *root, cxl_ask
 /* Has everything been answered within @ms? */
 static bool wait_for_answer(struct unfit_asking *asking, uint32_t ms)
 {
-	struct timespec until;
+	struct timespec until = monotonic_after(ms);
 	bool done;
 	int r = 0;
 
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_nsec += (long)ms * 1000000;
-	until.tv_sec += until.tv_nsec / 1000000000;
-	until.tv_nsec %= 1000000000;
 	pthread_mutex_lock(&asking->lock);
 	while (!asking->done && r == 0)
 		r = pthread_cond_clockwait(&asking->answered, &asking->lock, CLOCK_MONOTONIC,
