@@ -27,7 +27,9 @@
 
 struct state {
 	struct cram_host_report host;
+	struct cram_dram_report dram[2];
 	struct cram_node_report node;
+	struct cram_status_reports status;
 	struct cram_vm_report *vms;
 	unsigned int n;
 	uint64_t rounds; /* every one that is recorded is a new one */
@@ -61,7 +63,7 @@ HANDLER(get_status)
 
 	(void)parameters;
 	(void)err;
-	return cram_call_reply(call, cram_reply_status(&s->host, &s->node, 1));
+	return cram_call_reply(call, cram_reply_status(&s->status));
 }
 
 HANDLER(list_vms)
@@ -237,7 +239,7 @@ HANDLER(get_metrics)
 		s->vms[i].accessed += 4096;
 		s->vms[i].scan_age_ms += 7;
 	}
-	reply = cram_reply_metrics(&s->host, &s->node, 1, s->vms, s->n);
+	reply = cram_reply_metrics(&s->status, s->vms, s->n);
 	/* Seven batches of 1.8 ms at most, two of a second and more. */
 	durations[CRAM_DURATION_MOVE].buckets[cram_duration_bucket(1800)] = 7;
 	durations[CRAM_DURATION_MOVE].buckets[cram_duration_bucket(1000001)] = 2;
@@ -379,11 +381,12 @@ int main(int argc, char **argv)
 
 	if (argc < 3 || argc > 4)
 		return 2;
+	s.status = (struct cram_status_reports){ &s.host, s.dram, 2, &s.node, 1 };
 	s.vms = calloc(s.n + 1, sizeof(*s.vms));
 	for (unsigned int i = 0; i < s.n; i++)
 		synthetic_vm(&s.vms[i], i);
 	if (argc < 4 || strcmp(argv[3], "unknown") != 0)
-		synthetic_host(&s.host, &s.node, s.n);
+		synthetic_host(&s.host, s.dram, &s.node, s.n);
 	if (argc == 4 && strcmp(argv[3], "names") == 0)
 		odd_names(s.vms, s.n);
 	else if (argc == 4)

@@ -44,17 +44,18 @@ static inline void synthetic_vm(struct cram_vm_report *vm, unsigned int i)
 	vm->scan_age_ms = 2500;
 }
 
-static inline void synthetic_host(struct cram_host_report *host, struct cram_node_report *node,
-				  unsigned int n_vms)
+static inline void synthetic_host(struct cram_host_report *host, struct cram_dram_report dram[2],
+				  struct cram_node_report *node, unsigned int n_vms)
 {
 	memset(host, 0, sizeof(*host));
 	strcpy(host->version, "0.1.0");
 	strcpy(host->detector, "damon");
 	host->vms = host->vms_auto = n_vms;
-	host->libvirt_connected = true;
+	host->libvirt_wanted = host->libvirt_connected = true;
 	host->dram_total = 512 * GiB;
 	host->dram_free = 64 * GiB;
 	host->dram_available = 80 * GiB;
+	host->dram_headroom = 56 * GiB;
 	host->sold = n_vms * 8 * GiB;
 	host->dram_reserve = 12 * GiB;
 	host->tier_capacity = 256 * GiB;
@@ -64,6 +65,14 @@ static inline void synthetic_host(struct cram_host_report *host, struct cram_nod
 	strcpy(host->admission, "warn");
 	strcpy(host->sell, "guaranteed");
 	host->cpu_us = 1234567;
+	for (int nid = 0; nid < 2; nid++)
+		dram[nid] = (struct cram_dram_report){
+			.nid = nid,
+			.total = host->dram_total / 2,
+			.free = host->dram_free / 2,
+			.available = host->dram_available / 2,
+			.headroom = nid == 0 ? 8 * GiB : 48 * GiB,
+		};
 	memset(node, 0, sizeof(*node));
 	node->nid = 1;
 	strcpy(node->tier, "node");

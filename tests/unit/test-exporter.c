@@ -66,16 +66,28 @@ static void render_synthetic(struct render *r, unsigned int n)
 {
 	struct cram_vm_report vms[4];
 	struct cram_host_report host;
+	struct cram_dram_report dram[2];
 	struct cram_node_report node;
 	struct json_object *o;
 
 	assert_true(n <= ARRAY_SIZE(vms));
 	for (unsigned int i = 0; i < n; i++)
 		synthetic_vm(&vms[i], i);
-	synthetic_host(&host, &node, n);
-	o = cram_reply_metrics(&host, &node, 1, vms, n);
+	synthetic_host(&host, dram, &node, n);
+	o = cram_reply_metrics(&(struct cram_status_reports){ &host, dram, 2, &node, 1 }, vms, n);
 	assert_int_equal(render_metrics(r, o), 0);
 	json_object_put(o);
+}
+
+static void each_home_node_has_series_of_its_own(void **state)
+{
+	struct render r = { 0 };
+	(void)state;
+
+	render_synthetic(&r, 1);
+	assert_true(has(&r, "\ncram_dram_node_available_bytes{node=\"0\"} 42949672960\n"));
+	assert_true(has(&r, "\ncram_dram_node_available_bytes{node=\"1\"} 42949672960\n"));
+	render_free(&r);
 }
 
 static void an_absent_agent_is_cram_up_0_and_nothing_stale(void **state)
@@ -103,6 +115,7 @@ static void malformed_answers_count_as_an_absent_agent(void **state)
 		"{\"host\":{},\"nodes\":[],\"texts\":[],\"numbers\":[]}",
 		"{\"host\":{},\"nodes\":[],\"texts\":[],\"rows\":[]}",
 		"{\"host\":{\"vms\":-1},\"nodes\":[],\"texts\":[],\"numbers\":[],\"rows\":[]}",
+		"{\"host\":{},\"dram\":{},\"nodes\":[],\"texts\":[],\"numbers\":[],\"rows\":[]}",
 		"{\"host\":{},\"nodes\":{},\"texts\":[],\"numbers\":[],\"rows\":[]}",
 		"{\"host\":{},\"nodes\":[1],\"texts\":[],\"numbers\":[],\"rows\":[]}",
 		ROWS("[]", "[\"ram\"]", "[1]"),
@@ -235,6 +248,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(requests_are_judged),
+		cmocka_unit_test(each_home_node_has_series_of_its_own),
 		cmocka_unit_test(an_absent_agent_is_cram_up_0_and_nothing_stale),
 		cmocka_unit_test(malformed_answers_count_as_an_absent_agent),
 		cmocka_unit_test(a_newer_agents_fields_are_passed_over),

@@ -572,6 +572,7 @@ static void the_tables_of_metrics_are_sound(void **state)
 	(void)state;
 
 	check_table(cram_host_fields, cram_n_host_fields, "cram_");
+	check_table(cram_dram_fields, cram_n_dram_fields, "cram_dram_node_");
 	check_table(cram_node_fields, cram_n_node_fields, "cram_node_");
 	check_table(cram_vm_fields, cram_n_vm_fields, "cram_vm_");
 	for (size_t i = 0; i < cram_n_vm_fields; i++)

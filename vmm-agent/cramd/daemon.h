@@ -71,7 +71,8 @@ struct daemon {
 	CRAM_ARRAY(struct cram_vm_action) actions; /* in the order of host.vms */
 	struct cram_decision decision;
 	struct dispatch dispatch;
-	uint64_t rounds, round_us, decision_us;
+	uint64_t rounds, rounds_failed; /* those that failed are among the rounds */
+	uint64_t round_us, decision_us;
 	uint64_t reported_unfit; /* mask of nodes: said in the log */
 
 	/* Of the request that is being carried out: whose it is ("uid 0, pid 7"), and what it did.

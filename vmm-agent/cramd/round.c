@@ -194,6 +194,8 @@ void round_run(struct daemon *d)
 			     "a round could not be finished: %s; the next one tries again",
 			     strerror(-r));
 	d->rounds++;
+	if (r < 0 || d->snapshot.nodes_stale)
+		d->rounds_failed++;
 	d->round_us = monotonic_us() - start_us;
 	host_took(&d->host, CRAM_DURATION_ROUND, d->round_us);
 }

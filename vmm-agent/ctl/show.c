@@ -133,6 +133,29 @@ int print_nodes(struct json_object *reply)
 	return print_rows(reply, &nodes, NULL);
 }
 
+/* Of several home nodes those that are short: the sums do not show it. */
+static void print_short_nodes(struct json_object *reply)
+{
+	struct cram_dram_report node;
+	struct json_object *dram;
+	char name[32], why[96], headroom[32];
+	size_t n;
+
+	if (!json_object_object_get_ex(reply, "dram", &dram) ||
+	    !json_object_is_type(dram, json_type_array))
+		return;
+	n = json_object_array_length(dram);
+	for (size_t i = 0; n > 1 && i < n; i++) {
+		if (cram_decode_as(dram, json_object_array_get_idx(dram, i), &node, NULL) < 0 ||
+		    node.available >= node.headroom)
+			continue;
+		snprintf(name, sizeof(name), "available on node %" PRId32, node.nid);
+		snprintf(why, sizeof(why), "of %s wanted: nothing comes home to it now",
+			 cram_size_format(node.headroom, headroom, sizeof(headroom)));
+		print_line(name, node.available, why);
+	}
+}
+
 static int print_host(struct json_object *reply)
 {
 	struct cram_error err = { 0 };
@@ -144,7 +167,9 @@ static int print_host(struct json_object *reply)
 	if (cram_decode_as(host, host, &h, &err) < 0)
 		return decoding_failed(&err);
 	printf("cramd %s, up %" PRIu64 " s, %s%s, detector %s\n", h.version, h.uptime_ms / 1000,
-	       h.libvirt_connected ? "libvirt connected" : "libvirt NOT connected",
+	       h.libvirt_connected ? "libvirt connected"
+	       : h.libvirt_wanted  ? "libvirt NOT connected"
+				   : "without libvirt",
 	       h.paused ? ", PAUSED" : "", h.detector[0] ? h.detector : "none");
 	if (h.config_error[0]) {
 		fputs("configuration refused, the old one is in force: ", stdout);
@@ -167,6 +192,7 @@ static int print_host(struct json_object *reply)
 	print_line("available", h.dram_available, "free, and page cache that nobody would miss");
 	print_line("headroom wanted", h.dram_headroom,
 		   h.dram_available < h.dram_headroom ? "not met: nothing comes home now" : "");
+	print_short_nodes(reply);
 	print_line("reserve", h.dram_reserve, "");
 	puts("tiers");
 	print_line("guest memory there", h.tier_bytes, "");

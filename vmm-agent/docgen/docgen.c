@@ -147,9 +147,10 @@ static void metrics(void)
 	     "# Reports and metrics\n\n"
 	     "The keys are those of the messages on the sockets ([protocol.md](protocol.md)); the metrics are\n"
 	     "what `cram-exporter` makes of them. `cram_up` is 1 when the agent answered the scrape; when it\n"
-	     "is 0 no other series is there. Series of a VM carry `domain` and `uuid`, series of a tier node\n"
-	     "`node` and `tier`. Limits that are not set are `null` in a message and `+Inf` in a metric.");
+	     "is 0 no other series is there. Series of a VM carry `domain` and `uuid`, series of a home\n"
+	     "node `node`, series of a tier node `node` and `tier`. Limits that are not set are `null` in a message and `+Inf` in a metric.");
 	fields("host", cram_host_fields, cram_n_host_fields);
+	fields("dram", cram_dram_fields, cram_n_dram_fields);
 	fields("node", cram_node_fields, cram_n_node_fields);
 	fields("vm", cram_vm_fields, cram_n_vm_fields);
 	fields("reason", cram_reason_fields, cram_n_reason_fields);

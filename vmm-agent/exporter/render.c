@@ -86,12 +86,17 @@ static void put_vm_labels(struct render *r, const struct cram_vm_report *vm)
 	put_label(r, "uuid", vm->uuid, false);
 }
 
+static void put_nid(struct render *r, int32_t nid)
+{
+	char text[16];
+
+	snprintf(text, sizeof(text), "%" PRId32, nid);
+	put_label(r, "node", text, true);
+}
+
 static void put_node_labels(struct render *r, const struct cram_node_report *node)
 {
-	char nid[16];
-
-	snprintf(nid, sizeof(nid), "%" PRId32, node->nid);
-	put_label(r, "node", nid, true);
+	put_nid(r, node->nid);
 	put_label(r, "tier", node->tier, false);
 }
 
@@ -236,6 +241,23 @@ static void render_duration(struct render *r, const struct cram_duration_row *ro
 	put(r, "\n", 1);
 }
 
+static void render_dram(struct render *r)
+{
+	for (size_t i = 0; r->dram.n > 0 && i < cram_n_dram_fields; i++) {
+		const struct cram_field *f = &cram_dram_fields[i];
+
+		if (!is_value(f))
+			continue;
+		head(r, f->metric, type_of(f), f->help);
+		for (size_t v = 0; v < r->dram.n; v++) {
+			puts_text(r, f->metric);
+			put_nid(r, r->dram.v[v].nid);
+			put(r, "} ", 2);
+			put_value(r, f, &r->dram.v[v]);
+		}
+	}
+}
+
 static void render_nodes(struct render *r)
 {
 	if (r->nodes.n == 0)
@@ -332,14 +354,22 @@ static void render_vms(struct render *r)
 	}
 }
 
+/* -EBADMSG: there is no such array. */
+static int array_of(struct json_object *reply, const char *key, struct json_object **ret)
+{
+	return json_object_object_get_ex(reply, key, ret) &&
+			       json_object_is_type(*ret, json_type_array)
+		       ? 0
+		       : -EBADMSG;
+}
+
 static int decode_nodes(struct render *r, struct json_object *reply)
 {
 	struct json_object *nodes;
 	size_t n;
 
 	r->nodes.n = 0;
-	if (!json_object_object_get_ex(reply, "nodes", &nodes) ||
-	    !json_object_is_type(nodes, json_type_array))
+	if (array_of(reply, "nodes", &nodes) < 0)
 		return -EBADMSG;
 	n = json_object_array_length(nodes);
 	if (array_reserve(&r->nodes, n) < 0)
@@ -349,6 +379,28 @@ static int decode_nodes(struct render *r, struct json_object *reply)
 				   NULL) < 0)
 			return -EBADMSG;
 	r->nodes.n = n;
+	return 0;
+}
+
+/* An older agent says nothing of home nodes. */
+static int decode_dram(struct render *r, struct json_object *reply)
+{
+	struct json_object *dram;
+	size_t n;
+
+	r->dram.n = 0;
+	if (!json_object_object_get_ex(reply, "dram", &dram))
+		return 0;
+	if (array_of(reply, "dram", &dram) < 0)
+		return -EBADMSG;
+	n = json_object_array_length(dram);
+	if (array_reserve(&r->dram, n) < 0)
+		return -ENOMEM;
+	for (size_t i = 0; i < n; i++)
+		if (cram_decode_as(dram, json_object_array_get_idx(dram, i), &r->dram.v[i], NULL) <
+		    0)
+			return -EBADMSG;
+	r->dram.n = n;
 	return 0;
 }
 
@@ -364,6 +416,8 @@ int render_metrics(struct render *r, struct json_object *reply)
 	if (reply && json_object_object_get_ex(reply, "host", &o))
 		e = cram_decode_as(host, o, &host, NULL);
 	if (e == 0)
+		e = decode_dram(r, reply);
+	if (e == 0)
 		e = decode_nodes(r, reply);
 	if (e == 0)
 		e = cram_durations_decode(reply, durations);
@@ -378,6 +432,7 @@ int render_metrics(struct render *r, struct json_object *reply)
 		for (size_t i = 0; i < CRAM_N_DURATIONS; i++)
 			render_duration(r, &cram_durations[i], &durations[i]);
 		render_vm_states(r);
+		render_dram(r);
 		render_nodes(r);
 		render_vms(r);
 	}
@@ -389,6 +444,7 @@ void render_free(struct render *r)
 	free(r->text);
 	free(r->labels);
 	array_free(&r->vms);
+	array_free(&r->dram);
 	array_free(&r->nodes);
 	*r = (struct render){ 0 };
 }

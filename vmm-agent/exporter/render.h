@@ -18,6 +18,7 @@ struct render {
 	size_t *labels; /* where those of each VM begin and end in the text */
 	size_t labels_cap;
 	struct cram_vm_reports vms;
+	CRAM_ARRAY(struct cram_dram_report) dram;
 	CRAM_ARRAY(struct cram_node_report) nodes;
 	int failed; /* -ENOMEM */
 };

@@ -25,7 +25,7 @@ static const char service_idl[] =
 
 static const char status_methods[] =
 	"method Hello(version: int) -> (version: int, agent: string)\n"
-	"method GetStatus() -> (host: Host, nodes: []Node)\n"
+	"method GetStatus() -> (host: Host, dram: []Dram, nodes: []Node)\n"
 	"method ListVms() -> (vms: []Vm)\n"
 	"method ShowVm(vm: string) -> (vm: Vm, settings: []Setting)\n"
 	"method ExplainVm(vm: string) -> (vm: Vm, reasons: []Reason)\n"
@@ -34,8 +34,8 @@ static const char status_methods[] =
 	"method Fits(ram: int) -> (fits: bool, room: int, message: string)\n"
 	"method Record() -> (record: object)\n"
 	"method Monitor() -> (event: Event, lost: ?int)\n"
-	"method GetMetrics() -> (host: Host, nodes: []Node, durations: object, texts: []string, "
-	"numbers: []string, rows: [][]string)\n\n";
+	"method GetMetrics() -> (host: Host, dram: []Dram, nodes: []Node, durations: object, "
+	"texts: []string, numbers: []string, rows: [][]string)\n\n";
 
 static const char control_methods[] =
 	"method Hello(version: int) -> (version: int, agent: string)\n"
@@ -112,6 +112,7 @@ int cram_interface_description(const char *interface, char **ret)
 	write_type(f, "Setting", cram_setting_fields, cram_n_setting_fields);
 	if (status) {
 		write_type(f, "Host", cram_host_fields, cram_n_host_fields);
+		write_type(f, "Dram", cram_dram_fields, cram_n_dram_fields);
 		write_type(f, "Node", cram_node_fields, cram_n_node_fields);
 		write_type(f, "Reason", cram_reason_fields, cram_n_reason_fields);
 		write_type(f, "Finding", cram_check_fields, cram_n_check_fields);

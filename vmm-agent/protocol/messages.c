@@ -52,11 +52,19 @@ static struct json_object *pair(const char *k1, struct json_object *v1, const ch
 	return o;
 }
 
-struct json_object *cram_reply_status(const struct cram_host_report *host,
-				      const struct cram_node_report *nodes, size_t n_nodes)
+struct json_object *cram_reply_status(const struct cram_status_reports *status)
 {
-	return pair("host", cram_encode_as(host, host), "nodes",
-		    encode_array_of(node, nodes, n_nodes));
+	struct json_object *dram = encode_array_of(dram, status->dram, status->n_dram);
+	struct json_object *o = pair("host", cram_encode_as(host, status->host), "nodes",
+				     encode_array_of(node, status->nodes, status->n_nodes));
+
+	if (!o || !dram) {
+		json_object_put(o);
+		json_object_put(dram);
+		return NULL;
+	}
+	json_object_object_add(o, "dram", dram);
+	return o;
 }
 
 struct json_object *cram_reply_nodes(const struct cram_node_report *nodes, size_t n_nodes)
@@ -93,11 +101,10 @@ struct json_object *cram_reply_check(const struct cram_check_report *findings, s
 	return pair("findings", encode_array_of(check, findings, n), NULL, NULL);
 }
 
-struct json_object *cram_reply_metrics(const struct cram_host_report *host,
-				       const struct cram_node_report *nodes, size_t n_nodes,
+struct json_object *cram_reply_metrics(const struct cram_status_reports *status,
 				       const struct cram_vm_report *vms, size_t n_vms)
 {
-	struct json_object *o = cram_reply_status(host, nodes, n_nodes);
+	struct json_object *o = cram_reply_status(status);
 
 	if (o && cram_rows_encode(o, vms, n_vms) < 0) {
 		json_object_put(o);

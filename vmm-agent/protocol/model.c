@@ -22,6 +22,7 @@
 	}
 
 #define H(member, t, k, m, dec, h) FIELD(host, member, t, k, m, dec, h)
+#define D(member, t, k, m, dec, h) FIELD(dram, member, t, k, m, dec, h)
 #define N(member, t, k, m, dec, h) FIELD(node, member, t, k, m, dec, h)
 #define V(member, t, k, m, dec, h) FIELD(vm, member, t, k, m, dec, h)
 
@@ -35,6 +36,8 @@ const struct cram_field cram_host_fields[] = {
 	  "1 while the whole host is paused by the operator."),
 	H(draining, BOOL, GAUGE, "cram_draining", 0,
 	  "1 while the whole host is drained by the operator."),
+	H(libvirt_wanted, BOOL, GAUGE, "cram_libvirt_wanted", 0,
+	  "1 when the configuration names a libvirt to ask for VMs."),
 	H(libvirt_connected, BOOL, GAUGE, "cram_libvirt_connected", 0,
 	  "1 while the connection to libvirt works."),
 	H(detector, TEXT, INFO, NULL, 0, "Cold-memory detectors in use."),
@@ -78,6 +81,8 @@ const struct cram_field cram_host_fields[] = {
 	  "Device bytes that guest memory takes on all tiers, in bytes."),
 	H(swap_free, U64, GAUGE, "cram_swap_free_bytes", 0, "Free swap of the host, in bytes."),
 	H(rounds, U64, COUNTER, "cram_rounds_total", 0, "Rounds of sensing and deciding finished."),
+	H(rounds_failed, U64, COUNTER, "cram_rounds_failed_total", 0,
+	  "Rounds that could not be finished, or were decided by what nodes were before."),
 	H(round_us, U64, GAUGE, "cram_round_duration_seconds", 6,
 	  "Duration of the last round, in seconds."),
 	H(decision_us, U64, GAUGE, "cram_decision_duration_seconds", 6,
@@ -123,6 +128,18 @@ const struct cram_field cram_host_fields[] = {
 	  "VMs that were started though they did not fit."),
 };
 const size_t cram_n_host_fields = ARRAY_SIZE(cram_host_fields);
+
+const struct cram_field cram_dram_fields[] = {
+	D(nid, I32, NONE, NULL, 0, "NUMA node, a home of guest memory."),
+	D(total, U64, GAUGE, "cram_dram_node_bytes", 0, "DRAM of the home node, in bytes."),
+	D(free, U64, GAUGE, "cram_dram_node_free_bytes", 0,
+	  "Free DRAM of the home node, in bytes."),
+	D(available, U64, GAUGE, "cram_dram_node_available_bytes", 0,
+	  "DRAM of the home node that can be had without hurting anyone, in bytes."),
+	D(headroom, U64, GAUGE, "cram_dram_node_headroom_target_bytes", 0,
+	  "DRAM that is to be available on the home node so that promotion never waits, in bytes."),
+};
+const size_t cram_n_dram_fields = ARRAY_SIZE(cram_dram_fields);
 
 const struct cram_field cram_node_fields[] = {
 	N(nid, I32, NONE, NULL, 0, "NUMA node, -1 for zswap."),
@@ -284,6 +301,7 @@ const size_t cram_n_event_fields = ARRAY_SIZE(cram_event_fields);
 const char *const cram_node_states[] = {
 	"online",
 	"full",
+	"without swap space", /* of zswap */
 	/* Of a card that compresses. */
 	"normal",
 	"throttled",

@@ -53,6 +53,7 @@ struct cram_host_report {
 	bool paused;
 	bool draining;
 	/* host-wide pause in force */
+	bool libvirt_wanted;
 	bool libvirt_connected;
 	char detector[32];	/* in use: "damon+page_idle", "damon", ... */
 	char config_error[512]; /* why the last reload was refused; empty: it was taken */
@@ -77,7 +78,8 @@ struct cram_host_report {
 	uint64_t tier_bytes;
 	uint64_t device_bytes;
 	uint64_t swap_free;
-	uint64_t rounds;
+	uint64_t rounds; /* finished */
+	uint64_t rounds_failed;
 	uint64_t round_us;    /* last round, wall */
 	uint64_t decision_us; /* last decision, wall */
 	uint64_t demoted;     /* bytes since start */
@@ -100,6 +102,15 @@ struct cram_host_report {
 	uint64_t room;
 	uint64_t admissions_refused;
 	uint64_t admissions_warned;
+};
+
+/* One per home node: GetStatus.dram */
+struct cram_dram_report {
+	int32_t nid;
+	uint64_t total;
+	uint64_t free;
+	uint64_t available; /* as cram_host_report has it of all */
+	uint64_t headroom;  /* target */
 };
 
 /* One per tier node: GetStatus.nodes, ListNodes.nodes */
@@ -215,6 +226,8 @@ extern const char *const cram_node_states[];
 
 extern const struct cram_field cram_host_fields[];
 extern const size_t cram_n_host_fields;
+extern const struct cram_field cram_dram_fields[];
+extern const size_t cram_n_dram_fields;
 extern const struct cram_field cram_node_fields[];
 extern const size_t cram_n_node_fields;
 extern const struct cram_field cram_vm_fields[];
@@ -253,9 +266,17 @@ int cram_decode_field(const struct cram_field *f, struct json_object *o, void *s
 #define cram_decode_as(kind, o, p, err) \
 	cram_decode(cram_##kind##_fields, cram_n_##kind##_fields, (o), sizeof(*(p)), (p), (err))
 
+/* What is told of a host without its VMs; borrowed. */
+struct cram_status_reports {
+	const struct cram_host_report *host;
+	const struct cram_dram_report *dram;
+	size_t n_dram;
+	const struct cram_node_report *nodes;
+	size_t n_nodes;
+};
+
 /* Whole replies. Each returns an object owned by the caller, or NULL: out of memory. */
-struct json_object *cram_reply_status(const struct cram_host_report *host,
-				      const struct cram_node_report *nodes, size_t n_nodes);
+struct json_object *cram_reply_status(const struct cram_status_reports *status);
 struct json_object *cram_reply_nodes(const struct cram_node_report *nodes, size_t n_nodes);
 struct json_object *cram_reply_vms(const struct cram_vm_report *vms, size_t n_vms);
 struct json_object *cram_reply_vm(const struct cram_vm_report *vm,
@@ -265,8 +286,7 @@ struct json_object *cram_reply_explain(const struct cram_vm_report *vm,
 /* Consumes @record, which cram_record_encode() made. */
 struct json_object *cram_reply_record(struct json_object *record);
 struct json_object *cram_reply_check(const struct cram_check_report *findings, size_t n);
-struct json_object *cram_reply_metrics(const struct cram_host_report *host,
-				       const struct cram_node_report *nodes, size_t n_nodes,
+struct json_object *cram_reply_metrics(const struct cram_status_reports *status,
 				       const struct cram_vm_report *vms, size_t n_vms);
 
 /* Settings of a VM with their origins, ready for cram_reply_vm(). */

@@ -293,6 +293,8 @@ static void looks_that_are_refused_are_noted_with_why(void **state)
 		pthread_mutex_unlock(&f->vms[0]->lock);
 	}
 	assert_int_equal(error, -EPERM);
+	/* It was not looked at. */
+	assert_int_equal(f->vms[0]->scanned_ms, 0);
 }
 
 static sem_t moving;

@@ -742,6 +742,46 @@ static void what_cannot_be_moved_or_looked_at_is_said_once_with_why(void **state
 	assert_string_equal(report.note, "");
 }
 
+static void a_round_that_sees_nothing_new_is_not_a_finished_one(void **state)
+{
+	struct daemon *d = *state;
+	struct cram_host_report host;
+
+	make_vm(d, 0);
+	round_run(d);
+	report_host(d, &host);
+	assert_int_equal(host.rounds, 1);
+	assert_int_equal(host.rounds_failed, 0);
+	put("/sys/devices/system/node/online", "what");
+	round_run(d);
+	round_run(d);
+	report_host(d, &host);
+	assert_int_equal(host.rounds, 1);
+	assert_int_equal(host.rounds_failed, 2);
+	put("/sys/devices/system/node/online", "0-1\n");
+	round_run(d);
+	report_host(d, &host);
+	assert_int_equal(host.rounds, 2);
+}
+
+static void each_home_node_is_told_of(void **state)
+{
+	struct daemon *d = *state;
+	struct cram_dram_report node;
+	struct cram_host_report host;
+
+	round_run(d);
+	assert_int_equal(d->snapshot.n_dram, 1);
+	report_dram(d, 0, &node);
+	assert_int_equal(node.nid, 0);
+	assert_int_equal(node.total, 16 * GiB);
+	assert_int_equal(node.free, 4 * GiB);
+	report_host(d, &host);
+	assert_int_equal(host.dram_available, node.available);
+	assert_int_equal(host.dram_headroom, node.headroom);
+	assert_true(node.headroom > 0);
+}
+
 /* Each 64 MiB of it. */
 static void what_is_refused_is_in_the_log_with_why(void **state)
 {
@@ -820,6 +860,9 @@ int main(void)
 						make, drop),
 		cmocka_unit_test_setup_teardown(
 			what_cannot_be_moved_or_looked_at_is_said_once_with_why, make, drop),
+		cmocka_unit_test_setup_teardown(a_round_that_sees_nothing_new_is_not_a_finished_one,
+						make, drop),
+		cmocka_unit_test_setup_teardown(each_home_node_is_told_of, make, drop),
 		cmocka_unit_test_setup_teardown(what_is_refused_is_in_the_log_with_why, make, drop),
 		cmocka_unit_test_setup_teardown(a_state_that_comes_and_goes_is_not_told_each_time,
 						make, drop),

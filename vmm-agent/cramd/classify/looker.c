@@ -206,6 +206,8 @@ static void look_at_vm(struct host *host, struct vm *vm, const struct page_idle 
 			break;
 	}
 	note_error(vm, r);
+	if (r < 0)
+		return;
 	pthread_mutex_lock(&vm->lock);
 	vm->scanned_ms = monotonic_ms();
 	pthread_mutex_unlock(&vm->lock);

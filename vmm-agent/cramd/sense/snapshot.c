@@ -22,6 +22,7 @@ static void read_nodes(struct snapshot *s, struct host *host, uint64_t now_ms)
 	r = nodes_read(&host->root, &s->nodes);
 	if (r == 0 && (s->nodes.n != before || s->taken % WATERMARK_EVERY == 0))
 		r = nodes_low_watermarks(&host->root, s->low);
+	s->nodes_stale = r < 0;
 	if (r == 0 || !host_may_log(host, now_ms))
 		return;
 	cram_log_warn(&host->log, "NUMA nodes cannot be read: %s; decided by what they were before",

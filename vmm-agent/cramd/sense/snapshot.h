@@ -16,6 +16,7 @@
 
 struct snapshot {
 	struct nodes nodes;
+	bool nodes_stale;	 /* they could not be read: it is what was read before */
 	uint64_t low[NODES_MAX]; /* the kernel's low watermarks, by node */
 	struct unfit unfit;
 	uint64_t unfit_nodes; /* mask: of those with memory */

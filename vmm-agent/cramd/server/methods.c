@@ -88,11 +88,38 @@ static int only_vm(struct daemon *d, struct cram_call *call, struct json_object 
 	return call_vm(d, call, name, ret_vm);
 }
 
+static size_t collect_dram(const struct daemon *d, struct cram_dram_report *dram)
+{
+	for (size_t i = 0; i < d->snapshot.n_dram; i++)
+		report_dram(d, i, &dram[i]);
+	return d->snapshot.n_dram;
+}
+
 static size_t collect_nodes(struct daemon *d, struct cram_node_report *nodes)
 {
 	for (size_t i = 0; i < d->snapshot.n_tiers; i++)
 		report_node(d, i, &nodes[i]);
 	return d->snapshot.n_tiers;
+}
+
+/* All that is told of the host without its VMs, and what that points to. */
+struct status {
+	struct cram_host_report host;
+	struct cram_dram_report dram[CRAM_MAX_DRAM];
+	struct cram_node_report nodes[TIERS_MAX];
+	struct cram_status_reports all;
+};
+
+static void collect_status(struct daemon *d, struct status *ret)
+{
+	report_host(d, &ret->host);
+	ret->all = (struct cram_status_reports){
+		.host = &ret->host,
+		.dram = ret->dram,
+		.n_dram = collect_dram(d, ret->dram),
+		.nodes = ret->nodes,
+		.n_nodes = collect_nodes(d, ret->nodes),
+	};
 }
 
 static struct cram_vm_report *collect_vms(struct daemon *d)
@@ -107,14 +134,12 @@ static struct cram_vm_report *collect_vms(struct daemon *d)
 static int get_status(struct cram_call *call, struct json_object *parameters, void *userdata,
 		      struct cram_error *err)
 {
-	struct cram_node_report nodes[TIERS_MAX];
-	struct cram_host_report host;
-	struct daemon *d = userdata;
+	struct status status;
 
 	if (no_parameters(parameters, err) < 0)
 		return bad_parameter(call, err);
-	report_host(d, &host);
-	return cram_call_reply(call, cram_reply_status(&host, nodes, collect_nodes(d, nodes)));
+	collect_status(userdata, &status);
+	return cram_call_reply(call, cram_reply_status(&status.all));
 }
 
 static int list_nodes(struct cram_call *call, struct json_object *parameters, void *userdata,
@@ -244,19 +269,18 @@ static int get_metrics(struct cram_call *call, struct json_object *parameters, v
 		       struct cram_error *err)
 {
 	cleanup_free struct cram_vm_report *vms = NULL;
-	struct cram_node_report nodes[TIERS_MAX];
 	struct cram_duration_counts durations[CRAM_N_DURATIONS];
 	struct json_object *reply;
-	struct cram_host_report host;
 	struct daemon *d = userdata;
+	struct status status;
 
 	if (no_parameters(parameters, err) < 0)
 		return bad_parameter(call, err);
 	vms = collect_vms(d);
 	if (!vms)
 		return -ENOMEM;
-	report_host(d, &host);
-	reply = cram_reply_metrics(&host, nodes, collect_nodes(d, nodes), vms, d->host.vms.n);
+	collect_status(d, &status);
+	reply = cram_reply_metrics(&status.all, vms, d->host.vms.n);
 	report_durations(d, durations);
 	if (reply && cram_durations_encode(reply, durations) < 0) {
 		json_object_put(reply);

@@ -105,6 +105,17 @@ static void figures(const struct daemon *d, struct cram_host_report *ret)
 	TEXT(ret->sell, "%s", cram_sell_name(d->conf.host.sell));
 }
 
+void report_dram(const struct daemon *d, size_t home, struct cram_dram_report *ret)
+{
+	*ret = (struct cram_dram_report){
+		.nid = d->snapshot.dram[home].nid,
+		.total = d->snapshot.dram[home].total,
+		.free = d->snapshot.dram[home].free,
+		.available = d->decision.available[home],
+		.headroom = d->decision.headroom[home],
+	};
+}
+
 void report_host(struct daemon *d, struct cram_host_report *ret)
 {
 	*ret = (struct cram_host_report){
@@ -112,13 +123,15 @@ void report_host(struct daemon *d, struct cram_host_report *ret)
 		.start_time_s = d->started_wall_s,
 		.paused = atomic_load(&d->host.paused),
 		.draining = d->overrides.drained,
+		.libvirt_wanted = d->libvirt,
 		.libvirt_connected = d->libvirt && libvirt_connected(d->libvirt),
 		.config_taken = !d->config_error[0],
 		.config_generation = d->config_generation,
 		.reload_failures = d->reload_failures,
 		.bad_domain_settings = d->bad_domain_settings,
 		.vms = d->host.vms.n,
-		.rounds = d->rounds,
+		.rounds = d->rounds - d->rounds_failed,
+		.rounds_failed = d->rounds_failed,
 		.round_us = d->round_us,
 		.decision_us = d->decision_us,
 		.demoted = d->host.gone.demoted,
@@ -140,9 +153,12 @@ void report_host(struct daemon *d, struct cram_host_report *ret)
 	detector_text(d, ret->detector, sizeof(ret->detector));
 	sums(d, ret);
 	for (size_t i = 0; i < d->snapshot.n_dram; i++) {
-		ret->dram_free += d->snapshot.dram[i].free;
-		ret->dram_available += d->decision.available[i];
-		ret->dram_headroom += d->decision.headroom[i];
+		struct cram_dram_report node;
+
+		report_dram(d, i, &node);
+		ret->dram_free += node.free;
+		ret->dram_available += node.available;
+		ret->dram_headroom += node.headroom;
 	}
 	figures(d, ret);
 }

@@ -5,6 +5,8 @@
 #include "../daemon.h"
 
 void report_host(struct daemon *d, struct cram_host_report *ret);
+/* @home: of the snapshot's home nodes, the first is 0. */
+void report_dram(const struct daemon *d, size_t home, struct cram_dram_report *ret);
 void report_node(const struct daemon *d, size_t tier, struct cram_node_report *ret);
 void report_vm(struct daemon *d, struct vm *vm, struct cram_vm_report *ret);
 
