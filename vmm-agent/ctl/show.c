@@ -116,6 +116,11 @@ static void print_node(const void *report, int width)
 	print_size(r->device_bytes, 13);
 	print_size(r->free, 13);
 	printf(" %5" PRIu64 "\n", r->vms);
+	if (!r->watch_error[0])
+		return;
+	fputs("      its state is looked for each second, changes cannot be waited for: ", stdout);
+	print_text(r->watch_error, 0);
+	putchar('\n');
 }
 
 static void print_nodes_head(int width)

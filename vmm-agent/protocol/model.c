@@ -161,6 +161,8 @@ const struct cram_field cram_node_fields[] = {
 	  "Bytes that the kernel moved off the card since it had less than was promised."),
 	N(lost, U64, COUNTER, "cram_node_lost_pages_total", 0,
 	  "Pages of the card that hold other data than was written."),
+	N(watch_error, TEXT, NONE, NULL, 0,
+	  "Why changes of the card's state are looked for each second and not waited for; empty: they are waited for, or it is no card."),
 };
 const size_t cram_n_node_fields = ARRAY_SIZE(cram_node_fields);
 

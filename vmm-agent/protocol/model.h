@@ -125,6 +125,7 @@ struct cram_node_report {
 	uint64_t reports_failed;
 	uint64_t evicted; /* bytes */
 	uint64_t lost;	  /* pages */
+	char watch_error[64];
 };
 
 /* One per VM: ListVms.vms, ShowVm.vm, ExplainVm.vm */

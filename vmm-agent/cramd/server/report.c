@@ -171,10 +171,11 @@ static void report_card(const struct card *card, struct cram_node_report *ret)
 	ret->lost = card->lost;
 }
 
-void report_node(const struct daemon *d, size_t tier, struct cram_node_report *ret)
+void report_node(struct daemon *d, size_t tier, struct cram_node_report *ret)
 {
 	const struct cram_tier_input *t = &d->snapshot.tiers[tier];
 	const struct node *node = nodes_find(&d->snapshot.nodes, t->nid);
+	int error;
 
 	*ret = (struct cram_node_report){
 		.nid = t->nid,
@@ -187,8 +188,12 @@ void report_node(const struct daemon *d, size_t tier, struct cram_node_report *r
 	};
 	TEXT(ret->tier, "%s", cram_tier_name(t->kind));
 	TEXT(ret->state, "%s", d->snapshot.tier_state[tier]);
-	if (t->kind == CRAM_TIER_CRAM)
-		report_card(&d->snapshot.cards[tier], ret);
+	if (t->kind != CRAM_TIER_CRAM)
+		return;
+	report_card(&d->snapshot.cards[tier], ret);
+	error = backpressure_watch_error(&d->backpressure, t->nid);
+	if (error < 0)
+		TEXT(ret->watch_error, "%s", strerror(-error));
 }
 
 void report_vm(struct daemon *d, struct vm *vm, struct cram_vm_report *ret)

@@ -5,7 +5,7 @@
 #include "../daemon.h"
 
 void report_host(struct daemon *d, struct cram_host_report *ret);
-void report_node(const struct daemon *d, size_t tier, struct cram_node_report *ret);
+void report_node(struct daemon *d, size_t tier, struct cram_node_report *ret);
 void report_vm(struct daemon *d, struct vm *vm, struct cram_vm_report *ret);
 
 /* Why no tier takes memory of @vm now. */
