@@ -4,6 +4,8 @@
 
 #include <errno.h>
 
+#define STOP_MS 2000
+
 int host_init(struct host *host, const char *root, const char *run_dir)
 {
 	pthread_condattr_t attr;
@@ -57,6 +59,16 @@ void host_stop(struct host *host)
 	atomic_store(&host->stopping, true);
 	pthread_cond_broadcast(&host->wake);
 	pthread_mutex_unlock(&host->lock);
+}
+
+bool host_join(pthread_t thread, bool *running)
+{
+	struct timespec until = monotonic_after(STOP_MS);
+
+	if (*running && pthread_clockjoin_np(thread, NULL, CLOCK_MONOTONIC, &until))
+		return false;
+	*running = false;
+	return true;
 }
 
 int host_add_vm(struct host *host, struct vm *vm)

@@ -64,6 +64,11 @@ void host_fini(struct host *host);
 /* Waits @ms or until the agent stops; false: it stops. */
 bool host_sleep(struct host *host, uint32_t ms);
 void host_stop(struct host *host);
+/*
+ * After host_stop(): waits a moment for @thread, if it is *@running. False: it has not come back
+ * from something, is *@running still, and what it uses must stay until the process ends.
+ */
+bool host_join(pthread_t thread, bool *running);
 
 /* Counts something that took so long. */
 void host_took(struct host *host, enum cram_duration what, uint64_t us);

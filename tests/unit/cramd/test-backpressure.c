@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cramd/act/backpressure.h"
@@ -295,6 +296,27 @@ static void a_card_that_has_come_back_is_waited_for_again(void **state)
 	assert_true(is_waited_for(f));
 }
 
+/* Asked for what it has, it does not answer: its file waits for somebody who writes. */
+static void a_card_that_hangs_does_not_hold_up_the_end(void **state)
+{
+	struct fixture *f = *state;
+	char path[128];
+	int fd;
+
+	publish(f, GiB);
+	snprintf(path, sizeof(path), "%s" RECORDED_CARD "stats", f->dir);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(mkfifo(path, 0600), 0);
+	assert_int_equal(backpressure_start(&f->backpressure), 0);
+	/* Opens as soon as somebody reads. */
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	assert_true(fd >= 0);
+	host_stop(&f->host);
+	assert_false(backpressure_join(&f->backpressure));
+	close(fd);
+	assert_true(backpressure_join(&f->backpressure));
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, make, drop)
@@ -307,6 +329,7 @@ int main(void)
 		TEST(a_card_that_has_gone_is_not_waited_for),
 		TEST(a_state_that_could_not_be_waited_for_at_first_is_later),
 		TEST(a_card_that_has_come_back_is_waited_for_again),
+		TEST(a_card_that_hangs_does_not_hold_up_the_end),
 	};
 
 	return cmocka_run_group_tests_name("backpressure", tests, NULL, NULL);

@@ -285,9 +285,7 @@ int backpressure_start(struct backpressure *backpressure)
 	return 0;
 }
 
-void backpressure_join(struct backpressure *backpressure)
+bool backpressure_join(struct backpressure *backpressure)
 {
-	if (backpressure->running)
-		pthread_join(backpressure->thread, NULL);
-	backpressure->running = false;
+	return host_join(backpressure->thread, &backpressure->running);
 }

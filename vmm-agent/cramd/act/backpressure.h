@@ -78,8 +78,8 @@ int backpressure_init(struct backpressure *backpressure, struct host *host, stru
 void backpressure_fini(struct backpressure *backpressure);
 
 int backpressure_start(struct backpressure *backpressure);
-/* After host_stop(). */
-void backpressure_join(struct backpressure *backpressure);
+/* After host_stop(); as host_join(). */
+bool backpressure_join(struct backpressure *backpressure);
 
 /* On the loop. 0 or -ENOMEM: nothing stands then. */
 int backpressure_publish(struct backpressure *backpressure, const struct backpressure_plan *plan);

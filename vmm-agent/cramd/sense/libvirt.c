@@ -40,6 +40,9 @@
 /* The event loop wakes up at least this often to see whether it should end. */
 #define TICK_MS 500
 
+/* Threads are waited for so long at the end. */
+#define STOP_MS 2000
+
 struct entry {
 	char uuid[VIR_UUID_STRING_BUFLEN];
 	bool wanted, in_flight;
@@ -597,6 +600,7 @@ int libvirt_start(const char *uri, const char *pid_dir, const struct cram_log *l
 		  struct libvirt **ret_libvirt)
 {
 	struct libvirt *l = calloc(1, sizeof(*l));
+	pthread_condattr_t attr;
 	int r;
 
 	if (!l)
@@ -605,7 +609,10 @@ int libvirt_start(const char *uri, const char *pid_dir, const struct cram_log *l
 	snprintf(l->uri, sizeof(l->uri), "%s", uri);
 	snprintf(l->pid_dir, sizeof(l->pid_dir), "%s", pid_dir);
 	pthread_mutex_init(&l->lock, NULL);
-	pthread_cond_init(&l->wake, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&l->wake, &attr);
+	pthread_condattr_destroy(&attr);
 	l->eventfd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (l->eventfd < 0) {
 		r = -errno;
@@ -636,27 +643,25 @@ int libvirt_start(const char *uri, const char *pid_dir, const struct cram_log *l
 	return 0;
 }
 
-void libvirt_stop(struct libvirt *l)
+bool libvirt_stop(struct libvirt *l)
 {
-	struct timespec until;
+	struct timespec until = monotonic_after(STOP_MS);
 	bool all;
 
 	atomic_store(&l->stopping, true);
-	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_sec += 2;
 	pthread_mutex_lock(&l->lock);
 	pthread_cond_broadcast(&l->wake);
 	while (l->n_ended < l->n_threads && pthread_cond_timedwait(&l->wake, &l->lock, &until) == 0)
 		;
 	all = l->n_ended == l->n_threads;
 	pthread_mutex_unlock(&l->lock);
-	/* A thread stuck in a call of a stopped libvirtd keeps what it uses; the process ends. */
 	if (!all)
-		return;
+		return false;
 	pthread_join(l->events, NULL);
 	for (size_t i = 0; i < l->n_workers; i++)
 		pthread_join(l->workers[i], NULL);
 	destroy(l);
+	return true;
 }
 
 int libvirt_fd(const struct libvirt *l)
