@@ -11,13 +11,16 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <json-c/json.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "cramd/round.h"
@@ -578,6 +581,69 @@ static void who_asks_for_what_is_no_vm_is_told_why(void **state)
 	end_loop(f);
 }
 
+/* What @thread has had of a processor while @ms passed, milliseconds. */
+static long busy_ms(pthread_t thread, long ms)
+{
+	const struct timespec wait = { .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000 };
+	struct timespec before, after;
+	clockid_t clock;
+
+	assert_int_equal(pthread_getcpuclockid(thread, &clock), 0);
+	assert_int_equal(clock_gettime(clock, &before), 0);
+	assert_int_equal(nanosleep(&wait, NULL), 0);
+	assert_int_equal(clock_gettime(clock, &after), 0);
+	return (after.tv_sec - before.tv_sec) * 1000 + (after.tv_nsec - before.tv_nsec) / 1000000;
+}
+
+static size_t count(const char *text, const char *word)
+{
+	size_t n = 0;
+
+	while ((text = strstr(text, word)) && n++ < 1000)
+		text++;
+	return n;
+}
+
+/* Who comes then waits, and is served when there are some. */
+static void without_descriptors_it_neither_spins_nor_goes_deaf(void **state)
+{
+	struct fixture *f = *state;
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	static const char request[] = "{\"method\": \"org.cramd.Status.ListVms\"}";
+	const struct timeval patience = { .tv_sec = 20 };
+	struct rlimit limit, none;
+	char reply[4096], said[4096] = "";
+	int fds[2], log[2], first_free;
+
+	assert_int_equal(pipe2(log, O_CLOEXEC | O_NONBLOCK), 0);
+	f->d.host.log.fd = log[1];
+	f->d.host.log.level = LOG_WARNING;
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+		fds[i] = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	first_free = dup(fds[0]);
+	close(first_free);
+	none = (struct rlimit){ (rlim_t)first_free, limit.rlim_max };
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	memcpy(addr.sun_path, f->status, sizeof(f->status));
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++) {
+		assert_int_equal(connect(fds[i], (struct sockaddr *)&addr, sizeof(addr)), 0);
+		assert_int_equal(send(fds[i], request, sizeof(request), 0), sizeof(request));
+		setsockopt(fds[i], SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+	}
+	assert_in_range(busy_ms(f->loop, 1500), 0, 100);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++) {
+		assert_true(recv(fds[i], reply, sizeof(reply), 0) > 0);
+		close(fds[i]);
+	}
+	end_loop(f);
+	assert_true(read(log[0], said, sizeof(said) - 1) > 0);
+	assert_int_equal(count(said, "nobody new is heard"), 1);
+	close(log[0]);
+	close(log[1]);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, make, drop)
@@ -596,6 +662,7 @@ int main(void)
 		TEST(a_value_that_is_clamped_is_warned_of),
 		TEST(what_is_refused_is_told_to_who_monitors),
 		TEST(who_asks_for_what_is_no_vm_is_told_why),
+		TEST(without_descriptors_it_neither_spins_nor_goes_deaf),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
