@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <json-c/json.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -644,6 +645,44 @@ static void without_descriptors_it_neither_spins_nor_goes_deaf(void **state)
 	close(log[1]);
 }
 
+static void on_alarm(int signal)
+{
+	(void)signal;
+}
+
+/* It is stopped, say, and as many wait for it as may: a connect() would wait behind them. */
+static void an_agent_that_hangs_is_an_agent_all_the_same(void **state)
+{
+	const struct sigaction wake_up = { .sa_handler = on_alarm };
+	struct fixture *f = *state;
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	int other = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), waiting[8], r;
+	struct cram_error err = {};
+	struct server *server;
+
+	end_loop(f);
+	server_stop(f->server);
+	memcpy(addr.sun_path, f->control, sizeof(f->control));
+	assert_int_equal(bind(other, (struct sockaddr *)&addr, sizeof(addr)), 0);
+	assert_int_equal(listen(other, 0), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(waiting); i++) {
+		waiting[i] = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+		r = connect(waiting[i], (struct sockaddr *)&addr, sizeof(addr));
+	}
+	assert_int_equal(r, -1);
+	assert_int_equal(errno, EAGAIN);
+	assert_int_equal(sigaction(SIGALRM, &wake_up, NULL), 0);
+	alarm(5);
+	r = server_start(&f->d, &err, &server);
+	assert_true(alarm(0) > 0);
+	assert_int_equal(r, -EADDRINUSE);
+	for (size_t i = 0; i < ARRAY_SIZE(waiting); i++)
+		close(waiting[i]);
+	close(other);
+	/* One that has died is replaced. */
+	assert_int_equal(server_start(&f->d, &err, &f->server), 0);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, make, drop)
@@ -663,6 +702,7 @@ int main(void)
 		TEST(what_is_refused_is_told_to_who_monitors),
 		TEST(who_asks_for_what_is_no_vm_is_told_why),
 		TEST(without_descriptors_it_neither_spins_nor_goes_deaf),
+		TEST(an_agent_that_hangs_is_an_agent_all_the_same),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -163,12 +163,13 @@ refuse:
 	return 0;
 }
 
-/* Is somebody listening at @addr? */
+/* Is somebody listening at @addr? Who hangs, with a backlog that is full, is not waited for. */
 static bool answers(const struct sockaddr_un *addr)
 {
-	cleanup_close int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	cleanup_close int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
-	return fd >= 0 && connect(fd, (const struct sockaddr *)addr, sizeof(*addr)) == 0;
+	return fd >= 0 &&
+	       (connect(fd, (const struct sockaddr *)addr, sizeof(*addr)) == 0 || errno == EAGAIN);
 }
 
 static int listen_at(struct listener *listener, struct cram_error *err)
