@@ -104,6 +104,18 @@ void host_remove_vm(struct host *host, struct vm *vm)
 		vm_unref(vm);
 }
 
+void host_replace_vm(struct host *host, struct vm *vm, struct vm *by)
+{
+	atomic_store(&vm->dead, true);
+	pthread_mutex_lock(&host->lock);
+	for (size_t i = 0; i < host->vms.n; i++)
+		if (host->vms.v[i] == vm)
+			host->vms.v[i] = vm_ref(by);
+	host->vms_generation++;
+	pthread_mutex_unlock(&host->lock);
+	vm_unref(vm);
+}
+
 bool host_may_log(struct host *host, uint64_t now_ms)
 {
 	uint32_t missed;

@@ -76,6 +76,8 @@ void host_took(struct host *host, enum cram_duration what, uint64_t us);
 /* Loop only. Takes a reference. 0 or -ENOMEM. */
 int host_add_vm(struct host *host, struct vm *vm);
 void host_remove_vm(struct host *host, struct vm *vm);
+/* @by, of which it takes a reference, is what @vm was: in its place in the list. */
+void host_replace_vm(struct host *host, struct vm *vm, struct vm *by);
 void host_set_settings(struct host *host, const struct cram_host_settings *settings);
 /* Loop only. May a line be logged that could come each round? Those that may not are counted. */
 bool host_may_log(struct host *host, uint64_t now_ms);
