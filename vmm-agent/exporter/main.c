@@ -232,12 +232,14 @@ static int serve(struct exporter *e, int fd, const sigset_t *unblocked, struct c
 
 			if (c->fd < 0)
 				continue;
-			if (p[i].revents && c->answering)
+			/* Whatever it does meanwhile: byte by byte it would have its place for
+			 * hours. */
+			if (monotonic_ms() - c->since_ms > CLIENT_MS)
+				client_close(e, c);
+			else if (p[i].revents && c->answering)
 				client_write(e, c);
 			else if (p[i].revents)
 				client_read(e, c);
-			else if (monotonic_ms() - c->since_ms > CLIENT_MS)
-				client_close(e, c);
 		}
 		if (p[MAX_CLIENTS].revents & ~POLLIN) {
 			cram_error_set(err, -ENOTCONN, NULL, "serve metrics", "start it again",
