@@ -272,6 +272,16 @@ const struct cram_field cram_check_fields[] = {
 };
 const size_t cram_n_check_fields = ARRAY_SIZE(cram_check_fields);
 
+const struct cram_field cram_override_fields[] = {
+	FIELD(override, uuid, TEXT, NONE, NULL, 0, "UUID of the VM."),
+	FIELD(override, name, TEXT, NONE, NULL, 0,
+	      "Its name; of one that is gone, the last that the agent knew, and empty if it knew none."),
+	FIELD(override, running, BOOL, NONE, NULL, 0, "Whether it runs."),
+	FIELD(override, kept, TEXT, NONE, NULL, 0,
+	      "What is kept: settings with their values, and whether it is paused or to be drained."),
+};
+const size_t cram_n_override_fields = ARRAY_SIZE(cram_override_fields);
+
 const struct cram_field cram_event_fields[] = {
 	FIELD(event, time_us, U64, NONE, NULL, 0, "Wall clock, microseconds since 1970."),
 	FIELD(event, type, TEXT, NONE, NULL, 0, "Kind of event."),

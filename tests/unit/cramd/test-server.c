@@ -472,6 +472,46 @@ static void who_changes_something_is_told_what_it_did(void **state)
 	end_loop(f);
 }
 
+static void what_is_kept_of_a_vm_is_listed_and_dropped_be_it_gone(void **state)
+{
+	static const char set[] = "{\"vm\": \"db\", \"quota\": \"3 MiB\", \"persist\": true}";
+	static const char drop[] = "{\"vm\": \"db\"}";
+	struct fixture *f = *state;
+	struct cram_error err = {};
+	struct cram_client *client;
+	struct json_object *reply, *kept;
+	const char *error;
+
+	strcpy(f->vm->uuid, "0f3c2e54-0000-4000-8000-00000000000a");
+	changed_by(f, "SetQuota", set);
+	client = connect_to(f->status, CRAM_IFACE_STATUS);
+	assert_int_equal(cram_client_call(client, "ListOverrides", NULL, &reply, NULL, &err), 0);
+	cram_client_free(client);
+	kept = json_object_object_get(reply, "overrides");
+	assert_int_equal(json_object_array_length(kept), 1);
+	kept = json_object_array_get_idx(kept, 0);
+	assert_string_equal(json_object_get_string(json_object_object_get(kept, "kept")),
+			    "quota 3 MiB");
+	assert_true(json_object_get_boolean(json_object_object_get(kept, "running")));
+	json_object_put(reply);
+	assert_string_equal(changed_by(f, "DropOverrides", drop),
+			    "vm \"db\": quota 3 MiB -> unlimited");
+	changed_by(f, "SetQuota", set);
+	/* The VM that runs is another one from now on. */
+	strcpy(f->vm->uuid, "1f3c2e54-0000-4000-8000-00000000000a");
+	strcpy(f->vm->name, "web");
+	assert_string_equal(changed_by(f, "DropOverrides", drop),
+			    "the host: of vm \"db\", which is gone, no longer kept: quota 3 MiB");
+	client = connect_to(f->control, CRAM_IFACE_CONTROL);
+	assert_int_equal(cram_client_call(client, "DropOverrides", json_tokener_parse(drop), &reply,
+					  &error, &err),
+			 -EREMOTEIO);
+	assert_string_equal(error, CRAM_ERR_VM_NOT_FOUND);
+	cram_client_free(client);
+	end_loop(f);
+	assert_int_equal(f->d.overrides.v.n, 0);
+}
+
 static void a_value_that_is_clamped_is_warned_of(void **state)
 {
 	struct fixture *f = *state;
@@ -698,6 +738,7 @@ int main(void)
 		TEST(nobody_refuses_what_was_not_asked_for),
 		TEST(a_change_is_told_to_who_monitors),
 		TEST(who_changes_something_is_told_what_it_did),
+		TEST(what_is_kept_of_a_vm_is_listed_and_dropped_be_it_gone),
 		TEST(a_value_that_is_clamped_is_warned_of),
 		TEST(what_is_refused_is_told_to_who_monitors),
 		TEST(who_asks_for_what_is_no_vm_is_told_why),

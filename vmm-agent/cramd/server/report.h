@@ -5,6 +5,8 @@
 #include "../daemon.h"
 
 void report_host(struct daemon *d, struct cram_host_report *ret);
+/* What is kept of VMs, be they gone. @ret has room for all that there are. */
+void report_overrides(struct daemon *d, struct cram_override_report *ret);
 void report_node(struct daemon *d, size_t tier, struct cram_node_report *ret);
 void report_vm(struct daemon *d, struct vm *vm, struct cram_vm_report *ret);
 
