@@ -685,6 +685,46 @@ static void without_descriptors_it_neither_spins_nor_goes_deaf(void **state)
 	close(log[1]);
 }
 
+/* It asks, and never reads: what is to be answered it keeps of ours, and a place. */
+static void who_does_not_read_its_answers_is_dropped(void **state)
+{
+	static const char request[] = "{\"method\": \"org.cramd.Status.ListVms\"}";
+	struct fixture *f = *state;
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	const struct timeval patience = { .tv_sec = 20 }, wait = { .tv_usec = 300000 };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct cram_client *monitor = connect_to(f->status, CRAM_IFACE_STATUS);
+	struct cram_error err = {};
+	struct json_object *event;
+	char reply[65536];
+	ssize_t n;
+
+	server_set_patience(f->server, 300);
+	assert_int_equal(cram_client_call_more(monitor, "Monitor", NULL, &err), 0);
+	memcpy(addr.sun_path, f->status, sizeof(f->status));
+	assert_int_equal(connect(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof(wait));
+	/* Until no more is taken of it either. */
+	while (send(fd, request, sizeof(request), MSG_NOSIGNAL) == sizeof(request))
+		;
+	/* Others are served meanwhile, and the loop turns. */
+	for (int i = 0; i < 10; i++) {
+		json_object_put(call(f, i % 2 ? "Resume" : "Pause", "{}"));
+		usleep(100000);
+	}
+	do
+		n = recv(fd, reply, sizeof(reply), 0);
+	while (n > 0);
+	assert_true(n == 0 || errno == ECONNRESET);
+	close(fd);
+	/* Who is told what happens may read when it likes: what is kept for it has a limit. */
+	event = next_event(monitor, "pause");
+	json_object_put(event);
+	cram_client_free(monitor);
+	end_loop(f);
+}
+
 static void on_alarm(int signal)
 {
 	(void)signal;
@@ -744,6 +784,7 @@ int main(void)
 		TEST(who_asks_for_what_is_no_vm_is_told_why),
 		TEST(without_descriptors_it_neither_spins_nor_goes_deaf),
 		TEST(an_agent_that_hangs_is_an_agent_all_the_same),
+		TEST(who_does_not_read_its_answers_is_dropped),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -35,6 +35,7 @@ struct server {
 	struct daemon *d;
 	struct listener control, status;
 	struct client *clients;
+	uint32_t patience_ms;
 	int again; /* timerfd */
 	struct loop_source *again_source;
 };
@@ -50,6 +51,14 @@ static void drop_client(struct client *client)
 		client->next->prev = client->prev;
 	client->listener->n_clients--;
 	free(client);
+}
+
+/* It has gone, or is as good as gone. */
+static void lose_client(struct client *client)
+{
+	if (client->refusing)
+		admission_came_late(client->listener->server->d, &client->refusal);
+	drop_client(client);
 }
 
 static uint32_t to_epoll(short events)
@@ -69,13 +78,33 @@ static int on_client(struct loop *loop, int fd, uint32_t events, void *userdata)
 	if (events & EPOLLOUT)
 		revents |= POLLOUT;
 	if (cram_peer_io(client->peer, fd, revents, &wanted) < 0) {
-		if (client->refusing)
-			admission_came_late(client->listener->server->d, &client->refusal);
-		drop_client(client);
+		lose_client(client);
 		return 0;
 	}
+	client->wants_room = wanted & POLLOUT;
+	if (events & EPOLLOUT)
+		client->full_since_ms = 0;
 	loop_change(loop, client->source, to_epoll(wanted));
 	return 0;
+}
+
+/*
+ * Those that ask and do not read. Not who monitors: what is kept for it has a limit, and it is told
+ * what it has lost.
+ */
+static void drop_slow(struct server *server, uint64_t now_ms)
+{
+	struct client *next;
+
+	for (struct client *client = server->clients; client; client = next) {
+		next = client->next;
+		if (!client->wants_room || client->monitor)
+			client->full_since_ms = 0;
+		else if (!client->full_since_ms)
+			client->full_since_ms = now_ms;
+		else if (now_ms - client->full_since_ms > server->patience_ms)
+			lose_client(client);
+	}
 }
 
 /*
@@ -214,6 +243,7 @@ fail:
 /* On its next turn output is written, and requests that waited behind a kept call are read. */
 static void wake(struct client *client)
 {
+	client->wants_room = true;
 	loop_change(&client->listener->server->d->loop, client->source, EPOLLIN | EPOLLOUT);
 }
 
@@ -277,6 +307,7 @@ static void tell(void *userdata)
 		answer_now(d, client);
 		wake(client);
 	}
+	drop_slow(server, monotonic_ms());
 }
 
 int server_start(struct daemon *d, struct cram_error *err, struct server **ret_server)
@@ -288,6 +319,7 @@ int server_start(struct daemon *d, struct cram_error *err, struct server **ret_s
 		return -ENOMEM;
 	server->d = d;
 	server->again = -1;
+	server->patience_ms = 60000;
 	server->control = (struct listener){
 		.server = server,
 		.name = "control",
@@ -322,6 +354,11 @@ int server_start(struct daemon *d, struct cram_error *err, struct server **ret_s
 	loop_after(&d->loop, tell, server);
 	*ret_server = server;
 	return 0;
+}
+
+void server_set_patience(struct server *server, uint32_t ms)
+{
+	server->patience_ms = ms;
 }
 
 static void stop_listener(struct listener *listener)
