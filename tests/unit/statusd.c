@@ -304,6 +304,40 @@ HANDLER(drain)
 	return r;
 }
 
+#define GONE "00000000-0000-4000-8000-0000000000ff"
+
+/* vm-0 has some, and one that is gone, as its name is not for a terminal. */
+HANDLER(list_overrides)
+{
+	struct cram_override_report kept[2] = {
+		{ .running = true, .kept = "weight 7" },
+		{ .uuid = GONE, .name = "gone\033[31m", .kept = "quota 3 MiB, paused" },
+	};
+	struct state *s = userdata;
+
+	(void)parameters;
+	(void)err;
+	strcpy(kept[0].uuid, s->vms[0].uuid);
+	strcpy(kept[0].name, s->vms[0].name);
+	return cram_call_reply(call, cram_reply_overrides(kept, ARRAY_SIZE(kept)));
+}
+
+HANDLER(drop_overrides)
+{
+	struct cram_vm_report *vm;
+	const char *name = "";
+
+	cram_param_text(parameters, "vm", &name, err);
+	if (!strcmp(name, GONE))
+		return cram_call_reply(
+			call, cram_reply_accepted(NULL, 0, true, "", "the host: no longer kept"));
+	vm = find(call, userdata, parameters);
+	if (!vm)
+		return 0;
+	return cram_call_reply(
+		call, cram_reply_accepted(vm, 0, true, "", "vm \"vm-0\": weight 7 -> 100"));
+}
+
 HANDLER(nothing)
 {
 	(void)parameters;
@@ -335,12 +369,18 @@ static const struct cram_method status_methods[] = {
 	{ "Monitor", true, monitor },
 	{ "GetMetrics", false, get_metrics },
 	{ "Fits", false, fits },
+	{ "ListOverrides", false, list_overrides },
 	{ 0 },
 };
 
 static const struct cram_method control_methods[] = {
-	{ "SetQuota", false, set_quota }, { "Drain", false, drain },   { "Pause", false, nothing },
-	{ "Resume", false, nothing },	  { "Reload", false, reload }, { 0 },
+	{ "DropOverrides", false, drop_overrides },
+	{ "SetQuota", false, set_quota },
+	{ "Drain", false, drain },
+	{ "Pause", false, nothing },
+	{ "Resume", false, nothing },
+	{ "Reload", false, reload },
+	{ 0 },
 };
 
 static void odd_names(struct cram_vm_report *vms, unsigned int n)

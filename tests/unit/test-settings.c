@@ -865,6 +865,43 @@ static void overrides_survive_a_restart(void **state)
 	assert_int_equal(cram_overrides_save("/proc/nonexistent/x", &o, &err), -ENOENT);
 }
 
+static void what_is_kept_is_found_by_name_as_long_as_that_is_one_vms(void **state)
+{
+	static const char *const uuids[] = { "01234567-89ab-cdef-0123-456789abcdef",
+					     "11234567-89ab-cdef-0123-456789abcdef" };
+	char path[] = "/tmp/cram-overrides-XXXXXX", text[128];
+	struct cram_overrides o = { 0 }, again;
+	const struct cram_override *found;
+	struct cram_override put = { .name = "d\"\xc3\xa9", .paused = true };
+	struct cram_error err = { 0 };
+	int fd = mkstemp(path);
+	(void)state;
+
+	assert_true(fd >= 0);
+	close(fd);
+	cram_layer_set(&put.layer, CRAM_SET_QUOTA, "3 GiB", 1, NULL);
+	cram_layer_set(&put.layer, CRAM_SET_FLOOR, "25%", 1, NULL);
+	strcpy(put.uuid, uuids[0]);
+	assert_int_equal(cram_overrides_put(&o, &put), 0);
+	assert_int_equal(cram_overrides_save(path, &o, &err), 0);
+	assert_int_equal(cram_overrides_load(path, &again, &err), 0);
+	assert_int_equal(again.left_out, 0);
+	assert_int_equal(cram_overrides_named(&again, put.name, &found), 0);
+	assert_string_equal(found->uuid, uuids[0]);
+	assert_int_equal(
+		cram_overrides_named(&again, "01234567-89AB-cdef-0123-456789abcdef", &found), 0);
+	assert_string_equal(cram_override_text(found, text, sizeof(text)),
+			    "quota 3 GiB, floor 25%, paused");
+	assert_int_equal(cram_overrides_named(&again, "db", &found), -ENOENT);
+	strcpy(put.uuid, uuids[1]);
+	assert_int_equal(cram_overrides_put(&again, &put), 0);
+	assert_int_equal(cram_overrides_named(&again, put.name, &found), -ENOTUNIQ);
+	assert_int_equal(cram_overrides_named(&again, uuids[1], &found), 0);
+	cram_overrides_free(&again);
+	cram_overrides_free(&o);
+	unlink(path);
+}
+
 static void a_damaged_state_file_is_refused_whole(void **state)
 {
 	static const char *const bad[] = {
@@ -892,7 +929,7 @@ static void a_damaged_state_file_is_refused_whole(void **state)
 static void what_is_not_understood_of_a_state_file_is_left_out_alone(void **state)
 {
 	static const char *const odd[] = {
-		"{\"version\":3,\"paused\":true,\"vms\":{%s}}",
+		"{\"version\":4,\"paused\":true,\"vms\":{%s}}",
 		"{\"version\":2,\"paused\":true,\"vms\":{\"x\":{\"quota\":\"1\"},%s}}",
 		"{\"version\":2,\"paused\":true,\"vms\":{\"11111111-89ab-cdef-0123-456789abcdef\":7,%s}}",
 		"{\"version\":2,\"paused\":true,\"vms\":{\"11111111-89ab-cdef-0123-456789abcdef\":{\"quota\":1},%s}}",
@@ -966,6 +1003,7 @@ int main(void)
 		cmocka_unit_test(what_is_not_a_domain_is_refused),
 		cmocka_unit_test(what_makes_a_vm_ineligible_is_seen),
 		cmocka_unit_test(overrides_survive_a_restart),
+		cmocka_unit_test(what_is_kept_is_found_by_name_as_long_as_that_is_one_vms),
 		cmocka_unit_test(a_damaged_state_file_is_refused_whole),
 		cmocka_unit_test(what_is_not_understood_of_a_state_file_is_left_out_alone),
 		cmocka_unit_test(a_setting_with_a_bad_value_is_left_out_alone),

@@ -12,6 +12,7 @@
 
 #include "policy/saturate.h"
 #include "util/plural.h"
+#include "util/utf8.h"
 
 /* ------------------------------------------------------------------ pause and drain */
 
@@ -24,12 +25,14 @@ static int save(struct daemon *d, struct cram_error *err)
 static struct cram_override remembered(const struct daemon *d, const struct vm *vm)
 {
 	const struct cram_override *o = cram_overrides_find(&d->overrides, vm->uuid);
-	struct cram_override empty = {};
+	struct cram_override ret = {};
 
 	if (o)
-		return *o;
-	snprintf(empty.uuid, sizeof(empty.uuid), "%s", vm->uuid);
-	return empty;
+		ret = *o;
+	else
+		snprintf(ret.uuid, sizeof(ret.uuid), "%s", vm->uuid);
+	snprintf(ret.name, sizeof(ret.name), "%s", vm->name);
+	return ret;
 }
 
 /* A VM without a UUID has to be added by hand after a restart, and is asked for again then. */
@@ -290,6 +293,45 @@ int daemon_set(struct daemon *d, struct vm *vm, const struct cram_set_request *s
 		put_back(d, &before);
 	daemon_resolve_quietly(d, vm);
 	return r;
+}
+
+int daemon_drop(struct daemon *d, struct vm *vm, struct cram_error *err)
+{
+	const struct cram_set_request all = {
+		.clear = (1U << CRAM_N_SETTINGS) - 1,
+		.persist = cram_overrides_find(&d->overrides, vm->uuid),
+	};
+
+	return daemon_set(d, vm, &all, err);
+}
+
+int daemon_drop_gone(struct daemon *d, const char *name, struct cram_error *err)
+{
+	const struct cram_override *found;
+	struct cram_override before, nothing = {};
+	char kept[128], called[201];
+	int r;
+
+	r = cram_overrides_named(&d->overrides, name, &found);
+	if (r < 0)
+		return r;
+	before = *found;
+	memcpy(nothing.uuid, before.uuid, sizeof(nothing.uuid));
+	r = cram_overrides_put(&d->overrides, &nothing);
+	if (r == 0)
+		r = save(d, err);
+	if (r < 0) {
+		if (err->code == 0)
+			cram_error_set(err, r, before.uuid, "drop what is kept", NULL, "%s",
+				       strerror(-r));
+		put_back(d, &before);
+		/* What is not there is the directory of the file, not the VM. */
+		return r == -ENOENT ? -EIO : r;
+	}
+	daemon_say(d, "settings", NULL, "of vm \"%s\", which is gone, no longer kept: %s",
+		   before.name[0] ? utf8_head(called, sizeof(called), before.name) : before.uuid,
+		   cram_override_text(&before, kept, sizeof(kept)));
+	return 0;
 }
 
 uint64_t daemon_give_back(const struct vm *vm)

@@ -362,24 +362,58 @@ static int take_in(struct daemon *d, struct vm *vm, bool from_libvirt, struct cr
 	return 0;
 }
 
+/* So many blocks have been unplugged that there is no room for others: another takes its place. */
+static int renew(struct daemon *d, struct vm **vm, const struct ram_layout *layout)
+{
+	struct vm *by;
+	int r;
+
+	r = vm_renew(*vm, layout, &by);
+	if (r < 0)
+		return r;
+	r = loop_add(&d->loop, by->pidfd, EPOLLIN, on_exit_of_vm, d, &by->exit);
+	if (r == 0) {
+		loop_remove(&d->loop, (*vm)->exit);
+		host_replace_vm(&d->host, *vm, by);
+		*vm = by;
+	}
+	vm_unref(by);
+	return r;
+}
+
+static size_t blocks_there(const struct vm *vm)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < vm->blocks.n; i++)
+		n += vm_has_block(vm, i);
+	return n;
+}
+
 /* The RAM of a VM was looked for again. */
 static void take_layout(struct daemon *d, struct discovery *found)
 {
 	struct vm *vm = found->vm;
 	uint64_t before = vm->ram;
-	size_t blocks = vm->blocks.n;
+	size_t blocks = blocks_there(vm);
 	char ram[32];
+	int r = -ESRCH;
 
-	if (found->layout && !vm_gone(vm) && vm_relayout(vm, found->layout) == 0 &&
-	    (vm->ram != before || vm->blocks.n != blocks)) {
+	if (found->layout && !vm_gone(vm))
+		r = vm_relayout(vm, found->layout);
+	if (r == -E2BIG)
+		r = renew(d, &vm, found->layout);
+	if (r == 0 && (vm->ram != before || blocks_there(vm) != blocks)) {
 		cram_log_info(&d->host.log, "vm \"%s\": has %s now, %zu RAM block%s", vm->name,
-			      cram_size_format(vm->ram, ram, sizeof(ram)), vm->blocks.n,
-			      plural(vm->blocks.n));
+			      cram_size_format(vm->ram, ram, sizeof(ram)), blocks_there(vm),
+			      plural(blocks_there(vm)));
 		/* Its default floor is a part of its RAM. */
 		daemon_resolve(d, vm);
+	} else if (r < 0 && r != -ESRCH) {
+		atomic_store(&vm->relayout, true);
 	}
 	free(found->layout);
-	vm_unref(vm);
+	vm_unref(found->vm);
 }
 
 void daemon_relayout(struct daemon *d)

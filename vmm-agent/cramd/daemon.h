@@ -140,6 +140,14 @@ void daemon_forget(struct daemon *d, struct vm *vm);
 /* Overrides settings. Negative: refused with @err, and nothing has changed. */
 int daemon_set(struct daemon *d, struct vm *vm, const struct cram_set_request *set,
 	       struct cram_error *err);
+/* All overrides of @vm are dropped, those that are kept and those until it stops. As daemon_set().
+ */
+int daemon_drop(struct daemon *d, struct vm *vm, struct cram_error *err);
+/*
+ * The same of a VM that does not run, by name or UUID: nothing is kept of it any more. -ENOENT,
+ * -ENOTUNIQ: nothing is, or it is not clear of which (@err stays as it is); else as daemon_set().
+ */
+int daemon_drop_gone(struct daemon *d, const char *name, struct cram_error *err);
 /* What @vm has above its limits now, and has to give back. */
 uint64_t daemon_give_back(const struct vm *vm);
 /* At the end: what nobody will bring home. */

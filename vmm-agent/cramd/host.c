@@ -4,6 +4,8 @@
 
 #include <errno.h>
 
+#define STOP_MS 2000
+
 int host_init(struct host *host, const char *root, const char *run_dir)
 {
 	pthread_condattr_t attr;
@@ -59,6 +61,16 @@ void host_stop(struct host *host)
 	pthread_mutex_unlock(&host->lock);
 }
 
+bool host_join(pthread_t thread, bool *running)
+{
+	struct timespec until = monotonic_after(STOP_MS);
+
+	if (*running && pthread_clockjoin_np(thread, NULL, CLOCK_MONOTONIC, &until))
+		return false;
+	*running = false;
+	return true;
+}
+
 int host_add_vm(struct host *host, struct vm *vm)
 {
 	int r;
@@ -90,6 +102,18 @@ void host_remove_vm(struct host *host, struct vm *vm)
 	pthread_mutex_unlock(&host->lock);
 	if (found)
 		vm_unref(vm);
+}
+
+void host_replace_vm(struct host *host, struct vm *vm, struct vm *by)
+{
+	atomic_store(&vm->dead, true);
+	pthread_mutex_lock(&host->lock);
+	for (size_t i = 0; i < host->vms.n; i++)
+		if (host->vms.v[i] == vm)
+			host->vms.v[i] = vm_ref(by);
+	host->vms_generation++;
+	pthread_mutex_unlock(&host->lock);
+	vm_unref(vm);
 }
 
 bool host_may_log(struct host *host, uint64_t now_ms)

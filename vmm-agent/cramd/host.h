@@ -64,6 +64,11 @@ void host_fini(struct host *host);
 /* Waits @ms or until the agent stops; false: it stops. */
 bool host_sleep(struct host *host, uint32_t ms);
 void host_stop(struct host *host);
+/*
+ * After host_stop(): waits a moment for @thread, if it is *@running. False: it has not come back
+ * from something, is *@running still, and what it uses must stay until the process ends.
+ */
+bool host_join(pthread_t thread, bool *running);
 
 /* Counts something that took so long. */
 void host_took(struct host *host, enum cram_duration what, uint64_t us);
@@ -71,6 +76,8 @@ void host_took(struct host *host, enum cram_duration what, uint64_t us);
 /* Loop only. Takes a reference. 0 or -ENOMEM. */
 int host_add_vm(struct host *host, struct vm *vm);
 void host_remove_vm(struct host *host, struct vm *vm);
+/* @by, of which it takes a reference, is what @vm was: in its place in the list. */
+void host_replace_vm(struct host *host, struct vm *vm, struct vm *by);
 void host_set_settings(struct host *host, const struct cram_host_settings *settings);
 /* Loop only. May a line be logged that could come each round? Those that may not are counted. */
 bool host_may_log(struct host *host, uint64_t now_ms);

@@ -343,9 +343,20 @@ static int run(struct daemon *d, const struct options *o, struct server **ret_se
 	return r;
 }
 
+/* Has a thread ended? What it is with, @what, is not waited for any longer. */
+static bool has_ended(struct daemon *d, bool ended, const char *what)
+{
+	if (!ended)
+		cram_log_warn(&d->host.log,
+			      "%s: the process ends as soon as the kernel lets go of the thread "
+			      "that waits for it",
+			      what);
+	return ended;
+}
+
 /*
- * VMs stay as they are: their memory, their policies, their limits. false: a thread is with a
- * process that is stuck, and what it uses, @d included, stays until the process ends.
+ * VMs stay as they are: their memory, their policies, their limits. false: a thread is stuck, and
+ * what it uses, @d included, stays until the process ends.
  */
 static bool stop(struct daemon *d, struct server *server)
 {
@@ -354,21 +365,19 @@ static bool stop(struct daemon *d, struct server *server)
 	host_stop(&d->host);
 	discover_stop(&d->discover);
 	ended = looker_join(&d->looker) && !d->discover.stuck;
-	nominator_join(&d->nominator);
-	relief_join(&d->relief);
-	backpressure_join(&d->backpressure);
 	if (d->mover.host)
 		ended &= mover_stop(&d->mover);
+	ended = has_ended(d, ended, "a QEMU keeps its memory map locked");
+	ended &= has_ended(d, nominator_join(&d->nominator), "DAMON does not answer");
+	ended &= has_ended(d, relief_join(&d->relief), "a node does not tell its free memory");
+	ended &=
+		has_ended(d, backpressure_join(&d->backpressure), "a card does not tell its state");
 	if (d->libvirt)
-		libvirt_stop(d->libvirt);
+		ended &= has_ended(d, libvirt_stop(d->libvirt), "libvirt does not answer");
 	if (server)
 		server_stop(server);
-	if (!ended) {
-		cram_log_warn(&d->host.log,
-			      "a QEMU keeps its memory map locked: the process ends as soon as the "
-			      "kernel lets go of the thread that waits for it");
+	if (!ended)
 		return false;
-	}
 	while (d->host.vms.n)
 		daemon_remove_vm(d, d->host.vms.v[0]);
 	relief_fini(&d->relief);

@@ -3,6 +3,7 @@
 #include "vm.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
@@ -36,7 +37,12 @@ static bool has_block(const struct ramblocks *blocks, const struct ramblock *blo
 static int take_blocks(struct vm *vm, const struct ramblocks *found)
 {
 	uint64_t gone = 0;
+	size_t n = vm->blocks.n;
 
+	for (size_t i = 0; i < found->n; i++)
+		n += !has_block(&vm->blocks, &found->v[i]);
+	if (n > RAMBLOCKS_MAX)
+		return -E2BIG;
 	/* First: what has come may have the addresses of what has gone. */
 	for (size_t i = 0; i < vm->blocks.n; i++) {
 		bool there = has_block(found, &vm->blocks.v[i]);
@@ -54,8 +60,6 @@ static int take_blocks(struct vm *vm, const struct ramblocks *found)
 		/* What was unplugged before has another mapping when it comes again. */
 		if (has_block(&vm->blocks, block))
 			continue;
-		if (at == RAMBLOCKS_MAX)
-			return -E2BIG;
 		r = ranges_grow(&vm->ranges, first + ranges_of(block));
 		if (r < 0)
 			return r;
@@ -82,10 +86,7 @@ int vm_relayout(struct vm *vm, const struct ram_layout *layout)
 		bool waited = vm->blocks.n == 0;
 
 		r = take_blocks(vm, &layout->blocks);
-		if (r == -E2BIG)
-			set_reason(vm, VM_LAYOUT_UNKNOWN,
-				   "it has had more RAM blocks than are tracked");
-		else if (r == 0 && waited)
+		if (r == 0 && waited)
 			set_reason(vm, VM_NOT_LOOKED, "");
 		vm->placed_ms = 0;
 	} else if (!vm->blocks.n) {
@@ -94,12 +95,12 @@ int vm_relayout(struct vm *vm, const struct ram_layout *layout)
 		/* What it has keeps being looked after; what has come is not understood. */
 		snprintf(vm->why, sizeof(vm->why), "%s", layout->why);
 	}
-	if (r != -ENOMEM)
+	if (r == 0)
 		vm->ram = layout->ram + (vm->virtio_mem > layout->virtio_mem
 						 ? vm->virtio_mem - layout->virtio_mem
 						 : 0);
 	pthread_mutex_unlock(&vm->lock);
-	return r == -ENOMEM ? r : 0;
+	return r;
 }
 
 static int fill(struct vm *vm, const struct sysroot *root)
@@ -182,6 +183,114 @@ int vm_new(const struct sysroot *root, pid_t pid, struct vm **ret_vm)
 		vm_unref(vm);
 		return r;
 	}
+	*ret_vm = vm;
+	return 0;
+}
+
+/* -1 stays -1. */
+static int duplicate(int fd, int *ret_fd)
+{
+	int copy = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 0);
+
+	if (fd >= 0 && copy < 0)
+		return -errno;
+	*ret_fd = copy;
+	return 0;
+}
+
+/* What is known of block @i of @old, whose lock is held. 0 or -ENOMEM. */
+static int keep_block(struct vm *vm, const struct vm *old, size_t i)
+{
+	size_t at = vm->blocks.n, first = vm->ranges.n, n = vm_block_end(old, i) - old->first[i];
+	uint64_t bit = UINT64_C(1) << at, was = UINT64_C(1) << i;
+	int r = ranges_grow(&vm->ranges, first + n);
+
+	if (r < 0)
+		return r;
+	memcpy(vm->ranges.v + first, old->ranges.v + old->first[i], n * sizeof(*vm->ranges.v));
+	vm->blocks.v[at] = old->blocks.v[i];
+	vm->first[at] = first;
+	vm->block_homes[at] = old->block_homes[i];
+	vm->block_reach[at] = old->block_reach[i];
+	vm->block_returns[at] = old->block_returns[i];
+	vm->old_policy[at] = old->old_policy[i];
+	vm->bound_to[at] = old->bound_to[i];
+	vm->old_known |= old->old_known & was ? bit : 0;
+	vm->bound |= old->bound & was ? bit : 0;
+	vm->blocks.n++;
+	return 0;
+}
+
+/* Of what is under its lock, which is held, and of what any thread may write. */
+static int keep_known(struct vm *vm, const struct vm *old, const struct ramblocks *there)
+{
+	int r = 0;
+
+	vm->reason = old->reason;
+	memcpy(vm->why, old->why, sizeof(vm->why));
+	/* It was not until then. */
+	vm->seen.arrived = old->reason == VM_ELIGIBLE;
+	memcpy(vm->node_bytes, old->node_bytes, sizeof(vm->node_bytes));
+	vm->virtio_mem = old->virtio_mem;
+	vm->moved_since = old->moved_since;
+	vm->mems_allowed = old->mems_allowed;
+	vm->realtime = old->realtime;
+	vm->vhost_user = old->vhost_user;
+	vm->in_others_cgroup = old->in_others_cgroup;
+	vm->home_nodes = old->home_nodes;
+	vm->counters = old->counters;
+	vm->scanned_ms = old->scanned_ms;
+	vm->swapped = old->swapped;
+	vm->ranges.idle_flags = old->ranges.idle_flags;
+	vm->ranges.faults_home = old->ranges.faults_home;
+	vm->ranges.nominated = old->ranges.nominated;
+	for (size_t i = 0; r == 0 && i < old->blocks.n; i++)
+		if (vm_has_block(old, i) && has_block(there, &old->blocks.v[i]))
+			r = keep_block(vm, old, i);
+	vm->watched = atomic_load(&old->watched);
+	vm->epoch = atomic_load(&old->epoch);
+	vm->cold_age_s = atomic_load(&old->cold_age_s);
+	vm->tier_nid = atomic_load(&old->tier_nid);
+	vm->look_everywhere = atomic_load(&old->look_everywhere);
+	vm->on_swap = atomic_load(&old->on_swap);
+	vm->no_tiers = atomic_load(&old->no_tiers);
+	vm->used_tiers = atomic_load(&old->used_tiers);
+	vm->unmoved_until_ms = atomic_load(&old->unmoved_until_ms);
+	vm->placement_cost_us = atomic_load(&old->placement_cost_us);
+	vm->examination_cost_us = atomic_load(&old->examination_cost_us);
+	return r;
+}
+
+int vm_renew(struct vm *old, const struct ram_layout *layout, struct vm **ret_vm)
+{
+	struct vm *vm = calloc(1, sizeof(*vm));
+	int r;
+
+	if (!vm)
+		return -ENOMEM;
+	vm_init(vm);
+	vm->pid = old->pid;
+	vm->start_time = old->start_time;
+	vm->cmdline = old->cmdline;
+	r = duplicate(old->pidfd, &vm->pidfd);
+	if (r == 0)
+		r = duplicate(old->cgroup.memory, &vm->cgroup.memory);
+	if (r == 0)
+		r = duplicate(old->cgroup.cpuset, &vm->cgroup.cpuset);
+	if (r == 0) {
+		pthread_mutex_lock(&old->lock);
+		r = keep_known(vm, old, &layout->blocks);
+		pthread_mutex_unlock(&old->lock);
+	}
+	if (r == 0)
+		r = vm_relayout(vm, layout);
+	if (r < 0) {
+		vm_unref(vm);
+		return r;
+	}
+	/* All that is of the loop alone, and it is the loop that asks. */
+	memcpy((char *)vm + VM_LOOPS_OWN, (char *)old + VM_LOOPS_OWN, sizeof(*vm) - VM_LOOPS_OWN);
+	vm->exit = NULL;
 	*ret_vm = vm;
 	return 0;
 }

@@ -80,7 +80,8 @@ struct vm {
 	/*
 	 * RAM blocks are only ever added, by the loop holding `lock`: whoever has seen blocks.n may
 	 * use that many without it. What is unplugged stays, with a bit in `gone`, and its ranges
-	 * are RANGE_GONE: QEMU may map something else at those addresses.
+	 * are RANGE_GONE: QEMU may map something else at those addresses. When there is no room
+	 * left beside them, vm_renew() makes another of it.
 	 */
 	struct ramblocks blocks;     /* n 0: not found */
 	size_t first[RAMBLOCKS_MAX]; /* index of each block's first range */
@@ -161,6 +162,9 @@ struct vm {
 	bool has_action;
 };
 
+/* Where what is of the loop alone begins; it goes on to the end. */
+#define VM_LOOPS_OWN offsetof(struct vm, exit)
+
 /* @vm, all zero until now, has one reference, and no process, cgroup or tier yet. */
 void vm_init(struct vm *vm);
 /*
@@ -180,9 +184,16 @@ void vm_unref(struct vm *vm);
 
 /*
  * Takes a layout read again: memory plugged in is added, what was unplugged is left alone from now
- * on. For the loop. 0 or -ENOMEM (what has come is not all taken in).
+ * on. For the loop. 0; -ENOMEM (what has come is not all taken in); -E2BIG: nothing is taken,
+ * beside what was unplugged there is no room for what has come (vm_renew()).
  */
 int vm_relayout(struct vm *vm, const struct ram_layout *layout);
+/*
+ * The same VM with @layout and without what was unplugged: with its settings, and with what is
+ * known of the memory that is still there. For the loop. Whoever is at work on @vm goes on with
+ * that: it is for the caller to have it end. *ret_vm has one reference. 0 or -errno.
+ */
+int vm_renew(struct vm *vm, const struct ram_layout *layout, struct vm **ret_vm);
 
 /* Has the process exited? Cheap; checked before every batch, so that a reused pid is never hit. */
 bool vm_gone(const struct vm *vm);

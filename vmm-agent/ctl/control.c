@@ -230,6 +230,15 @@ int run_quota_set(const struct options *o, int argc, char **argv)
 	return r == EXIT_OK ? finish(o, argv[0], reply, limits_hold) : r;
 }
 
+int run_quota_drop(const struct options *o, int argc, char **argv)
+{
+	cleanup_json struct json_object *reply = NULL;
+	int r = call(o, CRAM_IFACE_CONTROL, "DropOverrides", vm_parameters(argv[0]), &reply);
+
+	(void)argc;
+	return r == EXIT_OK ? finish(o, argv[0], reply, limits_hold) : r;
+}
+
 int run_drain(const struct options *o, int argc, char **argv)
 {
 	cleanup_json struct json_object *reply = NULL;

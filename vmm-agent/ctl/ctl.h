@@ -81,6 +81,8 @@ int run_node_offline(const struct options *o, int argc, char **argv);
 int run_monitor(const struct options *o, int argc, char **argv);
 int run_quota_get(const struct options *o, int argc, char **argv);
 int run_quota_set(const struct options *o, int argc, char **argv);
+int run_quota_list(const struct options *o, int argc, char **argv);
+int run_quota_drop(const struct options *o, int argc, char **argv);
 int run_pause(const struct options *o, int argc, char **argv);
 int run_resume(const struct options *o, int argc, char **argv);
 int run_drain(const struct options *o, int argc, char **argv);

@@ -63,6 +63,7 @@ static int print_rows(struct json_object *reply, const struct rows *rows, size_t
 		struct cram_setting_report setting;
 		struct cram_reason_report reason;
 		struct cram_check_report check;
+		struct cram_override_report override;
 	} report;
 
 	if (json_object_object_get_ex(reply, rows->key, &list) &&
@@ -116,6 +117,11 @@ static void print_node(const void *report, int width)
 	print_size(r->device_bytes, 13);
 	print_size(r->free, 13);
 	printf(" %5" PRIu64 "\n", r->vms);
+	if (!r->watch_error[0])
+		return;
+	fputs("      its state is looked for each second, changes cannot be waited for: ", stdout);
+	print_text(r->watch_error, 0);
+	putchar('\n');
 }
 
 static void print_nodes_head(int width)
@@ -411,6 +417,43 @@ int run_quota_get(const struct options *o, int argc, char **argv)
 {
 	(void)argc;
 	return show(o, CRAM_IFACE_STATUS, "ShowVm", vm_parameters(argv[0]), print_settings);
+}
+
+static int override_name_columns(const void *report)
+{
+	return text_columns(((const struct cram_override_report *)report)->name);
+}
+
+static void print_override(const void *report, int width)
+{
+	const struct cram_override_report *o = report;
+
+	print_text(o->name[0] ? o->name : "-", width > NAME_COLUMNS ? width : NAME_COLUMNS);
+	printf(" %-36s %-5s ", o->uuid, o->running ? "runs" : "gone");
+	print_text(o->kept, 0);
+	putchar('\n');
+}
+
+static void print_overrides_head(int width)
+{
+	printf("%-*s %-36s %-5s %s\n", width > NAME_COLUMNS ? width : NAME_COLUMNS, "NAME", "UUID",
+	       "VM", "KEPT");
+}
+
+static int print_overrides(struct json_object *reply)
+{
+	static const struct rows overrides =
+		ROWS("overrides", override, .print = print_override,
+		     .measure = override_name_columns, .head = print_overrides_head);
+
+	return print_rows(reply, &overrides, NULL);
+}
+
+int run_quota_list(const struct options *o, int argc, char **argv)
+{
+	(void)argc;
+	(void)argv;
+	return show(o, CRAM_IFACE_STATUS, "ListOverrides", NULL, print_overrides);
 }
 
 static void print_reason(const void *report, int width)

@@ -156,6 +156,7 @@ static void metrics(void)
 	fields("reason", cram_reason_fields, cram_n_reason_fields);
 	fields("setting", cram_setting_fields, cram_n_setting_fields);
 	fields("finding", cram_check_fields, cram_n_check_fields);
+	fields("override", cram_override_fields, cram_n_override_fields);
 	fields("event", cram_event_fields, cram_n_event_fields);
 	puts("\n## Durations\n\nHistograms, with the upper edges of their buckets the same in all.\n\n| key | metric | meaning |\n"
 	     "|---|---|---|");

@@ -35,6 +35,7 @@
 struct exporter {
 	struct cram_log log;
 	struct cram_ratelimit down; /* lines about the agent being away */
+	struct cram_ratelimit deaf; /* ... and about nobody being taken in */
 	const char *socket;
 	int timeout_ms;
 	struct cram_client *agent; /* NULL while there is no connection */
@@ -166,24 +167,35 @@ static void client_write(struct exporter *e, struct client *c)
 	}
 }
 
-static void accept_clients(int fd, struct client *clients)
+/* False: nobody can be taken in for want of descriptors or memory, whoever waits. */
+static bool accept_clients(struct exporter *e, int fd, struct client *clients)
 {
+	uint32_t missed;
+
 	for (int i = 0; i < MAX_CLIENTS; i++) {
 		int c;
 
 		if (clients[i].fd >= 0)
 			continue;
 		c = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-		if (c < 0)
-			return;
+		if (c < 0 && (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED))
+			return true;
+		if (c < 0) {
+			if (cram_ratelimit_ok(&e->deaf, monotonic_ms(), &missed))
+				cram_log_warn(&e->log, "nobody new is served for now: %s",
+					      strerror(errno));
+			return false;
+		}
 		clients[i] = (struct client){ .fd = c, .since_ms = monotonic_ms() };
 	}
+	return true;
 }
 
 static int serve(struct exporter *e, int fd, const sigset_t *unblocked, struct cram_error *err)
 {
 	struct client *clients = calloc(MAX_CLIENTS, sizeof(*clients));
 	struct pollfd p[MAX_CLIENTS + 1];
+	bool deaf = false;
 
 	if (!clients)
 		return -ENOMEM;
@@ -200,10 +212,14 @@ static int serve(struct exporter *e, int fd, const sigset_t *unblocked, struct c
 			p[i] = (struct pollfd){ .fd = clients[i].fd,
 						.events = clients[i].answering ? POLLOUT : POLLIN };
 		}
-		/* Who comes when all places are taken waits in the socket's queue. */
-		p[MAX_CLIENTS] = (struct pollfd){ .fd = full ? -1 : fd, .events = POLLIN };
+		/*
+		 * Who comes when all places are taken waits in the socket's queue. So does who
+		 * could not be taken in for want of a descriptor: tried again with the next tick.
+		 */
+		p[MAX_CLIENTS] =
+			(struct pollfd){ .fd = full ? -1 : fd, .events = deaf ? 0 : POLLIN };
 		/* Asleep without end unless a client's time must be watched. */
-		r = ppoll(p, MAX_CLIENTS + 1, any ? &tick : NULL, unblocked);
+		r = ppoll(p, MAX_CLIENTS + 1, any || deaf ? &tick : NULL, unblocked);
 		if (r < 0 && errno == EINTR)
 			break; /* SIGTERM or SIGINT: the only signals that reach us */
 		if (r < 0) {
@@ -216,20 +232,22 @@ static int serve(struct exporter *e, int fd, const sigset_t *unblocked, struct c
 
 			if (c->fd < 0)
 				continue;
-			if (p[i].revents && c->answering)
+			/* Whatever it does meanwhile: byte by byte it would have its place for
+			 * hours. */
+			if (monotonic_ms() - c->since_ms > CLIENT_MS)
+				client_close(e, c);
+			else if (p[i].revents && c->answering)
 				client_write(e, c);
 			else if (p[i].revents)
 				client_read(e, c);
-			else if (monotonic_ms() - c->since_ms > CLIENT_MS)
-				client_close(e, c);
 		}
 		if (p[MAX_CLIENTS].revents & ~POLLIN) {
 			cram_error_set(err, -ENOTCONN, NULL, "serve metrics", "start it again",
 				       "the socket that it listens on was shut down");
 			break;
 		}
-		if (p[MAX_CLIENTS].revents)
-			accept_clients(fd, clients);
+		if (p[MAX_CLIENTS].revents || deaf)
+			deaf = !accept_clients(e, fd, clients);
 	}
 	for (int i = 0; i < MAX_CLIENTS; i++)
 		if (clients[i].fd >= 0)
@@ -399,6 +417,7 @@ int main(int argc, char **argv)
 		.socket = "/run/cramd/status",
 		.timeout_ms = 2000,
 		.down = { .interval_ms = 60000, .burst = 1 },
+		.deaf = { .interval_ms = 60000, .burst = 1 },
 	};
 	struct cram_error err = { 0 };
 	char text[CRAM_ERROR_TEXT];

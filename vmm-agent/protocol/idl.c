@@ -31,6 +31,7 @@ static const char status_methods[] =
 	"method ExplainVm(vm: string) -> (vm: Vm, reasons: []Reason)\n"
 	"method ListNodes() -> (nodes: []Node)\n"
 	"method Check() -> (findings: []Finding)\n"
+	"method ListOverrides() -> (overrides: []Override)\n"
 	"method Fits(ram: int) -> (fits: bool, room: int, message: string)\n"
 	"method Record() -> (record: object)\n"
 	"method Monitor() -> (event: Event, lost: ?int)\n"
@@ -42,6 +43,8 @@ static const char control_methods[] =
 	"method SetQuota(vm: string, mode: ?string, quota: object, hard_limit: object, "
 	"floor: object, weight: ?int, cold_age: object, tiers: ?string, persist: ?bool) "
 	"-> (accepted: bool, vm: Vm, missing: int, kept: bool, message: string, changed: string)\n"
+	"method DropOverrides(vm: string) -> (accepted: bool, vm: ?Vm, missing: int, kept: bool, "
+	"message: string, changed: string)\n"
 	"method Pause(vm: ?string) -> (message: string, changed: string)\n"
 	"method Resume(vm: ?string) -> (message: string, changed: string)\n"
 	"method Drain(vm: ?string) -> (accepted: bool, vm: ?Vm, missing: int, kept: bool, "
@@ -116,6 +119,7 @@ int cram_interface_description(const char *interface, char **ret)
 		write_type(f, "Node", cram_node_fields, cram_n_node_fields);
 		write_type(f, "Reason", cram_reason_fields, cram_n_reason_fields);
 		write_type(f, "Finding", cram_check_fields, cram_n_check_fields);
+		write_type(f, "Override", cram_override_fields, cram_n_override_fields);
 		write_type(f, "Event", cram_event_fields, cram_n_event_fields);
 	}
 	fputs(status ? status_methods : control_methods, f);

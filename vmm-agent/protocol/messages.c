@@ -96,6 +96,11 @@ struct json_object *cram_reply_record(struct json_object *record)
 	return pair("record", record, NULL, NULL);
 }
 
+struct json_object *cram_reply_overrides(const struct cram_override_report *overrides, size_t n)
+{
+	return pair("overrides", encode_array_of(override, overrides, n), NULL, NULL);
+}
+
 struct json_object *cram_reply_check(const struct cram_check_report *findings, size_t n)
 {
 	return pair("findings", encode_array_of(check, findings, n), NULL, NULL);

@@ -178,6 +178,8 @@ const struct cram_field cram_node_fields[] = {
 	  "Bytes that the kernel moved off the card since it had less than was promised."),
 	N(lost, U64, COUNTER, "cram_node_lost_pages_total", 0,
 	  "Pages of the card that hold other data than was written."),
+	N(watch_error, TEXT, NONE, NULL, 0,
+	  "Why changes of the card's state are looked for each second and not waited for; empty: they are waited for, or it is no card."),
 };
 const size_t cram_n_node_fields = ARRAY_SIZE(cram_node_fields);
 
@@ -286,6 +288,16 @@ const struct cram_field cram_check_fields[] = {
 	FIELD(check, bytes, U64, NONE, NULL, 0, "Bytes concerned; 0: not about bytes."),
 };
 const size_t cram_n_check_fields = ARRAY_SIZE(cram_check_fields);
+
+const struct cram_field cram_override_fields[] = {
+	FIELD(override, uuid, TEXT, NONE, NULL, 0, "UUID of the VM."),
+	FIELD(override, name, TEXT, NONE, NULL, 0,
+	      "Its name; of one that is gone, the last that the agent knew, and empty if it knew none."),
+	FIELD(override, running, BOOL, NONE, NULL, 0, "Whether it runs."),
+	FIELD(override, kept, TEXT, NONE, NULL, 0,
+	      "What is kept: settings with their values, and whether it is paused or to be drained."),
+};
+const size_t cram_n_override_fields = ARRAY_SIZE(cram_override_fields);
 
 const struct cram_field cram_event_fields[] = {
 	FIELD(event, time_us, U64, NONE, NULL, 0, "Wall clock, microseconds since 1970."),

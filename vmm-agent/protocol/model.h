@@ -136,6 +136,7 @@ struct cram_node_report {
 	uint64_t reports_failed;
 	uint64_t evicted; /* bytes */
 	uint64_t lost;	  /* pages */
+	char watch_error[64];
 };
 
 /* One per VM: ListVms.vms, ShowVm.vm, ExplainVm.vm */
@@ -211,6 +212,14 @@ struct cram_check_report {
 	uint64_t bytes; /* concerned; 0: not about bytes */
 };
 
+/* What is kept of one VM, be it gone: ListOverrides.overrides */
+struct cram_override_report {
+	char uuid[40];
+	char name[256];
+	bool running;
+	char kept[320]; /* cram_override_text() */
+};
+
 /* One event of Monitor. */
 struct cram_event_report {
 	uint64_t time_us; /* wall clock */
@@ -238,6 +247,8 @@ extern const struct cram_field cram_setting_fields[];
 extern const size_t cram_n_setting_fields;
 extern const struct cram_field cram_check_fields[];
 extern const size_t cram_n_check_fields;
+extern const struct cram_field cram_override_fields[];
+extern const size_t cram_n_override_fields;
 extern const struct cram_field cram_event_fields[];
 extern const size_t cram_n_event_fields;
 
@@ -285,6 +296,7 @@ struct json_object *cram_reply_explain(const struct cram_vm_report *vm,
 				       const struct cram_reason_report *reasons, size_t n_reasons);
 /* Consumes @record, which cram_record_encode() made. */
 struct json_object *cram_reply_record(struct json_object *record);
+struct json_object *cram_reply_overrides(const struct cram_override_report *overrides, size_t n);
 struct json_object *cram_reply_check(const struct cram_check_report *findings, size_t n);
 struct json_object *cram_reply_metrics(const struct cram_status_reports *status,
 				       const struct cram_vm_report *vms, size_t n_vms);

@@ -14,10 +14,11 @@
 
 #include "util/cleanup.h"
 #include "util/file.h"
+#include "util/utf8.h"
 #include "util/uuid.h"
 
 #define OVERRIDES_MAX (16U << 20)
-#define VERSION	      2 /* 1: settings alone */
+#define VERSION	      3 /* 1: settings alone; 2: no names */
 
 static int bad(struct cram_error *err, const char *uuid, const char *why)
 {
@@ -53,6 +54,11 @@ static int parse_key(const char *key, struct json_object *value, struct cram_ove
 {
 	enum cram_setting s;
 
+	if (strcmp(key, "name") == 0 && json_object_is_type(value, json_type_string)) {
+		utf8_copy(ret->name, sizeof(ret->name), json_object_get_string(value),
+			  (size_t)json_object_get_string_len(value));
+		return 0;
+	}
 	if (strcmp(key, "started") == 0 && json_object_is_type(value, json_type_int)) {
 		ret->started = json_object_get_uint64(value);
 		return 0;
@@ -133,7 +139,7 @@ int cram_overrides_parse(const char *text, size_t size, struct cram_overrides *r
 	    !json_object_is_type(version, json_type_int) || json_object_get_int(version) < 1)
 		return bad(err, NULL, "the file has no version");
 	if (json_object_get_int(version) > VERSION) {
-		bad(&why, NULL, "the file is of a newer version than 2");
+		bad(&why, NULL, "the file is of a newer version than 3");
 		leave_out(&list, err, &why);
 	}
 	if (parse_flag(root, "paused", &list.paused, err) < 0 ||
@@ -217,6 +223,8 @@ static struct json_object *vm_json(const struct cram_override *o)
 	struct json_object *vm = json_object_new_object();
 	char value[64];
 
+	if (vm && o->name[0])
+		json_object_object_add(vm, "name", json_object_new_string(o->name));
 	for (unsigned int i = 0; vm && i < CRAM_N_SETTINGS; i++) {
 		enum cram_setting s = (enum cram_setting)i;
 
@@ -290,6 +298,51 @@ const struct cram_override *cram_overrides_find(const struct cram_overrides *o, 
 		if (strcasecmp(o->v.v[i].uuid, uuid) == 0)
 			return &o->v.v[i];
 	return NULL;
+}
+
+int cram_overrides_named(const struct cram_overrides *o, const char *vm,
+			 const struct cram_override **ret)
+{
+	const struct cram_override *found = NULL;
+
+	for (size_t i = 0; i < o->v.n; i++) {
+		const struct cram_override *one = &o->v.v[i];
+
+		if (strcasecmp(one->uuid, vm) != 0 && strcmp(one->name, vm) != 0)
+			continue;
+		if (found)
+			return -ENOTUNIQ;
+		found = one;
+	}
+	if (!found)
+		return -ENOENT;
+	*ret = found;
+	return 0;
+}
+
+const char *cram_override_text(const struct cram_override *o, char *buf, size_t size)
+{
+	const struct {
+		bool is;
+		const char *word;
+	} flags[] = { { o->paused, "paused" }, { o->drained, "to be drained" } };
+	char value[64];
+	size_t n = 0;
+
+	buf[0] = '\0';
+	for (unsigned int i = 0; i < CRAM_N_SETTINGS && n < size; i++) {
+		enum cram_setting s = (enum cram_setting)i;
+
+		if (o->layer.set & 1U << i)
+			n += (size_t)snprintf(buf + n, size - n, "%s%s %s", n ? ", " : "",
+					      cram_setting_name(s),
+					      layer_text(&o->layer, s, value, sizeof(value)));
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(flags) && n < size; i++)
+		if (flags[i].is)
+			n += (size_t)snprintf(buf + n, size - n, "%s%s", n ? ", " : "",
+					      flags[i].word);
+	return buf;
 }
 
 int cram_overrides_put(struct cram_overrides *o, const struct cram_override *override)

@@ -256,7 +256,8 @@ void cram_settings_resolve(const struct cram_conf *conf, const struct cram_vm_id
 /* ------------------------------------------------------------------ what outlives the agent */
 
 struct cram_override {
-	char uuid[37]; /* in lower case */
+	char uuid[37];	/* in lower case */
+	char name[256]; /* as it was called then; for people, who name VMs so when they are gone */
 	struct cram_vm_layer layer;
 	/* Asked of the process that was started at that time (clock ticks after boot), not of the
 	 * next. */
@@ -281,6 +282,11 @@ int cram_overrides_parse(const char *text, size_t size, struct cram_overrides *r
 int cram_overrides_save(const char *path, const struct cram_overrides *o, struct cram_error *err);
 /* NULL: there is none. */
 const struct cram_override *cram_overrides_find(const struct cram_overrides *o, const char *uuid);
+/* By UUID or by name. -ENOENT, or -ENOTUNIQ: more than one was called so. */
+int cram_overrides_named(const struct cram_overrides *o, const char *vm,
+			 const struct cram_override **ret);
+/* "quota 3 MiB, weight 200, paused": what is in it, for people. */
+const char *cram_override_text(const struct cram_override *o, char *buf, size_t size);
 /*
  * Replace that of the same UUID, or remove it when nothing is left in it. 0, -ENOMEM, or -EINVAL:
  * it has no UUID, so nothing can be remembered of it.

@@ -10,10 +10,13 @@
 
 #include <cmocka.h>
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cramd/act/backpressure.h"
@@ -234,6 +237,86 @@ static void a_card_that_has_gone_is_not_waited_for(void **state)
 	assert_int_equal(f->mover.urgent.n, 0);
 }
 
+/*
+ * In place of the card's state: a file that can be waited for, as those of sysfs can and those of a
+ * directory cannot.
+ */
+static void put_state_to_wait_for(const struct fixture *f)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "%s" RECORDED_CARD "state", f->dir);
+	unlink(path);
+	assert_int_equal(symlink("/proc/self/mounts", path), 0);
+}
+
+static bool is_waited_for(struct fixture *f)
+{
+	char text[16];
+	int fd = f->backpressure.cards[0].fd;
+
+	return fd >= 0 && pread(fd, text, sizeof(text), 0) > 0;
+}
+
+static void a_state_that_could_not_be_waited_for_at_first_is_later(void **state)
+{
+	struct fixture *f = *state;
+	char path[128];
+
+	snprintf(path, sizeof(path), "%s" RECORDED_CARD "state", f->dir);
+	assert_int_equal(unlink(path), 0);
+	publish(f, GiB);
+	backpressure_look(&f->backpressure, 1000);
+	assert_false(is_waited_for(f));
+	assert_int_equal(backpressure_watch_error(&f->backpressure, 1), -ENOENT);
+	put_state_to_wait_for(f);
+	publish(f, GiB);
+	backpressure_look(&f->backpressure, 2000);
+	assert_true(is_waited_for(f));
+	assert_int_equal(backpressure_watch_error(&f->backpressure, 1), 0);
+	assert_int_equal(backpressure_watch_error(&f->backpressure, 2), 0);
+}
+
+/* Offline and online again between two rounds: what is open is a file of the node that has gone. */
+static void a_card_that_has_come_back_is_waited_for_again(void **state)
+{
+	struct fixture *f = *state;
+	int gone;
+
+	put_state_to_wait_for(f);
+	publish(f, GiB);
+	assert_true(is_waited_for(f));
+	gone = open("/dev/null", O_WRONLY | O_CLOEXEC);
+	assert_true(gone >= 0);
+	assert_int_equal(dup2(gone, f->backpressure.cards[0].fd), f->backpressure.cards[0].fd);
+	close(gone);
+	assert_false(is_waited_for(f));
+	publish(f, GiB);
+	backpressure_look(&f->backpressure, 1000);
+	assert_true(is_waited_for(f));
+}
+
+/* Asked for what it has, it does not answer: its file waits for somebody who writes. */
+static void a_card_that_hangs_does_not_hold_up_the_end(void **state)
+{
+	struct fixture *f = *state;
+	char path[128];
+	int fd;
+
+	publish(f, GiB);
+	snprintf(path, sizeof(path), "%s" RECORDED_CARD "stats", f->dir);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(mkfifo(path, 0600), 0);
+	assert_int_equal(backpressure_start(&f->backpressure), 0);
+	/* Opens as soon as somebody reads. */
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	assert_true(fd >= 0);
+	host_stop(&f->host);
+	assert_false(backpressure_join(&f->backpressure));
+	close(fd);
+	assert_true(backpressure_join(&f->backpressure));
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, make, drop)
@@ -244,6 +327,9 @@ int main(void)
 		TEST(what_cannot_be_ordered_takes_nobodys_room),
 		TEST(on_a_stale_card_nobody_knows_what_is_too_much),
 		TEST(a_card_that_has_gone_is_not_waited_for),
+		TEST(a_state_that_could_not_be_waited_for_at_first_is_later),
+		TEST(a_card_that_has_come_back_is_waited_for_again),
+		TEST(a_card_that_hangs_does_not_hold_up_the_end),
 	};
 
 	return cmocka_run_group_tests_name("backpressure", tests, NULL, NULL);

@@ -182,6 +182,8 @@ static void a_card_is_a_tier_and_its_memory_no_dram(void **state)
 	assert_string_equal(node.state, "normal");
 	assert_int_equal(node.capacity, 256 * MiB);
 	assert_int_equal(node.device_bytes, 10 * MiB);
+	/* A state in a plain file cannot be waited for. */
+	assert_string_equal(node.watch_error, "Operation not permitted");
 }
 
 static void a_private_node_of_somebody_elses_is_neither(void **state)

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "cramd/round.h"
+#include "cramd/server/report.h"
 #include "recorded.h"
 
 #define UUID "0F3C2E54-0000-4000-8000-00000000000A" /* as QEMU may have been told */
@@ -297,6 +298,67 @@ static void floors_that_exceed_dram_can_be_lowered(void **state)
 	assert_int_equal(f->vm->settings.mode, CRAM_MODE_OFF);
 }
 
+static void what_is_kept_of_a_vm_that_is_gone_is_listed_and_dropped(void **state)
+{
+	struct fixture *f = *state;
+	struct cram_set_request quota = request(CRAM_SET_QUOTA, "3 MiB", true);
+	static struct cram_override_report kept[2];
+	char path[sizeof(f->d.overrides_path)];
+	struct cram_error err = {};
+
+	assert_int_equal(daemon_set(&f->d, f->vm, &quota, &err), 0);
+	report_overrides(&f->d, kept);
+	assert_int_equal(strcasecmp(kept[0].uuid, UUID), 0);
+	assert_string_equal(kept[0].name, f->vm->name);
+	assert_true(kept[0].running);
+	assert_string_equal(kept[0].kept, "quota 3 MiB");
+	/* Another one is there after the restart. */
+	restart(f, "11111111-2222-4333-8444-555555555555", 7);
+	strcpy(f->vm->name, "another");
+	report_overrides(&f->d, kept);
+	assert_int_equal(strcasecmp(kept[0].uuid, UUID), 0);
+	assert_string_equal(kept[0].name, "db");
+	assert_false(kept[0].running);
+	assert_int_equal(daemon_drop_gone(&f->d, "another", &err), -ENOENT);
+	assert_int_equal(err.code, 0);
+	/* Not off the disk is not dropped. */
+	strcpy(path, f->d.overrides_path);
+	strcpy(f->d.overrides_path, "/proc/nonexistent/overrides.json");
+	assert_true(daemon_drop_gone(&f->d, "db", &err) < 0);
+	assert_true(err.code < 0);
+	assert_int_equal(f->d.overrides.v.n, 1);
+	err = (struct cram_error){};
+	strcpy(f->d.overrides_path, path);
+	assert_int_equal(daemon_drop_gone(&f->d, "db", &err), 0);
+	restart(f, UUID, 7);
+	assert_int_equal(f->d.overrides.v.n, 0);
+	assert_true(f->vm->settings.quota == CRAM_UNLIMITED);
+}
+
+static void all_overrides_of_a_vm_are_dropped_at_once(void **state)
+{
+	struct fixture *f = *state;
+	struct cram_set_request quota = request(CRAM_SET_QUOTA, "3 MiB", true);
+	struct cram_set_request weight = request(CRAM_SET_WEIGHT, "7", false);
+	struct cram_error err = {};
+
+	assert_int_equal(daemon_set(&f->d, f->vm, &quota, &err), 0);
+	assert_int_equal(daemon_set(&f->d, f->vm, &weight, &err), 0);
+	assert_int_equal(daemon_pause(&f->d, f->vm, &err), 0);
+	assert_int_equal(daemon_drop(&f->d, f->vm, &err), 0);
+	assert_true(f->vm->settings.quota == CRAM_UNLIMITED);
+	assert_int_equal(f->vm->settings.weight, 100);
+	/* That it is paused is no setting. */
+	restart(f, UUID, 7);
+	assert_true(f->vm->paused_by_operator);
+	assert_true(f->vm->settings.quota == CRAM_UNLIMITED);
+	/* Nor does it take a UUID where nothing is kept. */
+	strcpy(f->vm->uuid, "pid-42");
+	assert_int_equal(daemon_set(&f->d, f->vm, &weight, &err), 0);
+	assert_int_equal(daemon_drop(&f->d, f->vm, &err), 0);
+	assert_int_equal(f->vm->settings.weight, 100);
+}
+
 static void a_vm_without_a_uuid_cannot_be_remembered(void **state)
 {
 	struct fixture *f = *state;
@@ -371,6 +433,8 @@ int main(void)
 		TEST(what_was_done_is_in_the_log_with_who_asked_for_it),
 		TEST(a_refused_setting_changes_nothing),
 		TEST(floors_that_exceed_dram_can_be_lowered),
+		TEST(what_is_kept_of_a_vm_that_is_gone_is_listed_and_dropped),
+		TEST(all_overrides_of_a_vm_are_dropped_at_once),
 		TEST(a_vm_without_a_uuid_cannot_be_remembered),
 		TEST(a_damaged_state_file_is_put_aside),
 		TEST(a_state_file_of_a_newer_version_is_in_force_as_far_as_it_is_understood),

@@ -516,6 +516,77 @@ static void what_is_plugged_in_again_is_new(void **state)
 				 k < 32 || k >= 64);
 }
 
+static void stop_loop(void *userdata)
+{
+	struct loop *loop = userdata;
+
+	loop->stop = true;
+}
+
+/* The layout of the VM there is, read again while @mappings are. */
+static struct vm *layout_is(struct fixture *f, const char *mappings)
+{
+	struct vm *vm = f->d.host.vms.v[0];
+
+	atomic_store(&vm->relayout, true);
+	vm->relayout_ms = 0;
+	daemon_relayout(&f->d);
+	unlock(f, mappings);
+	take_discovered(f);
+	assert_int_equal(f->d.host.vms.n, 1);
+	return f->d.host.vms.v[0];
+}
+
+/* More DIMMs in a VM's life than it may have at a time: what counts is what is there. */
+static void memory_may_be_plugged_in_and_unplugged_as_often_as_one_likes(void **state)
+{
+	static const char numa[] = "7e0000000000 default N0=8 kernelpagesize_kB=4\n"
+				   "7f0000000000 bind:0 N0=8 kernelpagesize_kB=4\n";
+	struct fixture *f = *state;
+	struct proc_status status = { .state = 'S', .mems_allowed = 1, .size = 1 };
+	struct vm *vm = take_in(f, maps);
+	char plugged[256];
+	size_t index;
+
+	vm->cli_layer = (struct cram_vm_layer){ .set = 1U << CRAM_SET_WEIGHT, .weight = 7 };
+	vm->paused_by_operator = true;
+	vm->counters.demoted = 4096;
+	vm->ranges.v[3].accessed_s = 77;
+	for (unsigned int i = 0; i < 3 * RAMBLOCKS_MAX; i++) {
+		snprintf(plugged, sizeof(plugged),
+			 "7e0000000000-7e0004000000 rw-s 00000000 00:01 %u "
+			 "/memfd:memory-backend-memfd (deleted)\n%s",
+			 2000 + i, maps);
+		vm = layout_is(f, plugged);
+		put(f, "numa_maps", numa, strlen(numa));
+		examine(f, vm, &status, i + 1);
+		assert_int_equal(vm->reason, VM_ELIGIBLE);
+		assert_int_equal(vm->ram, 128 << 20);
+		assert_int_equal(vm_range_index(vm, 0x7e0000000000, &index), 0);
+		assert_int_equal(vm_range_index(vm, 0x7f0000000000, &index), 0);
+		assert_int_equal(index, 0);
+		vm = layout_is(f, maps);
+		assert_int_equal(vm_range_index(vm, 0x7e0000000000, &index), -ENOENT);
+	}
+	assert_int_equal(vm->ram, 64 << 20);
+	assert_true(vm->ranges.n <= RAMBLOCKS_MAX * 32);
+	/* It is the same VM, and what is known of what is still there stays known. */
+	assert_int_equal(vm->ranges.v[3].accessed_s, 77);
+	assert_int_equal(vm->counters.demoted, 4096);
+	assert_int_equal(vm->cli_layer.weight, 7);
+	assert_int_equal(vm->settings.weight, 7);
+	assert_true(vm->paused_by_operator);
+	assert_string_equal(vm->uuid, UUID);
+	assert_true(vm->old_known & 1);
+	assert_int_equal(vm->old_policy[0].mode, PROC_MPOL_BIND);
+	assert_int_equal(atomic_load(&vm->refs), 1);
+	/* Its end is seen. */
+	kill(f->pid, SIGKILL);
+	loop_after(&f->d.loop, stop_loop, &f->d.loop);
+	assert_int_equal(loop_run(&f->d.loop), 0);
+	assert_int_equal(f->d.host.vms.n, 0);
+}
+
 static void each_block_keeps_its_own_policy_and_homes(void **state)
 {
 	static const char two[] =
@@ -854,6 +925,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(
 			memory_plugged_in_is_taken_in_and_unplugged_is_let_go, make, drop),
 		cmocka_unit_test_setup_teardown(what_is_plugged_in_again_is_new, make, drop),
+		cmocka_unit_test_setup_teardown(
+			memory_may_be_plugged_in_and_unplugged_as_often_as_one_likes, make, drop),
 		cmocka_unit_test_setup_teardown(each_block_keeps_its_own_policy_and_homes, make,
 						drop),
 		cmocka_unit_test_setup_teardown(

@@ -16,9 +16,11 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cramd/sense/libvirt.h"
 #include "recorded.h"
+#include "util/clock.h"
 
 #define URI	  "test:///default"
 #define TEST_UUID "6695eb01-f6a4-8304-79aa-97f2502e193f"
@@ -50,6 +52,94 @@ char *virDomainGetXMLDesc(virDomainPtr domain, unsigned int flags)
 	waiting--;
 	pthread_mutex_unlock(&lock);
 	return real(domain, flags);
+}
+
+/* What the agent's connections are, in the order in which they were made; each has a reference. */
+static struct connection {
+	virConnectPtr conn;
+	virConnectCloseFunc on_close;
+	void *opaque;
+} connections[8];
+static int n_connections, failed_calls;
+/* libvirtd is not there; it goes away while the agent connects; a call fails. */
+static bool refusing, leaving, failing;
+
+virConnectPtr virConnectOpenReadOnly(const char *uri)
+{
+	virConnectPtr (*real)(const char *) =
+		(virConnectPtr(*)(const char *))dlsym(RTLD_NEXT, "virConnectOpenReadOnly");
+	bool refused;
+
+	pthread_mutex_lock(&lock);
+	refused = refusing;
+	pthread_mutex_unlock(&lock);
+	return refused ? NULL : real(uri);
+}
+
+int virConnectRegisterCloseCallback(virConnectPtr conn, virConnectCloseFunc callback, void *opaque,
+				    virFreeCallback free_opaque)
+{
+	int (*real)(virConnectPtr, virConnectCloseFunc, void *, virFreeCallback) =
+		(int (*)(virConnectPtr, virConnectCloseFunc, void *, virFreeCallback))dlsym(
+			RTLD_NEXT, "virConnectRegisterCloseCallback");
+	bool leaves;
+
+	pthread_mutex_lock(&lock);
+	virConnectRef(conn);
+	connections[n_connections++] = (struct connection){ conn, callback, opaque };
+	leaves = leaving;
+	leaving = false;
+	pthread_cond_broadcast(&changed);
+	pthread_mutex_unlock(&lock);
+	if (leaves)
+		callback(conn, VIR_CONNECT_CLOSE_REASON_EOF, opaque);
+	return real(conn, callback, opaque, free_opaque);
+}
+
+int virDomainGetState(virDomainPtr domain, int *state, int *reason, unsigned int flags)
+{
+	int (*real)(virDomainPtr, int *, int *, unsigned int) =
+		(int (*)(virDomainPtr, int *, int *, unsigned int))dlsym(RTLD_NEXT,
+									 "virDomainGetState");
+	bool fails;
+
+	pthread_mutex_lock(&lock);
+	fails = failing;
+	failed_calls += fails;
+	pthread_cond_broadcast(&changed);
+	pthread_mutex_unlock(&lock);
+	return fails ? -1 : real(domain, state, reason, flags);
+}
+
+static void set(bool *flag, bool value)
+{
+	pthread_mutex_lock(&lock);
+	*flag = value;
+	pthread_mutex_unlock(&lock);
+}
+
+/* Until *@n is @least. */
+static void wait_until(const int *n, int least)
+{
+	struct timespec until = monotonic_after(WAIT_MS);
+	int r = 0;
+
+	pthread_mutex_lock(&lock);
+	while (*n < least && r == 0)
+		r = pthread_cond_clockwait(&changed, &lock, CLOCK_MONOTONIC, &until);
+	pthread_mutex_unlock(&lock);
+	assert_int_equal(r, 0);
+}
+
+/* The connection that the agent has now ends: libvirtd is started again, say. */
+static void end_connection(void)
+{
+	struct connection last;
+
+	pthread_mutex_lock(&lock);
+	last = connections[n_connections - 1];
+	pthread_mutex_unlock(&lock);
+	last.on_close(last.conn, VIR_CONNECT_CLOSE_REASON_EOF, last.opaque);
 }
 
 static void hold(bool hold_it)
@@ -88,6 +178,10 @@ static int drop(void **state)
 	int r;
 
 	libvirt_stop(f->libvirt);
+	for (; n_connections; n_connections--)
+		virConnectClose(connections[n_connections - 1].conn);
+	refusing = leaving = failing = false;
+	failed_calls = 0;
 	virConnectClose(f->conn);
 	r = recorded_drop(f->dir);
 	free(f);
@@ -222,13 +316,101 @@ static void bad_settings_are_told_with_why(void **state)
 	assert_non_null(strstr(answer.note, "atuo"));
 }
 
+static void set_weight(struct fixture *f, unsigned int weight)
+{
+	virDomainPtr domain = virDomainLookupByName(f->conn, "test");
+	char element[64];
+
+	snprintf(element, sizeof(element), "<tiering><weight>%u</weight></tiering>", weight);
+	assert_int_equal(virDomainSetMetadata(domain, VIR_DOMAIN_METADATA_ELEMENT, element, "cram",
+					      "urn:cramd:domain:1.0", 0),
+			 0);
+	virDomainFree(domain);
+}
+
+static void a_connection_that_ended_leaves_nothing_behind(void **state)
+{
+	struct fixture *f = *state;
+	struct libvirt_domain answer;
+
+	answers_about(f, TEST_UUID, &answer);
+	for (int i = 1; i < 5; i++) {
+		end_connection();
+		wait_until(&n_connections, i + 1);
+	}
+	set_weight(f, 7);
+	answers_about(f, TEST_UUID, &answer);
+	assert_int_equal(answer.domain.tiering.weight, 7);
+	/* The test's own reference is the last; one more is the connection in use. */
+	for (int i = 0; i < 4; i++)
+		assert_int_equal(virConnectClose(connections[i].conn), 0);
+	connections[0] = connections[4];
+	n_connections = 1;
+}
+
+static void what_changed_while_libvirt_was_away_is_told(void **state)
+{
+	struct fixture *f = *state;
+	struct libvirt_domain answer;
+
+	answers_about(f, TEST_UUID, &answer);
+	set(&refusing, true);
+	end_connection();
+	while (libvirt_connected(f->libvirt))
+		usleep(1000);
+	set_weight(f, 8);
+	set(&refusing, false);
+	answers_about(f, TEST_UUID, &answer);
+	assert_int_equal(answer.domain.tiering.weight, 8);
+}
+
+static void a_connection_that_ends_while_it_is_made_is_made_again(void **state)
+{
+	struct fixture *f = *state;
+	struct libvirt_domain answer;
+
+	answers_about(f, TEST_UUID, &answer);
+	set(&leaving, true);
+	end_connection();
+	wait_until(&n_connections, 3);
+	set_weight(f, 9);
+	answers_about(f, TEST_UUID, &answer);
+	assert_int_equal(answer.domain.tiering.weight, 9);
+}
+
+/* A change is announced once, and the call that asks what it was comes to nothing. */
+static void what_could_not_be_asked_is_asked_with_the_next_refresh(void **state)
+{
+	struct fixture *f = *state;
+	struct libvirt_domain answer;
+	int refreshes = 0;
+
+	answers_about(f, TEST_UUID, &answer);
+	set(&failing, true);
+	set_weight(f, 10);
+	wait_until(&failed_calls, 1);
+	set(&failing, false);
+	/* From time to time, as the loop does: the first may come before that call has ended. */
+	do
+		libvirt_refresh(f->libvirt);
+	while (!answer_within(f, QUIET_MS, &answer) && ++refreshes < 10);
+	assert_string_equal(answer.uuid, TEST_UUID);
+	assert_int_equal(answer.domain.tiering.weight, 10);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, make, drop)
 	const struct CMUnitTest tests[] = {
-		TEST(what_runs_already_is_found),     TEST(what_has_not_changed_is_not_asked_again),
-		TEST(what_comes_and_goes_is_told),    TEST(a_domain_that_hangs_delays_itself_alone),
+		TEST(what_runs_already_is_found),
+		TEST(what_has_not_changed_is_not_asked_again),
+		TEST(what_comes_and_goes_is_told),
+		TEST(a_domain_that_hangs_delays_itself_alone),
 		TEST(bad_settings_are_told_with_why),
+		TEST(a_connection_that_ended_leaves_nothing_behind),
+		TEST(what_changed_while_libvirt_was_away_is_told),
+		TEST(a_connection_that_ends_while_it_is_made_is_made_again),
+		TEST(what_could_not_be_asked_is_asked_with_the_next_refresh),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -11,13 +11,17 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <json-c/json.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "cramd/round.h"
@@ -468,6 +472,46 @@ static void who_changes_something_is_told_what_it_did(void **state)
 	end_loop(f);
 }
 
+static void what_is_kept_of_a_vm_is_listed_and_dropped_be_it_gone(void **state)
+{
+	static const char set[] = "{\"vm\": \"db\", \"quota\": \"3 MiB\", \"persist\": true}";
+	static const char drop[] = "{\"vm\": \"db\"}";
+	struct fixture *f = *state;
+	struct cram_error err = {};
+	struct cram_client *client;
+	struct json_object *reply, *kept;
+	const char *error;
+
+	strcpy(f->vm->uuid, "0f3c2e54-0000-4000-8000-00000000000a");
+	changed_by(f, "SetQuota", set);
+	client = connect_to(f->status, CRAM_IFACE_STATUS);
+	assert_int_equal(cram_client_call(client, "ListOverrides", NULL, &reply, NULL, &err), 0);
+	cram_client_free(client);
+	kept = json_object_object_get(reply, "overrides");
+	assert_int_equal(json_object_array_length(kept), 1);
+	kept = json_object_array_get_idx(kept, 0);
+	assert_string_equal(json_object_get_string(json_object_object_get(kept, "kept")),
+			    "quota 3 MiB");
+	assert_true(json_object_get_boolean(json_object_object_get(kept, "running")));
+	json_object_put(reply);
+	assert_string_equal(changed_by(f, "DropOverrides", drop),
+			    "vm \"db\": quota 3 MiB -> unlimited");
+	changed_by(f, "SetQuota", set);
+	/* The VM that runs is another one from now on. */
+	strcpy(f->vm->uuid, "1f3c2e54-0000-4000-8000-00000000000a");
+	strcpy(f->vm->name, "web");
+	assert_string_equal(changed_by(f, "DropOverrides", drop),
+			    "the host: of vm \"db\", which is gone, no longer kept: quota 3 MiB");
+	client = connect_to(f->control, CRAM_IFACE_CONTROL);
+	assert_int_equal(cram_client_call(client, "DropOverrides", json_tokener_parse(drop), &reply,
+					  &error, &err),
+			 -EREMOTEIO);
+	assert_string_equal(error, CRAM_ERR_VM_NOT_FOUND);
+	cram_client_free(client);
+	end_loop(f);
+	assert_int_equal(f->d.overrides.v.n, 0);
+}
+
 static void a_value_that_is_clamped_is_warned_of(void **state)
 {
 	struct fixture *f = *state;
@@ -578,6 +622,147 @@ static void who_asks_for_what_is_no_vm_is_told_why(void **state)
 	end_loop(f);
 }
 
+/* What @thread has had of a processor while @ms passed, milliseconds. */
+static long busy_ms(pthread_t thread, long ms)
+{
+	const struct timespec wait = { .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000 };
+	struct timespec before, after;
+	clockid_t clock;
+
+	assert_int_equal(pthread_getcpuclockid(thread, &clock), 0);
+	assert_int_equal(clock_gettime(clock, &before), 0);
+	assert_int_equal(nanosleep(&wait, NULL), 0);
+	assert_int_equal(clock_gettime(clock, &after), 0);
+	return (after.tv_sec - before.tv_sec) * 1000 + (after.tv_nsec - before.tv_nsec) / 1000000;
+}
+
+static size_t count(const char *text, const char *word)
+{
+	size_t n = 0;
+
+	while ((text = strstr(text, word)) && n++ < 1000)
+		text++;
+	return n;
+}
+
+/* Who comes then waits, and is served when there are some. */
+static void without_descriptors_it_neither_spins_nor_goes_deaf(void **state)
+{
+	struct fixture *f = *state;
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	static const char request[] = "{\"method\": \"org.cramd.Status.ListVms\"}";
+	const struct timeval patience = { .tv_sec = 20 };
+	struct rlimit limit, none;
+	char reply[4096], said[4096] = "";
+	int fds[2], log[2], first_free;
+
+	assert_int_equal(pipe2(log, O_CLOEXEC | O_NONBLOCK), 0);
+	f->d.host.log.fd = log[1];
+	f->d.host.log.level = LOG_WARNING;
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+		fds[i] = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	first_free = dup(fds[0]);
+	close(first_free);
+	none = (struct rlimit){ (rlim_t)first_free, limit.rlim_max };
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	memcpy(addr.sun_path, f->status, sizeof(f->status));
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++) {
+		assert_int_equal(connect(fds[i], (struct sockaddr *)&addr, sizeof(addr)), 0);
+		assert_int_equal(send(fds[i], request, sizeof(request), 0), sizeof(request));
+		setsockopt(fds[i], SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+	}
+	assert_in_range(busy_ms(f->loop, 1500), 0, 100);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++) {
+		assert_true(recv(fds[i], reply, sizeof(reply), 0) > 0);
+		close(fds[i]);
+	}
+	end_loop(f);
+	assert_true(read(log[0], said, sizeof(said) - 1) > 0);
+	assert_int_equal(count(said, "nobody new is heard"), 1);
+	close(log[0]);
+	close(log[1]);
+}
+
+/* It asks, and never reads: what is to be answered it keeps of ours, and a place. */
+static void who_does_not_read_its_answers_is_dropped(void **state)
+{
+	static const char request[] = "{\"method\": \"org.cramd.Status.ListVms\"}";
+	struct fixture *f = *state;
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	const struct timeval patience = { .tv_sec = 20 }, wait = { .tv_usec = 300000 };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct cram_client *monitor = connect_to(f->status, CRAM_IFACE_STATUS);
+	struct cram_error err = {};
+	struct json_object *event;
+	char reply[65536];
+	ssize_t n;
+
+	server_set_patience(f->server, 300);
+	assert_int_equal(cram_client_call_more(monitor, "Monitor", NULL, &err), 0);
+	memcpy(addr.sun_path, f->status, sizeof(f->status));
+	assert_int_equal(connect(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof(wait));
+	/* Until no more is taken of it either. */
+	while (send(fd, request, sizeof(request), MSG_NOSIGNAL) == sizeof(request))
+		;
+	/* Others are served meanwhile, and the loop turns. */
+	for (int i = 0; i < 10; i++) {
+		json_object_put(call(f, i % 2 ? "Resume" : "Pause", "{}"));
+		usleep(100000);
+	}
+	do
+		n = recv(fd, reply, sizeof(reply), 0);
+	while (n > 0);
+	assert_true(n == 0 || errno == ECONNRESET);
+	close(fd);
+	/* Who is told what happens may read when it likes: what is kept for it has a limit. */
+	event = next_event(monitor, "pause");
+	json_object_put(event);
+	cram_client_free(monitor);
+	end_loop(f);
+}
+
+static void on_alarm(int signal)
+{
+	(void)signal;
+}
+
+/* It is stopped, say, and as many wait for it as may: a connect() would wait behind them. */
+static void an_agent_that_hangs_is_an_agent_all_the_same(void **state)
+{
+	const struct sigaction wake_up = { .sa_handler = on_alarm };
+	struct fixture *f = *state;
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	int other = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), waiting[8], r;
+	struct cram_error err = {};
+	struct server *server;
+
+	end_loop(f);
+	server_stop(f->server);
+	memcpy(addr.sun_path, f->control, sizeof(f->control));
+	assert_int_equal(bind(other, (struct sockaddr *)&addr, sizeof(addr)), 0);
+	assert_int_equal(listen(other, 0), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(waiting); i++) {
+		waiting[i] = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+		r = connect(waiting[i], (struct sockaddr *)&addr, sizeof(addr));
+	}
+	assert_int_equal(r, -1);
+	assert_int_equal(errno, EAGAIN);
+	assert_int_equal(sigaction(SIGALRM, &wake_up, NULL), 0);
+	alarm(5);
+	r = server_start(&f->d, &err, &server);
+	assert_true(alarm(0) > 0);
+	assert_int_equal(r, -EADDRINUSE);
+	for (size_t i = 0; i < ARRAY_SIZE(waiting); i++)
+		close(waiting[i]);
+	close(other);
+	/* One that has died is replaced. */
+	assert_int_equal(server_start(&f->d, &err, &f->server), 0);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, make, drop)
@@ -593,9 +778,13 @@ int main(void)
 		TEST(nobody_refuses_what_was_not_asked_for),
 		TEST(a_change_is_told_to_who_monitors),
 		TEST(who_changes_something_is_told_what_it_did),
+		TEST(what_is_kept_of_a_vm_is_listed_and_dropped_be_it_gone),
 		TEST(a_value_that_is_clamped_is_warned_of),
 		TEST(what_is_refused_is_told_to_who_monitors),
 		TEST(who_asks_for_what_is_no_vm_is_told_why),
+		TEST(without_descriptors_it_neither_spins_nor_goes_deaf),
+		TEST(an_agent_that_hangs_is_an_agent_all_the_same),
+		TEST(who_does_not_read_its_answers_is_dropped),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -53,19 +53,21 @@ void backpressure_fini(struct backpressure *backpressure)
 	backpressure->host = NULL;
 }
 
-/* A descriptor of the state of node @nid that the thread waits for; -1: there is none. */
-static int watch_card(struct backpressure *backpressure, int nid)
+/* Has the thread wait for the state of card @c, if that can be. */
+static void watch_card(struct backpressure *backpressure, size_t c)
 {
 	struct epoll_event event = { .events = EPOLLPRI };
-	int fd;
+	int fd = -1, r;
 
-	if (card_watch(&backpressure->host->root, nid, &fd) < 0)
-		return -1;
-	event.data.fd = fd;
-	if (epoll_ctl(backpressure->epoll, EPOLL_CTL_ADD, fd, &event) == 0)
-		return fd;
-	close(fd);
-	return -1;
+	r = card_watch(&backpressure->host->root, backpressure->cards[c].is.nid, &fd);
+	if (r == 0) {
+		event.data.fd = fd;
+		r = epoll_ctl(backpressure->epoll, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
+	}
+	if (r < 0 && fd >= 0)
+		close(fd);
+	backpressure->cards[c].fd = r < 0 ? -1 : fd;
+	backpressure->cards[c].error = r;
 }
 
 static void take_cards(struct backpressure *backpressure, const struct backpressure_plan *plan)
@@ -76,14 +78,14 @@ static void take_cards(struct backpressure *backpressure, const struct backpress
 		bool known = i < backpressure->n_cards &&
 			     backpressure->cards[i].is.nid == plan->cards[i].nid;
 
-		if (!known) {
-			if (i < backpressure->n_cards)
-				unwatch(backpressure->cards[i].fd);
-			backpressure->cards[i].fd = watch_card(backpressure, plan->cards[i].nid);
-			backpressure->cards[i].state = CARD_NORMAL;
-			backpressure->cards[i].over = false;
-		}
+		if (!known && i < backpressure->n_cards)
+			unwatch(backpressure->cards[i].fd);
 		backpressure->cards[i].is = plan->cards[i];
+		if (known)
+			continue;
+		watch_card(backpressure, i);
+		backpressure->cards[i].state = CARD_NORMAL;
+		backpressure->cards[i].over = false;
 	}
 	for (size_t i = n; i < backpressure->n_cards; i++)
 		unwatch(backpressure->cards[i].fd);
@@ -111,6 +113,18 @@ int backpressure_publish(struct backpressure *backpressure, const struct backpre
 	backpressure->due_ms = plan->due_ms;
 	pthread_mutex_unlock(&backpressure->lock);
 	return r;
+}
+
+int backpressure_watch_error(struct backpressure *backpressure, int nid)
+{
+	int error = 0;
+
+	pthread_mutex_lock(&backpressure->lock);
+	for (size_t i = 0; i < backpressure->n_cards; i++)
+		if (backpressure->cards[i].is.nid == nid)
+			error = backpressure->cards[i].error;
+	pthread_mutex_unlock(&backpressure->lock);
+	return error;
 }
 
 /* What node @nid has above its headroom; NULL: it is none. */
@@ -176,6 +190,21 @@ static void ask_for_round(const struct backpressure *backpressure)
 	eventfd_write(backpressure->wake, 1);
 }
 
+/*
+ * What has been read is no news any more. The file of a node that was taken away tells of nothing
+ * again, not even when the node is back: it is another file then.
+ */
+static void keep_watch(struct backpressure *backpressure, size_t c)
+{
+	int fd = backpressure->cards[c].fd;
+	char text[32];
+
+	if (fd >= 0 && pread(fd, text, sizeof(text), 0) >= 0)
+		return;
+	unwatch(fd);
+	watch_card(backpressure, c);
+}
+
 void backpressure_look(struct backpressure *backpressure, uint64_t now_ms)
 {
 	struct host *host = backpressure->host;
@@ -192,6 +221,7 @@ void backpressure_look(struct backpressure *backpressure, uint64_t now_ms)
 		struct card card;
 		bool over;
 
+		keep_watch(backpressure, i);
 		/* Going away, or reports come faster than they are read: nothing new is known. */
 		if (card_read(&host->root, backpressure->cards[i].is.nid, &card) < 0) {
 			closed |= atomic_load(&host->closed_nodes) & bit;
@@ -224,25 +254,6 @@ void backpressure_look(struct backpressure *backpressure, uint64_t now_ms)
 	pthread_mutex_unlock(&backpressure->lock);
 }
 
-/* What has been read is no news. A file whose node has gone is news for ever. */
-static void take_event(struct backpressure *backpressure, int fd)
-{
-	char text[32];
-
-	if (pread(fd, text, sizeof(text), 0) >= 0)
-		return;
-	pthread_mutex_lock(&backpressure->lock);
-	for (size_t i = 0; i < backpressure->n_cards; i++) {
-		if (backpressure->cards[i].fd != fd)
-			continue;
-		unwatch(fd);
-		backpressure->cards[i].fd = -1;
-		/* Looked for again when the next round finds it. */
-		backpressure->cards[i].is.nid = -1;
-	}
-	pthread_mutex_unlock(&backpressure->lock);
-}
-
 static void *watch(void *arg)
 {
 	struct backpressure *backpressure = arg;
@@ -251,16 +262,14 @@ static void *watch(void *arg)
 	while (!atomic_load(&host->stopping)) {
 		struct epoll_event events[BACKPRESSURE_CARDS];
 		uint32_t ms;
-		int n;
 
 		pthread_mutex_lock(&host->lock);
 		ms = host->settings.pressure_ms;
 		pthread_mutex_unlock(&host->lock);
 		if (!atomic_load(&host->closed_nodes) && ms < LOOK_MS)
 			ms = LOOK_MS;
-		n = epoll_wait(backpressure->epoll, events, BACKPRESSURE_CARDS, (int)ms);
-		for (int i = 0; i < n; i++)
-			take_event(backpressure, events[i].data.fd);
+		epoll_wait(backpressure->epoll, events, BACKPRESSURE_CARDS, (int)ms);
+		/* Whichever it was: all are read. */
 		backpressure_look(backpressure, monotonic_ms());
 	}
 	return NULL;
@@ -276,9 +285,7 @@ int backpressure_start(struct backpressure *backpressure)
 	return 0;
 }
 
-void backpressure_join(struct backpressure *backpressure)
+bool backpressure_join(struct backpressure *backpressure)
 {
-	if (backpressure->running)
-		pthread_join(backpressure->thread, NULL);
-	backpressure->running = false;
+	return host_join(backpressure->thread, &backpressure->running);
 }

@@ -57,7 +57,8 @@ struct backpressure {
 	pthread_mutex_t lock; /* held for moments only, also by the loop */
 	struct {
 		struct backpressure_card is;
-		int fd; /* its state; -1: cannot be watched */
+		int fd;	   /* its state; -1: cannot be watched, ... */
+		int error; /* ... for this reason, a negative errno; else 0 */
 		enum card_state state;
 		bool over; /* it stores more than VMs may fill */
 	} cards[BACKPRESSURE_CARDS];
@@ -77,11 +78,17 @@ int backpressure_init(struct backpressure *backpressure, struct host *host, stru
 void backpressure_fini(struct backpressure *backpressure);
 
 int backpressure_start(struct backpressure *backpressure);
-/* After host_stop(). */
-void backpressure_join(struct backpressure *backpressure);
+/* After host_stop(); as host_join(). */
+bool backpressure_join(struct backpressure *backpressure);
 
 /* On the loop. 0 or -ENOMEM: nothing stands then. */
 int backpressure_publish(struct backpressure *backpressure, const struct backpressure_plan *plan);
+
+/*
+ * Why nobody waits for the state of node @nid's card to change, as a negative errno: it is looked
+ * at each second all the same. 0: somebody does, or it is no card's.
+ */
+int backpressure_watch_error(struct backpressure *backpressure, int nid);
 
 /* One look at the cards, and what follows from it. */
 void backpressure_look(struct backpressure *backpressure, uint64_t now_ms);

@@ -190,9 +190,7 @@ int relief_start(struct relief *relief)
 	return 0;
 }
 
-void relief_join(struct relief *relief)
+bool relief_join(struct relief *relief)
 {
-	if (relief->running)
-		pthread_join(relief->thread, NULL);
-	relief->running = false;
+	return host_join(relief->thread, &relief->running);
 }

@@ -54,8 +54,8 @@ int relief_init(struct relief *relief, struct host *host, struct mover *mover);
 void relief_fini(struct relief *relief);
 
 int relief_start(struct relief *relief);
-/* After host_stop(). */
-void relief_join(struct relief *relief);
+/* After host_stop(); as host_join(). */
+bool relief_join(struct relief *relief);
 
 /* What holds from the end of a round to the end of the next. */
 struct relief_plan {

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 struct nomination {
+	const struct host *host;
 	struct vm **vms;
 	size_t n;
 	uint32_t now_s;
@@ -33,6 +34,9 @@ static int nominate(size_t target, const struct damon_region *region, void *arg)
 
 	if (target >= nom->n)
 		return -EBADMSG;
+	/* There may be thousands, and DAMON is to be left in order. */
+	if (atomic_load(&nom->host->stopping))
+		return -ECANCELED;
 	nominate_region(nom->vms[target], region, nom->now_s);
 	return 0;
 }
@@ -154,7 +158,7 @@ static uint32_t snapshot_pause_ms(const struct cram_host_settings *set, int64_t 
 static int nominate_once(struct host *host, struct damon *damon, const struct roster *roster,
 			 struct watch *w)
 {
-	struct nomination nom = { .vms = w->vms.v, .now_s = monotonic_s() };
+	struct nomination nom = { .host = host, .vms = w->vms.v, .now_s = monotonic_s() };
 	int r;
 
 	r = collect(roster, w);
@@ -256,9 +260,7 @@ int nominator_start(struct nominator *nominator, struct host *host)
 	return 0;
 }
 
-void nominator_join(struct nominator *nominator)
+bool nominator_join(struct nominator *nominator)
 {
-	if (nominator->running)
-		pthread_join(nominator->thread, NULL);
-	nominator->running = false;
+	return host_join(nominator->thread, &nominator->running);
 }

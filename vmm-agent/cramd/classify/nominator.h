@@ -19,5 +19,5 @@ void nominate_region(struct vm *vm, const struct damon_region *region, uint32_t 
 
 /* @nominator is zero. 0 or -errno of pthread_create(3). */
 int nominator_start(struct nominator *nominator, struct host *host);
-/* After host_stop(). */
-void nominator_join(struct nominator *nominator);
+/* After host_stop(); as host_join(). */
+bool nominator_join(struct nominator *nominator);

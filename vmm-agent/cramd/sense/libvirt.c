@@ -40,6 +40,12 @@
 /* The event loop wakes up at least this often to see whether it should end. */
 #define TICK_MS 500
 
+/* Threads are waited for so long at the end. */
+#define STOP_MS 2000
+
+/* Kinds of events that are wanted. */
+#define SUBSCRIPTIONS 7
+
 struct entry {
 	char uuid[VIR_UUID_STRING_BUFLEN];
 	bool wanted, in_flight;
@@ -62,6 +68,7 @@ struct libvirt {
 	CRAM_ARRAY(struct entry) entries;
 	CRAM_ARRAY(struct libvirt_domain *) answers; /* oldest first */
 	int n_ended, n_threads;
+	int ids[SUBSCRIPTIONS]; /* of the subscriptions; of the thread of events alone */
 	pthread_t events, workers[LIBVIRT_WORKERS];
 	size_t n_workers;
 };
@@ -186,53 +193,73 @@ static bool is_unsupported(void)
 	return error && error->code == VIR_ERR_NO_SUPPORT;
 }
 
-static int subscribe(struct libvirt *l, virConnectPtr conn)
-{
-	static const struct {
-		int id;
-		virConnectDomainEventGenericCallback callback;
-	} events[] = {
-		{ VIR_DOMAIN_EVENT_ID_LIFECYCLE, VIR_DOMAIN_EVENT_CALLBACK(on_lifecycle) },
-		{ VIR_DOMAIN_EVENT_ID_REBOOT, VIR_DOMAIN_EVENT_CALLBACK(on_plain) },
-		{ VIR_DOMAIN_EVENT_ID_METADATA_CHANGE, VIR_DOMAIN_EVENT_CALLBACK(on_metadata) },
-		{ VIR_DOMAIN_EVENT_ID_DEVICE_ADDED, VIR_DOMAIN_EVENT_CALLBACK(on_device) },
-		{ VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED, VIR_DOMAIN_EVENT_CALLBACK(on_device) },
-		{ VIR_DOMAIN_EVENT_ID_MIGRATION_ITERATION,
-		  VIR_DOMAIN_EVENT_CALLBACK(on_iteration) },
-		{ VIR_DOMAIN_EVENT_ID_JOB_COMPLETED, VIR_DOMAIN_EVENT_CALLBACK(on_job) },
-	};
+static const struct {
+	int id;
+	virConnectDomainEventGenericCallback callback;
+} subscriptions[SUBSCRIPTIONS] = {
+	{ VIR_DOMAIN_EVENT_ID_LIFECYCLE, VIR_DOMAIN_EVENT_CALLBACK(on_lifecycle) },
+	{ VIR_DOMAIN_EVENT_ID_REBOOT, VIR_DOMAIN_EVENT_CALLBACK(on_plain) },
+	{ VIR_DOMAIN_EVENT_ID_METADATA_CHANGE, VIR_DOMAIN_EVENT_CALLBACK(on_metadata) },
+	{ VIR_DOMAIN_EVENT_ID_DEVICE_ADDED, VIR_DOMAIN_EVENT_CALLBACK(on_device) },
+	{ VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED, VIR_DOMAIN_EVENT_CALLBACK(on_device) },
+	{ VIR_DOMAIN_EVENT_ID_MIGRATION_ITERATION, VIR_DOMAIN_EVENT_CALLBACK(on_iteration) },
+	{ VIR_DOMAIN_EVENT_ID_JOB_COMPLETED, VIR_DOMAIN_EVENT_CALLBACK(on_job) },
+};
 
+/* @ids: of the subscriptions made; each is -1 until then. */
+static int subscribe(struct libvirt *l, virConnectPtr conn, int *ids)
+{
 	if (virConnectRegisterCloseCallback(conn, on_close, l, NULL) < 0)
 		return -EIO;
-	for (size_t i = 0; i < ARRAY_SIZE(events); i++)
-		if (virConnectDomainEventRegisterAny(conn, NULL, events[i].id, events[i].callback,
-						     l, NULL) < 0)
-			return -EIO;
 	/*
-	 * Without probes a libvirtd that hangs would hold every worker for good. Drivers that need
-	 * no daemon have none.
+	 * Without probes a libvirtd that hangs would hold this thread, and every worker, for good.
+	 * Drivers that need no daemon have none.
 	 */
 	if (virConnectSetKeepAlive(conn, KEEPALIVE_INTERVAL, KEEPALIVE_COUNT) < 0 &&
 	    !is_unsupported())
 		return -EIO;
+	for (size_t i = 0; i < SUBSCRIPTIONS; i++) {
+		ids[i] = virConnectDomainEventRegisterAny(conn, NULL, subscriptions[i].id,
+							  subscriptions[i].callback, l, NULL);
+		if (ids[i] < 0)
+			return -EIO;
+	}
 	return 0;
+}
+
+/* Each subscription has a reference to @conn: with one left it would never go, nor be silent. */
+static void unsubscribe(virConnectPtr conn, int *ids)
+{
+	for (size_t i = 0; i < SUBSCRIPTIONS; i++)
+		if (ids[i] >= 0)
+			virConnectDomainEventDeregisterAny(conn, ids[i]);
+	virConnectUnregisterCloseCallback(conn, on_close);
 }
 
 static int connect_once(struct libvirt *l)
 {
-	virConnectPtr conn = virConnectOpenReadOnly(l->uri);
+	virConnectPtr conn;
 	int r;
 
+	/* Here, and not later: it may be closed as soon as it is open, and is told once. */
+	pthread_mutex_lock(&l->lock);
+	l->closed = false;
+	pthread_mutex_unlock(&l->lock);
+	conn = virConnectOpenReadOnly(l->uri);
 	if (!conn)
 		return -ECONNREFUSED;
-	r = subscribe(l, conn);
+	memset(l->ids, -1, sizeof(l->ids));
+	r = subscribe(l, conn, l->ids);
 	if (r < 0) {
+		unsubscribe(conn, l->ids);
 		virConnectClose(conn);
 		return r;
 	}
 	pthread_mutex_lock(&l->lock);
 	l->conn = conn;
-	l->closed = false;
+	/* Nobody has told what changed meanwhile. */
+	for (size_t i = 0; i < l->entries.n; i++)
+		l->entries.v[i].wanted = true;
 	l->refresh_wanted = true;
 	pthread_cond_broadcast(&l->wake);
 	pthread_mutex_unlock(&l->lock);
@@ -251,7 +278,7 @@ static void disconnect(struct libvirt *l)
 	pthread_mutex_unlock(&l->lock);
 	atomic_store(&l->connected, false);
 	if (conn) {
-		virConnectUnregisterCloseCallback(conn, on_close);
+		unsubscribe(conn, l->ids);
 		virConnectClose(conn);
 	}
 }
@@ -499,6 +526,9 @@ static void finish(struct libvirt *l, const char *uuid, int r, struct libvirt_do
 		if (r == 0) {
 			entry->busy = answer->busy;
 			entry->asked_ms = answer->asked_ms;
+		} else if (r != -ENOENT) {
+			/* What it was asked for was announced once: so with the next refresh. */
+			entry->asked_ms = 0;
 		}
 		if (r == -ENOENT && !entry->wanted)
 			drop_entry(l, uuid);
@@ -597,6 +627,7 @@ int libvirt_start(const char *uri, const char *pid_dir, const struct cram_log *l
 		  struct libvirt **ret_libvirt)
 {
 	struct libvirt *l = calloc(1, sizeof(*l));
+	pthread_condattr_t attr;
 	int r;
 
 	if (!l)
@@ -605,7 +636,10 @@ int libvirt_start(const char *uri, const char *pid_dir, const struct cram_log *l
 	snprintf(l->uri, sizeof(l->uri), "%s", uri);
 	snprintf(l->pid_dir, sizeof(l->pid_dir), "%s", pid_dir);
 	pthread_mutex_init(&l->lock, NULL);
-	pthread_cond_init(&l->wake, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&l->wake, &attr);
+	pthread_condattr_destroy(&attr);
 	l->eventfd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (l->eventfd < 0) {
 		r = -errno;
@@ -636,27 +670,25 @@ int libvirt_start(const char *uri, const char *pid_dir, const struct cram_log *l
 	return 0;
 }
 
-void libvirt_stop(struct libvirt *l)
+bool libvirt_stop(struct libvirt *l)
 {
-	struct timespec until;
+	struct timespec until = monotonic_after(STOP_MS);
 	bool all;
 
 	atomic_store(&l->stopping, true);
-	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_sec += 2;
 	pthread_mutex_lock(&l->lock);
 	pthread_cond_broadcast(&l->wake);
 	while (l->n_ended < l->n_threads && pthread_cond_timedwait(&l->wake, &l->lock, &until) == 0)
 		;
 	all = l->n_ended == l->n_threads;
 	pthread_mutex_unlock(&l->lock);
-	/* A thread stuck in a call of a stopped libvirtd keeps what it uses; the process ends. */
 	if (!all)
-		return;
+		return false;
 	pthread_join(l->events, NULL);
 	for (size_t i = 0; i < l->n_workers; i++)
 		pthread_join(l->workers[i], NULL);
 	destroy(l);
+	return true;
 }
 
 int libvirt_fd(const struct libvirt *l)

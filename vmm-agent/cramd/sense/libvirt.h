@@ -39,8 +39,11 @@ struct libvirt_domain {
  */
 int libvirt_start(const char *uri, const char *pid_dir, const struct cram_log *log,
 		  struct libvirt **ret_libvirt);
-/* Waits for threads that are not inside a libvirt call; the others end with the process. */
-void libvirt_stop(struct libvirt *libvirt);
+/*
+ * Waits a moment for the threads. False: one is inside a libvirt call that does not end, and what
+ * it uses, the log included, must stay until the process ends.
+ */
+bool libvirt_stop(struct libvirt *libvirt);
 
 /* Readable when there is something for libvirt_next(). */
 int libvirt_fd(const struct libvirt *libvirt);

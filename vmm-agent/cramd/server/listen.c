@@ -15,6 +15,9 @@
 #include "methods.h"
 #include "util/cleanup.h"
 
+/* Who cannot be taken in for want of something is tried again after this. */
+#define AGAIN_MS 500
+
 struct listener {
 	struct server *server;
 	const char *name, *group;
@@ -23,12 +26,18 @@ struct listener {
 	int fd;
 	struct loop_source *source;
 	size_t n_clients;
+	/* The last one could not be taken in: it waits, and so do all behind it. That was said. */
+	bool deaf, said_deaf;
+	struct cram_ratelimit lines;
 };
 
 struct server {
 	struct daemon *d;
 	struct listener control, status;
 	struct client *clients;
+	uint32_t patience_ms;
+	int again; /* timerfd */
+	struct loop_source *again_source;
 };
 
 static void drop_client(struct client *client)
@@ -42,6 +51,14 @@ static void drop_client(struct client *client)
 		client->next->prev = client->prev;
 	client->listener->n_clients--;
 	free(client);
+}
+
+/* It has gone, or is as good as gone. */
+static void lose_client(struct client *client)
+{
+	if (client->refusing)
+		admission_came_late(client->listener->server->d, &client->refusal);
+	drop_client(client);
 }
 
 static uint32_t to_epoll(short events)
@@ -61,12 +78,67 @@ static int on_client(struct loop *loop, int fd, uint32_t events, void *userdata)
 	if (events & EPOLLOUT)
 		revents |= POLLOUT;
 	if (cram_peer_io(client->peer, fd, revents, &wanted) < 0) {
-		if (client->refusing)
-			admission_came_late(client->listener->server->d, &client->refusal);
-		drop_client(client);
+		lose_client(client);
 		return 0;
 	}
+	client->wants_room = wanted & POLLOUT;
+	if (events & EPOLLOUT)
+		client->full_since_ms = 0;
 	loop_change(loop, client->source, to_epoll(wanted));
+	return 0;
+}
+
+/*
+ * Those that ask and do not read. Not who monitors: what is kept for it has a limit, and it is told
+ * what it has lost.
+ */
+static void drop_slow(struct server *server, uint64_t now_ms)
+{
+	struct client *next;
+
+	for (struct client *client = server->clients; client; client = next) {
+		next = client->next;
+		if (!client->wants_room || client->monitor)
+			client->full_since_ms = 0;
+		else if (!client->full_since_ms)
+			client->full_since_ms = now_ms;
+		else if (now_ms - client->full_since_ms > server->patience_ms)
+			lose_client(client);
+	}
+}
+
+/*
+ * Nobody can be taken in: there are no descriptors, or there is no memory. Who waits stays where he
+ * is, and the listener would be readable all the time, so it is left alone for a moment.
+ */
+static void turn_deaf(struct listener *listener, int error)
+{
+	struct daemon *d = listener->server->d;
+	uint32_t missed;
+
+	/* Without the timer: better busy than deaf for good. */
+	if (loop_timer_set(listener->server->again, AGAIN_MS) < 0 ||
+	    loop_change(&d->loop, listener->source, 0) < 0)
+		return;
+	if (!listener->deaf && cram_ratelimit_ok(&listener->lines, monotonic_ms(), &missed)) {
+		cram_log_warn(&d->host.log, "%s: nobody new is heard for now: %s", listener->path,
+			      strerror(error));
+		listener->said_deaf = true;
+	}
+	listener->deaf = true;
+}
+
+static int on_again(struct loop *loop, int fd, uint32_t events, void *userdata)
+{
+	struct server *server = userdata;
+	uint64_t n;
+
+	(void)events;
+	if (read(fd, &n, sizeof(n)) != sizeof(n))
+		return 0;
+	loop_timer_set(fd, 0);
+	loop_change(loop, server->control.source, EPOLLIN);
+	loop_change(loop, server->status.source, EPOLLIN);
 	return 0;
 }
 
@@ -80,14 +152,23 @@ static int on_listener(struct loop *loop, int fd, uint32_t events, void *userdat
 
 	(void)events;
 	client = calloc(1, sizeof(*client));
-	if (!client)
+	if (!client) {
+		turn_deaf(listener, ENOMEM);
 		return 0;
+	}
 	client->listener = listener;
 	client->fd = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	if (client->fd < 0) {
+		/* Not if who wanted in has gone. */
+		if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
+			turn_deaf(listener, errno);
 		free(client);
 		return 0;
 	}
+	if (listener->said_deaf)
+		cram_log_info(&listener->server->d->host.log, "%s: who comes is heard again",
+			      listener->path);
+	listener->deaf = listener->said_deaf = false;
 	if (listener->n_clients >= SERVER_CLIENTS_MAX ||
 	    getsockopt(client->fd, SOL_SOCKET, SO_PEERCRED, &client->cred, &len) < 0 ||
 	    cram_peer_new(&listener->service, &client->peer) < 0)
@@ -111,12 +192,13 @@ refuse:
 	return 0;
 }
 
-/* Is somebody listening at @addr? */
+/* Is somebody listening at @addr? Who hangs, with a backlog that is full, is not waited for. */
 static bool answers(const struct sockaddr_un *addr)
 {
-	cleanup_close int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	cleanup_close int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
-	return fd >= 0 && connect(fd, (const struct sockaddr *)addr, sizeof(*addr)) == 0;
+	return fd >= 0 &&
+	       (connect(fd, (const struct sockaddr *)addr, sizeof(*addr)) == 0 || errno == EAGAIN);
 }
 
 static int listen_at(struct listener *listener, struct cram_error *err)
@@ -161,6 +243,7 @@ fail:
 /* On its next turn output is written, and requests that waited behind a kept call are read. */
 static void wake(struct client *client)
 {
+	client->wants_room = true;
 	loop_change(&client->listener->server->d->loop, client->source, EPOLLIN | EPOLLOUT);
 }
 
@@ -224,6 +307,7 @@ static void tell(void *userdata)
 		answer_now(d, client);
 		wake(client);
 	}
+	drop_slow(server, monotonic_ms());
 }
 
 int server_start(struct daemon *d, struct cram_error *err, struct server **ret_server)
@@ -234,12 +318,15 @@ int server_start(struct daemon *d, struct cram_error *err, struct server **ret_s
 	if (!server)
 		return -ENOMEM;
 	server->d = d;
+	server->again = -1;
+	server->patience_ms = 60000;
 	server->control = (struct listener){
 		.server = server,
 		.name = "control",
 		.group = "cramd",
 		.service = { CRAM_IFACE_CONTROL, control_methods, d, CRAM_CONTROL_MAX },
 		.fd = -1,
+		.lines = { .interval_ms = 60000, .burst = 1 },
 	};
 	server->status = (struct listener){
 		.server = server,
@@ -247,17 +334,31 @@ int server_start(struct daemon *d, struct cram_error *err, struct server **ret_s
 		.group = "cramd-read",
 		.service = { CRAM_IFACE_STATUS, status_methods, d, 0 },
 		.fd = -1,
+		.lines = { .interval_ms = 60000, .burst = 1 },
 	};
 	r = listen_at(&server->control, err);
 	if (r == 0)
 		r = listen_at(&server->status, err);
+	if (r == 0)
+		r = loop_timer_new(0, &server->again);
+	if (r == 0)
+		r = loop_add(&d->loop, server->again, EPOLLIN, on_again, server,
+			     &server->again_source);
 	if (r < 0) {
+		if (err->code == 0)
+			cram_error_set(err, r, server->status.path, "listen", NULL, "%s",
+				       strerror(-r));
 		server_stop(server);
 		return r;
 	}
 	loop_after(&d->loop, tell, server);
 	*ret_server = server;
 	return 0;
+}
+
+void server_set_patience(struct server *server, uint32_t ms)
+{
+	server->patience_ms = ms;
 }
 
 static void stop_listener(struct listener *listener)
@@ -278,5 +379,8 @@ void server_stop(struct server *server)
 		drop_client(server->clients);
 	stop_listener(&server->control);
 	stop_listener(&server->status);
+	loop_remove(&server->d->loop, server->again_source);
+	if (server->again >= 0)
+		close(server->again);
 	free(server);
 }

@@ -57,20 +57,26 @@ int refuse_call(struct daemon *d, struct cram_call *call, const struct vm *vm, c
 	return cram_call_fail(call, error, err);
 }
 
+/* No VM, or more than one (-ENOTUNIQ), is called @name. */
+static int answer_no_vm(struct cram_call *call, const char *name, int error)
+{
+	struct json_object *o = json_object_new_object();
+
+	if (!o)
+		return -ENOMEM;
+	json_object_object_add(o, "vm", json_object_new_string(name));
+	return cram_call_error(
+		call, error == -ENOTUNIQ ? CRAM_ERR_VM_AMBIGUOUS : CRAM_ERR_VM_NOT_FOUND, o);
+}
+
 /* The VM that the call names. 0; 1: answered with an error; negative: the peer failed. */
 static int call_vm(struct daemon *d, struct cram_call *call, const char *name, struct vm **ret_vm)
 {
 	int r = daemon_find_vm(d, name, ret_vm);
-	struct json_object *o;
 
 	if (r == 0)
 		return 0;
-	o = json_object_new_object();
-	if (!o)
-		return -ENOMEM;
-	json_object_object_add(o, "vm", json_object_new_string(name));
-	r = cram_call_error(call, r == -ENOTUNIQ ? CRAM_ERR_VM_AMBIGUOUS : CRAM_ERR_VM_NOT_FOUND,
-			    o);
+	r = answer_no_vm(call, name, r);
 	return r < 0 ? r : 1;
 }
 
@@ -229,6 +235,22 @@ static int check(struct cram_call *call, struct json_object *parameters, void *u
 	if (!findings)
 		return -ENOMEM;
 	return cram_call_reply(call, cram_reply_check(findings, report_check(d, findings, max)));
+}
+
+static int list_overrides(struct cram_call *call, struct json_object *parameters, void *userdata,
+			  struct cram_error *err)
+{
+	cleanup_free struct cram_override_report *overrides = NULL;
+	struct daemon *d = userdata;
+	size_t n = d->overrides.v.n;
+
+	if (no_parameters(parameters, err) < 0)
+		return bad_parameter(call, err);
+	overrides = calloc(n ? n : 1, sizeof(*overrides));
+	if (!overrides)
+		return -ENOMEM;
+	report_overrides(d, overrides);
+	return cram_call_reply(call, cram_reply_overrides(overrides, n));
 }
 
 static int fits(struct cram_call *call, struct json_object *parameters, void *userdata,
@@ -468,6 +490,37 @@ static int set_quota(struct cram_call *call, struct json_object *parameters, voi
 	return accepted(d, call, vm, true, warning);
 }
 
+/* Of a VM that runs, or of one that is gone. */
+static int drop_overrides(struct cram_call *call, struct json_object *parameters, void *userdata,
+			  struct cram_error *err)
+{
+	struct answer answer = { .accepted = true };
+	struct daemon *d = userdata;
+	struct vm *vm = NULL;
+	const char *name;
+	int r;
+
+	if (cram_decode_vm(parameters, false, &name, err) < 0)
+		return bad_parameter(call, err);
+	begin(d, call);
+	r = daemon_find_vm(d, name, &vm);
+	if (r == 0)
+		r = daemon_drop(d, vm, err);
+	else if (r == -ENOENT)
+		r = daemon_drop_gone(d, name, err);
+	if (err->code)
+		return refuse_call(d, call, vm, CRAM_ERR_REFUSED, err);
+	if (r < 0) {
+		end(d, &answer);
+		return answer_no_vm(call, name, r);
+	}
+	if (vm)
+		return accepted(d, call, vm, true, "");
+	end(d, &answer);
+	answer_after_round(d, call, &answer);
+	return 0;
+}
+
 static int reload(struct cram_call *call, struct json_object *parameters, void *userdata,
 		  struct cram_error *err)
 {
@@ -589,17 +642,14 @@ const struct cram_method status_methods[] = {
 	{ "Monitor", true, monitor },
 	{ "GetMetrics", false, get_metrics },
 	{ "Fits", false, fits },
+	{ "ListOverrides", false, list_overrides },
 	{ NULL, false, NULL },
 };
 
 const struct cram_method control_methods[] = {
-	{ "SetQuota", false, set_quota },
-	{ "Pause", false, pause_method },
-	{ "Resume", false, resume_method },
-	{ "Drain", false, drain },
-	{ "Reload", false, reload },
-	{ "AddVm", false, add_vm },
-	{ "Admit", false, admit },
-	{ "Refuse", false, refuse },
-	{ NULL, false, NULL },
+	{ "SetQuota", false, set_quota }, { "DropOverrides", false, drop_overrides },
+	{ "Pause", false, pause_method }, { "Resume", false, resume_method },
+	{ "Drain", false, drain },	  { "Reload", false, reload },
+	{ "AddVm", false, add_vm },	  { "Admit", false, admit },
+	{ "Refuse", false, refuse },	  { NULL, false, NULL },
 };

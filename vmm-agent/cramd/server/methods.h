@@ -31,6 +31,9 @@ struct client {
 	bool refusing;
 	struct admission refusal;
 	struct ucred cred;
+	/* There is something to be written, and there has been no room since then (0: not seen). */
+	bool wants_room;
+	uint64_t full_since_ms;
 	int fd;
 };
 

@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/resource.h>
 
 #include "../admission.h"
@@ -187,10 +188,32 @@ static void report_card(const struct card *card, struct cram_node_report *ret)
 	ret->lost = card->lost;
 }
 
-void report_node(const struct daemon *d, size_t tier, struct cram_node_report *ret)
+static const struct vm *find_uuid(const struct daemon *d, const char *uuid)
+{
+	for (size_t i = 0; i < d->host.vms.n; i++)
+		if (!strcasecmp(d->host.vms.v[i]->uuid, uuid))
+			return d->host.vms.v[i];
+	return NULL;
+}
+
+void report_overrides(struct daemon *d, struct cram_override_report *ret)
+{
+	for (size_t i = 0; i < d->overrides.v.n; i++) {
+		const struct cram_override *o = &d->overrides.v.v[i];
+		const struct vm *vm = find_uuid(d, o->uuid);
+
+		ret[i] = (struct cram_override_report){ .running = vm };
+		TEXT(ret[i].uuid, "%s", o->uuid);
+		TEXT(ret[i].name, "%s", vm ? vm->name : o->name);
+		cram_override_text(o, ret[i].kept, sizeof(ret[i].kept));
+	}
+}
+
+void report_node(struct daemon *d, size_t tier, struct cram_node_report *ret)
 {
 	const struct cram_tier_input *t = &d->snapshot.tiers[tier];
 	const struct node *node = nodes_find(&d->snapshot.nodes, t->nid);
+	int error;
 
 	*ret = (struct cram_node_report){
 		.nid = t->nid,
@@ -203,8 +226,12 @@ void report_node(const struct daemon *d, size_t tier, struct cram_node_report *r
 	};
 	TEXT(ret->tier, "%s", cram_tier_name(t->kind));
 	TEXT(ret->state, "%s", d->snapshot.tier_state[tier]);
-	if (t->kind == CRAM_TIER_CRAM)
-		report_card(&d->snapshot.cards[tier], ret);
+	if (t->kind != CRAM_TIER_CRAM)
+		return;
+	report_card(&d->snapshot.cards[tier], ret);
+	error = backpressure_watch_error(&d->backpressure, t->nid);
+	if (error < 0)
+		TEXT(ret->watch_error, "%s", strerror(-error));
 }
 
 void report_vm(struct daemon *d, struct vm *vm, struct cram_vm_report *ret)

@@ -7,7 +7,9 @@
 void report_host(struct daemon *d, struct cram_host_report *ret);
 /* @home: of the snapshot's home nodes, the first is 0. */
 void report_dram(const struct daemon *d, size_t home, struct cram_dram_report *ret);
-void report_node(const struct daemon *d, size_t tier, struct cram_node_report *ret);
+/* What is kept of VMs, be they gone. @ret has room for all that there are. */
+void report_overrides(struct daemon *d, struct cram_override_report *ret);
+void report_node(struct daemon *d, size_t tier, struct cram_node_report *ret);
 void report_vm(struct daemon *d, struct vm *vm, struct cram_vm_report *ret);
 
 /* Why no tier takes memory of @vm now. */

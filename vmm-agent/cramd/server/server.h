@@ -20,3 +20,5 @@ struct server; /* owns its descriptors */
  */
 int server_start(struct daemon *d, struct cram_error *err, struct server **ret_server);
 void server_stop(struct server *server);
+/* Who takes nothing of its answers for @ms is dropped; a minute if nothing is said. */
+void server_set_patience(struct server *server, uint32_t ms);
