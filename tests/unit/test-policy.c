@@ -229,6 +229,7 @@ static void vm_nasty(struct cram_vm_input *vm, uint64_t *rng)
 		&vm->dram,
 		&vm->tier_bytes,
 		&vm->device_bytes,
+		&vm->device_upper,
 		&vm->swapped,
 		&vm->hot_bytes,
 		&vm->returned_total,
@@ -270,11 +271,17 @@ static void vm_nasty(struct cram_vm_input *vm, uint64_t *rng)
 			vm->cold[b] = nasty(rng);
 }
 
-static void check_vm_limits(const struct cram_vm_input *vm, const struct cram_vm_action *a)
+/* What @vm may take when @bytes more are there, of which each takes @ratio. */
+static unsigned __int128 upper_with(const struct cram_vm_input *vm, uint64_t bytes, uint32_t ratio)
 {
-	unsigned __int128 ratio = vm->ratio_q16 ? vm->ratio_q16 : 65536;
-	unsigned __int128 device =
-		vm->device_bytes + ((unsigned __int128)a->demote_bytes * ratio >> 16);
+	uint64_t upper = vm->device_upper > vm->device_bytes ? vm->device_upper : vm->device_bytes;
+
+	return upper + ((unsigned __int128)bytes * (ratio ? ratio : 65536) >> 16);
+}
+
+static void check_vm_limits(const struct host *h, const struct cram_vm_input *vm,
+			    const struct cram_vm_action *a)
+{
 	unsigned __int128 touched = (unsigned __int128)vm->dram + vm->tier_bytes + vm->swapped;
 
 	assert_true(a->promote_bytes <= vm->tier_bytes);
@@ -288,8 +295,13 @@ static void check_vm_limits(const struct cram_vm_input *vm, const struct cram_vm
 	assert_int_equal(vm->mode, CRAM_MODE_AUTO);
 	/* That all of it is home forbids nothing; every other flag does. */
 	assert_int_equal(vm->flags & ~CRAM_VM_F_HOME, 0);
-	if (vm->quota != CRAM_UNLIMITED)
-		assert_true(device <= vm->quota);
+	if (vm->quota != CRAM_UNLIMITED) {
+		uint32_t worst = h->rec.snap.tiers[vm->tier].worst_q16;
+
+		assert_true(upper_with(vm, a->demote_bytes, vm->ratio_q16) <= vm->quota);
+		assert_true(upper_with(vm, a->demote_bytes, worst) <=
+			    (unsigned __int128)vm->quota + h->rec.params.quota_slack_bytes);
+	}
 	assert_true(vm->hard_limit == CRAM_UNLIMITED ||
 		    (unsigned __int128)vm->tier_bytes + a->demote_bytes <= vm->hard_limit);
 	assert_true(vm->dram - a->demote_bytes >=
@@ -373,6 +385,7 @@ static void no_input_breaks_quota_floor_or_headroom(void **state)
 				(struct cram_tier_input){ .budget = nasty(&rng),
 							  .used_other = nasty(&rng),
 							  .free = nasty(&rng),
+							  .worst_q16 = (uint32_t)nasty(&rng),
 							  .accepting = random_in(&rng, 0, 3) > 0 };
 		for (size_t i = 0; i < n; i++)
 			vm_nasty(&vms[i], &rng);
@@ -390,7 +403,7 @@ static void no_input_breaks_quota_floor_or_headroom(void **state)
 		};
 		decide(&h);
 		for (size_t i = 0; i < n; i++) {
-			check_vm_limits(&vms[i], &h.actions[i]);
+			check_vm_limits(&h, &vms[i], &h.actions[i]);
 			out += h.actions[i].demote_bytes;
 			if (h.actions[i].promote_bytes || h.actions[i].promote_hot_bytes) {
 				assert_in_range(h.actions[i].home, 0, h.rec.snap.n_dram - 1);
@@ -912,6 +925,12 @@ static void what_a_tier_has_too_much_comes_home_at_no_rate(void **state)
 	assert_int_equal(h.actions[1].promote_bytes, 512 * MiB * 4);
 	assert_int_equal(h.actions[2].promote_bytes, 0);
 	assert_true(h.actions[1].urgent);
+	/* When that is enough, who drains beside it is held to its rate. */
+	vms[2].flags = CRAM_VM_F_DRAIN;
+	decide(&h);
+	assert_int_equal(h.actions[1].promote_bytes, 512 * MiB * 4);
+	assert_int_equal(h.actions[2].promote_bytes, 0);
+	vms[2].flags = 0;
 	/* Who is furthest over gives first, and all of them no more than is too much. */
 	h.rec.tiers->budget = 3 * GiB;
 	decide(&h);
@@ -1445,6 +1464,24 @@ static void a_quota_holds_for_the_upper_bound(void **state)
 	host_free(&h);
 }
 
+static void what_moves_out_stays_below_a_quota_by_the_upper_bound(void **state)
+{
+	struct cram_vm_input *vm;
+	struct host h;
+	(void)state;
+
+	/* By its share, and with the slack, more of it could go. */
+	vm = half_out(&h);
+	vm->device_bytes = 2 * GiB;
+	vm->device_upper = 3 * GiB;
+	vm->quota = 4 * GiB;
+	vm->cold[CRAM_AGE_BUCKETS - 1] = 4 * GiB;
+	decide(&h);
+	assert_in_range(h.actions[0].demote_bytes, GiB - GiB / 20, GiB);
+	assert_int_equal(h.actions[0].kernel_limit, 5 * GiB);
+	host_free(&h);
+}
+
 static void pages_that_do_not_compress_exceed_a_quota_by_the_slack_at_most(void **state)
 {
 	uint64_t rng = random_seed("slack"), demoted = 0;
@@ -1493,7 +1530,7 @@ static void the_kernel_may_not_take_a_floor_either(void **state)
 	host_free(&h);
 }
 
-/* Bounds add up to more than the card stores: that is no reason to give anything back. */
+/* Bounds add up to more than the card stores: no reason to give back, nor to move nothing out. */
 static void shares_go_by_what_is_likely(void **state)
 {
 	uint64_t rng = random_seed("likely");
@@ -1503,12 +1540,16 @@ static void shares_go_by_what_is_likely(void **state)
 	host_random(&h, &rng, 2);
 	h.rec.tiers->budget = 4 * GiB;
 	for (size_t i = 0; i < 2; i++) {
-		h.rec.vms[i].ram = 64 * GiB;
+		h.rec.vms[i].ram = h.rec.vms[i].eligible = 64 * GiB;
 		h.rec.vms[i].weight = 100;
+		h.rec.vms[i].ratio_q16 = 65536 / 4;
+		memset(h.rec.vms[i].cold, 0, sizeof(h.rec.vms[i].cold));
+		h.rec.vms[i].cold[CRAM_AGE_BUCKETS - 1] = GiB;
 		on_card(&h, i, 4 * GiB, GiB, 3 * GiB, CRAM_UNLIMITED);
 	}
 	decide(&h);
 	assert_int_equal(h.d.promote_bytes, 0);
+	assert_int_equal(h.d.demote_bytes, 2 * GiB);
 	h.rec.tiers->budget = GiB;
 	decide(&h);
 	/* A page of either is a quarter of one on the card. */
@@ -1680,6 +1721,7 @@ int main(void)
 		cmocka_unit_test(a_new_vm_waits_one_cold_age),
 		cmocka_unit_test(the_kernels_limit_keeps_the_quota_if_the_agent_dies),
 		cmocka_unit_test(a_quota_holds_for_the_upper_bound),
+		cmocka_unit_test(what_moves_out_stays_below_a_quota_by_the_upper_bound),
 		cmocka_unit_test(pages_that_do_not_compress_exceed_a_quota_by_the_slack_at_most),
 		cmocka_unit_test(the_kernel_may_not_take_a_floor_either),
 		cmocka_unit_test(shares_go_by_what_is_likely),
