@@ -339,7 +339,9 @@ static uint64_t relieved(const struct host *h)
 static void check_relief(const struct host *h, int t)
 {
 	const struct cram_tier_input *tier = &h->rec.snap.tiers[t];
-	double device = 0, used = 0, pages = 0;
+	/* A double of what is used would lose all of a small excess. */
+	unsigned __int128 used = 0, offered = 0;
+	double device = 0, pages = 0;
 
 	for (size_t i = 0; i < h->rec.snap.n_vms; i++) {
 		const struct cram_vm_input *vm = &h->rec.snap.vms[i];
@@ -347,7 +349,7 @@ static void check_relief(const struct host *h, int t)
 
 		if (vm->tier != t)
 			continue;
-		used += (double)vm->device_bytes;
+		used += vm->device_bytes;
 		if (home <= vm->promote_tokens && home <= h->rec.snap.promote_tokens)
 			continue;
 		assert_true(h->actions[i].urgent);
@@ -355,8 +357,10 @@ static void check_relief(const struct host *h, int t)
 		/* They are whole pages. */
 		pages += 4096.0 / (double)vm->tier_bytes * (double)vm->device_bytes;
 	}
-	used -= tier->budget > tier->used_other ? (double)(tier->budget - tier->used_other) : 0;
-	assert_true(device <= fmax(used, 0) * (1 + 1e-9) + pages + 1);
+	if (tier->budget > tier->used_other)
+		offered = tier->budget - tier->used_other;
+	used = used > offered ? used - offered : 0;
+	assert_true(device <= (double)used * (1 + 1e-9) + pages + 1);
 }
 
 static void no_input_breaks_quota_floor_or_headroom(void **state)
