@@ -1080,6 +1080,35 @@ static void giving_back_starts_late_and_ends_at_the_share(void **state)
 	host_free(&h);
 }
 
+/* The second may have more than it has, by too little for it to begin: nobody waits. */
+static void nobody_gives_back_what_nobody_takes(void **state)
+{
+	struct cram_vm_input vms[2];
+	struct cram_vm_action actions[2];
+	struct host h;
+	(void)state;
+
+	vms[0] = vms[1] = *half_out(&h);
+	h.d.actions = actions;
+	h.rec.snap.vms = vms;
+	h.rec.snap.n_vms = 2;
+	h.rec.tiers->budget = 8 * GiB;
+	vms[1].weight = 10 * vms[0].weight;
+	vms[1].quota = 6 * GiB;
+	vms[1].cold[CRAM_AGE_BUCKETS - 1] = 2 * GiB;
+	vms[0].tier_bytes = vms[0].device_bytes = 2 * GiB + 150 * MiB;
+	vms[1].tier_bytes = vms[1].device_bytes = 6 * GiB - 200 * MiB;
+	decide(&h);
+	assert_int_equal(actions[0].fair_device_bytes, 2 * GiB);
+	assert_int_equal(moved(&h), 0);
+	assert_false(actions[0].memory.giving_back);
+	vms[0].tier_bytes = vms[0].device_bytes = 2 * GiB + 250 * MiB;
+	vms[1].tier_bytes = vms[1].device_bytes = 6 * GiB - 300 * MiB;
+	decide(&h);
+	assert_int_equal(actions[0].promote_bytes, 250 * MiB);
+	host_free(&h);
+}
+
 /* It is held to compress as badly as can be, and may turn out to want much less. */
 static void a_newcomer_takes_nothing_from_others_while_there_is_room(void **state)
 {
@@ -1711,6 +1740,7 @@ int main(void)
 		cmocka_unit_test(what_comes_home_goes_to_the_one_node_whose_room_it_takes),
 		cmocka_unit_test(headroom_holds_the_hosts_promotion_rate_once),
 		cmocka_unit_test(giving_back_starts_late_and_ends_at_the_share),
+		cmocka_unit_test(nobody_gives_back_what_nobody_takes),
 		cmocka_unit_test(a_newcomer_takes_nothing_from_others_while_there_is_room),
 		cmocka_unit_test(demotion_starts_late_and_ends_at_the_target),
 		cmocka_unit_test(a_big_vms_cold_memory_does_not_wait),
