@@ -342,24 +342,11 @@ struct tier_state {
 	uint64_t offered; /* device bytes for VMs */
 	uint64_t used;	  /* device bytes of VMs now */
 	bool pressure;
-	bool full; /* who wants more there has to wait for who has too much */
+	bool awaited; /* who wants more there has to wait for who has too much */
 };
 
-/*
- * While there is room nobody's share is another's loss, and shares may still be wrong: memory that
- * is yet to come is held to compress as badly as can be.
- */
-static bool is_full(const struct cram_policy_params *p, const struct cram_tier_input *tier,
-		    const struct tier_state *s)
-{
-	uint64_t least =
-		add(scale(s->offered, p->demote_start_permille, 1000), p->demote_start_min_bytes);
-
-	return !tier->accepting || tier->free < least || sub(s->offered, s->used) < least;
-}
-
-static struct tier_state share(const struct cram_policy_params *p, const struct cram_snapshot *snap,
-			       size_t t, struct cram_policy_workspace *ws, struct cram_decision *d)
+static struct tier_state share(const struct cram_snapshot *snap, size_t t,
+			       struct cram_policy_workspace *ws, struct cram_decision *d)
 {
 	struct tier_state s = { .offered = sub(snap->tiers[t].budget, snap->tiers[t].used_other) };
 	size_t n = 0, first = 0;
@@ -384,7 +371,6 @@ static struct tier_state share(const struct cram_policy_params *p, const struct 
 	s.pressure = s.used > s.offered;
 	if (n)
 		ws->work[first].excess = sub(s.used, s.offered);
-	s.full = is_full(p, &snap->tiers[t], &s);
 	cram_waterfill(ws->claims, n, s.offered);
 	for (size_t i = 0; i < n; i++)
 		d->actions[ws->claims[i].id].fair_device_bytes = ws->claims[i].grant;
@@ -393,60 +379,12 @@ static struct tier_state share(const struct cram_policy_params *p, const struct 
 
 /* ------------------------------------------------------------------ 3. target */
 
-static void raise_urgency(struct work *w, enum urgency u, uint64_t overage)
-{
-	if (u > w->urgency || (u == w->urgency && overage > w->overage)) {
-		w->urgency = u;
-		w->overage = overage;
-	}
-}
-
-static void target_home(const struct cram_policy_params *p, const struct cram_vm_input *vm,
-			const struct tier_state *s, struct work *w, struct cram_vm_action *a)
-{
-	uint64_t fair = a->fair_device_bytes, over = sub(w->stay, fair), give;
-
-	if (w->leaving) {
-		w->want_home = vm->tier_bytes;
-		a->memory.giving_back = false;
-		if (w->want_home > 0)
-			raise_urgency(w, s->pressure ? URGENT_PRESSURE : URGENT_LIMIT,
-				      vm->device_bytes);
-		return;
-	}
-	/* Giving back starts late and then goes all the way, so noise cannot move memory. */
-	if (over == 0)
-		a->memory.giving_back = false;
-	else if (s->pressure || (s->full && over > scale(fair, p->give_back_permille, 1000)))
-		a->memory.giving_back = true;
-	give = max(w->hot, w->must);
-	if (w->hot > 0)
-		raise_urgency(w, URGENT_HOT, w->hot);
-	if (w->must > 0)
-		raise_urgency(w, vm->dram < a->effective_floor ? URGENT_FLOOR : URGENT_LIMIT,
-			      w->must);
-	if (a->memory.giving_back) {
-		/* stay leaves out what comes home anyway; the rest is on top of it. */
-		give = add(give, scale_up(over, vm->tier_bytes, vm->device_bytes));
-		reason(a, CRAM_REASON_SHARE, vm->device_bytes, fair);
-		if (s->pressure)
-			reason(a, CRAM_REASON_TIER_PRESSURE, s->used, s->offered);
-		raise_urgency(w, s->pressure ? URGENT_PRESSURE : URGENT_SHARE, over);
-	} else if (over > 0 && s->full) {
-		reason(a, CRAM_REASON_HYSTERESIS, over, scale(fair, p->give_back_permille, 1000));
-	}
-	w->want_home = min(pages_up(give), vm->tier_bytes);
-	/* As with quotas: what comes home is not to be replaced by the kernel meanwhile. */
-	if (a->memory.giving_back)
-		a->kernel_limit = min(a->kernel_limit, vm->tier_bytes - w->want_home);
-}
-
 static void target_out(const struct cram_policy_params *p, const struct cram_vm_input *vm,
 		       struct work *w, struct cram_vm_action *a)
 {
 	uint64_t target = to_logical(a->fair_device_bytes, w->ratio), missing, start;
 
-	if (!w->movable || w->must > 0 || a->memory.giving_back) {
+	if (!w->movable || w->must > 0 || w->stay > a->fair_device_bytes) {
 		a->memory.demoting = false;
 		return;
 	}
@@ -476,6 +414,79 @@ static void target_out(const struct cram_policy_params *p, const struct cram_vm_
 		w->want_out = min(missing, w->at_once);
 	else if (missing > 0)
 		reason(a, CRAM_REASON_HYSTERESIS, missing, start);
+}
+
+/*
+ * Nobody's share is another's loss while there is room, nor while nobody wants more: shares may be
+ * wrong. Memory that is yet to come is held to compress as badly as can be, and where the others
+ * have all they want, an error in what any of them has is one in the share of who gets the rest.
+ */
+static bool is_awaited(const struct cram_policy_params *p, const struct cram_snapshot *snap,
+		       size_t t, const struct tier_state *s, const struct work *work)
+{
+	const struct cram_tier_input *tier = &snap->tiers[t];
+	uint64_t least =
+		add(scale(s->offered, p->demote_start_permille, 1000), p->demote_start_min_bytes);
+	uint64_t room = sub(s->offered, s->used), device = 0, logical = 0;
+
+	for (size_t i = 0; i < snap->n_vms; i++) {
+		if (snap->vms[i].tier != (int)t)
+			continue;
+		device = add(device, to_device(work[i].want_out, work[i].ratio));
+		logical = add(logical, work[i].want_out);
+	}
+	return min(room, tier->free) < least && (device > room || logical > tier->free);
+}
+
+static void raise_urgency(struct work *w, enum urgency u, uint64_t overage)
+{
+	if (u > w->urgency || (u == w->urgency && overage > w->overage)) {
+		w->urgency = u;
+		w->overage = overage;
+	}
+}
+
+static void target_home(const struct cram_policy_params *p, const struct cram_vm_input *vm,
+			const struct tier_state *s, struct work *w, struct cram_vm_action *a)
+{
+	uint64_t fair = a->fair_device_bytes, over = sub(w->stay, fair), give;
+
+	if (w->leaving) {
+		w->want_home = vm->tier_bytes;
+		a->memory.giving_back = false;
+		if (w->want_home > 0)
+			raise_urgency(w, s->pressure ? URGENT_PRESSURE : URGENT_LIMIT,
+				      vm->device_bytes);
+		return;
+	}
+	/* Giving back starts late and then goes all the way, so noise cannot move memory. */
+	if (over == 0)
+		a->memory.giving_back = false;
+	else if (s->pressure || (s->awaited && over > scale(fair, p->give_back_permille, 1000)))
+		a->memory.giving_back = true;
+	give = max(w->hot, w->must);
+	if (w->hot > 0)
+		raise_urgency(w, URGENT_HOT, w->hot);
+	if (w->must > 0)
+		raise_urgency(w, vm->dram < a->effective_floor ? URGENT_FLOOR : URGENT_LIMIT,
+			      w->must);
+	if (a->memory.giving_back) {
+		/* stay leaves out what comes home anyway; the rest is on top of it. */
+		give = add(give, scale_up(over, vm->tier_bytes, vm->device_bytes));
+		reason(a, CRAM_REASON_SHARE, vm->device_bytes, fair);
+		if (s->pressure)
+			reason(a, CRAM_REASON_TIER_PRESSURE, s->used, s->offered);
+		raise_urgency(w, s->pressure ? URGENT_PRESSURE : URGENT_SHARE, over);
+	} else if (over > 0) {
+		reason(a, CRAM_REASON_SHARE, vm->device_bytes, fair);
+		if (s->awaited)
+			reason(a, CRAM_REASON_HYSTERESIS, over,
+			       scale(fair, p->give_back_permille, 1000));
+	}
+	w->want_home = min(pages_up(give), vm->tier_bytes);
+	/* As with quotas: what comes home is not to be replaced by the kernel meanwhile. */
+	if (a->memory.giving_back)
+		a->kernel_limit = min(a->kernel_limit, vm->tier_bytes - w->want_home);
 }
 
 /* ------------------------------------------------------------------ 4. promote */
@@ -695,14 +706,16 @@ int cram_policy_decide(const struct cram_policy_params *params, const struct cra
 		ws->work[i].first = i;
 	}
 	for (size_t t = 0; t < snap->n_tiers; t++) {
-		struct tier_state s = share(params, snap, t, ws, d);
+		struct tier_state s = share(snap, t, ws, d);
 
-		for (size_t i = 0; i < snap->n_vms; i++) {
-			if (snap->vms[i].tier != (int)t)
-				continue;
-			target_home(params, &snap->vms[i], &s, &ws->work[i], &d->actions[i]);
-			target_out(params, &snap->vms[i], &ws->work[i], &d->actions[i]);
-		}
+		for (size_t i = 0; i < snap->n_vms; i++)
+			if (snap->vms[i].tier == (int)t)
+				target_out(params, &snap->vms[i], &ws->work[i], &d->actions[i]);
+		s.awaited = is_awaited(params, snap, t, &s, ws->work);
+		for (size_t i = 0; i < snap->n_vms; i++)
+			if (snap->vms[i].tier == (int)t)
+				target_home(params, &snap->vms[i], &s, &ws->work[i],
+					    &d->actions[i]);
 		limit_out(snap, ws, d, (int)t, sub(s.offered, s.used), true, CRAM_REASON_TIER_FULL);
 		limit_out(snap, ws, d, (int)t, snap->tiers[t].free, false, CRAM_REASON_TIER_FULL);
 	}

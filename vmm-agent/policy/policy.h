@@ -181,10 +181,12 @@ struct cram_tier_input {
 	int nid; /* NUMA node, -1 for zswap */
 	enum cram_tier kind;
 	uint64_t budget; /* device bytes VMs and others may occupy now (shrinks under pressure) */
-	uint64_t used_other; /* device bytes that belong to no VM in the snapshot */
-	uint64_t free;	     /* logical bytes it can take this round */
-	uint32_t worst_q16;  /* device bytes a byte takes at most, 65536 = 1; 0: 1 */
-	bool accepting;	     /* false: full, offline, error: nothing new goes there */
+	/* Device bytes that belong to no VM in the snapshot. With the VMs' they add up to what the
+	 * tier says that it stores: who has how much of that may be misread, the sum is not. */
+	uint64_t used_other;
+	uint64_t free;	    /* logical bytes it can take this round */
+	uint32_t worst_q16; /* device bytes a byte takes at most, 65536 = 1; 0: 1 */
+	bool accepting;	    /* false: full, offline, error: nothing new goes there */
 };
 
 struct cram_dram_input {
@@ -273,6 +275,9 @@ void cram_policy_workspace_free(struct cram_policy_workspace *ws);
  *   dram - demote_bytes >= min(floor, touched) if demote_bytes > 0;
  *   promotions never take a home node's free DRAM below headroom;
  *   tokens are never overspent, but by urgent actions: these together, by what a tier has too much.
+ *
+ * With the defaults next to nothing moves for readings that err anew each round by 5 % of ages and
+ * by 1 % of a VM's device bytes, as long as all of these add up to what the tier stores.
  */
 int cram_policy_decide(const struct cram_policy_params *params, const struct cram_snapshot *snap,
 		       struct cram_policy_workspace *ws, struct cram_decision *decision);

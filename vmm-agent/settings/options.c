@@ -126,8 +126,9 @@ const struct cram_option cram_options[] = {
 	    "Least time between two changes of the automatic cold age. The effect of one must be seen "
 	    "before the next."),
 	U32("policy", "give_back", policy.give_back_permille, "permille", "40", 0, 500,
-	    "How far over its fair share of a full tier a VM may be before it gives back, and how far below a limit before "
-	    "it fills up again. Keeps noise from moving memory to and fro; below the promised 5 %."),
+	    "How far over its fair share of a full tier a VM may be before it gives back to who waits for it, and how far below a "
+	    "limit before it fills up again. Keeps readings of who stores how much, which may err by 1 %, from moving memory to and fro; below "
+	    "the promised 5 %."),
 	U32("policy", "demote_start", policy.demote_start_permille, "permille", "10", 0, 500,
 	    "How much of its target must be missing before demotion starts again."),
 	BYTES("policy", "demote_start_min", policy.demote_start_min_bytes, "bytes", "2 MiB", 0, TiB,
