@@ -55,6 +55,7 @@ static inline void synthetic_host(struct cram_host_report *host, struct cram_nod
 	host->dram_total = 512 * GiB;
 	host->dram_free = 64 * GiB;
 	host->dram_available = 80 * GiB;
+	host->sold_known = true;
 	host->sold = n_vms * 8 * GiB;
 	host->dram_reserve = 12 * GiB;
 	host->tier_capacity = 256 * GiB;

@@ -14,18 +14,10 @@
 
 /* ------------------------------------------------------------------ reservations */
 
-static bool runs(const struct daemon *d, const char *uuid)
-{
-	for (size_t i = 0; i < d->host.vms.n; i++)
-		if (strcasecmp(d->host.vms.v[i]->uuid, uuid) == 0)
-			return true;
-	return false;
-}
-
-/* Of a VM that the agent sees by now, what it takes is known from it. */
+/* Of a VM that runs by now, what it takes is known from it. */
 static bool counts(const struct daemon *d, const struct daemon_reservation *r)
 {
-	return monotonic_ms() < r->until_ms && !runs(d, r->uuid);
+	return monotonic_ms() < r->until_ms && !overcommit_counts(d, r->uuid);
 }
 
 static struct daemon_reservation *find(const struct daemon *d, const char *uuid)
@@ -172,10 +164,13 @@ static void explain(const struct cram_admission_input *in, const struct cram_adm
 	}
 }
 
-/* Before a first round nothing is known that could be judged by. */
-static bool knows_host(const struct daemon *d)
+const char *admission_unknown(const struct daemon *d)
 {
-	return d->rounds > 0 && d->snapshot.n_dram > 0;
+	if (d->rounds == 0 || d->snapshot.n_dram == 0)
+		return "the agent has not looked at the host yet";
+	if (d->unlisted)
+		return "libvirt has not told yet which VMs run here";
+	return NULL;
 }
 
 void admission_fits(const struct daemon *d, uint64_t ram, struct admission *ret)
@@ -183,9 +178,13 @@ void admission_fits(const struct daemon *d, uint64_t ram, struct admission *ret)
 	struct cram_admission_input in = host_without(d, NULL);
 	struct cram_promise promise = default_promise(d, ram);
 	struct cram_admission a = cram_admit(&in, &promise);
+	const char *why = admission_unknown(d);
 
-	ret->admitted = a.rule == CRAM_ADMITTED;
-	explain(&in, &a, ret->text, sizeof(ret->text));
+	*ret = (struct admission){ .known = !why, .admitted = !why && a.rule == CRAM_ADMITTED };
+	if (why)
+		snprintf(ret->text, sizeof(ret->text), "%s", why);
+	else
+		explain(&in, &a, ret->text, sizeof(ret->text));
 }
 
 uint64_t admission_room(const struct daemon *d, const struct cram_overcommit_input *host)
@@ -193,6 +192,8 @@ uint64_t admission_room(const struct daemon *d, const struct cram_overcommit_inp
 	struct cram_admission_input in = with_reserved(d, NULL, host);
 	uint64_t fits = 0;
 
+	if (admission_unknown(d))
+		return 0;
 	for (uint64_t step = UINT64_C(1) << 62; step >= MiB; step >>= 1) {
 		struct cram_promise promise = default_promise(d, fits + step);
 
@@ -203,54 +204,6 @@ uint64_t admission_room(const struct daemon *d, const struct cram_overcommit_inp
 }
 
 /* ------------------------------------------------------------------ the hook */
-
-/* Is its RAM of a kind that is tiered? For shared memory libvirt makes a file, or a memfd. */
-static bool has_movable_ram(const struct cram_domain *domain)
-{
-	bool shared = domain->shared;
-
-	for (uint32_t i = 0; i < domain->n_cells; i++)
-		shared |= domain->cells[i].shared;
-	switch (domain->source) {
-	case CRAM_MEMORY_FILE:
-		return false;
-	case CRAM_MEMORY_MEMFD:
-		return !domain->access_private;
-	case CRAM_MEMORY_ANONYMOUS:
-		break;
-	}
-	return !shared;
-}
-
-/* Will the agent move any of it? What of that its QEMU's command line tells: eligible.h. */
-static bool movable(const struct cram_domain *domain)
-{
-	return !domain->hugepages && !domain->locked && !domain->realtime &&
-	       !domain->launch_security && !domain->iommu_pinned && !domain->vhost_user &&
-	       has_movable_ram(domain);
-}
-
-static void resolve(const struct daemon *d, const struct cram_domain *domain,
-		    struct cram_vm_settings *ret)
-{
-	static const struct cram_vm_layer monitored = {
-		.set = 1U << CRAM_SET_MODE,
-		.mode = CRAM_MODE_MONITOR,
-	};
-	const struct cram_override *remembered = cram_overrides_find(&d->overrides, domain->uuid);
-	struct cram_vm_identity id = {
-		.name = domain->name,
-		.uuid = domain->uuid,
-		.partition = domain->partition,
-		.flavour = domain->flavour,
-	};
-	const struct cram_vm_layer *xml = domain->bad_tiering	? &monitored
-					  : domain->has_tiering ? &domain->tiering
-								: NULL;
-
-	cram_settings_resolve(&d->conf, &id, domain->ram, xml, NULL,
-			      remembered ? &remembered->layer : NULL, ret);
-}
 
 /* Bytes of huge pages of the size @domain wants that nobody has reserved. */
 static uint64_t free_hugepages(const struct daemon *d, uint64_t page)
@@ -325,21 +278,30 @@ static void warn(struct daemon *d, const struct admission *answer, uint64_t ram)
 	d->admissions_warned++;
 }
 
+/* It may fit or not: it is started, as with an agent that does not answer. */
+static int pass_unjudged(struct daemon *d, const struct cram_domain *domain, const char *why,
+			 struct admission *ret)
+{
+	struct cram_promise promise = overcommit_promise_of(d, domain);
+	struct daemon_reservation r = reservation(domain->uuid, &promise, false);
+
+	snprintf(ret->text, sizeof(ret->text), "vm \"%s\": starts unjudged: %s", domain->name, why);
+	tell(d, "admission-warning", domain->ram, ret->text);
+	return reserve(d, &r);
+}
+
 /* Judges and reserves; d->conf.host.admission decides what comes of it. */
 static int prepare(struct daemon *d, const struct cram_domain *domain, struct admission *ret)
 {
 	const struct daemon_reservation *announced = find(d, domain->uuid);
 	struct cram_admission_input in = host_without(d, domain->uuid);
-	struct cram_vm_settings settings;
+	struct cram_promise promise = overcommit_promise_of(d, domain);
 	struct daemon_reservation r;
-	struct cram_promise promise;
 	struct cram_admission a;
 	struct cram_error why = {};
 	char object[300], text[384];
 
 	in.at_once = announced && announced->at_once;
-	resolve(d, domain, &settings);
-	promise = overcommit_promise(d, &settings, movable(domain), domain->ram);
 	a = cram_admit(&in, &promise);
 	r = reservation(domain->uuid, &promise, in.at_once);
 	if (a.rule != CRAM_ADMITTED) {
@@ -378,6 +340,7 @@ void admission_came_late(struct daemon *d, const struct admission *answer)
 static int judge(struct daemon *d, const struct cram_domain *domain, const struct cram_error *bad,
 		 struct admission *ret)
 {
+	const char *why = admission_unknown(d);
 	char mistake[512];
 
 	look_for_mistakes(d, domain, bad, mistake, sizeof(mistake));
@@ -385,9 +348,10 @@ static int judge(struct daemon *d, const struct cram_domain *domain, const struc
 		snprintf(ret->text, sizeof(ret->text), "vm \"%s\": %s", domain->name, mistake);
 		tell(d, "admission-warning", domain->ram, ret->text);
 	}
-	if (d->conf.host.admission == CRAM_ADMISSION_OFF || !knows_host(d) || !domain->ram)
+	ret->known = !why;
+	if (d->conf.host.admission == CRAM_ADMISSION_OFF || !domain->ram)
 		return 0;
-	return prepare(d, domain, ret);
+	return why ? pass_unjudged(d, domain, why, ret) : prepare(d, domain, ret);
 }
 
 int admission_hook(struct daemon *d, const char *operation, const char *xml, size_t size,

@@ -23,6 +23,97 @@ struct cram_promise overcommit_promise(const struct daemon *d, const struct cram
 			    s->floor);
 }
 
+/* Is its RAM of a kind that is tiered? For shared memory libvirt makes a file, or a memfd. */
+static bool has_movable_ram(const struct cram_domain *domain)
+{
+	bool shared = domain->shared;
+
+	for (uint32_t i = 0; i < domain->n_cells; i++)
+		shared |= domain->cells[i].shared;
+	switch (domain->source) {
+	case CRAM_MEMORY_FILE:
+		return false;
+	case CRAM_MEMORY_MEMFD:
+		return !domain->access_private;
+	case CRAM_MEMORY_ANONYMOUS:
+		break;
+	}
+	return !shared;
+}
+
+/* Will the agent move any of it? What of that its QEMU's command line tells: eligible.h. */
+static bool movable(const struct cram_domain *domain)
+{
+	return !domain->hugepages && !domain->locked && !domain->realtime &&
+	       !domain->launch_security && !domain->iommu_pinned && !domain->vhost_user &&
+	       has_movable_ram(domain);
+}
+
+static void resolve(const struct daemon *d, const struct cram_domain *domain,
+		    struct cram_vm_settings *ret)
+{
+	static const struct cram_vm_layer monitored = {
+		.set = 1U << CRAM_SET_MODE,
+		.mode = CRAM_MODE_MONITOR,
+	};
+	const struct cram_override *remembered = cram_overrides_find(&d->overrides, domain->uuid);
+	struct cram_vm_identity id = {
+		.name = domain->name,
+		.uuid = domain->uuid,
+		.partition = domain->partition,
+		.flavour = domain->flavour,
+	};
+	const struct cram_vm_layer *xml = domain->bad_tiering	? &monitored
+					  : domain->has_tiering ? &domain->tiering
+								: NULL;
+
+	cram_settings_resolve(&d->conf, &id, domain->ram, xml, NULL,
+			      remembered ? &remembered->layer : NULL, ret);
+}
+
+struct cram_promise overcommit_promise_of(const struct daemon *d, const struct cram_domain *domain)
+{
+	struct cram_vm_settings settings;
+
+	resolve(d, domain, &settings);
+	return overcommit_promise(d, &settings, movable(domain), domain->ram);
+}
+
+/* What stands for @candidate is its libvirt domain, until it has been examined. */
+static bool is_listed(const struct daemon *d, const struct daemon_candidate *candidate)
+{
+	return candidate->from_libvirt && candidate->domain.has_domain &&
+	       !daemon_find_pid(d, candidate->pid);
+}
+
+bool overcommit_counts(const struct daemon *d, const char *uuid)
+{
+	for (size_t i = 0; i < d->host.vms.n; i++)
+		if (strcasecmp(d->host.vms.v[i]->uuid, uuid) == 0)
+			return true;
+	for (size_t i = 0; i < d->candidates.n; i++)
+		if (is_listed(d, &d->candidates.v[i]) &&
+		    strcasecmp(d->candidates.v[i].domain.uuid, uuid) == 0)
+			return true;
+	return false;
+}
+
+static void add_promise(const struct cram_promise *p, struct cram_overcommit_input *ret)
+{
+	ret->sold = add(ret->sold, p->ram);
+	ret->floors = add(ret->floors, p->floor);
+	ret->bound = add(ret->bound, p->bound);
+}
+
+/* libvirt runs it, and its process is still to be examined. */
+static void add_listed(const struct daemon *d, const struct cram_domain *domain,
+		       struct cram_overcommit_input *ret)
+{
+	struct cram_promise p = overcommit_promise_of(d, domain);
+
+	add_promise(&p, ret);
+}
+
 static void add_vm(const struct daemon *d, struct vm *vm, struct cram_overcommit_input *ret)
 {
 	struct cram_promise p;
@@ -34,9 +125,7 @@ static void add_vm(const struct daemon *d, struct vm *vm, struct cram_overcommit
 	movable = vm->reason == VM_ELIGIBLE || vm->reason == VM_NOT_LOOKED;
 	pthread_mutex_unlock(&vm->lock);
 	p = overcommit_promise(d, &vm->settings, movable, vm->ram);
-	ret->sold += p.ram;
-	ret->floors += p.floor;
-	ret->bound += p.bound;
+	add_promise(&p, ret);
 	/* It was free before, and what was sold is the same. */
 	ret->swap = add(ret->swap, swapped);
 }
@@ -101,6 +190,13 @@ void overcommit_input(const struct daemon *d, const char *except, struct cram_ov
 	for (size_t i = 0; i < d->host.vms.n; i++)
 		if (!except || strcasecmp(d->host.vms.v[i]->uuid, except) != 0)
 			add_vm(d, d->host.vms.v[i], ret);
+	for (size_t i = 0; i < d->candidates.n; i++) {
+		const struct daemon_candidate *candidate = &d->candidates.v[i];
+
+		if (is_listed(d, candidate) &&
+		    (!except || strcasecmp(candidate->domain.uuid, except) != 0))
+			add_listed(d, &candidate->domain.domain, ret);
+	}
 	for (size_t i = 0; i < d->snapshot.n_tiers; i++)
 		add_tier(d, i, ret);
 }

@@ -10,6 +10,11 @@
 /* What a VM of @ram with these settings is promised here. @movable: its memory can be moved. */
 struct cram_promise overcommit_promise(const struct daemon *d, const struct cram_vm_settings *s,
 				       bool movable, uint64_t ram);
+/* The same of one that libvirt is about to start, or runs and that has not been examined. */
+struct cram_promise overcommit_promise_of(const struct daemon *d, const struct cram_domain *domain);
+
+/* Does the VM @uuid count among those that run? */
+bool overcommit_counts(const struct daemon *d, const char *uuid);
 
 /* @except (may be NULL): the UUID of a VM that does not count. Reservations do not, either. */
 void overcommit_input(const struct daemon *d, const char *except,

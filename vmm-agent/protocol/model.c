@@ -62,6 +62,8 @@ const struct cram_field cram_host_fields[] = {
 	  "DRAM that is to be available at any time so that promotion never waits, in bytes."),
 	H(dram_reserve, U64, GAUGE, "cram_dram_reserve_bytes", 0,
 	  "DRAM kept for the host when floors are promised, in bytes."),
+	H(sold_known, BOOL, GAUGE, "cram_sold_known", 0,
+	  "1 once libvirt has told of all VMs that run; before that sums over VMs are too low, and nothing is judged."),
 	H(floors, U64, GAUGE, "cram_floors_bytes", 0, "Sum of the floors of all VMs, in bytes."),
 	H(sold, U64, GAUGE, "cram_sold_bytes", 0, "Guest RAM of all VMs, in bytes."),
 	H(guaranteed, U64, GAUGE, "cram_guaranteed_bytes", 0,

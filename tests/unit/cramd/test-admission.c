@@ -366,7 +366,79 @@ static void before_a_first_round_nothing_is_refused(void **state)
 
 	f->d.rounds = 0;
 	assert_true(admits(f, "prepare", A, 40, FLOOR));
+	says(f, "vm \"db <1>\": starts unjudged: the agent has not looked at the host yet");
+}
+
+static uint64_t room_of(const struct fixture *f)
+{
+	struct cram_overcommit_input host;
+
+	overcommit_input(&f->d, NULL, &host);
+	return admission_room(&f->d, &host);
+}
+
+/* Until libvirt has told of all of its VMs, a host that is sold out looks empty. */
+static void before_libvirt_has_told_of_all_vms_nothing_is_known(void **state)
+{
+	struct fixture *f = *state;
+
+	f->d.unlisted = true;
+	assert_int_equal(room_of(f), 0);
+	admission_fits(&f->d, MiB, &f->answer);
+	assert_false(f->answer.known || f->answer.admitted);
+	says(f, "libvirt has not told yet which VMs run here");
+	/* It may well fit: it starts, and that nobody knew is said. */
+	assert_true(admits(f, "prepare", A, 20, FLOOR));
+	says(f, "vm \"db <1>\": starts unjudged: libvirt has not told yet which VMs run here");
+	assert_int_equal(f->d.events.queue.n, 1);
+	assert_string_equal(f->d.events.queue.v[0].news.type, "admission-warning");
+	assert_int_equal(f->d.admissions_warned, 0);
+	/* From then on its share is not there for others. */
+	assert_int_equal(admission_reserved(&f->d), 20 * GiB);
+	f->d.unlisted = false;
+	assert_false(admits(f, "prepare", B, 12, FLOOR));
+	admission_fits(&f->d, MiB, &f->answer);
+	assert_true(f->answer.known && f->answer.admitted);
+	f->d.conf.host.admission = CRAM_ADMISSION_OFF;
+	f->d.unlisted = true;
+	assert_true(admits(f, "prepare", B, 12, FLOOR));
 	assert_string_equal(f->answer.text, "");
+}
+
+/* libvirt has said that it runs; its process is still to be examined. */
+static void list(struct fixture *f, const char *uuid, unsigned int gib, const char *tiering)
+{
+	struct daemon_candidate candidate = { .pid = 4711, .from_libvirt = true };
+	char xml[2048];
+
+	domain(xml, sizeof(xml), uuid, gib, tiering, "");
+	snprintf(candidate.domain.uuid, sizeof(candidate.domain.uuid), "%s", uuid);
+	candidate.domain.has_domain =
+		cram_domain_parse(xml, strlen(xml), &candidate.domain.domain, &f->err) == 0;
+	assert_true(candidate.domain.has_domain);
+	assert_int_equal(array_push(&f->d.candidates, candidate), 0);
+}
+
+static void what_libvirt_lists_counts_before_it_is_examined(void **state)
+{
+	struct fixture *f = *state;
+	struct cram_overcommit_input in;
+
+	assert_true(admits(f, "prepare", A, 20, FLOOR));
+	list(f, A, 20, FLOOR);
+	assert_int_equal(admission_reserved(&f->d), 0);
+	overcommit_input(&f->d, NULL, &in);
+	assert_int_equal(in.sold, 20 * GiB);
+	assert_int_equal(in.floors, 2 * GiB);
+	assert_false(admits(f, "prepare", B, 12, FLOOR));
+	assert_true(admits(f, "prepare", B, 11, FLOOR));
+	assert_true(admits(f, "release", B, 11, FLOOR));
+	/* It does not stand in its own way, nor counts twice when something stands in for it. */
+	assert_true(admits(f, "prepare", A, 31, FLOOR));
+	assert_true(admits(f, "release", A, 31, FLOOR));
+	run(f, A, 20 * GiB, CRAM_MODE_AUTO)->pid = 4711;
+	overcommit_input(&f->d, NULL, &in);
+	assert_int_equal(in.sold, 20 * GiB);
 }
 
 static void mistakes_are_said_and_stop_no_vm(void **state)
@@ -469,14 +541,6 @@ static void what_is_no_domain_is_refused_as_such(void **state)
 				 -EINVAL);
 	assert_int_equal(hook_backed(f, "started", A, 1, NULL, ""), -EINVAL);
 	assert_int_equal(f->d.reservations.n, 0);
-}
-
-static uint64_t room_of(const struct fixture *f)
-{
-	struct cram_overcommit_input host;
-
-	overcommit_input(&f->d, NULL, &host);
-	return admission_room(&f->d, &host);
 }
 
 static void the_room_is_what_fits(void **state)
@@ -611,6 +675,8 @@ int main(void)
 		TEST(a_warning_lets_it_run),
 		TEST(off_judges_nothing),
 		TEST(before_a_first_round_nothing_is_refused),
+		TEST(before_libvirt_has_told_of_all_vms_nothing_is_known),
+		TEST(what_libvirt_lists_counts_before_it_is_examined),
 		TEST(mistakes_are_said_and_stop_no_vm),
 		TEST(ram_that_will_not_be_tiered_has_to_fit_in_dram),
 		TEST(huge_pages_that_nobody_reserved_are_said),

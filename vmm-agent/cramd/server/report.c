@@ -91,6 +91,7 @@ static void figures(const struct daemon *d, struct cram_host_report *ret)
 	ret->dram_reserve = in.reserve;
 	ret->tier_capacity = in.tier_physical;
 	ret->swap_free = in.swap_free;
+	ret->sold_known = admission_unknown(d) == NULL;
 	ret->sold = in.sold;
 	ret->floors = in.floors;
 	ret->bound = in.bound;
@@ -290,7 +291,10 @@ static void check_selling(const struct daemon *d, struct findings *f)
 	figures(d, &host);
 	if (!__builtin_add_overflow(host.sold, host.room, &all) && all > host.guaranteed)
 		risk = all - host.guaranteed;
-	if (!risk)
+	if (!host.sold_known)
+		add(f, "info", "host", "sell", 0, "how much more is not known yet: %s",
+		    admission_unknown(d));
+	else if (!risk)
 		add(f, "ok", "host", "sell", host.room,
 		    "risk: none, that is guaranteed with nothing compressed");
 	else
