@@ -58,6 +58,8 @@ static inline void synthetic_host(struct cram_host_report *host, struct cram_nod
 	host->sold_known = true;
 	host->sold = n_vms * 8 * GiB;
 	host->dram_reserve = 12 * GiB;
+	host->dram_usable = 500 * GiB;
+	host->lasting = 756 * GiB;
 	host->tier_capacity = 256 * GiB;
 	host->swap_free = 8 * GiB + 1;
 	host->guaranteed = 764 * GiB + 1;

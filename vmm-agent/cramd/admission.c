@@ -72,35 +72,24 @@ uint64_t admission_reserved(const struct daemon *d)
 
 /* ------------------------------------------------------------------ judging */
 
-/* DRAM that can be had now above headroom. */
-static uint64_t spare(const struct daemon *d)
-{
-	uint64_t bytes = 0;
-
-	for (size_t i = 0; i < d->snapshot.n_dram; i++)
-		bytes += sub(d->decision.available[i], d->decision.headroom[i]);
-	return bytes;
-}
-
 /* The host as it is without @uuid (may be NULL): @host, and what is reserved for others. */
 static struct cram_admission_input with_reserved(const struct daemon *d, const char *uuid,
 						 const struct cram_overcommit_input *host)
 {
 	struct cram_admission_input in = {
 		.host = *host,
-		.spare = spare(d),
 		.by_expected = d->conf.host.sell == CRAM_SELL_EXPECTED,
 	};
 
 	for (size_t i = 0; i < d->reservations.n; i++) {
 		const struct daemon_reservation *r = &d->reservations.v[i];
+		struct cram_promise promise = r->promise;
 
 		if (!counts(d, r) || (uuid && strcasecmp(r->uuid, uuid) == 0))
 			continue;
-		in.host.sold += r->promise.ram;
-		in.host.floors += r->promise.floor;
-		in.host.bound += r->promise.bound;
-		in.spare = sub(in.spare, r->promise.ram);
+		/* However it comes, it may be soon. */
+		promise.arriving = promise.ram;
+		cram_sold_add(&in.host.sold, &promise);
 	}
 	return in;
 }
@@ -113,20 +102,22 @@ static struct cram_admission_input host_without(const struct daemon *d, const ch
 	return with_reserved(d, uuid, &host);
 }
 
-static struct cram_promise default_promise(const struct daemon *d, uint64_t ram)
+/* "cram or node", of bits. */
+static const char *tier_names(uint32_t tiers, char *buf, size_t size)
 {
-	struct cram_vm_settings settings;
-
-	cram_settings_resolve(&d->conf, &(struct cram_vm_identity){}, ram, NULL, NULL, NULL,
-			      &settings);
-	return overcommit_promise(d, &settings, true, ram);
+	buf[0] = '\0';
+	for (int kind = 0; kind < CRAM_N_TIERS; kind++)
+		if (tiers & 1U << kind)
+			snprintf(buf + strlen(buf), size - strlen(buf), "%s%s",
+				 buf[0] ? " or " : "", cram_tier_name((enum cram_tier)kind));
+	return buf;
 }
 
 /* Why not, with the numbers that decided; empty: it may. */
-static void explain(const struct cram_admission_input *in, const struct cram_admission *a,
-		    char *buf, size_t size)
+static void explain(const struct cram_admission_input *in, const struct cram_promise *p,
+		    const struct cram_admission *a, char *buf, size_t size)
 {
-	char wanted[32], left[32], limit[32], taken[32];
+	char wanted[32], left[32], limit[32], taken[32], tiers[64];
 
 	cram_size_format(a->wanted, wanted, sizeof(wanted));
 	cram_size_format(a->left, left, sizeof(left));
@@ -138,19 +129,26 @@ static void explain(const struct cram_admission_input *in, const struct cram_adm
 			buf, size,
 			"it has %s of RAM, and %s of %s %s are left to sell: %s are sold or reserved",
 			wanted, left, limit, in->by_expected ? "expected" : "guaranteed",
-			cram_size_format(in->host.sold, taken, sizeof(taken)));
+			cram_size_format(in->host.sold.ram, taken, sizeof(taken)));
 		break;
 	case CRAM_NO_FLOOR:
-		snprintf(
-			buf, size,
-			"its floor is %s, and %s of the %s of DRAM above the reserve are left for floors",
-			wanted, left, limit);
+		snprintf(buf, size,
+			 "%s %s, and %s of the %s of DRAM for guests are left for what stays there",
+			 p->pinned > p->floor ? "what it has pinned or locked is" : "its floor is",
+			 wanted, left, limit);
 		break;
 	case CRAM_NO_DRAM:
 		snprintf(
 			buf, size,
 			"%s of it can be in DRAM or swap only, and %s of %s there are not yet bound to VMs",
 			wanted, left, limit);
+		break;
+	case CRAM_NO_TIER:
+		snprintf(
+			buf, size,
+			"%s of it can be in DRAM, swap or tier %s only, and %s of %s there are not yet "
+			"sold to VMs that can be nowhere else",
+			wanted, tier_names(a->tiers, tiers, sizeof(tiers)), left, limit);
 		break;
 	case CRAM_NO_ARRIVAL:
 		snprintf(
@@ -163,7 +161,6 @@ static void explain(const struct cram_admission_input *in, const struct cram_adm
 		break;
 	}
 }
-
 const char *admission_unknown(const struct daemon *d)
 {
 	if (d->rounds == 0 || d->snapshot.n_dram == 0)
@@ -176,7 +173,7 @@ const char *admission_unknown(const struct daemon *d)
 void admission_fits(const struct daemon *d, uint64_t ram, struct admission *ret)
 {
 	struct cram_admission_input in = host_without(d, NULL);
-	struct cram_promise promise = default_promise(d, ram);
+	struct cram_promise promise = overcommit_promise_default(d, ram);
 	struct cram_admission a = cram_admit(&in, &promise);
 	const char *why = admission_unknown(d);
 
@@ -184,7 +181,7 @@ void admission_fits(const struct daemon *d, uint64_t ram, struct admission *ret)
 	if (why)
 		snprintf(ret->text, sizeof(ret->text), "%s", why);
 	else
-		explain(&in, &a, ret->text, sizeof(ret->text));
+		explain(&in, &promise, &a, ret->text, sizeof(ret->text));
 }
 
 uint64_t admission_room(const struct daemon *d, const struct cram_overcommit_input *host)
@@ -195,7 +192,7 @@ uint64_t admission_room(const struct daemon *d, const struct cram_overcommit_inp
 	if (admission_unknown(d))
 		return 0;
 	for (uint64_t step = UINT64_C(1) << 62; step >= MiB; step >>= 1) {
-		struct cram_promise promise = default_promise(d, fits + step);
+		struct cram_promise promise = overcommit_promise_default(d, fits + step);
 
 		if (cram_admit(&in, &promise).rule == CRAM_ADMITTED)
 			fits += step;
@@ -282,7 +279,7 @@ static void warn(struct daemon *d, const struct admission *answer, uint64_t ram)
 static int pass_unjudged(struct daemon *d, const struct cram_domain *domain, const char *why,
 			 struct admission *ret)
 {
-	struct cram_promise promise = overcommit_promise_of(d, domain);
+	struct cram_promise promise = overcommit_promise(d, domain);
 	struct daemon_reservation r = reservation(domain->uuid, &promise, false);
 
 	snprintf(ret->text, sizeof(ret->text), "vm \"%s\": starts unjudged: %s", domain->name, why);
@@ -295,17 +292,18 @@ static int prepare(struct daemon *d, const struct cram_domain *domain, struct ad
 {
 	const struct daemon_reservation *announced = find(d, domain->uuid);
 	struct cram_admission_input in = host_without(d, domain->uuid);
-	struct cram_promise promise = overcommit_promise_of(d, domain);
+	struct cram_promise promise = overcommit_promise(d, domain);
+	bool at_once = announced && announced->at_once;
 	struct daemon_reservation r;
 	struct cram_admission a;
 	struct cram_error why = {};
 	char object[300], text[384];
 
-	in.at_once = announced && announced->at_once;
+	promise.arriving = at_once ? promise.ram : 0;
 	a = cram_admit(&in, &promise);
-	r = reservation(domain->uuid, &promise, in.at_once);
+	r = reservation(domain->uuid, &promise, at_once);
 	if (a.rule != CRAM_ADMITTED) {
-		explain(&in, &a, text, sizeof(text));
+		explain(&in, &promise, &a, text, sizeof(text));
 		snprintf(object, sizeof(object), "vm \"%s\"", domain->name);
 		cram_error_set(&why, -ENOSPC, object, "start it within what this host can honour",
 			       "stop or move a VM, lower what it asks for, or see ADMISSION in "

@@ -1,26 +1,27 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* The host's figures; see overcommit.h. */
+/* What is promised, and what there is; see overcommit.h. */
 #include "overcommit.h"
 
+#include <string.h>
 #include <strings.h>
 
 #include "policy/estimate.h"
 #include "policy/saturate.h"
+#include "tier/cram.h"
 
-/* Has the host a tier that @s allows? */
-static bool has_tier(const struct daemon *d, const struct cram_vm_settings *s)
+static struct cram_promise promise(const struct cram_vm_settings *s, enum cram_backing backing,
+				   uint64_t ram)
 {
-	for (size_t i = 0; i < d->snapshot.n_tiers; i++)
-		if (s->tiers & 1U << d->snapshot.tiers[i].kind)
-			return true;
-	return false;
+	return cram_promise(s->mode, backing, s->tiers, ram, s->quota, s->hard_limit, s->floor, 0);
 }
 
-struct cram_promise overcommit_promise(const struct daemon *d, const struct cram_vm_settings *s,
-				       bool movable, uint64_t ram)
+struct cram_promise overcommit_promise_default(const struct daemon *d, uint64_t ram)
 {
-	return cram_promise(s->mode, movable && has_tier(d, s), ram, s->quota, s->hard_limit,
-			    s->floor);
+	struct cram_vm_settings settings;
+
+	cram_settings_resolve(&d->conf, &(struct cram_vm_identity){}, ram, NULL, NULL, NULL,
+			      &settings);
+	return promise(&settings, CRAM_MOVABLE, ram);
 }
 
 /* Is its RAM of a kind that is tiered? For shared memory libvirt makes a file, or a memfd. */
@@ -41,12 +42,44 @@ static bool has_movable_ram(const struct cram_domain *domain)
 	return !shared;
 }
 
-/* Will the agent move any of it? What of that its QEMU's command line tells: eligible.h. */
-static bool movable(const struct cram_domain *domain)
+/* What its XML says; what of that its QEMU's command line tells: eligible.h. */
+static enum cram_backing backing_of_domain(const struct cram_domain *domain)
 {
-	return !domain->hugepages && !domain->locked && !domain->realtime &&
-	       !domain->launch_security && !domain->iommu_pinned && !domain->vhost_user &&
-	       has_movable_ram(domain);
+	if (domain->locked || domain->launch_security || domain->iommu_pinned)
+		return CRAM_PINNED;
+	return domain->hugepages || domain->realtime || domain->vhost_user ||
+			       !has_movable_ram(domain)
+		       ? CRAM_SWAPPABLE
+		       : CRAM_MOVABLE;
+}
+
+/* The same of @vm, as far as it has been examined. */
+static enum cram_backing backing_of_vm(const struct vm *vm, enum vm_ineligible reason)
+{
+	const struct qemu_cmdline *cmdline = &vm->cmdline;
+	enum cram_backing by_xml = vm->has_domain ? backing_of_domain(&vm->domain) : CRAM_MOVABLE;
+
+	if (by_xml == CRAM_PINNED || cmdline->locked || cmdline->vfio || cmdline->vdpa ||
+	    cmdline->confidential)
+		return CRAM_PINNED;
+	/* Asked to be in DRAM, and to stay there. */
+	if (vm->drain || vm->paused_by_operator)
+		return CRAM_SWAPPABLE;
+	switch (reason) {
+	case VM_LOCKED:
+	case VM_PINNED:
+	case VM_CONFIDENTIAL:
+		return CRAM_PINNED;
+	case VM_ELIGIBLE:
+		return CRAM_MOVABLE;
+	case VM_NOT_LOOKED:
+	case VM_NOT_MAPPED:
+	case VM_INCOMING:
+		/* For now: what it will be, its XML tells. */
+		return by_xml;
+	default:
+		return CRAM_SWAPPABLE;
+	}
 }
 
 static void resolve(const struct daemon *d, const struct cram_domain *domain,
@@ -71,12 +104,12 @@ static void resolve(const struct daemon *d, const struct cram_domain *domain,
 			      remembered ? &remembered->layer : NULL, ret);
 }
 
-struct cram_promise overcommit_promise_of(const struct daemon *d, const struct cram_domain *domain)
+struct cram_promise overcommit_promise(const struct daemon *d, const struct cram_domain *domain)
 {
 	struct cram_vm_settings settings;
 
 	resolve(d, domain, &settings);
-	return overcommit_promise(d, &settings, movable(domain), domain->ram);
+	return promise(&settings, backing_of_domain(domain), domain->ram);
 }
 
 /* What stands for @candidate is its libvirt domain, until it has been examined. */
@@ -98,49 +131,50 @@ bool overcommit_counts(const struct daemon *d, const char *uuid)
 	return false;
 }
 
-static void add_promise(const struct cram_promise *p, struct cram_overcommit_input *ret)
-{
-	ret->sold = add(ret->sold, p->ram);
-	ret->floors = add(ret->floors, p->floor);
-	ret->bound = add(ret->bound, p->bound);
-}
-
-/* libvirt runs it, and its process is still to be examined. */
-static void add_listed(const struct daemon *d, const struct cram_domain *domain,
-		       struct cram_overcommit_input *ret)
-{
-	struct cram_promise p = overcommit_promise_of(d, domain);
-
-	add_promise(&p, ret);
-}
-
-static void add_vm(const struct daemon *d, struct vm *vm, struct cram_overcommit_input *ret)
+static void add_vm(struct vm *vm, struct cram_sold *sold, uint64_t *swapped)
 {
 	struct cram_promise p;
-	uint64_t swapped;
-	bool movable;
+	enum vm_ineligible reason;
 
 	pthread_mutex_lock(&vm->lock);
-	swapped = vm->in_others_cgroup ? 0 : vm->swapped;
-	movable = vm->reason == VM_ELIGIBLE || vm->reason == VM_NOT_LOOKED;
+	*swapped = add(*swapped, vm->in_others_cgroup ? 0 : vm->swapped);
+	reason = vm->reason;
 	pthread_mutex_unlock(&vm->lock);
-	p = overcommit_promise(d, &vm->settings, movable, vm->ram);
-	add_promise(&p, ret);
-	/* It was free before, and what was sold is the same. */
-	ret->swap = add(ret->swap, swapped);
+	p = promise(&vm->settings, backing_of_vm(vm, reason), vm->ram);
+	cram_sold_add(sold, &p);
+}
+
+/* All VMs that run but @except. @ret_swapped: what they have in swap. */
+static void sum_up(const struct daemon *d, const char *except, struct cram_sold *sold,
+		   uint64_t *ret_swapped)
+{
+	*ret_swapped = 0;
+	for (size_t i = 0; i < d->host.vms.n; i++)
+		if (!except || strcasecmp(d->host.vms.v[i]->uuid, except) != 0)
+			add_vm(d->host.vms.v[i], sold, ret_swapped);
+	for (size_t i = 0; i < d->candidates.n; i++) {
+		const struct daemon_candidate *candidate = &d->candidates.v[i];
+		struct cram_promise p;
+
+		if (!is_listed(d, candidate) ||
+		    (except && strcasecmp(candidate->domain.uuid, except) == 0))
+			continue;
+		p = overcommit_promise(d, &candidate->domain.domain);
+		cram_sold_add(sold, &p);
+	}
 }
 
 /* What is kept of a card for what its reports leave out is nobody's. */
-static void add_card(const struct card *card, uint32_t cap_percent,
-		     struct cram_overcommit_input *ret)
+static void add_card(const struct card *card, uint32_t cap_percent, struct cram_memory *has)
 {
 	uint64_t usable = sub(card->physical, card->reserve);
 	uint64_t taken = add(add(card->stored, card->unsettled), card->dying);
 
-	if (card->state == CARD_OFFLINE)
+	if (!cram_card_is_open(card))
 		return;
-	ret->tier_physical += min(scale(usable, CRAM_PAGE_BYTES, card->worst), card->logical);
-	ret->tier_expected +=
+	has->fits[CRAM_TIER_CRAM] +=
+		min(scale(usable, CRAM_PAGE_BYTES, card->worst), card->logical);
+	has->expected[CRAM_TIER_CRAM] +=
 		min(cram_expected_to_fit(usable, card->resident, taken, card->worst, cap_percent),
 		    card->logical);
 }
@@ -150,7 +184,8 @@ static void add_card(const struct card *card, uint32_t cap_percent,
  * well, and swap is but places for the rest: so much is expected to leave, less what it takes of
  * the pool.
  */
-static void add_zswap(const struct daemon *d, size_t tier, struct cram_overcommit_input *ret)
+static void add_zswap(const struct daemon *d, size_t tier, uint64_t swap_free,
+		      struct cram_memory *has)
 {
 	uint64_t limit = d->snapshot.tier_capacity[tier], there = d->snapshot.tier_used[tier];
 	uint64_t fits, goes;
@@ -159,44 +194,75 @@ static void add_zswap(const struct daemon *d, size_t tier, struct cram_overcommi
 		return;
 	fits = cram_expected_to_fit(limit, there, d->snapshot.zswap.pool, CRAM_PAGE_BYTES,
 				    d->conf.host.expected_ratio_percent);
-	goes = min(fits, add(ret->swap_free, there));
-	ret->tier_expected += sub(goes, scale_up(limit, goes, fits));
-	ret->swap = 0;
+	goes = min(fits, add(swap_free, there));
+	has->expected[CRAM_TIER_ZSWAP] += sub(goes, scale_up(limit, goes, fits));
+	has->swap = 0;
 }
 
-static void add_tier(const struct daemon *d, size_t tier, struct cram_overcommit_input *ret)
+static void add_tier(const struct daemon *d, size_t tier, uint64_t swap_free,
+		     struct cram_memory *has)
 {
-	if (d->snapshot.tiers[tier].kind == CRAM_TIER_ZSWAP) {
-		add_zswap(d, tier, ret);
-		return;
+	switch (d->snapshot.tiers[tier].kind) {
+	case CRAM_TIER_ZSWAP:
+		add_zswap(d, tier, swap_free, has);
+		break;
+	case CRAM_TIER_CRAM:
+		add_card(&d->snapshot.cards[tier], d->conf.host.expected_ratio_percent, has);
+		break;
+	default:
+		has->fits[CRAM_TIER_NODE] += d->snapshot.tier_capacity[tier];
 	}
-	if (d->snapshot.tiers[tier].kind == CRAM_TIER_CRAM) {
-		add_card(&d->snapshot.cards[tier], d->conf.host.expected_ratio_percent, ret);
-		return;
+}
+
+/* Kinds of tiers that a VM may have by the configuration alone. */
+static uint32_t kinds_of(const struct cram_conf *conf)
+{
+	struct cram_vm_settings settings;
+	uint32_t kinds;
+
+	cram_settings_resolve(conf, &(struct cram_vm_identity){}, 0, NULL, NULL, NULL, &settings);
+	kinds = settings.tiers;
+	for (size_t i = 0; i < conf->matches.n; i++)
+		if (conf->matches.v[i].layer.set & 1U << CRAM_SET_TIERS)
+			kinds |= conf->matches.v[i].layer.tiers;
+	return kinds;
+}
+
+/* Nothing goes out of DRAM: what tiers could take is for nobody. */
+static bool holds_back(const struct daemon *d)
+{
+	return d->overrides.paused || d->overrides.drained;
+}
+
+static struct cram_memory memory_of(const struct daemon *d, uint64_t swapped)
+{
+	uint64_t swap_free = sysroot_meminfo(&d->host.root, "SwapFree:");
+	struct cram_memory has = {
+		.kept = d->conf.host.reserve_bytes,
+		/* What VMs have there was free before, and what was sold is the same. */
+		.swap = add(swap_free, swapped),
+		.swap_now = swap_free,
+		.kinds = kinds_of(&d->conf),
+	};
+
+	for (size_t i = 0; i < d->snapshot.n_dram; i++) {
+		has.dram += d->snapshot.dram[i].total;
+		has.spare += sub(d->decision.available[i], d->decision.headroom[i]);
 	}
-	ret->tier_physical += d->snapshot.tier_capacity[tier];
-	ret->tier_expected += d->snapshot.tier_capacity[tier];
+	for (size_t i = 0; i < d->snapshot.n_tiers; i++)
+		add_tier(d, i, swap_free, &has);
+	if (holds_back(d)) {
+		memset(has.fits, 0, sizeof(has.fits));
+		memset(has.expected, 0, sizeof(has.expected));
+	}
+	return has;
 }
 
 void overcommit_input(const struct daemon *d, const char *except, struct cram_overcommit_input *ret)
 {
-	*ret = (struct cram_overcommit_input){
-		.reserve = d->conf.host.reserve_bytes,
-		.swap_free = sysroot_meminfo(&d->host.root, "SwapFree:"),
-	};
-	ret->swap = ret->swap_free;
-	for (size_t i = 0; i < d->snapshot.n_dram; i++)
-		ret->dram += d->snapshot.dram[i].total;
-	for (size_t i = 0; i < d->host.vms.n; i++)
-		if (!except || strcasecmp(d->host.vms.v[i]->uuid, except) != 0)
-			add_vm(d, d->host.vms.v[i], ret);
-	for (size_t i = 0; i < d->candidates.n; i++) {
-		const struct daemon_candidate *candidate = &d->candidates.v[i];
+	uint64_t swapped;
 
-		if (is_listed(d, candidate) &&
-		    (!except || strcasecmp(candidate->domain.uuid, except) != 0))
-			add_listed(d, &candidate->domain.domain, ret);
-	}
-	for (size_t i = 0; i < d->snapshot.n_tiers; i++)
-		add_tier(d, i, ret);
+	*ret = (struct cram_overcommit_input){};
+	sum_up(d, except, &ret->sold, &swapped);
+	ret->has = memory_of(d, swapped);
 }

@@ -157,10 +157,11 @@ static int print_host(struct json_object *reply)
 		   h.sold_known ? "" : "and more: libvirt has not told of all VMs yet");
 	print_line("guaranteed", h.guaranteed, "nothing compressed");
 	print_line("expected", h.expected, "at the expected ratio");
-	print_line("at risk", h.at_risk, h.at_risk ? "sold beyond guaranteed" : "");
+	print_line("at risk", h.at_risk, h.at_risk ? "without a place if nothing compresses" : "");
 	print_line("reserved", h.reserved, h.reserved ? "for VMs about to start" : "");
 	print_line("floors promised", h.floors, "");
 	print_line("bound to DRAM or swap", h.bound, "");
+	print_line("DRAM for guests", h.dram_usable, "");
 	print_line("room for one more VM", h.room,
 		   !h.sold_known ? "unknown yet"
 		   : h.sell[0]	 ? "of the default settings"

@@ -179,7 +179,7 @@ static void what_is_admitted_is_reserved_until_it_runs(void **state)
 	run(f, A, 20 * GiB, CRAM_MODE_AUTO);
 	assert_int_equal(admission_reserved(&f->d), 0);
 	overcommit_input(&f->d, NULL, &in);
-	assert_int_equal(in.sold, 20 * GiB);
+	assert_int_equal(in.sold.ram, 20 * GiB);
 	assert_false(admits(f, "prepare", B, 12, FLOOR));
 	assert_true(admits(f, "prepare", B, 11, FLOOR));
 }
@@ -309,7 +309,7 @@ static void floors_stay_within_dram(void **state)
 	run(f, B, 20 * GiB, CRAM_MODE_AUTO)->settings.floor = 10 * GiB;
 	assert_true(admits(f, "prepare", A, 8, "<cram:floor unit='GiB'>5</cram:floor>"));
 	assert_false(admits(f, "prepare", A, 8, "<cram:floor unit='GiB'>6</cram:floor>"));
-	says(f, "its floor is 6 GiB, and 5 GiB of the 15 GiB of DRAM above the reserve are left");
+	says(f, "its floor is 6 GiB, and 5 GiB of the 15 GiB of DRAM for guests are left");
 }
 
 /* 8 GiB are free, some of it is headroom: a guest of 10 GiB comes faster than anything makes room.
@@ -428,8 +428,8 @@ static void what_libvirt_lists_counts_before_it_is_examined(void **state)
 	list(f, A, 20, FLOOR);
 	assert_int_equal(admission_reserved(&f->d), 0);
 	overcommit_input(&f->d, NULL, &in);
-	assert_int_equal(in.sold, 20 * GiB);
-	assert_int_equal(in.floors, 2 * GiB);
+	assert_int_equal(in.sold.ram, 20 * GiB);
+	assert_int_equal(in.sold.floors, 2 * GiB);
 	assert_false(admits(f, "prepare", B, 12, FLOOR));
 	assert_true(admits(f, "prepare", B, 11, FLOOR));
 	assert_true(admits(f, "release", B, 11, FLOOR));
@@ -438,7 +438,7 @@ static void what_libvirt_lists_counts_before_it_is_examined(void **state)
 	assert_true(admits(f, "release", A, 31, FLOOR));
 	run(f, A, 20 * GiB, CRAM_MODE_AUTO)->pid = 4711;
 	overcommit_input(&f->d, NULL, &in);
-	assert_int_equal(in.sold, 20 * GiB);
+	assert_int_equal(in.sold.ram, 20 * GiB);
 }
 
 static void mistakes_are_said_and_stop_no_vm(void **state)
@@ -564,20 +564,247 @@ static void the_room_is_what_fits(void **state)
 	says(f, "21 GiB of 31 GiB guaranteed are left to sell");
 }
 
-static void expected_is_sold_only_when_the_operator_wants_it(void **state)
+#define CRAM  (1U << CRAM_TIER_CRAM)
+#define NODE  (1U << CRAM_TIER_NODE)
+#define ZSWAP (1U << CRAM_TIER_ZSWAP)
+
+/* A VM in mode auto, GiB. */
+struct wish {
+	enum cram_backing backing;
+	uint32_t tiers;
+	uint64_t ram, floor, quota; /* quota 0: none */
+};
+
+static struct cram_promise promise_of(const struct wish *w)
 {
-	struct cram_admission_input in = {
-		.host = { .dram = 16 * GiB, .tier_physical = 16 * GiB, .tier_expected = 32 * GiB },
+	return cram_promise(CRAM_MODE_AUTO, w->backing, w->tiers, w->ram * GiB,
+			    w->quota ? w->quota * GiB : CRAM_UNLIMITED, CRAM_UNLIMITED,
+			    w->floor * GiB, 0);
+}
+
+/*
+ * A host of 64 GiB of DRAM, 32 of swap, a card that holds 64 of which 128 are expected, a slow node
+ * of 256, and zswap that saves 16 if data compresses. Sizes are GiB.
+ */
+static void each_kind_of_memory_is_sold_once(void **state)
+{
+	static const struct {
+		const char *what;
+		struct wish sold[2], wish;
+		uint32_t kinds; /* 0: cram */
+		bool by_expected;
+		enum cram_admission_rule rule;
+		uint64_t left;
+	} cases[] = {
+		{ .what = "DRAM, swap and the card", .wish = { 0, CRAM, 160, 0, 0 } },
+		{ .what = "and no more",
+		  .wish = { 0, CRAM, 161, 0, 0 },
+		  .rule = CRAM_NOT_SOLD,
+		  .left = 160 },
+		{ .what = "what is expected", .wish = { 0, CRAM, 224, 0, 0 }, .by_expected = true },
+		{ .what = "of it no more",
+		  .wish = { 0, CRAM, 225, 0, 0 },
+		  .by_expected = true,
+		  .rule = CRAM_NOT_SOLD,
+		  .left = 224 },
+		{ .what = "a node that no VM may use is not sold",
+		  .wish = { 0, CRAM, 300, 0, 0 },
+		  .rule = CRAM_NOT_SOLD,
+		  .left = 160 },
+		{ .what = "it is to one that may", .wish = { 0, NODE, 300, 0, 0 } },
+		{ .what = "what it takes of DRAM the others have not",
+		  .sold = { { 0, NODE, 300, 60, 0 } },
+		  .wish = { 0, CRAM, 101, 0, 0 },
+		  .rule = CRAM_NO_TIER,
+		  .left = 100 },
+		{ .what = "the node is not the others' when one may use it",
+		  .sold = { { 0, NODE, 10, 0, 0 } },
+		  .wish = { 0, CRAM, 161, 0, 0 },
+		  .rule = CRAM_NO_TIER,
+		  .left = 160 },
+		{ .what = "nor when the host's settings name it",
+		  .wish = { 0, CRAM, 161, 0, 0 },
+		  .kinds = CRAM | NODE,
+		  .rule = CRAM_NO_TIER,
+		  .left = 160 },
+		{ .what = "who may use both has both",
+		  .sold = { { 0, CRAM, 100, 0, 0 } },
+		  .wish = { 0, CRAM | NODE, 316, 0, 0 },
+		  .kinds = CRAM | NODE },
+		{ .what = "zswap saves nothing for sure",
+		  .wish = { 0, ZSWAP, 97, 0, 0 },
+		  .kinds = CRAM | ZSWAP,
+		  .rule = CRAM_NO_TIER,
+		  .left = 96 },
+		{ .what = "it is expected to",
+		  .wish = { 0, ZSWAP, 112, 0, 0 },
+		  .kinds = CRAM | ZSWAP,
+		  .by_expected = true },
+		{ .what = "what is not moved is in DRAM or swap",
+		  .wish = { CRAM_SWAPPABLE, CRAM, 96, 0, 0 } },
+		{ .what = "and no more of it",
+		  .wish = { CRAM_SWAPPABLE, CRAM, 97, 0, 0 },
+		  .rule = CRAM_NO_DRAM,
+		  .left = 96 },
+		{ .what = "above its quota it is not moved",
+		  .wish = { 0, CRAM, 101, 0, 4 },
+		  .rule = CRAM_NO_DRAM,
+		  .left = 96 },
+		{ .what = "what is pinned is in DRAM", .wish = { CRAM_PINNED, CRAM, 64, 0, 0 } },
+		{ .what = "and not in swap",
+		  .wish = { CRAM_PINNED, CRAM, 65, 0, 0 },
+		  .rule = CRAM_NO_FLOOR,
+		  .left = 64 },
+		{ .what = "where floors are as well",
+		  .sold = { { 0, CRAM, 20, 10, 0 }, { CRAM_PINNED, CRAM, 20, 10, 0 } },
+		  .wish = { CRAM_PINNED, CRAM, 35, 0, 0 },
+		  .rule = CRAM_NO_FLOOR,
+		  .left = 34 },
+		{ .what = "and floors are not in swap",
+		  .sold = { { 0, CRAM, 20, 10, 0 } },
+		  .wish = { 0, CRAM, 60, 55, 0 },
+		  .rule = CRAM_NO_FLOOR,
+		  .left = 54 },
 	};
-	struct cram_promise p =
-		cram_promise(CRAM_MODE_AUTO, true, 40 * GiB, CRAM_UNLIMITED, CRAM_UNLIMITED, GiB);
 
 	(void)state;
-	assert_int_equal(cram_admit(&in, &p).rule, CRAM_NOT_SOLD);
-	in.by_expected = true;
-	assert_int_equal(cram_admit(&in, &p).rule, CRAM_ADMITTED);
-	p.ram = 49 * GiB;
-	assert_int_equal(cram_admit(&in, &p).limit, 48 * GiB);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct cram_admission_input in = { .by_expected = cases[i].by_expected };
+		struct cram_promise wish = promise_of(&cases[i].wish);
+		struct cram_admission a;
+
+		in.host.has = (struct cram_memory){
+			.dram = 64 * GiB,
+			.swap = 32 * GiB,
+			.fits = { [CRAM_TIER_CRAM] = 64 * GiB, [CRAM_TIER_NODE] = 256 * GiB },
+			.expected = { [CRAM_TIER_CRAM] = 128 * GiB, [CRAM_TIER_ZSWAP] = 16 * GiB },
+			.kinds = cases[i].kinds ? cases[i].kinds : CRAM,
+		};
+		for (size_t k = 0; k < 2; k++) {
+			struct cram_promise p = promise_of(&cases[i].sold[k]);
+
+			cram_sold_add(&in.host.sold, &p);
+		}
+		a = cram_admit(&in, &wish);
+		if (a.rule != cases[i].rule || a.left != cases[i].left * GiB)
+			fail_msg("%s: rule %d, %d GiB left", cases[i].what, (int)a.rule,
+				 (int)(a.left / GiB));
+	}
+}
+
+/* Whatever was sold against advice: what has no place, in whichever set of kinds that shows. */
+static void what_is_at_risk_has_no_place_where_it_may_be(void **state)
+{
+	static const struct {
+		struct wish sold;
+		uint64_t at_risk;
+	} cases[] = {
+		{ { 0, CRAM, 160, 0, 0 }, 0 },
+		{ { 0, CRAM, 170, 0, 0 }, 10 },
+		{ { CRAM_SWAPPABLE, CRAM, 106, 0, 0 }, 10 },
+		{ { CRAM_PINNED, CRAM, 74, 0, 0 }, 10 },
+		{ { 0, CRAM, 100, 70, 0 }, 6 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct cram_promise p = promise_of(&cases[i].sold);
+		struct cram_overcommit out;
+		struct cram_overcommit_input in = {
+			.has = { .dram = 70 * GiB,
+				 .kept = 6 * GiB,
+				 .swap = 32 * GiB,
+				 .fits = { [CRAM_TIER_CRAM] = 64 * GiB,
+					   [CRAM_TIER_NODE] = 256 * GiB },
+				 .kinds = CRAM },
+		};
+
+		cram_sold_add(&in.sold, &p);
+		cram_overcommit(&in, &out);
+		assert_int_equal(out.usable, 64 * GiB);
+		assert_int_equal(out.tiers, 64 * GiB);
+		assert_int_equal(out.guaranteed, 160 * GiB);
+		assert_int_equal(out.lasting, 128 * GiB);
+		assert_int_equal(out.at_risk, cases[i].at_risk * GiB);
+	}
+}
+
+/* What runs is told apart like what is to start. */
+static void what_is_pinned_of_vms_that_run_is_in_dram(void **state)
+{
+	struct fixture *f = *state;
+	struct cram_overcommit_input in;
+	struct vm *vm = run(f, B, 10 * GiB, CRAM_MODE_AUTO);
+	static const struct {
+		enum vm_ineligible reason;
+		uint64_t dram, bound; /* GiB */
+	} cases[] = {
+		{ VM_ELIGIBLE, 2, 2 },	      { VM_LOCKED, 10, 10 },   { VM_PINNED, 10, 10 },
+		{ VM_CONFIDENTIAL, 10, 10 },  { VM_REALTIME, 2, 10 },  { VM_VHOST_USER, 2, 10 },
+		{ VM_NOT_LOOKED, 2, 2 },      { VM_NOT_MAPPED, 2, 2 }, { VM_INCOMING, 2, 2 },
+		{ VM_LAYOUT_UNKNOWN, 2, 10 },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		vm->reason = cases[i].reason;
+		overcommit_input(&f->d, NULL, &in);
+		assert_int_equal(in.sold.dram, cases[i].dram * GiB);
+		assert_int_equal(in.sold.bound, cases[i].bound * GiB);
+	}
+	/* Until it has been looked at its XML tells. */
+	vm->has_domain = true;
+	vm->domain.iommu_pinned = true;
+	vm->reason = VM_INCOMING;
+	overcommit_input(&f->d, NULL, &in);
+	assert_int_equal(in.sold.dram, 10 * GiB);
+	vm->has_domain = false;
+	vm->cmdline.vfio = true;
+	overcommit_input(&f->d, NULL, &in);
+	assert_int_equal(in.sold.dram, 10 * GiB);
+}
+
+static void pinned_memory_is_not_swap(void **state)
+{
+	struct fixture *f = *state;
+	static const char *const backings[] = {
+		"<locked/>",
+		"</memoryBacking><devices><hostdev type='pci'/></devices><memoryBacking>",
+		"</memoryBacking><launchSecurity type='sev'/><memoryBacking>",
+	};
+
+	recorded_put(f->dir, "/proc/meminfo", "SwapFree: 67108864 kB\n");
+	hook_backed(f, "prepare", A, 16, FLOOR, "");
+	assert_true(f->answer.admitted);
+	for (size_t i = 0; i < ARRAY_SIZE(backings); i++) {
+		hook_backed(f, "prepare", A, 15, FLOOR, backings[i]);
+		assert_true(f->answer.admitted);
+		hook_backed(f, "prepare", A, 16, FLOOR, backings[i]);
+		assert_false(f->answer.admitted);
+		says(f, "what it has pinned or locked is 16 GiB, and 15 GiB of the 15 GiB of DRAM "
+			"for guests are left for what stays there");
+	}
+}
+
+/* Nothing goes out: what the tier has is for nobody. */
+static void a_host_that_is_paused_or_drained_has_dram_alone(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_true(admits(f, "prepare", A, 16, FLOOR));
+	assert_true(admits(f, "release", A, 16, FLOOR));
+	f->d.overrides.drained = true;
+	assert_false(admits(f, "prepare", A, 16, FLOOR));
+	assert_true(admits(f, "prepare", A, 15, FLOOR));
+	assert_true(admits(f, "release", A, 15, FLOOR));
+	f->d.overrides.drained = false;
+	f->d.overrides.paused = true;
+	assert_false(admits(f, "prepare", A, 16, FLOOR));
+	/* Nor one VM's, for the others to count on. */
+	f->d.overrides.paused = false;
+	run(f, B, 8 * GiB, CRAM_MODE_AUTO)->drain = true;
+	assert_true(admits(f, "prepare", A, 23, FLOOR));
+	assert_false(admits(f, "prepare", A, 23, "<cram:floor unit='GiB'>8</cram:floor>"));
+	says(f, "8 GiB of it can be in DRAM or swap only, and 7 GiB");
 }
 
 static struct cram_overcommit_input figures_of_card(struct fixture *f)
@@ -592,34 +819,40 @@ static struct cram_overcommit_input figures_of_card(struct fixture *f)
 /* A card of 256 MiB, of which 4 MiB are kept. */
 static void a_card_counts_with_what_fits_on_it(void **state)
 {
+	static const char *const closed[] = { "offline\n", "stale\n", "overrun\n", "evicting\n" };
 	struct fixture *f = *state;
 	struct cram_overcommit_input in;
 
 	f->d.conf.host.expected_ratio_percent = 200;
 	recorded_put_card(f->dir, 32 * MiB, 60 * MiB);
 	in = figures_of_card(f);
-	assert_int_equal(in.tier_physical, 252 * MiB);
-	assert_int_equal(in.tier_expected, 252 * MiB);
+	assert_int_equal(in.has.fits[CRAM_TIER_CRAM], 252 * MiB);
+	assert_int_equal(in.has.expected[CRAM_TIER_CRAM], 252 * MiB);
 	/* There is enough on it to go by. What is not in the card's report yet may be the worst. */
 	recorded_put_card(f->dir, 60 * MiB, 96 * MiB);
 	recorded_put_card_number(f->dir, "unsettled_bytes", 3 * MiB);
 	recorded_put_card_number(f->dir, "quarantined_bytes", MiB);
 	in = figures_of_card(f);
-	assert_int_equal(in.tier_physical, 252 * MiB);
-	assert_int_equal(in.tier_expected, 252 * MiB * 96 / 64);
+	assert_int_equal(in.has.fits[CRAM_TIER_CRAM], 252 * MiB);
+	assert_int_equal(in.has.expected[CRAM_TIER_CRAM], 252 * MiB * 96 / 64);
 	/* Never more than the operator takes for likely, or than the node has pages. */
 	recorded_put_card(f->dir, 8 * MiB, 96 * MiB);
-	assert_int_equal(figures_of_card(f).tier_expected, 504 * MiB);
+	assert_int_equal(figures_of_card(f).has.expected[CRAM_TIER_CRAM], 504 * MiB);
 	f->d.conf.host.expected_ratio_percent = 3200;
-	assert_int_equal(figures_of_card(f).tier_expected, GiB);
+	assert_int_equal(figures_of_card(f).has.expected[CRAM_TIER_CRAM], GiB);
 	/* Pages may take more than they have. */
 	recorded_put_card(f->dir, 0, 0);
 	recorded_put_card_number(f->dir, "worst_bytes", 8192);
-	assert_int_equal(figures_of_card(f).tier_physical, 126 * MiB);
-	recorded_put(f->dir, RECORDED_CARD "state", "offline\n");
-	in = figures_of_card(f);
-	assert_int_equal(in.tier_physical, 0);
-	assert_int_equal(in.tier_expected, 0);
+	assert_int_equal(figures_of_card(f).has.fits[CRAM_TIER_CRAM], 126 * MiB);
+	/* One that takes nothing has nothing to sell. */
+	for (size_t i = 0; i < ARRAY_SIZE(closed); i++) {
+		recorded_put(f->dir, RECORDED_CARD "state", closed[i]);
+		in = figures_of_card(f);
+		assert_int_equal(in.has.fits[CRAM_TIER_CRAM], 0);
+		assert_int_equal(in.has.expected[CRAM_TIER_CRAM], 0);
+	}
+	recorded_put(f->dir, RECORDED_CARD "state", "throttled\n");
+	assert_int_equal(figures_of_card(f).has.fits[CRAM_TIER_CRAM], 126 * MiB);
 }
 
 /* Whatever the figures: who asks for less is not refused more, and nothing wraps around. */
@@ -633,25 +866,39 @@ static void admission_is_monotonic(void **state)
 
 	(void)state;
 	for (int i = 0; i < 200000; i++) {
-		uint64_t v[9];
 		struct cram_admission_input in;
 		struct cram_promise p, less;
+		uint32_t tiers;
+		uint64_t v[16];
 
-		for (size_t k = 0; k < 9; k++) {
+		for (size_t k = 0; k < ARRAY_SIZE(v); k++) {
 			seed = seed * UINT64_C(6364136223846793005) + 1442695040888963407;
 			v[k] = values[(seed >> 33) % N];
 		}
+		tiers = (uint32_t)(seed >> 40) & (CRAM_TIER_SETS - 1);
 		in = (struct cram_admission_input){
-			.host = { v[0], v[1], v[2], v[3], 65536, 65536, v[4], v[5], v[6] },
-			.spare = v[7],
-			.at_once = seed >> 63,
+			.host.has = { .dram = v[0],
+				      .huge = v[1],
+				      .kept = v[2],
+				      .swap = v[3],
+				      .fits = { v[4], v[5], v[6] },
+				      .kinds = (uint32_t)(seed >> 50) & (CRAM_TIER_SETS - 1),
+				      .spare = v[7],
+				      .swap_now = v[8] },
 		};
-		p = cram_promise(CRAM_MODE_AUTO, true, v[8], v[3], v[2], v[1]);
+		p = cram_promise(CRAM_MODE_AUTO, (enum cram_backing)(seed >> 60) % 3, ~tiers, v[9],
+				 v[10], v[11], v[12], 0);
+		cram_sold_add(&in.host.sold, &p);
+		p = cram_promise(CRAM_MODE_AUTO, CRAM_MOVABLE, tiers, v[13], v[3], v[2], v[1],
+				 v[15]);
+		p.arriving = seed >> 63 ? p.ram : 0;
 		assert_true(p.floor <= p.bound && p.bound <= p.ram);
 		if (cram_admit(&in, &p).rule != CRAM_ADMITTED)
 			continue;
-		assert_true(v[8] == 0 || v[4] + v[8] > v[4]);
-		less = cram_promise(CRAM_MODE_AUTO, true, v[8] / 2, v[3], v[2], v[1]);
+		assert_true(v[13] == 0 || in.host.sold.ram + v[13] > in.host.sold.ram);
+		less = cram_promise(CRAM_MODE_AUTO, CRAM_MOVABLE, tiers, v[13] / 2, v[3], v[2],
+				    v[1], v[15]);
+		less.arriving = seed >> 63 ? less.ram : 0;
 		assert_int_equal(cram_admit(&in, &less).rule, CRAM_ADMITTED);
 	}
 }
@@ -682,7 +929,11 @@ int main(void)
 		TEST(huge_pages_that_nobody_reserved_are_said),
 		TEST(what_is_no_domain_is_refused_as_such),
 		TEST(the_room_is_what_fits),
-		TEST(expected_is_sold_only_when_the_operator_wants_it),
+		cmocka_unit_test(each_kind_of_memory_is_sold_once),
+		cmocka_unit_test(what_is_at_risk_has_no_place_where_it_may_be),
+		TEST(what_is_pinned_of_vms_that_run_is_in_dram),
+		TEST(pinned_memory_is_not_swap),
+		TEST(a_host_that_is_paused_or_drained_has_dram_alone),
 		TEST(a_card_counts_with_what_fits_on_it),
 		cmocka_unit_test(admission_is_monotonic),
 	};
