@@ -131,7 +131,23 @@ bool overcommit_counts(const struct daemon *d, const char *uuid)
 	return false;
 }
 
-static void add_vm(struct vm *vm, struct cram_sold *sold, uint64_t *swapped)
+/*
+ * Of @vm, what is still to come, and at once: it migrates in, or is restored. Its process takes
+ * DRAM for it as it comes.
+ */
+static uint64_t arriving(const struct daemon *d, const struct vm *vm, enum vm_ineligible reason)
+{
+	bool unlooked = reason == VM_NOT_LOOKED || reason == VM_NOT_MAPPED;
+	struct proc_status status;
+
+	if (!vm->incoming && reason != VM_INCOMING && !(unlooked && vm->cmdline.incoming))
+		return 0;
+	if (proc_read_status(&d->host.root, vm->pid, &status) < 0)
+		return vm->ram;
+	return sub(vm->ram, status.rss);
+}
+
+static void add_vm(const struct daemon *d, struct vm *vm, struct cram_sold *sold, uint64_t *swapped)
 {
 	struct cram_promise p;
 	enum vm_ineligible reason;
@@ -141,6 +157,7 @@ static void add_vm(struct vm *vm, struct cram_sold *sold, uint64_t *swapped)
 	reason = vm->reason;
 	pthread_mutex_unlock(&vm->lock);
 	p = promise(&vm->settings, backing_of_vm(vm, reason), vm->ram);
+	p.arriving = arriving(d, vm, reason);
 	cram_sold_add(sold, &p);
 }
 
@@ -151,7 +168,7 @@ static void sum_up(const struct daemon *d, const char *except, struct cram_sold 
 	*ret_swapped = 0;
 	for (size_t i = 0; i < d->host.vms.n; i++)
 		if (!except || strcasecmp(d->host.vms.v[i]->uuid, except) != 0)
-			add_vm(d->host.vms.v[i], sold, ret_swapped);
+			add_vm(d, d->host.vms.v[i], sold, ret_swapped);
 	for (size_t i = 0; i < d->candidates.n; i++) {
 		const struct daemon_candidate *candidate = &d->candidates.v[i];
 		struct cram_promise p;
@@ -160,6 +177,7 @@ static void sum_up(const struct daemon *d, const char *except, struct cram_sold 
 		    (except && strcasecmp(candidate->domain.uuid, except) == 0))
 			continue;
 		p = overcommit_promise(d, &candidate->domain.domain);
+		p.arriving = candidate->domain.incoming ? p.ram : 0;
 		cram_sold_add(sold, &p);
 	}
 }

@@ -132,6 +132,20 @@ static struct vm *run(struct fixture *f, const char *uuid, uint64_t ram, enum cr
 	return vm;
 }
 
+/* libvirt has said that it runs; its process is still to be examined. */
+static void list(struct fixture *f, const char *uuid, unsigned int gib, const char *tiering)
+{
+	struct daemon_candidate candidate = { .pid = 4711, .from_libvirt = true };
+	char xml[2048];
+
+	domain(xml, sizeof(xml), uuid, gib, tiering, "");
+	snprintf(candidate.domain.uuid, sizeof(candidate.domain.uuid), "%s", uuid);
+	candidate.domain.has_domain =
+		cram_domain_parse(xml, strlen(xml), &candidate.domain.domain, &f->err) == 0;
+	assert_true(candidate.domain.has_domain);
+	assert_int_equal(array_push(&f->d.candidates, candidate), 0);
+}
+
 static void what_does_not_fit_is_refused_with_the_numbers(void **state)
 {
 	struct fixture *f = *state;
@@ -337,6 +351,72 @@ static void what_comes_at_once_is_judged_by_what_can_be_had_now(void **state)
 	assert_false(admits(f, "prepare", B, 4, FLOOR));
 }
 
+static void put_rss(struct fixture *f, int pid, uint64_t bytes)
+{
+	char path[64], text[256];
+
+	snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	snprintf(text, sizeof(text),
+		 "State:\tS (sleeping)\nVmSize:\t 1 kB\nVmLck:\t 0 kB\nVmPin:\t 0 kB\n"
+		 "VmRSS:\t %llu kB\nMems_allowed_list:\t0-1\n",
+		 (unsigned long long)bytes / KiB);
+	recorded_put(f->dir, path, text);
+}
+
+/* Several are evacuated to here: what the first has not brought yet is not there for the next. */
+static void what_is_still_to_come_is_not_there_for_others(void **state)
+{
+	struct fixture *f = *state;
+	struct vm *vm = run(f, B, 6 * GiB, CRAM_MODE_AUTO);
+
+	/* 8 GiB are free but for headroom, and it brings 6 of them. */
+	vm->pid = 4711;
+	vm->reason = VM_INCOMING;
+	put_rss(f, 4711, 0);
+	assert_true(admits(f, "migrate", A, 2, FLOOR));
+	assert_false(admits(f, "prepare", A, 2, FLOOR));
+	says(f, "its 2 GiB come at once, uncompressed, and ");
+	assert_true(admits(f, "migrate", A, 1, FLOOR));
+	assert_true(admits(f, "prepare", A, 1, FLOOR));
+	assert_true(admits(f, "release", A, 1, FLOOR));
+	/* What has arrived is no longer free: there is no more to be kept for it. */
+	put_rss(f, 4711, 5 * GiB);
+	assert_true(admits(f, "migrate", A, 6, FLOOR));
+	assert_true(admits(f, "prepare", A, 6, FLOOR));
+	assert_true(admits(f, "release", A, 6, FLOOR));
+	/* Until it has been looked at, libvirt, or its command line, tells. */
+	put_rss(f, 4711, 0);
+	vm->reason = VM_NOT_LOOKED;
+	assert_true(admits(f, "migrate", A, 2, FLOOR));
+	assert_true(admits(f, "prepare", A, 2, FLOOR));
+	assert_true(admits(f, "release", A, 2, FLOOR));
+	vm->cmdline.incoming = true;
+	assert_true(admits(f, "migrate", A, 2, FLOOR));
+	assert_false(admits(f, "prepare", A, 2, FLOOR));
+	vm->cmdline.incoming = false;
+	vm->incoming = true;
+	assert_true(admits(f, "migrate", A, 2, FLOOR));
+	assert_false(admits(f, "prepare", A, 2, FLOOR));
+	/* It has arrived. */
+	vm->incoming = false;
+	vm->reason = VM_ELIGIBLE;
+	assert_true(admits(f, "migrate", A, 2, FLOOR));
+	assert_true(admits(f, "prepare", A, 2, FLOOR));
+}
+
+static void what_is_still_to_come_counts_before_it_is_examined(void **state)
+{
+	struct fixture *f = *state;
+
+	list(f, B, 6, FLOOR);
+	f->d.candidates.v[0].domain.incoming = true;
+	assert_true(admits(f, "migrate", A, 2, FLOOR));
+	assert_false(admits(f, "prepare", A, 2, FLOOR));
+	f->d.candidates.v[0].domain.incoming = false;
+	assert_true(admits(f, "migrate", A, 2, FLOOR));
+	assert_true(admits(f, "prepare", A, 2, FLOOR));
+}
+
 static void a_warning_lets_it_run(void **state)
 {
 	struct fixture *f = *state;
@@ -403,20 +483,6 @@ static void before_libvirt_has_told_of_all_vms_nothing_is_known(void **state)
 	f->d.unlisted = true;
 	assert_true(admits(f, "prepare", B, 12, FLOOR));
 	assert_string_equal(f->answer.text, "");
-}
-
-/* libvirt has said that it runs; its process is still to be examined. */
-static void list(struct fixture *f, const char *uuid, unsigned int gib, const char *tiering)
-{
-	struct daemon_candidate candidate = { .pid = 4711, .from_libvirt = true };
-	char xml[2048];
-
-	domain(xml, sizeof(xml), uuid, gib, tiering, "");
-	snprintf(candidate.domain.uuid, sizeof(candidate.domain.uuid), "%s", uuid);
-	candidate.domain.has_domain =
-		cram_domain_parse(xml, strlen(xml), &candidate.domain.domain, &f->err) == 0;
-	assert_true(candidate.domain.has_domain);
-	assert_int_equal(array_push(&f->d.candidates, candidate), 0);
 }
 
 static void what_libvirt_lists_counts_before_it_is_examined(void **state)
@@ -919,6 +985,8 @@ int main(void)
 		TEST(what_vms_have_in_swap_is_as_good_as_before_it_went),
 		TEST(floors_stay_within_dram),
 		TEST(what_comes_at_once_is_judged_by_what_can_be_had_now),
+		TEST(what_is_still_to_come_is_not_there_for_others),
+		TEST(what_is_still_to_come_counts_before_it_is_examined),
 		TEST(a_warning_lets_it_run),
 		TEST(off_judges_nothing),
 		TEST(before_a_first_round_nothing_is_refused),
