@@ -252,17 +252,29 @@ static bool holds_back(const struct daemon *d)
 	return d->overrides.paused || d->overrides.drained;
 }
 
+/*
+ * Swap that takes what does not compress. What VMs have there was free before, and what was sold is
+ * the same. On zram nothing is: what does not compress is in DRAM there, too.
+ */
+static void add_swap(const struct daemon *d, uint64_t swap_free, uint64_t swapped,
+		     struct cram_memory *has)
+{
+	uint64_t zram_free, zram_used;
+
+	zram_swap_read(&d->host.root, &zram_free, &zram_used);
+	has->swap_now = sub(swap_free, zram_free);
+	has->swap = add(has->swap_now, sub(swapped, zram_used));
+}
+
 static struct cram_memory memory_of(const struct daemon *d, uint64_t swapped)
 {
 	uint64_t swap_free = sysroot_meminfo(&d->host.root, "SwapFree:");
 	struct cram_memory has = {
 		.kept = d->conf.host.reserve_bytes,
-		/* What VMs have there was free before, and what was sold is the same. */
-		.swap = add(swap_free, swapped),
-		.swap_now = swap_free,
 		.kinds = kinds_of(&d->conf),
 	};
 
+	add_swap(d, swap_free, swapped, &has);
 	for (size_t i = 0; i < d->snapshot.n_dram; i++) {
 		has.dram += d->snapshot.dram[i].total;
 		has.spare += sub(d->decision.available[i], d->decision.headroom[i]);

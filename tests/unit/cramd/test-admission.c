@@ -316,6 +316,35 @@ static void what_vms_have_in_swap_is_as_good_as_before_it_went(void **state)
 	assert_false(admits(f, "prepare", A, 5, NULL));
 }
 
+/* Swap in DRAM takes what compresses; what does not is where it was. */
+static void swap_on_zram_is_not_sold(void **state)
+{
+	struct fixture *f = *state;
+	struct cram_overcommit_input in;
+	struct vm *vm;
+
+	recorded_put(f->dir, "/proc/meminfo", "SwapTotal: 4194304 kB\nSwapFree:  3145728 kB\n");
+	recorded_put(
+		f->dir, "/proc/swaps",
+		"Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n"
+		"/dev/zram0                              partition\t2097152\t\t1048576\t\t100\n"
+		"/dev/sda2                               partition\t1048576\t\t0\t\t-2\n"
+		"/swap\\040zram                           file\t\t1048576\t\t0\t\t-3\n");
+	overcommit_input(&f->d, NULL, &in);
+	assert_int_equal(in.has.swap, 2 * GiB);
+	assert_int_equal(in.has.swap_now, 2 * GiB);
+	/* What VMs have in swap may be there as well. */
+	vm = run(f, B, 12 * GiB, CRAM_MODE_MONITOR);
+	vm->swapped = 3 * GiB / 2;
+	overcommit_input(&f->d, NULL, &in);
+	assert_int_equal(in.has.swap, 2 * GiB + GiB / 2);
+	vm->swapped = GiB / 2;
+	overcommit_input(&f->d, NULL, &in);
+	assert_int_equal(in.has.swap, 2 * GiB);
+	assert_false(admits(f, "prepare", A, 6, NULL));
+	assert_true(admits(f, "prepare", A, 5, NULL));
+}
+
 static void floors_stay_within_dram(void **state)
 {
 	struct fixture *f = *state;
@@ -983,6 +1012,7 @@ int main(void)
 		TEST(a_vm_that_is_not_tiered_needs_dram),
 		TEST(swap_counts),
 		TEST(what_vms_have_in_swap_is_as_good_as_before_it_went),
+		TEST(swap_on_zram_is_not_sold),
 		TEST(floors_stay_within_dram),
 		TEST(what_comes_at_once_is_judged_by_what_can_be_had_now),
 		TEST(what_is_still_to_come_is_not_there_for_others),

@@ -210,6 +210,38 @@ const struct node *nodes_find(const struct nodes *nodes, int nid)
 	return NULL;
 }
 
+/* The number in column @n of a line of /proc/swaps, from KiB; 0: there is none. */
+static uint64_t swaps_column(const char *line, int n)
+{
+	uint64_t kib;
+
+	for (; n > 0; n--) {
+		line += strcspn(line, " \t");
+		line += strspn(line, " \t");
+	}
+	return parse_u64(&line, 10, &kib) < 0 || kib > UINT64_MAX >> 10 ? 0 : kib << 10;
+}
+
+void zram_swap_read(const struct sysroot *root, uint64_t *ret_free, uint64_t *ret_used)
+{
+	struct line_reader reader;
+	cleanup_close int fd = -1;
+	char *line;
+
+	*ret_free = *ret_used = 0;
+	if (sysroot_open_file(root, "/proc/swaps", O_RDONLY, &fd) < 0)
+		return;
+	line_reader_init(&reader, fd);
+	while (line_reader_next(&reader, &line) > 0) {
+		uint64_t size = swaps_column(line, 2), used = swaps_column(line, 3);
+
+		if (strncmp(line, "/dev/zram", 9) != 0 || used > size)
+			continue;
+		*ret_used += used;
+		*ret_free += size - used;
+	}
+}
+
 /* "some avg10=1.23 avg60=0.00 avg300=0.00 total=456" behind the word @which. */
 static int pressure_line(const char *text, const char *which, uint32_t *ret_avg10,
 			 uint64_t *ret_total)

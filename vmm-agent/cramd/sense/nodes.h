@@ -44,6 +44,9 @@ int nodes_low_watermarks(const struct sysroot *root, uint64_t ret_low[NODES_MAX]
 
 const struct node *nodes_find(const struct nodes *nodes, int nid);
 
+/* Swap on compressed block devices (zram), which is DRAM itself; bytes. 0, 0: there is none. */
+void zram_swap_read(const struct sysroot *root, uint64_t *ret_free, uint64_t *ret_used);
+
 /* Share of time some (full) tasks were stalled over 10 s, in hundredths of a percent. */
 struct pressure {
 	uint32_t some_avg10, full_avg10;
