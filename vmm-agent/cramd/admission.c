@@ -202,21 +202,6 @@ uint64_t admission_room(const struct daemon *d, const struct cram_overcommit_inp
 
 /* ------------------------------------------------------------------ the hook */
 
-/* Bytes of huge pages of the size @domain wants that nobody has reserved. */
-static uint64_t free_hugepages(const struct daemon *d, uint64_t page)
-{
-	char dir[64], path[128];
-	uint64_t free = 0, reserved = 0;
-
-	snprintf(dir, sizeof(dir), "/sys/kernel/mm/hugepages/hugepages-%" PRIu64 "kB", page / KiB);
-	snprintf(path, sizeof(path), "%s/free_hugepages", dir);
-	if (sysroot_read_u64(&d->host.root, path, &free) < 0)
-		return 0;
-	snprintf(path, sizeof(path), "%s/resv_hugepages", dir);
-	sysroot_read_u64(&d->host.root, path, &reserved);
-	return sub(free, reserved) * page;
-}
-
 /* Sizes are KiB without a unit, as libvirt's are: who writes 3 means 3 GiB. */
 static bool is_tiny(const struct cram_vm_layer *layer, enum cram_setting s, uint64_t bytes)
 {
@@ -227,16 +212,16 @@ static bool is_tiny(const struct cram_vm_layer *layer, enum cram_setting s, uint
 static void look_for_mistakes(const struct daemon *d, const struct cram_domain *domain,
 			      const struct cram_error *bad, char *buf, size_t size)
 {
-	uint64_t page = domain->hugepage ? domain->hugepage
-					 : sysroot_meminfo(&d->host.root, "Hugepagesize:");
-	uint64_t free = domain->hugepages ? free_hugepages(d, page) : 0;
+	uint64_t page = overcommit_hugepage(d, domain), free = 0, more = 0;
 	const struct cram_vm_layer *set = &domain->tiering;
 	char want[32], of[32], have[32];
 
 	buf[0] = '\0';
+	if (domain->hugepages)
+		hugepages_read(&d->host.root, page, &free, &more);
 	if (domain->bad_tiering)
 		cram_error_format(bad, buf, size);
-	else if (domain->hugepages && free < domain->ram)
+	else if (domain->hugepages && free + more < domain->ram)
 		snprintf(
 			buf, size,
 			"it wants %s of huge pages of %s, and %s are free: QEMU will not start; reserve "

@@ -47,10 +47,8 @@ static enum cram_backing backing_of_domain(const struct cram_domain *domain)
 {
 	if (domain->locked || domain->launch_security || domain->iommu_pinned)
 		return CRAM_PINNED;
-	return domain->hugepages || domain->realtime || domain->vhost_user ||
-			       !has_movable_ram(domain)
-		       ? CRAM_SWAPPABLE
-		       : CRAM_MOVABLE;
+	return domain->realtime || domain->vhost_user || !has_movable_ram(domain) ? CRAM_SWAPPABLE
+										  : CRAM_MOVABLE;
 }
 
 /* The same of @vm, as far as it has been examined. */
@@ -104,12 +102,32 @@ static void resolve(const struct daemon *d, const struct cram_domain *domain,
 			      remembered ? &remembered->layer : NULL, ret);
 }
 
+uint64_t overcommit_hugepage(const struct daemon *d, const struct cram_domain *domain)
+{
+	return domain->hugepage ? domain->hugepage
+				: sysroot_meminfo(&d->host.root, "Hugepagesize:");
+}
+
+/*
+ * What is in huge pages is of their pool, and the kernel's to give. What the pool lacks it takes
+ * out of DRAM, if it may.
+ */
+static struct cram_promise promise_huge(const struct daemon *d, const struct cram_domain *domain,
+					const struct cram_vm_settings *settings)
+{
+	uint64_t free, more;
+
+	hugepages_read(&d->host.root, overcommit_hugepage(d, domain), &free, &more);
+	return promise(settings, CRAM_PINNED, min(sub(domain->ram, free), more));
+}
+
 struct cram_promise overcommit_promise(const struct daemon *d, const struct cram_domain *domain)
 {
 	struct cram_vm_settings settings;
 
 	resolve(d, domain, &settings);
-	return promise(&settings, backing_of_domain(domain), domain->ram);
+	return domain->hugepages ? promise_huge(d, domain, &settings)
+				 : promise(&settings, backing_of_domain(domain), domain->ram);
 }
 
 /* What stands for @candidate is its libvirt domain, until it has been examined. */
@@ -131,6 +149,21 @@ bool overcommit_counts(const struct daemon *d, const char *uuid)
 	return false;
 }
 
+/* Of @vm's RAM, what is in huge pages: their pool is no DRAM to others, so it is not sold here. */
+static uint64_t huge_of(const struct vm *vm, enum vm_ineligible reason)
+{
+	const struct qemu_cmdline *cmdline = &vm->cmdline;
+	uint64_t huge = 0;
+
+	for (size_t i = 0; i < cmdline->n_backends; i++)
+		if (cmdline->backends[i].hugetlb && qemu_is_ram(&cmdline->backends[i]))
+			huge = add(huge, cmdline->backends[i].size);
+	if (!huge && (reason == VM_HUGETLB ||
+		      (reason == VM_LAYOUT_UNKNOWN && vm->has_domain && vm->domain.hugepages)))
+		huge = vm->ram;
+	return min(huge, vm->ram);
+}
+
 /*
  * Of @vm, what is still to come, and at once: it migrates in, or is restored. Its process takes
  * DRAM for it as it comes.
@@ -149,15 +182,17 @@ static uint64_t arriving(const struct daemon *d, const struct vm *vm, enum vm_in
 
 static void add_vm(const struct daemon *d, struct vm *vm, struct cram_sold *sold, uint64_t *swapped)
 {
-	struct cram_promise p;
 	enum vm_ineligible reason;
+	struct cram_promise p;
+	uint64_t ram;
 
 	pthread_mutex_lock(&vm->lock);
 	*swapped = add(*swapped, vm->in_others_cgroup ? 0 : vm->swapped);
 	reason = vm->reason;
 	pthread_mutex_unlock(&vm->lock);
-	p = promise(&vm->settings, backing_of_vm(vm, reason), vm->ram);
-	p.arriving = arriving(d, vm, reason);
+	ram = sub(vm->ram, huge_of(vm, reason));
+	p = promise(&vm->settings, backing_of_vm(vm, reason), ram);
+	p.arriving = min(arriving(d, vm, reason), ram);
 	cram_sold_add(sold, &p);
 }
 
@@ -217,6 +252,13 @@ static void add_zswap(const struct daemon *d, size_t tier, uint64_t swap_free,
 	has->swap = 0;
 }
 
+static uint64_t huge_on(const struct daemon *d, int nid)
+{
+	const struct node *node = nodes_find(&d->snapshot.nodes, nid);
+
+	return node ? node->huge : 0;
+}
+
 static void add_tier(const struct daemon *d, size_t tier, uint64_t swap_free,
 		     struct cram_memory *has)
 {
@@ -228,7 +270,8 @@ static void add_tier(const struct daemon *d, size_t tier, uint64_t swap_free,
 		add_card(&d->snapshot.cards[tier], d->conf.host.expected_ratio_percent, has);
 		break;
 	default:
-		has->fits[CRAM_TIER_NODE] += d->snapshot.tier_capacity[tier];
+		has->fits[CRAM_TIER_NODE] += sub(d->snapshot.tier_capacity[tier],
+						 huge_on(d, d->snapshot.tiers[tier].nid));
 	}
 }
 
@@ -277,6 +320,7 @@ static struct cram_memory memory_of(const struct daemon *d, uint64_t swapped)
 	add_swap(d, swap_free, swapped, &has);
 	for (size_t i = 0; i < d->snapshot.n_dram; i++) {
 		has.dram += d->snapshot.dram[i].total;
+		has.huge += huge_on(d, d->snapshot.dram[i].nid);
 		has.spare += sub(d->decision.available[i], d->decision.headroom[i]);
 	}
 	for (size_t i = 0; i < d->snapshot.n_tiers; i++)

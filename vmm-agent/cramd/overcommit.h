@@ -12,6 +12,9 @@ struct cram_promise overcommit_promise(const struct daemon *d, const struct cram
 /* The same of one of @ram with the host's default settings. */
 struct cram_promise overcommit_promise_default(const struct daemon *d, uint64_t ram);
 
+/* Bytes of a huge page as @domain wants them. */
+uint64_t overcommit_hugepage(const struct daemon *d, const struct cram_domain *domain);
+
 /* Does the VM @uuid count among those that run? */
 bool overcommit_counts(const struct daemon *d, const char *uuid);
 

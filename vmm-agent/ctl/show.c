@@ -173,6 +173,7 @@ static int print_host(struct json_object *reply)
 	print_line("headroom wanted", h.dram_headroom,
 		   h.dram_available < h.dram_headroom ? "not met: nothing comes home now" : "");
 	print_line("reserve", h.dram_reserve, "");
+	print_line("huge pages", h.hugepages, h.hugepages ? "in pools of their own" : "");
 	puts("tiers");
 	print_line("guest memory there", h.tier_bytes, "");
 	print_line("device bytes taken", h.device_bytes, "");

@@ -620,6 +620,97 @@ static void huge_pages_that_nobody_reserved_are_said(void **state)
 	says(f, "of huge pages of 1 GiB, and 0 bytes are free");
 }
 
+#define NODE_POOL "/sys/devices/system/node/node%d/hugepages/hugepages-%dkB/nr_hugepages"
+
+/* Pools on both nodes: 4 GiB on the first one, and one on the slow one that is nobody's loss. */
+static void put_pools(struct fixture *f)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), NODE_POOL, 0, 2048);
+	recorded_put(f->dir, path, "1024\n");
+	snprintf(path, sizeof(path), NODE_POOL, 0, 1048576);
+	recorded_put(f->dir, path, "2\n");
+	snprintf(path, sizeof(path), NODE_POOL, 1, 2048);
+	recorded_put(f->dir, path, "512\n");
+	recorded_put(f->dir, "/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages", "1024\n");
+	recorded_put(f->dir, "/sys/kernel/mm/hugepages/hugepages-2048kB/resv_hugepages", "0\n");
+	round_run(&f->d);
+}
+
+/* 4 of the 15 GiB are for nobody else, used or not. */
+static void pools_of_huge_pages_are_not_dram_for_others(void **state)
+{
+	struct fixture *f = *state;
+	struct cram_overcommit_input in;
+
+	put_pools(f);
+	overcommit_input(&f->d, NULL, &in);
+	assert_int_equal(in.has.huge, 4 * GiB);
+	assert_int_equal(in.has.fits[CRAM_TIER_NODE], 15 * GiB);
+	assert_true(admits(f, "prepare", A, 11, NULL));
+	assert_true(admits(f, "release", A, 11, NULL));
+	assert_false(admits(f, "prepare", A, 12, NULL));
+	says(f, "12 GiB of it can be in DRAM or swap only, and 11 GiB of 11 GiB");
+}
+
+static void a_vm_on_huge_pages_takes_of_their_pool_alone(void **state)
+{
+	struct fixture *f = *state;
+	struct cram_overcommit_input in;
+	struct vm *vm;
+
+	put_pools(f);
+	/* The rest of DRAM is sold out, and none of it to be had: its pages are reserved and free.
+	 */
+	assert_true(admits(f, "prepare", B, 11, NULL));
+	hook_backed(f, "migrate", A, 2, NULL, "<hugepages/>");
+	hook_backed(f, "prepare", A, 2, NULL, "<hugepages/>");
+	assert_true(f->answer.admitted);
+	assert_string_equal(f->answer.text, "");
+	assert_int_equal(admission_reserved(&f->d), 11 * GiB);
+	/* Locked or passed through, they are where they are. */
+	hook_backed(f, "prepare", A, 2, NULL, "<hugepages/><locked/>");
+	assert_true(f->answer.admitted);
+	/* Of one that runs only what is not in huge pages counts. */
+	vm = run(f, A, 3 * GiB, CRAM_MODE_AUTO);
+	vm->reason = VM_HUGETLB;
+	overcommit_input(&f->d, NULL, &in);
+	assert_int_equal(in.sold.ram, 0);
+	vm->cmdline.n_backends = 2;
+	vm->cmdline.backends[0] = (struct qemu_backend){ .size = 2 * GiB, .hugetlb = true };
+	vm->cmdline.backends[1] = (struct qemu_backend){ .size = GiB };
+	overcommit_input(&f->d, NULL, &in);
+	assert_int_equal(in.sold.ram, GiB);
+	assert_int_equal(in.sold.bound, GiB);
+	/* Of one that was refused an examination libvirt tells. */
+	vm->cmdline.n_backends = 0;
+	vm->reason = VM_LAYOUT_UNKNOWN;
+	vm->has_domain = true;
+	vm->domain.hugepages = true;
+	overcommit_input(&f->d, NULL, &in);
+	assert_int_equal(in.sold.ram, 0);
+}
+
+/* What a pool lacks comes out of DRAM where the kernel may make more pages, and only there. */
+static void huge_pages_that_are_made_when_needed_are_dram(void **state)
+{
+	struct fixture *f = *state;
+
+	put_pools(f);
+	assert_true(admits(f, "prepare", B, 11, NULL));
+	hook_backed(f, "prepare", A, 3, NULL, "<hugepages/>");
+	assert_true(f->answer.admitted);
+	says(f, "QEMU will not start");
+	recorded_put(f->dir, "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_overcommit_hugepages",
+		     "512\n");
+	recorded_put(f->dir, "/sys/kernel/mm/hugepages/hugepages-2048kB/surplus_hugepages", "0\n");
+	hook_backed(f, "prepare", A, 3, NULL, "<hugepages/>");
+	assert_false(f->answer.admitted);
+	hook_backed(f, "prepare", A, 2, NULL, "<hugepages/>");
+	assert_true(f->answer.admitted);
+}
+
 static void what_is_no_domain_is_refused_as_such(void **state)
 {
 	struct fixture *f = *state;
@@ -1025,6 +1116,9 @@ int main(void)
 		TEST(mistakes_are_said_and_stop_no_vm),
 		TEST(ram_that_will_not_be_tiered_has_to_fit_in_dram),
 		TEST(huge_pages_that_nobody_reserved_are_said),
+		TEST(pools_of_huge_pages_are_not_dram_for_others),
+		TEST(a_vm_on_huge_pages_takes_of_their_pool_alone),
+		TEST(huge_pages_that_are_made_when_needed_are_dram),
 		TEST(what_is_no_domain_is_refused_as_such),
 		TEST(the_room_is_what_fits),
 		cmocka_unit_test(each_kind_of_memory_is_sold_once),

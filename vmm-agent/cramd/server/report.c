@@ -89,6 +89,7 @@ static void figures(const struct daemon *d, struct cram_host_report *ret)
 	cram_overcommit(&in, &out);
 	ret->dram_total = in.has.dram;
 	ret->dram_reserve = d->conf.host.reserve_bytes;
+	ret->hugepages = in.has.huge;
 	ret->dram_usable = out.usable;
 	ret->tier_capacity = out.tiers;
 	ret->swap_free = sysroot_meminfo(&d->host.root, "SwapFree:");
