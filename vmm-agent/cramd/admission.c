@@ -113,23 +113,41 @@ static const char *tier_names(uint32_t tiers, char *buf, size_t size)
 	return buf;
 }
 
+/* "4 GiB of RAM and 128 MiB of its QEMU's own": what @p wants of what a rule is about. */
+static void format_wanted(const struct cram_admission *a, const struct cram_promise *p, char *buf,
+			  size_t size)
+{
+	static const char *const of[CRAM_N_ADMISSION_RULES] = {
+		[CRAM_NOT_SOLD] = " of RAM",
+		[CRAM_NO_DRAM] = " of it",
+		[CRAM_NO_TIER] = " of it",
+	};
+	bool arrives = a->rule == CRAM_NO_ARRIVAL;
+	char guest[32], own[32];
+
+	cram_size_format(sub(a->wanted, arrives ? 0 : p->own), guest, sizeof(guest));
+	snprintf(buf, size, "%s%s", guest, of[a->rule] ? of[a->rule] : "");
+	if (p->own && !arrives)
+		snprintf(buf + strlen(buf), size - strlen(buf), " and %s of its QEMU's own",
+			 cram_size_format(p->own, own, sizeof(own)));
+}
+
 /* Why not, with the numbers that decided; empty: it may. */
 static void explain(const struct cram_admission_input *in, const struct cram_promise *p,
 		    const struct cram_admission *a, char *buf, size_t size)
 {
-	char wanted[32], left[32], limit[32], taken[32], tiers[64];
+	char wanted[80], left[32], limit[32], taken[32], tiers[64];
 
-	cram_size_format(a->wanted, wanted, sizeof(wanted));
+	format_wanted(a, p, wanted, sizeof(wanted));
 	cram_size_format(a->left, left, sizeof(left));
 	cram_size_format(a->limit, limit, sizeof(limit));
 	buf[0] = '\0';
 	switch (a->rule) {
 	case CRAM_NOT_SOLD:
-		snprintf(
-			buf, size,
-			"it has %s of RAM, and %s of %s %s are left to sell: %s are sold or reserved",
-			wanted, left, limit, in->by_expected ? "expected" : "guaranteed",
-			cram_size_format(in->host.sold.ram, taken, sizeof(taken)));
+		snprintf(buf, size,
+			 "it has %s, and %s of %s %s are left to sell: %s are sold or reserved",
+			 wanted, left, limit, in->by_expected ? "expected" : "guaranteed",
+			 cram_size_format(in->host.sold.ram, taken, sizeof(taken)));
 		break;
 	case CRAM_NO_FLOOR:
 		snprintf(buf, size,
@@ -140,15 +158,14 @@ static void explain(const struct cram_admission_input *in, const struct cram_pro
 	case CRAM_NO_DRAM:
 		snprintf(
 			buf, size,
-			"%s of it can be in DRAM or swap only, and %s of %s there are not yet bound to VMs",
+			"%s can be in DRAM or swap only, and %s of %s there are not yet bound to VMs",
 			wanted, left, limit);
 		break;
 	case CRAM_NO_TIER:
-		snprintf(
-			buf, size,
-			"%s of it can be in DRAM, swap or tier %s only, and %s of %s there are not yet "
-			"sold to VMs that can be nowhere else",
-			wanted, tier_names(a->tiers, tiers, sizeof(tiers)), left, limit);
+		snprintf(buf, size,
+			 "%s can be in DRAM, swap or tier %s only, and %s of %s there are not yet "
+			 "sold to VMs that can be nowhere else",
+			 wanted, tier_names(a->tiers, tiers, sizeof(tiers)), left, limit);
 		break;
 	case CRAM_NO_ARRIVAL:
 		snprintf(

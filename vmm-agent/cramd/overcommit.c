@@ -9,10 +9,11 @@
 #include "policy/saturate.h"
 #include "tier/cram.h"
 
-static struct cram_promise promise(const struct cram_vm_settings *s, enum cram_backing backing,
-				   uint64_t ram)
+static struct cram_promise promise(const struct daemon *d, const struct cram_vm_settings *s,
+				   enum cram_backing backing, uint64_t ram)
 {
-	return cram_promise(s->mode, backing, s->tiers, ram, s->quota, s->hard_limit, s->floor, 0);
+	return cram_promise(s->mode, backing, s->tiers, ram, s->quota, s->hard_limit, s->floor,
+			    d->conf.host.vm_overhead_bytes);
 }
 
 struct cram_promise overcommit_promise_default(const struct daemon *d, uint64_t ram)
@@ -21,7 +22,7 @@ struct cram_promise overcommit_promise_default(const struct daemon *d, uint64_t 
 
 	cram_settings_resolve(&d->conf, &(struct cram_vm_identity){}, ram, NULL, NULL, NULL,
 			      &settings);
-	return promise(&settings, CRAM_MOVABLE, ram);
+	return promise(d, &settings, CRAM_MOVABLE, ram);
 }
 
 /* Is its RAM of a kind that is tiered? For shared memory libvirt makes a file, or a memfd. */
@@ -118,7 +119,7 @@ static struct cram_promise promise_huge(const struct daemon *d, const struct cra
 	uint64_t free, more;
 
 	hugepages_read(&d->host.root, overcommit_hugepage(d, domain), &free, &more);
-	return promise(settings, CRAM_PINNED, min(sub(domain->ram, free), more));
+	return promise(d, settings, CRAM_PINNED, min(sub(domain->ram, free), more));
 }
 
 struct cram_promise overcommit_promise(const struct daemon *d, const struct cram_domain *domain)
@@ -127,7 +128,7 @@ struct cram_promise overcommit_promise(const struct daemon *d, const struct cram
 
 	resolve(d, domain, &settings);
 	return domain->hugepages ? promise_huge(d, domain, &settings)
-				 : promise(&settings, backing_of_domain(domain), domain->ram);
+				 : promise(d, &settings, backing_of_domain(domain), domain->ram);
 }
 
 /* What stands for @candidate is its libvirt domain, until it has been examined. */
@@ -191,7 +192,7 @@ static void add_vm(const struct daemon *d, struct vm *vm, struct cram_sold *sold
 	reason = vm->reason;
 	pthread_mutex_unlock(&vm->lock);
 	ram = sub(vm->ram, huge_of(vm, reason));
-	p = promise(&vm->settings, backing_of_vm(vm, reason), ram);
+	p = promise(d, &vm->settings, backing_of_vm(vm, reason), ram);
 	p.arriving = min(arriving(d, vm, reason), ram);
 	cram_sold_add(sold, &p);
 }
@@ -321,6 +322,7 @@ static struct cram_memory memory_of(const struct daemon *d, uint64_t swapped)
 	for (size_t i = 0; i < d->snapshot.n_dram; i++) {
 		has.dram += d->snapshot.dram[i].total;
 		has.huge += huge_on(d, d->snapshot.dram[i].nid);
+		has.kept += cram_headroom(&d->conf.host.policy, d->snapshot.dram[i].total);
 		has.spare += sub(d->decision.available[i], d->decision.headroom[i]);
 	}
 	for (size_t i = 0; i < d->snapshot.n_tiers; i++)

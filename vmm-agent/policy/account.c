@@ -25,6 +25,11 @@ void cram_bucket_take(struct cram_bucket *b, uint64_t bytes)
 	b->tokens = sub(b->tokens, bytes);
 }
 
+uint64_t cram_headroom(const struct cram_policy_params *params, uint64_t total)
+{
+	return max(scale(total, params->headroom_permille, 1000), params->headroom_min_bytes);
+}
+
 uint64_t cram_dram_available(const struct cram_dram_input *n, uint32_t cache_permille)
 {
 	uint64_t cache = scale(sub(n->inactive_file, n->dirty), cache_permille, 1000);

@@ -203,6 +203,8 @@ struct cram_dram_input {
  * almost no free memory and much page cache that nobody would miss.
  */
 uint64_t cram_dram_available(const struct cram_dram_input *node, uint32_t cache_permille);
+/* What of a home node of @total is to be available at any time, whatever comes home just now. */
+uint64_t cram_headroom(const struct cram_policy_params *params, uint64_t total);
 
 struct cram_snapshot {
 	uint64_t now_ms;

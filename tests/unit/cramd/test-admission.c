@@ -47,6 +47,10 @@ static int make(void **state)
 	d->host.log.level = LOG_EMERG;
 	cram_conf_init(&d->conf);
 	d->conf.host.admission = CRAM_ADMISSION_STRICT;
+	/* So that the sums can be done in one's head; what is kept has tests of its own. */
+	d->conf.host.vm_overhead_bytes = 0;
+	d->conf.host.policy.headroom_permille = 0;
+	d->conf.host.policy.headroom_min_bytes = 0;
 	d->conf.vm = (struct cram_vm_layer){
 		.set = 1U << CRAM_SET_TIERS,
 		.tiers = 1U << CRAM_TIER_NODE,
@@ -291,6 +295,68 @@ static void a_vm_that_is_not_tiered_needs_dram(void **state)
 	says(f, "5 GiB of 15 GiB");
 }
 
+/* Floors up to all of DRAM cannot be held, for nothing comes home below headroom. */
+static void headroom_is_not_sold(void **state)
+{
+	struct fixture *f = *state;
+	struct cram_overcommit_input in;
+
+	f->d.conf.host.policy.headroom_permille = 125;
+	overcommit_input(&f->d, NULL, &in);
+	assert_int_equal(in.has.kept, GiB + 2 * GiB);
+	assert_true(admits(f, "prepare", A, 13, NULL));
+	assert_true(admits(f, "release", A, 13, NULL));
+	assert_false(admits(f, "prepare", A, 14, NULL));
+	assert_false(admits(f, "prepare", A, 20, "<cram:floor unit='GiB'>14</cram:floor>"));
+	says(f, "its floor is 14 GiB, and 13 GiB of the 13 GiB of DRAM for guests");
+	f->d.conf.host.policy.headroom_min_bytes = 3 * GiB;
+	overcommit_input(&f->d, NULL, &in);
+	assert_int_equal(in.has.kept, GiB + 3 * GiB);
+	/* That bursts of promotion keep free more for a while is not for ever. */
+	f->d.decision.headroom[0] = 8 * GiB;
+	overcommit_input(&f->d, NULL, &in);
+	assert_int_equal(in.has.kept, GiB + 3 * GiB);
+}
+
+/* Each QEMU needs memory beside its guest's. */
+static void what_qemus_need_beside_is_not_sold(void **state)
+{
+	struct fixture *f = *state;
+	struct cram_overcommit_input in;
+	struct cram_overcommit out;
+	struct vm *vm;
+
+	f->d.conf.host.vm_overhead_bytes = GiB;
+	assert_false(admits(f, "prepare", A, 15, NULL));
+	says(f,
+	     "15 GiB of it and 1 GiB of its QEMU's own can be in DRAM or swap only, and 15 GiB of "
+	     "15 GiB there are");
+	assert_false(admits(f, "prepare", A, 31, FLOOR));
+	says(f,
+	     "it has 31 GiB of RAM and 1 GiB of its QEMU's own, and 31 GiB of 31 GiB guaranteed");
+	assert_false(admits(f, "prepare", A, 20, "<cram:floor unit='GiB'>15</cram:floor>"));
+	says(f, "its floor is 15 GiB and 1 GiB of its QEMU's own, and 15 GiB of the 15 GiB");
+	assert_true(admits(f, "prepare", A, 14, NULL));
+	assert_true(admits(f, "prepare", A, 11, NULL));
+	/* Reserved or running, it counts once. */
+	assert_true(admits(f, "prepare", B, 18, FLOOR));
+	assert_true(admits(f, "release", B, 18, FLOOR));
+	assert_false(admits(f, "prepare", B, 19, FLOOR));
+	vm = run(f, A, 11 * GiB, CRAM_MODE_MONITOR);
+	assert_true(admits(f, "prepare", B, 18, FLOOR));
+	assert_true(admits(f, "release", B, 18, FLOOR));
+	assert_false(admits(f, "prepare", B, 19, FLOOR));
+	/* A guest on huge pages has a QEMU as well. */
+	vm->ram = 14 * GiB;
+	hook_backed(f, "prepare", B, 1, NULL, "<hugepages/>");
+	assert_false(f->answer.admitted);
+	overcommit_input(&f->d, NULL, &in);
+	cram_overcommit(&in, &out);
+	assert_int_equal(out.usable, 14 * GiB);
+	assert_int_equal(out.guaranteed, 30 * GiB);
+	assert_int_equal(out.lasting, 31 * GiB);
+}
+
 static void swap_counts(void **state)
 {
 	struct fixture *f = *state;
@@ -362,6 +428,7 @@ static void what_comes_at_once_is_judged_by_what_can_be_had_now(void **state)
 	struct fixture *f = *state;
 	static const char *const kinds[] = { "migrate", "restore" };
 
+	f->d.decision.headroom[0] = GiB / 4;
 	for (size_t i = 0; i < 2; i++) {
 		assert_true(admits(f, "prepare", A, 10, FLOOR));
 		assert_true(admits(f, "release", A, 10, FLOOR));
@@ -399,6 +466,7 @@ static void what_is_still_to_come_is_not_there_for_others(void **state)
 	struct vm *vm = run(f, B, 6 * GiB, CRAM_MODE_AUTO);
 
 	/* 8 GiB are free but for headroom, and it brings 6 of them. */
+	f->d.decision.headroom[0] = GiB / 4;
 	vm->pid = 4711;
 	vm->reason = VM_INCOMING;
 	put_rss(f, 4711, 0);
@@ -437,6 +505,7 @@ static void what_is_still_to_come_counts_before_it_is_examined(void **state)
 {
 	struct fixture *f = *state;
 
+	f->d.decision.headroom[0] = GiB / 4;
 	list(f, B, 6, FLOOR);
 	f->d.candidates.v[0].domain.incoming = true;
 	assert_true(admits(f, "migrate", A, 2, FLOOR));
@@ -1101,6 +1170,8 @@ int main(void)
 		TEST(a_reservation_ends_after_a_minute),
 		TEST(a_vm_does_not_stand_in_its_own_way),
 		TEST(a_vm_that_is_not_tiered_needs_dram),
+		TEST(headroom_is_not_sold),
+		TEST(what_qemus_need_beside_is_not_sold),
 		TEST(swap_counts),
 		TEST(what_vms_have_in_swap_is_as_good_as_before_it_went),
 		TEST(swap_on_zram_is_not_sold),
