@@ -78,7 +78,7 @@ const struct cram_field cram_host_fields[] = {
 	H(lasting, U64, GAUGE, "cram_lasting_bytes", 0,
 	  "The guaranteed figure without swap, as if no VM ran, in bytes: for schedulers that are told once."),
 	H(at_risk, U64, GAUGE, "cram_at_risk_bytes", 0,
-	  "Guest RAM that has no place where it may be if nothing compresses, in bytes."),
+	  "Guest RAM sold without a place for it if nothing compresses, in bytes."),
 	H(tier_capacity, U64, GAUGE, "cram_tier_capacity_bytes", 0,
 	  "Guest memory that fits with nothing compressed on the tiers that are open and that a VM may use; "
 	  "0 while the host is paused or drained, in bytes."),
