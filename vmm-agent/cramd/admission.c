@@ -337,6 +337,24 @@ void admission_came_late(struct daemon *d, const struct admission *answer)
 		cram_log_warn(&d->host.log, "nothing is reserved for it: out of memory");
 }
 
+void admission_starting(struct daemon *d, const struct libvirt_domain *domain)
+{
+	struct daemon_reservation *known = find(d, domain->uuid), fresh;
+	struct cram_promise promise;
+
+	if (known) {
+		known->until_ms = monotonic_ms() + ADMISSION_RESERVED_MS;
+		return;
+	}
+	if (!domain->has_domain)
+		return;
+	promise = overcommit_promise(d, &domain->domain);
+	fresh = reservation(domain->uuid, &promise, domain->incoming);
+	if (reserve(d, &fresh) < 0)
+		cram_log_warn(&d->host.log, "nothing is reserved for vm \"%s\": out of memory",
+			      domain->name);
+}
+
 static int judge(struct daemon *d, const struct cram_domain *domain, const struct cram_error *bad,
 		 struct admission *ret)
 {

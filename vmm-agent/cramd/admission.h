@@ -34,6 +34,12 @@ int admission_hook(struct daemon *d, const char *operation, const char *xml, siz
 void admission_refused(struct daemon *d, const struct admission *answer);
 void admission_came_late(struct daemon *d, const struct admission *answer);
 
+/*
+ * libvirt runs @domain, and it has no process yet: its share stays reserved, for another minute.
+ * One that nobody asked about, for the agent was not there, has it reserved from now on.
+ */
+void admission_starting(struct daemon *d, const struct libvirt_domain *domain);
+
 /* Why there is nothing to judge by yet; NULL: there is. */
 const char *admission_unknown(const struct daemon *d);
 

@@ -241,6 +241,29 @@ static void a_reservation_ends_after_a_minute(void **state)
 	assert_int_equal(f->d.reservations.n, 1);
 }
 
+/* A QEMU that fills a TiB before it runs takes minutes, and libvirt lists it all the while. */
+static void a_reservation_lasts_as_long_as_the_vm_is_starting(void **state)
+{
+	struct fixture *f = *state;
+	struct libvirt_domain starting = {};
+
+	assert_true(admits(f, "prepare", A, 20, FLOOR));
+	f->d.reservations.v[0].until_ms = monotonic_ms() + 1000;
+	list(f, A, 20, FLOOR);
+	starting = f->d.candidates.v[0].domain;
+	f->d.candidates.n = 0;
+	admission_starting(&f->d, &starting);
+	assert_int_equal(f->d.reservations.n, 1);
+	assert_in_range(f->d.reservations.v[0].until_ms, monotonic_ms() + 50000,
+			monotonic_ms() + 60000);
+	assert_true(admits(f, "release", A, 20, FLOOR));
+	/* An agent that has been started meanwhile knows of no reservation. */
+	admission_starting(&f->d, &starting);
+	assert_int_equal(admission_reserved(&f->d), 20 * GiB);
+	assert_false(admits(f, "prepare", B, 12, FLOOR));
+	assert_true(admits(f, "prepare", B, 11, FLOOR));
+}
+
 static void a_vm_does_not_stand_in_its_own_way(void **state)
 {
 	struct fixture *f = *state;
@@ -1168,6 +1191,7 @@ int main(void)
 		TEST(of_two_that_do_not_both_fit_one_is_admitted),
 		TEST(a_reservation_ends_at_release),
 		TEST(a_reservation_ends_after_a_minute),
+		TEST(a_reservation_lasts_as_long_as_the_vm_is_starting),
 		TEST(a_vm_does_not_stand_in_its_own_way),
 		TEST(a_vm_that_is_not_tiered_needs_dram),
 		TEST(headroom_is_not_sold),

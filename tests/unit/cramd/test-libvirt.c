@@ -202,6 +202,32 @@ static void what_has_not_changed_is_not_asked_again(void **state)
 	}
 }
 
+/* It is being started, which may take minutes: whoever keeps its share for it is told. */
+static void a_domain_without_a_pid_is_told_of_at_each_refresh(void **state)
+{
+	static const char uuid[] = "11111111-2222-4333-8444-555555555555";
+	struct fixture *f = *state;
+	struct libvirt_domain answer;
+	virDomainPtr domain = virDomainCreateXML(f->conn, other_xml, 0);
+
+	assert_non_null(domain);
+	answers_about(f, uuid, &answer);
+	assert_true(answer.running);
+	assert_int_equal(answer.pid, 0);
+	for (int i = 0; i < 2; i++) {
+		libvirt_refresh(f->libvirt);
+		answers_about(f, uuid, &answer);
+	}
+	recorded_put(f->dir, "/other.pid", "4712\n");
+	libvirt_refresh(f->libvirt);
+	answers_about(f, uuid, &answer);
+	assert_int_equal(answer.pid, 4712);
+	libvirt_refresh(f->libvirt);
+	assert_false(answer_within(f, QUIET_MS, &answer));
+	assert_int_equal(virDomainDestroy(domain), 0);
+	virDomainFree(domain);
+}
+
 static void what_comes_and_goes_is_told(void **state)
 {
 	static const char uuid[] = "11111111-2222-4333-8444-555555555555";
@@ -288,6 +314,7 @@ int main(void)
 		TEST(what_comes_and_goes_is_told),
 		TEST(a_domain_that_hangs_delays_itself_alone),
 		TEST(bad_settings_are_told_with_why),
+		TEST(a_domain_without_a_pid_is_told_of_at_each_refresh),
 		cmocka_unit_test_setup_teardown(
 			what_runs_is_known_when_every_domain_has_been_told_of, prepare, drop),
 		cmocka_unit_test_setup_teardown(that_nothing_runs_is_told_as_well, prepare, drop),

@@ -504,7 +504,8 @@ static void finish(struct libvirt *l, const char *uuid, int r, struct libvirt_do
 	if (entry) {
 		entry->in_flight = false;
 		if (r == 0) {
-			entry->busy = answer->busy;
+			/* Until it has a pid it is being started. */
+			entry->busy = answer->busy || (answer->running && !answer->pid);
 			entry->asked_ms = answer->asked_ms;
 		}
 		if (r == -ENOENT && !entry->wanted)
