@@ -44,6 +44,7 @@ start_agent()
 		[host]
 		round = 1000
 		reserve = 64 MiB
+		vm_overhead = 16 MiB
 		[policy]
 		headroom_min = 32 MiB
 		quota_slack = 2 MiB

@@ -34,6 +34,7 @@ agent_config()
 		[host]
 		round = 1000
 		reserve = 64 MiB
+		vm_overhead = 16 MiB
 		[policy]
 		headroom_min = 32 MiB
 		[vm]

@@ -161,7 +161,7 @@ HANDLER(check)
 	return cram_call_reply(call, cram_reply_check(f, ARRAY_SIZE(f)));
 }
 
-/* 2 GiB are left. */
+/* 2 GiB are left. Of 1 MiB it is not known. */
 HANDLER(fits)
 {
 	struct json_object *o = json_object_new_object();
@@ -171,9 +171,12 @@ HANDLER(fits)
 	if (cram_param_u64(parameters, "ram", &ram, err) < 0)
 		return cram_call_fail(call, CRAM_ERR_PARAMETER, err);
 	json_object_object_add(o, "fits", json_object_new_boolean(ram <= 2 * GiB));
+	json_object_object_add(o, "known", json_object_new_boolean(ram != MiB));
 	json_object_object_add(o, "room", json_object_new_uint64(2 * GiB));
 	json_object_object_add(o, "message",
-			       json_object_new_string(ram <= 2 * GiB ? "" : "it is too big"));
+			       json_object_new_string(ram == MiB       ? "nobody knows"
+						      : ram <= 2 * GiB ? ""
+								       : "it is too big"));
 	return cram_call_reply(call, o);
 }
 

@@ -56,8 +56,11 @@ static inline void synthetic_host(struct cram_host_report *host, struct cram_dra
 	host->dram_free = 64 * GiB;
 	host->dram_available = 80 * GiB;
 	host->dram_headroom = 56 * GiB;
+	host->sold_known = true;
 	host->sold = n_vms * 8 * GiB;
 	host->dram_reserve = 12 * GiB;
+	host->dram_usable = 500 * GiB;
+	host->lasting = 756 * GiB;
 	host->tier_capacity = 256 * GiB;
 	host->swap_free = 8 * GiB + 1;
 	host->guaranteed = 764 * GiB + 1;

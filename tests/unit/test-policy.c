@@ -1613,23 +1613,27 @@ static void overcommit_counts_the_tier_at_ratio_one_unless_expected(void **state
 {
 	struct cram_overcommit o;
 	struct cram_overcommit_input in = {
-		.dram = 100 * GiB,
-		.reserve = 10 * GiB,
-		.tier_physical = 50 * GiB,
-		.swap = 5 * GiB,
-		.tier_expected = 100 * GiB,
-		.sold = 160 * GiB,
-		.floors = 80 * GiB,
+		.has = { .dram = 100 * GiB,
+			 .kept = 10 * GiB,
+			 .swap = 5 * GiB,
+			 .fits = { [CRAM_TIER_CRAM] = 50 * GiB },
+			 .expected = { [CRAM_TIER_CRAM] = 100 * GiB },
+			 .kinds = 1U << CRAM_TIER_CRAM },
+		.sold = { .ram = 160 * GiB,
+			  .dram = 80 * GiB,
+			  .bound = 80 * GiB,
+			  .rest = { [1U << CRAM_TIER_CRAM] = 80 * GiB } },
 	};
 	(void)state;
 
 	cram_overcommit(&in, &o);
 	assert_int_equal(o.guaranteed, 145 * GiB);
 	assert_int_equal(o.expected, 195 * GiB);
+	assert_int_equal(o.lasting, 140 * GiB);
 	assert_int_equal(o.at_risk, 15 * GiB);
 	assert_int_equal(o.floor_room, 10 * GiB);
 	assert_false(o.floors_exceed);
-	in.floors = 91 * GiB;
+	in.sold.dram = 91 * GiB;
 	cram_overcommit(&in, &o);
 	assert_true(o.floors_exceed);
 	assert_int_equal(o.floor_room, 0);

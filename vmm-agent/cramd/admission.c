@@ -14,18 +14,10 @@
 
 /* ------------------------------------------------------------------ reservations */
 
-static bool runs(const struct daemon *d, const char *uuid)
-{
-	for (size_t i = 0; i < d->host.vms.n; i++)
-		if (strcasecmp(d->host.vms.v[i]->uuid, uuid) == 0)
-			return true;
-	return false;
-}
-
-/* Of a VM that the agent sees by now, what it takes is known from it. */
+/* Of a VM that runs by now, what it takes is known from it. */
 static bool counts(const struct daemon *d, const struct daemon_reservation *r)
 {
-	return monotonic_ms() < r->until_ms && !runs(d, r->uuid);
+	return monotonic_ms() < r->until_ms && !overcommit_counts(d, r->uuid);
 }
 
 static struct daemon_reservation *find(const struct daemon *d, const char *uuid)
@@ -80,35 +72,24 @@ uint64_t admission_reserved(const struct daemon *d)
 
 /* ------------------------------------------------------------------ judging */
 
-/* DRAM that can be had now above headroom. */
-static uint64_t spare(const struct daemon *d)
-{
-	uint64_t bytes = 0;
-
-	for (size_t i = 0; i < d->snapshot.n_dram; i++)
-		bytes += sub(d->decision.available[i], d->decision.headroom[i]);
-	return bytes;
-}
-
 /* The host as it is without @uuid (may be NULL): @host, and what is reserved for others. */
 static struct cram_admission_input with_reserved(const struct daemon *d, const char *uuid,
 						 const struct cram_overcommit_input *host)
 {
 	struct cram_admission_input in = {
 		.host = *host,
-		.spare = spare(d),
 		.by_expected = d->conf.host.sell == CRAM_SELL_EXPECTED,
 	};
 
 	for (size_t i = 0; i < d->reservations.n; i++) {
 		const struct daemon_reservation *r = &d->reservations.v[i];
+		struct cram_promise promise = r->promise;
 
 		if (!counts(d, r) || (uuid && strcasecmp(r->uuid, uuid) == 0))
 			continue;
-		in.host.sold += r->promise.ram;
-		in.host.floors += r->promise.floor;
-		in.host.bound += r->promise.bound;
-		in.spare = sub(in.spare, r->promise.ram);
+		/* However it comes, it may be soon. */
+		promise.arriving = promise.ram;
+		cram_sold_add(&in.host.sold, &promise);
 	}
 	return in;
 }
@@ -121,44 +102,70 @@ static struct cram_admission_input host_without(const struct daemon *d, const ch
 	return with_reserved(d, uuid, &host);
 }
 
-static struct cram_promise default_promise(const struct daemon *d, uint64_t ram)
+/* "cram or node", of bits. */
+static const char *tier_names(uint32_t tiers, char *buf, size_t size)
 {
-	struct cram_vm_settings settings;
+	buf[0] = '\0';
+	for (int kind = 0; kind < CRAM_N_TIERS; kind++)
+		if (tiers & 1U << kind)
+			snprintf(buf + strlen(buf), size - strlen(buf), "%s%s",
+				 buf[0] ? " or " : "", cram_tier_name((enum cram_tier)kind));
+	return buf;
+}
 
-	cram_settings_resolve(&d->conf, &(struct cram_vm_identity){}, ram, NULL, NULL, NULL,
-			      &settings);
-	return overcommit_promise(d, &settings, true, ram);
+/* "4 GiB of RAM and 128 MiB of its QEMU's own": what @p wants of what a rule is about. */
+static void format_wanted(const struct cram_admission *a, const struct cram_promise *p, char *buf,
+			  size_t size)
+{
+	static const char *const of[CRAM_N_ADMISSION_RULES] = {
+		[CRAM_NOT_SOLD] = " of RAM",
+		[CRAM_NO_DRAM] = " of it",
+		[CRAM_NO_TIER] = " of it",
+	};
+	bool arrives = a->rule == CRAM_NO_ARRIVAL;
+	char guest[32], own[32];
+
+	cram_size_format(sub(a->wanted, arrives ? 0 : p->own), guest, sizeof(guest));
+	snprintf(buf, size, "%s%s", guest, of[a->rule] ? of[a->rule] : "");
+	if (p->own && !arrives)
+		snprintf(buf + strlen(buf), size - strlen(buf), " and %s of its QEMU's own",
+			 cram_size_format(p->own, own, sizeof(own)));
 }
 
 /* Why not, with the numbers that decided; empty: it may. */
-static void explain(const struct cram_admission_input *in, const struct cram_admission *a,
-		    char *buf, size_t size)
+static void explain(const struct cram_admission_input *in, const struct cram_promise *p,
+		    const struct cram_admission *a, char *buf, size_t size)
 {
-	char wanted[32], left[32], limit[32], taken[32];
+	char wanted[80], left[32], limit[32], taken[32], tiers[64];
 
-	cram_size_format(a->wanted, wanted, sizeof(wanted));
+	format_wanted(a, p, wanted, sizeof(wanted));
 	cram_size_format(a->left, left, sizeof(left));
 	cram_size_format(a->limit, limit, sizeof(limit));
 	buf[0] = '\0';
 	switch (a->rule) {
 	case CRAM_NOT_SOLD:
-		snprintf(
-			buf, size,
-			"it has %s of RAM, and %s of %s %s are left to sell: %s are sold or reserved",
-			wanted, left, limit, in->by_expected ? "expected" : "guaranteed",
-			cram_size_format(in->host.sold, taken, sizeof(taken)));
+		snprintf(buf, size,
+			 "it has %s, and %s of %s %s are left to sell: %s are sold or reserved",
+			 wanted, left, limit, in->by_expected ? "expected" : "guaranteed",
+			 cram_size_format(in->host.sold.ram, taken, sizeof(taken)));
 		break;
 	case CRAM_NO_FLOOR:
-		snprintf(
-			buf, size,
-			"its floor is %s, and %s of the %s of DRAM above the reserve are left for floors",
-			wanted, left, limit);
+		snprintf(buf, size,
+			 "%s %s, and %s of the %s of DRAM for guests are left for what stays there",
+			 p->pinned > p->floor ? "what it has pinned or locked is" : "its floor is",
+			 wanted, left, limit);
 		break;
 	case CRAM_NO_DRAM:
 		snprintf(
 			buf, size,
-			"%s of it can be in DRAM or swap only, and %s of %s there are not yet bound to VMs",
+			"%s can be in DRAM or swap only, and %s of %s there are not yet bound to VMs",
 			wanted, left, limit);
+		break;
+	case CRAM_NO_TIER:
+		snprintf(buf, size,
+			 "%s can be in DRAM, swap or tier %s only, and %s of %s there are not yet "
+			 "sold to VMs that can be nowhere else",
+			 wanted, tier_names(a->tiers, tiers, sizeof(tiers)), left, limit);
 		break;
 	case CRAM_NO_ARRIVAL:
 		snprintf(
@@ -171,21 +178,27 @@ static void explain(const struct cram_admission_input *in, const struct cram_adm
 		break;
 	}
 }
-
-/* Before a first round nothing is known that could be judged by. */
-static bool knows_host(const struct daemon *d)
+const char *admission_unknown(const struct daemon *d)
 {
-	return d->rounds > 0 && d->snapshot.n_dram > 0;
+	if (d->rounds == 0 || d->snapshot.n_dram == 0)
+		return "the agent has not looked at the host yet";
+	if (d->unlisted)
+		return "libvirt has not told yet which VMs run here";
+	return NULL;
 }
 
 void admission_fits(const struct daemon *d, uint64_t ram, struct admission *ret)
 {
 	struct cram_admission_input in = host_without(d, NULL);
-	struct cram_promise promise = default_promise(d, ram);
+	struct cram_promise promise = overcommit_promise_default(d, ram);
 	struct cram_admission a = cram_admit(&in, &promise);
+	const char *why = admission_unknown(d);
 
-	ret->admitted = a.rule == CRAM_ADMITTED;
-	explain(&in, &a, ret->text, sizeof(ret->text));
+	*ret = (struct admission){ .known = !why, .admitted = !why && a.rule == CRAM_ADMITTED };
+	if (why)
+		snprintf(ret->text, sizeof(ret->text), "%s", why);
+	else
+		explain(&in, &promise, &a, ret->text, sizeof(ret->text));
 }
 
 uint64_t admission_room(const struct daemon *d, const struct cram_overcommit_input *host)
@@ -193,8 +206,10 @@ uint64_t admission_room(const struct daemon *d, const struct cram_overcommit_inp
 	struct cram_admission_input in = with_reserved(d, NULL, host);
 	uint64_t fits = 0;
 
+	if (admission_unknown(d))
+		return 0;
 	for (uint64_t step = UINT64_C(1) << 62; step >= MiB; step >>= 1) {
-		struct cram_promise promise = default_promise(d, fits + step);
+		struct cram_promise promise = overcommit_promise_default(d, fits + step);
 
 		if (cram_admit(&in, &promise).rule == CRAM_ADMITTED)
 			fits += step;
@@ -203,69 +218,6 @@ uint64_t admission_room(const struct daemon *d, const struct cram_overcommit_inp
 }
 
 /* ------------------------------------------------------------------ the hook */
-
-/* Is its RAM of a kind that is tiered? For shared memory libvirt makes a file, or a memfd. */
-static bool has_movable_ram(const struct cram_domain *domain)
-{
-	bool shared = domain->shared;
-
-	for (uint32_t i = 0; i < domain->n_cells; i++)
-		shared |= domain->cells[i].shared;
-	switch (domain->source) {
-	case CRAM_MEMORY_FILE:
-		return false;
-	case CRAM_MEMORY_MEMFD:
-		return !domain->access_private;
-	case CRAM_MEMORY_ANONYMOUS:
-		break;
-	}
-	return !shared;
-}
-
-/* Will the agent move any of it? What of that its QEMU's command line tells: eligible.h. */
-static bool movable(const struct cram_domain *domain)
-{
-	return !domain->hugepages && !domain->locked && !domain->realtime &&
-	       !domain->launch_security && !domain->iommu_pinned && !domain->vhost_user &&
-	       has_movable_ram(domain);
-}
-
-static void resolve(const struct daemon *d, const struct cram_domain *domain,
-		    struct cram_vm_settings *ret)
-{
-	static const struct cram_vm_layer monitored = {
-		.set = 1U << CRAM_SET_MODE,
-		.mode = CRAM_MODE_MONITOR,
-	};
-	const struct cram_override *remembered = cram_overrides_find(&d->overrides, domain->uuid);
-	struct cram_vm_identity id = {
-		.name = domain->name,
-		.uuid = domain->uuid,
-		.partition = domain->partition,
-		.flavour = domain->flavour,
-	};
-	const struct cram_vm_layer *xml = domain->bad_tiering	? &monitored
-					  : domain->has_tiering ? &domain->tiering
-								: NULL;
-
-	cram_settings_resolve(&d->conf, &id, domain->ram, xml, NULL,
-			      remembered ? &remembered->layer : NULL, ret);
-}
-
-/* Bytes of huge pages of the size @domain wants that nobody has reserved. */
-static uint64_t free_hugepages(const struct daemon *d, uint64_t page)
-{
-	char dir[64], path[128];
-	uint64_t free = 0, reserved = 0;
-
-	snprintf(dir, sizeof(dir), "/sys/kernel/mm/hugepages/hugepages-%" PRIu64 "kB", page / KiB);
-	snprintf(path, sizeof(path), "%s/free_hugepages", dir);
-	if (sysroot_read_u64(&d->host.root, path, &free) < 0)
-		return 0;
-	snprintf(path, sizeof(path), "%s/resv_hugepages", dir);
-	sysroot_read_u64(&d->host.root, path, &reserved);
-	return sub(free, reserved) * page;
-}
 
 /* Sizes are KiB without a unit, as libvirt's are: who writes 3 means 3 GiB. */
 static bool is_tiny(const struct cram_vm_layer *layer, enum cram_setting s, uint64_t bytes)
@@ -277,16 +229,16 @@ static bool is_tiny(const struct cram_vm_layer *layer, enum cram_setting s, uint
 static void look_for_mistakes(const struct daemon *d, const struct cram_domain *domain,
 			      const struct cram_error *bad, char *buf, size_t size)
 {
-	uint64_t page = domain->hugepage ? domain->hugepage
-					 : sysroot_meminfo(&d->host.root, "Hugepagesize:");
-	uint64_t free = domain->hugepages ? free_hugepages(d, page) : 0;
+	uint64_t page = overcommit_hugepage(d, domain), free = 0, more = 0;
 	const struct cram_vm_layer *set = &domain->tiering;
 	char want[32], of[32], have[32];
 
 	buf[0] = '\0';
+	if (domain->hugepages)
+		hugepages_read(&d->host.root, page, &free, &more);
 	if (domain->bad_tiering)
 		cram_error_format(bad, buf, size);
-	else if (domain->hugepages && free < domain->ram)
+	else if (domain->hugepages && free + more < domain->ram)
 		snprintf(
 			buf, size,
 			"it wants %s of huge pages of %s, and %s are free: QEMU will not start; reserve "
@@ -325,25 +277,35 @@ static void warn(struct daemon *d, const struct admission *answer, uint64_t ram)
 	d->admissions_warned++;
 }
 
+/* It may fit or not: it is started, as with an agent that does not answer. */
+static int pass_unjudged(struct daemon *d, const struct cram_domain *domain, const char *why,
+			 struct admission *ret)
+{
+	struct cram_promise promise = overcommit_promise(d, domain);
+	struct daemon_reservation r = reservation(domain->uuid, &promise, false);
+
+	snprintf(ret->text, sizeof(ret->text), "vm \"%s\": starts unjudged: %s", domain->name, why);
+	tell(d, "admission-warning", domain->ram, ret->text);
+	return reserve(d, &r);
+}
+
 /* Judges and reserves; d->conf.host.admission decides what comes of it. */
 static int prepare(struct daemon *d, const struct cram_domain *domain, struct admission *ret)
 {
 	const struct daemon_reservation *announced = find(d, domain->uuid);
 	struct cram_admission_input in = host_without(d, domain->uuid);
-	struct cram_vm_settings settings;
+	struct cram_promise promise = overcommit_promise(d, domain);
+	bool at_once = announced && announced->at_once;
 	struct daemon_reservation r;
-	struct cram_promise promise;
 	struct cram_admission a;
 	struct cram_error why = {};
 	char object[300], text[384];
 
-	in.at_once = announced && announced->at_once;
-	resolve(d, domain, &settings);
-	promise = overcommit_promise(d, &settings, movable(domain), domain->ram);
+	promise.arriving = at_once ? promise.ram : 0;
 	a = cram_admit(&in, &promise);
-	r = reservation(domain->uuid, &promise, in.at_once);
+	r = reservation(domain->uuid, &promise, at_once);
 	if (a.rule != CRAM_ADMITTED) {
-		explain(&in, &a, text, sizeof(text));
+		explain(&in, &promise, &a, text, sizeof(text));
 		snprintf(object, sizeof(object), "vm \"%s\"", domain->name);
 		cram_error_set(&why, -ENOSPC, object, "start it within what this host can honour",
 			       "stop or move a VM, lower what it asks for, or see ADMISSION in "
@@ -375,9 +337,28 @@ void admission_came_late(struct daemon *d, const struct admission *answer)
 		cram_log_warn(&d->host.log, "nothing is reserved for it: out of memory");
 }
 
+void admission_starting(struct daemon *d, const struct libvirt_domain *domain)
+{
+	struct daemon_reservation *known = find(d, domain->uuid), fresh;
+	struct cram_promise promise;
+
+	if (known) {
+		known->until_ms = monotonic_ms() + ADMISSION_RESERVED_MS;
+		return;
+	}
+	if (!domain->has_domain)
+		return;
+	promise = overcommit_promise(d, &domain->domain);
+	fresh = reservation(domain->uuid, &promise, domain->incoming);
+	if (reserve(d, &fresh) < 0)
+		cram_log_warn(&d->host.log, "nothing is reserved for vm \"%s\": out of memory",
+			      domain->name);
+}
+
 static int judge(struct daemon *d, const struct cram_domain *domain, const struct cram_error *bad,
 		 struct admission *ret)
 {
+	const char *why = admission_unknown(d);
 	char mistake[512];
 
 	look_for_mistakes(d, domain, bad, mistake, sizeof(mistake));
@@ -385,9 +366,10 @@ static int judge(struct daemon *d, const struct cram_domain *domain, const struc
 		snprintf(ret->text, sizeof(ret->text), "vm \"%s\": %s", domain->name, mistake);
 		tell(d, "admission-warning", domain->ram, ret->text);
 	}
-	if (d->conf.host.admission == CRAM_ADMISSION_OFF || !knows_host(d) || !domain->ram)
+	ret->known = !why;
+	if (d->conf.host.admission == CRAM_ADMISSION_OFF || !domain->ram)
 		return 0;
-	return prepare(d, domain, ret);
+	return why ? pass_unjudged(d, domain, why, ret) : prepare(d, domain, ret);
 }
 
 int admission_hook(struct daemon *d, const char *operation, const char *xml, size_t size,

@@ -13,6 +13,7 @@
 #define ADMISSION_RESERVED_MS 60000
 
 struct admission {
+	bool known; /* what runs here; else @text says why not, and nothing is judged */
 	bool admitted;
 	char text[CRAM_ERROR_TEXT];	     /* why not, or what to mend; empty: nothing to say */
 	struct daemon_reservation otherwise; /* what it takes if it starts all the same */
@@ -33,9 +34,19 @@ int admission_hook(struct daemon *d, const char *operation, const char *xml, siz
 void admission_refused(struct daemon *d, const struct admission *answer);
 void admission_came_late(struct daemon *d, const struct admission *answer);
 
+/*
+ * libvirt runs @domain, and it has no process yet: its share stays reserved, for another minute.
+ * One that nobody asked about, for the agent was not there, has it reserved from now on.
+ */
+void admission_starting(struct daemon *d, const struct libvirt_domain *domain);
+
+/* Why there is nothing to judge by yet; NULL: there is. */
+const char *admission_unknown(const struct daemon *d);
+
 /* Would a VM of @ram bytes that has the host's default settings be admitted now? */
 void admission_fits(const struct daemon *d, uint64_t ram, struct admission *ret);
-/* The most RAM with which one would be. @host: of all VMs, by overcommit_input(). */
+/* The most RAM with which one would be; 0 as long as that is not known. @host: of all VMs, by
+ * overcommit_input(). */
 uint64_t admission_room(const struct daemon *d, const struct cram_overcommit_input *host);
 /* Guest RAM reserved for VMs that do not run yet. */
 uint64_t admission_reserved(const struct daemon *d);

@@ -210,12 +210,12 @@ static void merge(struct cram_vm_layer *to, const struct cram_vm_layer *from, ui
 		to->tiers = from->tiers;
 }
 
-static uint64_t sum_of_floors(const struct daemon *d)
+static uint64_t promised_in_dram(const struct daemon *d)
 {
 	struct cram_overcommit_input in;
 
 	overcommit_input(d, NULL, &in);
-	return in.floors;
+	return in.sold.dram;
 }
 
 /*
@@ -231,14 +231,15 @@ static int check_floors(const struct daemon *d, const struct vm *vm, uint64_t be
 
 	overcommit_input(d, NULL, &in);
 	cram_overcommit(&in, &figures);
-	if (!figures.floors_exceed || in.floors <= before)
+	if (!figures.floors_exceed || in.sold.dram <= before)
 		return 0;
 	snprintf(object, sizeof(object), "vm \"%s\"", vm->name);
-	return cram_error_set(err, -ERANGE, object, "take this floor",
-			      "lower a floor, or the reserve of the host",
-			      "floors of %s in all exceed the %s of DRAM above the reserve",
-			      cram_size_format(in.floors, floors, sizeof(floors)),
-			      cram_size_format(sub(in.dram, in.reserve), dram, sizeof(dram)));
+	return cram_error_set(
+		err, -ERANGE, object, "take this floor",
+		"lower a floor, or the reserve of the host",
+		"floors of %s in all, and what is pinned, exceed the %s of DRAM for guests",
+		cram_size_format(in.sold.dram, floors, sizeof(floors)),
+		cram_size_format(figures.usable, dram, sizeof(dram)));
 }
 
 /* Puts back what was remembered, after a change that was refused. */
@@ -263,7 +264,7 @@ int daemon_set(struct daemon *d, struct vm *vm, const struct cram_set_request *s
 	struct cram_override before = remembered(d, vm), after = before;
 	struct cram_vm_layer cli = vm->cli_layer;
 	struct cram_vm_settings were = vm->settings;
-	uint64_t floors = sum_of_floors(d);
+	uint64_t floors = promised_in_dram(d);
 	int r = 0;
 
 	if (set->persist) {

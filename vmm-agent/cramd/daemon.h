@@ -50,6 +50,7 @@ struct daemon {
 	struct relief relief;
 	struct backpressure backpressure;
 	struct libvirt *libvirt; /* NULL: configured away */
+	bool unlisted;		 /* it has not told of all VMs that run yet */
 
 	const char *conf_path;
 	struct cram_conf conf;

@@ -10,6 +10,7 @@
 #include <systemd/sd-daemon.h>
 #include <time.h>
 
+#include "admission.h"
 #include "confine.h"
 #include "round.h"
 #include "server/server.h"
@@ -215,8 +216,16 @@ static int on_libvirt(struct loop *loop, int fd, uint32_t events, void *userdata
 	(void)loop;
 	(void)fd;
 	(void)events;
-	while (libvirt_next(d->libvirt, &domain) > 0)
+	while (libvirt_next(d->libvirt, &domain) > 0) {
 		daemon_domain(d, &domain);
+		if (domain.running && domain.pid <= 0)
+			admission_starting(d, &domain);
+	}
+	if (d->unlisted && libvirt_told_all(d->libvirt)) {
+		d->unlisted = false;
+		cram_log_info(&d->host.log, "libvirt has told of all VMs that run: from now on it "
+					    "is known what is sold");
+	}
 	return 0;
 }
 
@@ -251,6 +260,7 @@ static int start_libvirt(struct daemon *d, const struct options *o, int *ret_tim
 	r = libvirt_start(d->conf.host.libvirt_uri, o->pid_dir, &d->host.log, &d->libvirt);
 	if (r < 0)
 		return r;
+	d->unlisted = true;
 	r = loop_add(&d->loop, libvirt_fd(d->libvirt), EPOLLIN, on_libvirt, d, &source);
 	if (r < 0)
 		return r;

@@ -50,7 +50,7 @@ static uint64_t whole_mib(uint64_t bytes)
  */
 static uint64_t lasting_mib(const struct cram_host_report *h)
 {
-	return whole_mib(add(sub(h->dram_total, h->dram_reserve), h->tier_capacity));
+	return whole_mib(h->lasting);
 }
 
 static void put_inventory(FILE *f, const char *class, uint64_t total)

@@ -184,14 +184,19 @@ static int print_host(struct json_object *reply)
 	}
 	printf("\n%" PRIu64 " VM%s: %" PRIu64 " auto, %" PRIu64 " ineligible\n", h.vms,
 	       plural(h.vms), h.vms_auto, h.vms_ineligible);
-	print_line("sold (guest RAM)", h.sold, "");
+	print_line("sold (guest RAM)", h.sold,
+		   h.sold_known ? "" : "and more: libvirt has not told of all VMs yet");
 	print_line("guaranteed", h.guaranteed, "nothing compressed");
 	print_line("expected", h.expected, "at the expected ratio");
-	print_line("at risk", h.at_risk, h.at_risk ? "sold beyond guaranteed" : "");
+	print_line("at risk", h.at_risk, h.at_risk ? "without a place if nothing compresses" : "");
 	print_line("reserved", h.reserved, h.reserved ? "for VMs about to start" : "");
 	print_line("floors promised", h.floors, "");
 	print_line("bound to DRAM or swap", h.bound, "");
-	print_line("room for one more VM", h.room, h.sell[0] ? "of the default settings" : "");
+	print_line("DRAM for guests", h.dram_usable, "");
+	print_line("room for one more VM", h.room,
+		   !h.sold_known ? "unknown yet"
+		   : h.sell[0]	 ? "of the default settings"
+				 : "");
 	puts("DRAM");
 	print_line("total", h.dram_total, "");
 	print_line("free", h.dram_free, "");
@@ -200,6 +205,7 @@ static int print_host(struct json_object *reply)
 		   h.dram_available < h.dram_headroom ? "not met: nothing comes home now" : "");
 	print_short_nodes(reply);
 	print_line("reserve", h.dram_reserve, "");
+	print_line("huge pages", h.hugepages, h.hugepages ? "in pools of their own" : "");
 	puts("tiers");
 	print_line("guest memory there", h.tier_bytes, "");
 	print_line("device bytes taken", h.device_bytes, "");
@@ -217,10 +223,10 @@ static int print_status(struct json_object *reply)
 	return r == EXIT_OK ? print_nodes(reply) : r;
 }
 
-/* "yes: ..." or "no: ...", and the exit status says it, too. */
+/* "yes: ...", "no: ..." or "unknown: ...", and the exit status tells yes from the others. */
 static int print_fits(const struct options *o, struct json_object *reply)
 {
-	struct json_object *fits, *room, *message;
+	struct json_object *fits, *known, *room, *message;
 	char size[32], largest[32];
 
 	if (!json_object_object_get_ex(reply, "fits", &fits) ||
@@ -234,6 +240,9 @@ static int print_fits(const struct options *o, struct json_object *reply)
 	cram_size_format(json_object_get_uint64(room), largest, sizeof(largest));
 	if (o->json)
 		print_json(reply, false);
+	else if (json_object_object_get_ex(reply, "known", &known) &&
+		 !json_object_get_boolean(known))
+		printf("unknown: %s\n", json_object_get_string(message));
 	else if (json_object_get_boolean(fits))
 		printf("yes: a VM of %s fits, up to %s\n", size, largest);
 	else

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Token buckets, what DRAM can be had, and the host's two overcommit figures.
+ * Token buckets, and what DRAM can be had.
  */
 #include "policy/policy.h"
 #include "policy/saturate.h"
@@ -25,16 +25,9 @@ void cram_bucket_take(struct cram_bucket *b, uint64_t bytes)
 	b->tokens = sub(b->tokens, bytes);
 }
 
-void cram_overcommit(const struct cram_overcommit_input *in, struct cram_overcommit *ret)
+uint64_t cram_headroom(const struct cram_policy_params *params, uint64_t total)
 {
-	uint64_t usable = sub(in->dram, in->reserve);
-	uint64_t tier = max(in->tier_physical, in->tier_expected);
-
-	ret->guaranteed = add(add(usable, in->tier_physical), in->swap);
-	ret->expected = add(add(usable, tier), in->swap);
-	ret->at_risk = sub(in->sold, ret->guaranteed);
-	ret->floor_room = sub(usable, in->floors);
-	ret->floors_exceed = in->floors > usable;
+	return max(scale(total, params->headroom_permille, 1000), params->headroom_min_bytes);
 }
 
 uint64_t cram_dram_available(const struct cram_dram_input *n, uint32_t cache_permille)

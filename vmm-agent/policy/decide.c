@@ -678,8 +678,7 @@ static void observe_dram(const struct cram_policy_params *p, const struct cram_s
 		all = add(all, snap->dram[i].total);
 	for (size_t i = 0; i < snap->n_dram; i++) {
 		const struct cram_dram_input *n = &snap->dram[i];
-		uint64_t base =
-			max(scale(n->total, p->headroom_permille, 1000), p->headroom_min_bytes);
+		uint64_t base = cram_headroom(p, n->total);
 		uint64_t burst = scale(snap->promote_rate, p->headroom_seconds, 1);
 
 		d->available[i] = cram_dram_available(n, p->cache_permille);

@@ -205,6 +205,8 @@ struct cram_dram_input {
  * almost no free memory and much page cache that nobody would miss.
  */
 uint64_t cram_dram_available(const struct cram_dram_input *node, uint32_t cache_permille);
+/* What of a home node of @total is to be available at any time, whatever comes home just now. */
+uint64_t cram_headroom(const struct cram_policy_params *params, uint64_t total);
 
 struct cram_snapshot {
 	uint64_t now_ms;
@@ -293,61 +295,94 @@ struct cram_bucket {
 uint64_t cram_bucket_fill(struct cram_bucket *b, uint64_t now_ms, uint64_t rate, uint64_t burst);
 void cram_bucket_take(struct cram_bucket *b, uint64_t bytes);
 
-/* What the host has sold, and what it could honour. All bytes. */
-struct cram_overcommit_input {
-	uint64_t dram;		/* usable DRAM of all home nodes */
-	uint64_t reserve;	/* of it, kept for the host */
-	uint64_t tier_physical; /* logical bytes that fit on all tiers, whatever they are */
-	uint64_t tier_expected; /* logical bytes that are expected to fit on them */
+/* ------------------------------------------------------------------ what is sold */
+
+/* What may become of a VM's RAM. */
+enum cram_backing {
+	CRAM_MOVABLE,	/* it may go to the tiers that its settings allow */
+	CRAM_SWAPPABLE, /* to swap at most */
+	CRAM_PINNED,	/* nowhere: it stays in DRAM */
+};
+
+/* What a VM is promised. All bytes. */
+struct cram_promise {
+	uint64_t ram;	   /* of the guest, as if nothing of it were compressed */
+	uint64_t floor;	   /* DRAM that is never taken from it */
+	uint64_t pinned;   /* of its RAM, what can be nowhere but in DRAM */
+	uint64_t bound;	   /* of its RAM, what can be nowhere but in DRAM or swap */
+	uint64_t own;	   /* DRAM that its QEMU takes beside that */
+	uint64_t arriving; /* of its RAM, what is still to come, all at once: it is migrated in */
+	uint32_t tiers;	   /* bit (1 << enum cram_tier): where what is not bound may be */
+};
+
+/* The settings of a VM that make its promise, of @ram that is not in huge pages. */
+struct cram_promise cram_promise(enum cram_mode mode, enum cram_backing backing, uint32_t tiers,
+				 uint64_t ram, uint64_t quota, uint64_t hard_limit, uint64_t floor,
+				 uint64_t own);
+
+#define CRAM_TIER_SETS (1U << CRAM_N_TIERS)
+
+/* What VMs are promised together. All bytes. */
+struct cram_sold {
+	uint64_t ram, floors, bound, own, arriving; /* sums */
+	uint64_t dram;		       /* of each the larger of its floor and what is pinned */
+	uint64_t rest[CRAM_TIER_SETS]; /* what is not bound, by where it may be */
+};
+
+void cram_sold_add(struct cram_sold *sold, const struct cram_promise *p);
+
+/* What the host has of each kind of memory. All bytes. */
+struct cram_memory {
+	uint64_t dram; /* of all home nodes */
+	uint64_t huge; /* of it, in pools of huge pages: for nobody else */
+	uint64_t kept; /* of it, for the host and as headroom */
 	uint64_t swap; /* that takes what does not compress: free, and what VMs have there */
-	uint64_t swap_free;
-	uint64_t sold;	 /* guest RAM of all VMs */
-	uint64_t floors; /* sum of floors */
-	uint64_t bound;	 /* of sold, what can be nowhere but in DRAM or swap */
+	uint64_t fits[CRAM_N_TIERS];	 /* logical bytes that fit, whatever they are */
+	uint64_t expected[CRAM_N_TIERS]; /* logical bytes that are expected to fit */
+	uint32_t kinds;			 /* bits of the tiers that the host's settings name */
+	uint64_t spare;			 /* DRAM that can be had now above headroom ... */
+	uint64_t swap_now;		 /* ... and swap */
+};
+
+struct cram_overcommit_input {
+	struct cram_memory has;
+	struct cram_sold sold; /* what is reserved may be in it */
 };
 
 struct cram_overcommit {
-	uint64_t guaranteed; /* usable DRAM + tier at ratio 1 + swap */
-	uint64_t expected;   /* the same with what is expected to fit on the tier */
-	uint64_t at_risk;    /* sold beyond guaranteed */
-	uint64_t floor_room; /* floors that can still be promised: dram - reserve - floors */
-	bool floors_exceed;  /* the floors promised cannot all be kept */
+	uint64_t usable;     /* DRAM for guests: without huge pages, what is kept, and QEMUs' own */
+	uint64_t tiers;	     /* what fits on tiers that any VM may use, with nothing compressed */
+	uint64_t guaranteed; /* usable + tiers + swap */
+	uint64_t expected;   /* the same with what is expected to fit on the tiers */
+	uint64_t lasting;    /* guaranteed without swap, as if no VM ran */
+	uint64_t at_risk;    /* of sold, what has no place where it may be if nothing compresses */
+	uint64_t floor_room; /* DRAM that can still be promised */
+	bool floors_exceed;  /* what is promised in DRAM cannot all be kept */
 };
 
 void cram_overcommit(const struct cram_overcommit_input *in, struct cram_overcommit *ret);
 
 /* ------------------------------------------------------------------ admission */
 
-/* What a VM is promised. All bytes. */
-struct cram_promise {
-	uint64_t ram;	/* of the guest, as if nothing of it were compressed */
-	uint64_t floor; /* DRAM that is never taken from it */
-	uint64_t bound; /* of its RAM, what can be nowhere but in DRAM or swap */
-};
-
-/* The settings of a VM that make its promise. @movable: its memory can be moved at all. */
-struct cram_promise cram_promise(enum cram_mode mode, bool movable, uint64_t ram, uint64_t quota,
-				 uint64_t hard_limit, uint64_t floor);
-
 /* Why a VM is not to be started; the first that holds, in this order. */
 enum cram_admission_rule {
 	CRAM_ADMITTED,
 	CRAM_NOT_SOLD,	 /* more RAM would be sold than the host can honour */
-	CRAM_NO_FLOOR,	 /* more floors would be promised than there is DRAM above the reserve */
+	CRAM_NO_FLOOR,	 /* more would be promised in DRAM than there is */
 	CRAM_NO_DRAM,	 /* what can be in DRAM or swap only would not fit there */
+	CRAM_NO_TIER,	 /* nor what can be there or on some tiers only */
 	CRAM_NO_ARRIVAL, /* it comes at once, and DRAM for it cannot be had now */
 	CRAM_N_ADMISSION_RULES,
 };
 
 struct cram_admission_input {
-	struct cram_overcommit_input host; /* sold, floors and bound with what is reserved */
-	uint64_t spare;	  /* DRAM that can be had now above headroom, and is not reserved */
+	struct cram_overcommit_input host; /* with what is reserved */
 	bool by_expected; /* sell up to the expected figure, not only to the guaranteed one */
-	bool at_once;	  /* all of it comes at once: a migration or a saved image */
 };
 
 struct cram_admission {
 	enum cram_admission_rule rule;
+	uint32_t tiers;	 /* of NO_TIER: bits of those that it is about */
 	uint64_t wanted; /* bytes of what the rule is about ... */
 	uint64_t left;	 /* ... and how many were left */
 	uint64_t limit;	 /* ... of so many */

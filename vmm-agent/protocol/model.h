@@ -69,10 +69,14 @@ struct cram_host_report {
 	uint64_t dram_available; /* free, and what page cache would be given up for it */
 	uint64_t dram_headroom;	 /* target */
 	uint64_t dram_reserve;
+	uint64_t hugepages;
+	uint64_t dram_usable;
+	bool sold_known; /* which VMs run; else the sums over VMs are too low */
 	uint64_t floors;
 	uint64_t sold;
 	uint64_t guaranteed;
 	uint64_t expected;
+	uint64_t lasting;
 	uint64_t at_risk;
 	uint64_t tier_capacity;
 	uint64_t tier_bytes;

@@ -98,7 +98,10 @@ const struct cram_option cram_options[] = {
 	    "How often free DRAM is looked at, whatever a round is busy with. Each time is one small file per "
 	    "home node."),
 	BYTES("host", "reserve", reserve_bytes, "bytes", "1 GiB", 0, 64 * TiB,
-	      "DRAM kept for the host itself when floors are promised to VMs."),
+	      "DRAM kept for the host itself: neither promised to VMs nor sold."),
+	BYTES("host", "vm_overhead", vm_overhead_bytes, "bytes", "128 MiB", 0, TiB,
+	      "DRAM that is counted for each VM beside its guest's RAM: for QEMU itself, its threads' stacks, device "
+	      "buffers and page tables. More where guests have many devices or disks."),
 	CHOICE("host", "admission", admission, "warn", admissions,
 	       "What the libvirt hook does with a VM that does not fit (see ADMISSION): off, it is not judged; warn, it is "
 	       "started and that is said; strict, its start is refused."),

@@ -146,9 +146,10 @@ struct cram_host_settings {
 	char compressing_nodes[64]; /* nodeset, "none": found by asking the cards alone */
 	enum cram_yes_no zswap_writeback; /* zswap is a tier even where it may write to disk */
 	char state_dir[256];
-	uint32_t round_ms;	/* one sense-classify-decide-act round */
-	uint32_t pressure_ms;	/* free DRAM is looked at this often between rounds */
-	uint64_t reserve_bytes; /* DRAM kept for the host when floors are promised */
+	uint32_t round_ms;	    /* one sense-classify-decide-act round */
+	uint32_t pressure_ms;	    /* free DRAM is looked at this often between rounds */
+	uint64_t reserve_bytes;	    /* DRAM kept for the host */
+	uint64_t vm_overhead_bytes; /* DRAM that a VM's QEMU takes beside guest RAM */
 	enum cram_admission_mode admission;
 	enum cram_sell sell;
 	uint32_t expected_ratio_percent; /* the most that a card is expected to hold */

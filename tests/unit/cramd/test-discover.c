@@ -334,8 +334,8 @@ static void a_vm_of_libvirts_that_cannot_be_examined_is_listed_and_sold(void **s
 	assert_int_equal(vm->reason, VM_LAYOUT_UNKNOWN);
 	assert_non_null(strstr(vm->why, "emulator"));
 	overcommit_input(&f->d, NULL, &sold);
-	assert_int_equal(sold.sold, 64 << 20);
-	assert_int_equal(sold.bound, 64 << 20);
+	assert_int_equal(sold.sold.ram, 64 << 20);
+	assert_int_equal(sold.sold.bound, 64 << 20);
 
 	/* It stays what it is, and is not asked about all the time. */
 	vm_examine(vm, &e, &status);

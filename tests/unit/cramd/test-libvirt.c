@@ -157,7 +157,8 @@ struct fixture {
 	virConnectPtr conn; /* as virsh has one */
 };
 
-static int make(void **state)
+/* libvirt's threads are not started. */
+static int prepare(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
 
@@ -167,9 +168,21 @@ static int make(void **state)
 	f->log = (struct cram_log){ .fd = 2, .level = LOG_EMERG };
 	f->conn = virConnectOpen(URI);
 	assert_non_null(f->conn);
-	assert_int_equal(libvirt_start(URI, f->dir, &f->log, &f->libvirt), 0);
 	*state = f;
 	return 0;
+}
+
+static void begin(struct fixture *f)
+{
+	assert_int_equal(libvirt_start(URI, f->dir, &f->log, &f->libvirt), 0);
+}
+
+static int make(void **state)
+{
+	int r = prepare(state);
+
+	begin(*state);
+	return r;
 }
 
 static int drop(void **state)
@@ -193,8 +206,12 @@ static bool answer_within(struct fixture *f, int ms, struct libvirt_domain *ret)
 {
 	struct pollfd p = { .fd = libvirt_fd(f->libvirt), .events = POLLIN };
 
-	return libvirt_next(f->libvirt, ret) == 1 ||
-	       (poll(&p, 1, ms) == 1 && libvirt_next(f->libvirt, ret) == 1);
+	/* That all have been listed wakes up as well. */
+	do {
+		if (libvirt_next(f->libvirt, ret) == 1)
+			return true;
+	} while (poll(&p, 1, ms) == 1);
+	return false;
 }
 
 /* Until nothing more comes; the last about @name. */
@@ -226,6 +243,46 @@ static void what_runs_already_is_found(void **state)
 	assert_false(answer.busy || answer.incoming);
 }
 
+/* Of one that hangs nobody knows what it has: what runs is not known as long as that lasts. */
+static void what_runs_is_known_when_every_domain_has_been_told_of(void **state)
+{
+	static const char uuid[] = "11111111-2222-4333-8444-555555555555";
+	struct fixture *f = *state;
+	struct libvirt_domain answer;
+	virDomainPtr domain = virDomainCreateXML(f->conn, other_xml, 0);
+
+	assert_non_null(domain);
+	hold(true);
+	begin(f);
+	assert_false(libvirt_told_all(f->libvirt));
+	answers_about(f, uuid, &answer);
+	assert_false(libvirt_told_all(f->libvirt));
+	hold(false);
+	answers_about(f, TEST_UUID, &answer);
+	assert_true(libvirt_told_all(f->libvirt));
+	assert_int_equal(virDomainDestroy(domain), 0);
+	virDomainFree(domain);
+}
+
+static void that_nothing_runs_is_told_as_well(void **state)
+{
+	struct fixture *f = *state;
+	struct pollfd p = { .events = POLLIN };
+	struct libvirt_domain answer;
+	virDomainPtr test = virDomainLookupByName(f->conn, "test");
+
+	assert_int_equal(virDomainDestroy(test), 0);
+	virDomainFree(test);
+	begin(f);
+	p.fd = libvirt_fd(f->libvirt);
+	while (!libvirt_told_all(f->libvirt)) {
+		assert_int_equal(poll(&p, 1, WAIT_MS), 1);
+		/* Its end may be told of still. */
+		while (libvirt_next(f->libvirt, &answer) == 1)
+			assert_false(answer.running);
+	}
+}
+
 /* All domains are in one call, and where that shows nothing new none is asked by itself. */
 static void what_has_not_changed_is_not_asked_again(void **state)
 {
@@ -237,6 +294,32 @@ static void what_has_not_changed_is_not_asked_again(void **state)
 		libvirt_refresh(f->libvirt);
 		assert_false(answer_within(f, QUIET_MS, &answer));
 	}
+}
+
+/* It is being started, which may take minutes: whoever keeps its share for it is told. */
+static void a_domain_without_a_pid_is_told_of_at_each_refresh(void **state)
+{
+	static const char uuid[] = "11111111-2222-4333-8444-555555555555";
+	struct fixture *f = *state;
+	struct libvirt_domain answer;
+	virDomainPtr domain = virDomainCreateXML(f->conn, other_xml, 0);
+
+	assert_non_null(domain);
+	answers_about(f, uuid, &answer);
+	assert_true(answer.running);
+	assert_int_equal(answer.pid, 0);
+	for (int i = 0; i < 2; i++) {
+		libvirt_refresh(f->libvirt);
+		answers_about(f, uuid, &answer);
+	}
+	recorded_put(f->dir, "/other.pid", "4712\n");
+	libvirt_refresh(f->libvirt);
+	answers_about(f, uuid, &answer);
+	assert_int_equal(answer.pid, 4712);
+	libvirt_refresh(f->libvirt);
+	assert_false(answer_within(f, QUIET_MS, &answer));
+	assert_int_equal(virDomainDestroy(domain), 0);
+	virDomainFree(domain);
 }
 
 static void what_comes_and_goes_is_told(void **state)
@@ -411,6 +494,10 @@ int main(void)
 		TEST(what_changed_while_libvirt_was_away_is_told),
 		TEST(a_connection_that_ends_while_it_is_made_is_made_again),
 		TEST(what_could_not_be_asked_is_asked_with_the_next_refresh),
+		TEST(a_domain_without_a_pid_is_told_of_at_each_refresh),
+		cmocka_unit_test_setup_teardown(
+			what_runs_is_known_when_every_domain_has_been_told_of, prepare, drop),
+		cmocka_unit_test_setup_teardown(that_nothing_runs_is_told_as_well, prepare, drop),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

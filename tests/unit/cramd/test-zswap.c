@@ -164,24 +164,24 @@ static void zswap_is_sold_by_what_it_is_expected_to_save(void **state)
 			     "SwapFree: 3145728 kB\n");
 	round_run(d);
 	overcommit_input(d, NULL, &in);
-	assert_int_equal(in.swap, 0);
-	assert_int_equal(in.swap_free, 3 * GIB);
-	assert_int_equal(in.tier_physical, 0);
+	assert_int_equal(in.has.swap, 0);
+	assert_int_equal(in.has.swap_now, 3 * GIB);
+	assert_int_equal(in.has.fits[CRAM_TIER_ZSWAP], 0);
 	/* There are places for 4 GiB, which as it is now take the half of that. */
-	assert_int_equal(in.tier_expected, 2 * GIB);
+	assert_int_equal(in.has.expected[CRAM_TIER_ZSWAP], 2 * GIB);
 	/* The pool is full before all places are taken. */
 	put("/proc/meminfo", "MemTotal: 4194304 kB\nZswap: 524288 kB\nSwapTotal: 4194304 kB\n"
 			     "SwapFree: 3145728 kB\n");
 	round_run(d);
 	overcommit_input(d, NULL, &in);
 	limit = d->snapshot.tier_capacity[0];
-	assert_in_range(in.tier_expected, limit - 1, limit);
+	assert_in_range(in.has.expected[CRAM_TIER_ZSWAP], limit - 1, limit);
 	/* What does not compress goes to disk if it may, and all of swap counts. */
 	d->conf.host.zswap_writeback = CRAM_YES;
 	round_run(d);
 	overcommit_input(d, NULL, &in);
-	assert_int_equal(in.swap, 4 * GIB);
-	assert_int_equal(in.tier_expected, 0);
+	assert_int_equal(in.has.swap, 4 * GIB);
+	assert_int_equal(in.has.expected[CRAM_TIER_ZSWAP], 0);
 }
 
 /* A node is nearer than a pool that has to be decompressed from. */

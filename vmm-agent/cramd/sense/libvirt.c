@@ -50,6 +50,7 @@ struct entry {
 	char uuid[VIR_UUID_STRING_BUFLEN];
 	bool wanted, in_flight;
 	bool busy, listed;
+	bool told;	   /* the loop has had an answer */
 	int state, reason; /* as the last refresh found them */
 	uint64_t asked_ms; /* 0: never */
 };
@@ -65,6 +66,7 @@ struct libvirt {
 	pthread_cond_t wake;
 	virConnectPtr conn; /* NULL: not connected */
 	bool refresh_wanted, refreshing, refresh_failed, closed;
+	bool listed; /* a refresh has succeeded */
 	CRAM_ARRAY(struct entry) entries;
 	CRAM_ARRAY(struct libvirt_domain *) answers; /* oldest first */
 	int n_ended, n_threads;
@@ -418,6 +420,11 @@ static void refresh(struct libvirt *l, virConnectPtr conn)
 	if (r < 0 && !l->refresh_failed)
 		cram_log_warn(l->log, "libvirt does not list its domains; asked again");
 	l->refresh_failed = r < 0;
+	if (r == 0 && !l->listed) {
+		l->listed = true;
+		/* That nothing runs has no answer to come with. */
+		eventfd_write(l->eventfd, 1);
+	}
 	pthread_cond_broadcast(&l->wake);
 	pthread_mutex_unlock(&l->lock);
 }
@@ -524,7 +531,8 @@ static void finish(struct libvirt *l, const char *uuid, int r, struct libvirt_do
 	if (entry) {
 		entry->in_flight = false;
 		if (r == 0) {
-			entry->busy = answer->busy;
+			/* Until it has a pid it is being started. */
+			entry->busy = answer->busy || (answer->running && !answer->pid);
 			entry->asked_ms = answer->asked_ms;
 		} else if (r != -ENOENT) {
 			/* What it was asked for was announced once: so with the next refresh. */
@@ -708,6 +716,7 @@ uint64_t libvirt_stale(const struct libvirt *l)
 
 int libvirt_next(struct libvirt *l, struct libvirt_domain *ret_domain)
 {
+	struct entry *entry;
 	uint64_t count;
 	int found = 0;
 
@@ -725,11 +734,26 @@ int libvirt_next(struct libvirt *l, struct libvirt_domain *ret_domain)
 		} else {
 			*ret_domain = *answer;
 			found = 1;
+			entry = find(l, answer->uuid);
+			if (entry)
+				entry->told = true;
 		}
 		free(answer);
 	}
 	pthread_mutex_unlock(&l->lock);
 	return found;
+}
+
+bool libvirt_told_all(struct libvirt *l)
+{
+	bool all;
+
+	pthread_mutex_lock(&l->lock);
+	all = l->listed;
+	for (size_t i = 0; i < l->entries.n; i++)
+		all &= l->entries.v[i].told;
+	pthread_mutex_unlock(&l->lock);
+	return all;
 }
 
 void libvirt_refresh(struct libvirt *l)

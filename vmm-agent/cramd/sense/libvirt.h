@@ -53,6 +53,9 @@ uint64_t libvirt_stale(const struct libvirt *libvirt);
 /* Next answer, oldest first. 1, or 0 when there is none. Stale ones are counted and left out. */
 int libvirt_next(struct libvirt *libvirt, struct libvirt_domain *ret_domain);
 
+/* Has libvirt listed its domains, and libvirt_next() given an answer about each of them? */
+bool libvirt_told_all(struct libvirt *libvirt);
+
 /* Ask which domains there are and what has changed: one call for all (not all jobs are announced).
  */
 void libvirt_refresh(struct libvirt *libvirt);

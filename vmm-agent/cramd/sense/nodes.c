@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -120,6 +121,61 @@ static int read_private(const struct sysroot *root, uint64_t *ret_private, uint6
 	return 0;
 }
 
+struct pools {
+	const struct sysroot *root;
+	char dir[96];
+	uint64_t bytes;
+};
+
+/* Entry @name is of one size of page: "hugepages-2048kB". */
+static int add_pool(int dirfd, const char *name, void *arg)
+{
+	struct pools *pools = arg;
+	const char *p = name;
+	uint64_t kib, pages;
+	char path[192];
+
+	(void)dirfd;
+	if (strncmp(p, "hugepages-", 10) != 0)
+		return 0;
+	p += 10;
+	snprintf(path, sizeof(path), "%s/%.40s/nr_hugepages", pools->dir, name);
+	if (parse_u64(&p, 10, &kib) == 0 && sysroot_read_u64(pools->root, path, &pages) == 0)
+		pools->bytes += (kib << 10) * pages;
+	return 0;
+}
+
+/* Without such a directory the kernel has no huge pages. */
+static uint64_t read_pools(const struct sysroot *root, int nid)
+{
+	struct pools pools = { .root = root };
+	cleanup_close int fd = -1;
+
+	snprintf(pools.dir, sizeof(pools.dir), NODE_DIR "/node%d/hugepages", nid);
+	if (sysroot_open_file(root, pools.dir, O_RDONLY | O_DIRECTORY, &fd) < 0)
+		return 0;
+	for_each_entry(fd, add_pool, &pools);
+	return pools.bytes;
+}
+
+void hugepages_read(const struct sysroot *root, uint64_t size, uint64_t *ret_free,
+		    uint64_t *ret_more)
+{
+	static const char *const names[] = { "free_hugepages", "resv_hugepages",
+					     "nr_overcommit_hugepages", "surplus_hugepages" };
+	uint64_t n[ARRAY_SIZE(names)] = {};
+	char path[128];
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		snprintf(path, sizeof(path), "/sys/kernel/mm/hugepages/hugepages-%" PRIu64 "kB/%s",
+			 size >> 10, names[i]);
+		if (sysroot_read_u64(root, path, &n[i]) < 0)
+			n[i] = 0;
+	}
+	*ret_free = n[0] > n[1] ? (n[0] - n[1]) * size : 0;
+	*ret_more = n[2] > n[3] ? (n[2] - n[3]) * size : 0;
+}
+
 int nodes_read(const struct sysroot *root, struct nodes *ret_nodes)
 {
 	uint64_t online, has_memory, has_cpu, is_private, no_policy;
@@ -146,6 +202,7 @@ int nodes_read(const struct sysroot *root, struct nodes *ret_nodes)
 		node->nid = nid;
 		node->has_memory = has_memory & UINT64_C(1) << nid;
 		node->has_cpu = has_cpu & UINT64_C(1) << nid;
+		node->huge = node->has_memory ? read_pools(root, nid) : 0;
 		r = read_meminfo(root, node, NULL);
 		if (r < 0)
 			return r;
@@ -208,6 +265,38 @@ const struct node *nodes_find(const struct nodes *nodes, int nid)
 		if (nodes->v[i].nid == nid)
 			return &nodes->v[i];
 	return NULL;
+}
+
+/* The number in column @n of a line of /proc/swaps, from KiB; 0: there is none. */
+static uint64_t swaps_column(const char *line, int n)
+{
+	uint64_t kib;
+
+	for (; n > 0; n--) {
+		line += strcspn(line, " \t");
+		line += strspn(line, " \t");
+	}
+	return parse_u64(&line, 10, &kib) < 0 || kib > UINT64_MAX >> 10 ? 0 : kib << 10;
+}
+
+void zram_swap_read(const struct sysroot *root, uint64_t *ret_free, uint64_t *ret_used)
+{
+	struct line_reader reader;
+	cleanup_close int fd = -1;
+	char *line;
+
+	*ret_free = *ret_used = 0;
+	if (sysroot_open_file(root, "/proc/swaps", O_RDONLY, &fd) < 0)
+		return;
+	line_reader_init(&reader, fd);
+	while (line_reader_next(&reader, &line) > 0) {
+		uint64_t size = swaps_column(line, 2), used = swaps_column(line, 3);
+
+		if (strncmp(line, "/dev/zram", 9) != 0 || used > size)
+			continue;
+		*ret_used += used;
+		*ret_free += size - used;
+	}
 }
 
 /* "some avg10=1.23 avg60=0.00 avg300=0.00 total=456" behind the word @which. */

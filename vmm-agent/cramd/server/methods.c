@@ -271,6 +271,7 @@ static int fits(struct cram_call *call, struct json_object *parameters, void *us
 	if (!o)
 		return -ENOMEM;
 	json_object_object_add(o, "fits", json_object_new_boolean(answer.admitted));
+	json_object_object_add(o, "known", json_object_new_boolean(answer.known));
 	json_object_object_add(o, "room", json_object_new_uint64(admission_room(userdata, &host)));
 	json_object_object_add(o, "message", json_object_new_string(answer.text));
 	return cram_call_reply(call, o);

@@ -88,15 +88,19 @@ static void figures(const struct daemon *d, struct cram_host_report *ret)
 
 	overcommit_input(d, NULL, &in);
 	cram_overcommit(&in, &out);
-	ret->dram_total = in.dram;
-	ret->dram_reserve = in.reserve;
-	ret->tier_capacity = in.tier_physical;
-	ret->swap_free = in.swap_free;
-	ret->sold = in.sold;
-	ret->floors = in.floors;
-	ret->bound = in.bound;
+	ret->dram_total = in.has.dram;
+	ret->dram_reserve = d->conf.host.reserve_bytes;
+	ret->hugepages = in.has.huge;
+	ret->dram_usable = out.usable;
+	ret->tier_capacity = out.tiers;
+	ret->swap_free = sysroot_meminfo(&d->host.root, "SwapFree:");
+	ret->sold_known = admission_unknown(d) == NULL;
+	ret->sold = in.sold.ram;
+	ret->floors = in.sold.floors;
+	ret->bound = in.sold.bound;
 	ret->guaranteed = out.guaranteed;
 	ret->expected = out.expected;
+	ret->lasting = out.lasting;
 	ret->at_risk = out.at_risk;
 	ret->reserved = admission_reserved(d);
 	ret->room = admission_room(d, &in);
@@ -333,7 +337,12 @@ static void check_selling(const struct daemon *d, struct findings *f)
 	figures(d, &host);
 	if (!__builtin_add_overflow(host.sold, host.room, &all) && all > host.guaranteed)
 		risk = all - host.guaranteed;
-	if (!risk)
+	if (risk < host.at_risk)
+		risk = host.at_risk;
+	if (!host.sold_known)
+		add(f, "info", "host", "sell", 0, "how much more is not known yet: %s",
+		    admission_unknown(d));
+	else if (!risk)
 		add(f, "ok", "host", "sell", host.room,
 		    "risk: none, that is guaranteed with nothing compressed");
 	else
