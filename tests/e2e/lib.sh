@@ -16,7 +16,8 @@ in_host()
 
 guest=$here/../host/guest
 judge=$CRAM_MESON_BUILD/tests/e2e/judge
-cramd=$CRAM_MESON_BUILD/vmm-agent/cramd/cramd
+# As systemd starts it: with no system calls but those that its unit leaves it.
+cramd=("$CRAM_MESON_BUILD/tests/lib/only-calls" "$CRAM_MESON_BUILD/tests/lib/cramd.calls" "$CRAM_MESON_BUILD/vmm-agent/cramd/cramd")
 agent_conf=/run/cramd-test.conf
 agent_log=/run/cramd-test.log
 agent_pid=
@@ -49,7 +50,7 @@ agent_config()
 agent_start()
 {
 	[ -e "$agent_conf" ] || agent_config
-	"$cramd" -c "$agent_conf" -v >>"$agent_log" 2>&1 &
+	"${cramd[@]}" -c "$agent_conf" -v >>"$agent_log" 2>&1 &
 	agent_pid=$!
 	wait_for 60 ctl status >/dev/null
 }
