@@ -67,7 +67,7 @@ install_hook()
 	mkdir -p /etc/libvirt/hooks/qemu.d
 	cat >/etc/libvirt/hooks/qemu.d/cram <<-END
 		#!/bin/sh
-		CRAMD_HOOK_DEADLINE_MS=20000 exec "$CRAM_MESON_BUILD/libvirt-hooks/cram" "\$@"
+		CRAMD_HOOK_DEADLINE_MS=20000 exec "$CRAM_MESON_BUILD/libvirt-hooks/cram-hook" "\$@"
 	END
 	chmod 755 /etc/libvirt/hooks/qemu.d/cram
 }
