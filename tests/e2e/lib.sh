@@ -16,7 +16,8 @@ in_host()
 
 guest=$here/../host/guest
 judge=$CRAM_MESON_BUILD/tests/e2e/judge
-cramd=$CRAM_MESON_BUILD/vmm-agent/cramd/cramd
+# As systemd starts it: with no system calls but those that its unit leaves it.
+cramd=("$CRAM_MESON_BUILD/tests/lib/only-calls" "$CRAM_MESON_BUILD/tests/lib/cramd.calls" "$CRAM_MESON_BUILD/vmm-agent/cramd/cramd")
 agent_conf=/run/cramd-test.conf
 agent_log=/run/cramd-test.log
 agent_pid=
@@ -50,7 +51,7 @@ agent_config()
 agent_start()
 {
 	[ -e "$agent_conf" ] || agent_config
-	"$cramd" -c "$agent_conf" -v >>"$agent_log" 2>&1 &
+	"${cramd[@]}" -c "$agent_conf" -v >>"$agent_log" 2>&1 &
 	agent_pid=$!
 	wait_for 60 ctl status >/dev/null
 }
@@ -67,7 +68,7 @@ install_hook()
 	mkdir -p /etc/libvirt/hooks/qemu.d
 	cat >/etc/libvirt/hooks/qemu.d/cram <<-END
 		#!/bin/sh
-		CRAMD_HOOK_DEADLINE_MS=20000 exec "$CRAM_MESON_BUILD/libvirt-hooks/cram" "\$@"
+		CRAMD_HOOK_DEADLINE_MS=20000 exec "$CRAM_MESON_BUILD/libvirt-hooks/cram-hook" "\$@"
 	END
 	chmod 755 /etc/libvirt/hooks/qemu.d/cram
 }
