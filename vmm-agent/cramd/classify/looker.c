@@ -176,6 +176,13 @@ static void note_error(struct vm *vm, int r)
 	pthread_mutex_unlock(&vm->lock);
 }
 
+static void note_scanned(struct vm *vm)
+{
+	pthread_mutex_lock(&vm->lock);
+	vm->scanned_ms = monotonic_ms();
+	pthread_mutex_unlock(&vm->lock);
+}
+
 /* Looks at ranges of @vm that are due, until this thread's processor time is @until. */
 static void look_at_vm(struct host *host, struct vm *vm, const struct page_idle *idle,
 		       int64_t until)
@@ -206,11 +213,8 @@ static void look_at_vm(struct host *host, struct vm *vm, const struct page_idle 
 			break;
 	}
 	note_error(vm, r);
-	if (r < 0)
-		return;
-	pthread_mutex_lock(&vm->lock);
-	vm->scanned_ms = monotonic_ms();
-	pthread_mutex_unlock(&vm->lock);
+	if (r >= 0)
+		note_scanned(vm);
 }
 
 /* A VM's turn. */
