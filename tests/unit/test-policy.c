@@ -1058,6 +1058,7 @@ static void giving_back_starts_late_and_ends_at_the_share(void **state)
 	h.rec.snap.vms = vms;
 	h.rec.snap.n_vms = 2;
 	h.rec.tiers->budget = 8 * GiB;
+	vms[1].memory.demoting = true; /* it waits for a little, too */
 	vms[0].tier_bytes = vms[0].device_bytes = 4 * GiB + 128 * MiB; /* 3 % over */
 	vms[1].tier_bytes = vms[1].device_bytes = 4 * GiB - 128 * MiB;
 	decide(&h);
