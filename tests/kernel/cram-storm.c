@@ -278,13 +278,35 @@ static bool watch(time_t until)
 }
 
 /*
+ * A page that is on the card, to be written to. Of the file: writers that are slow never leave
+ * the anonymous area in the time that there is, and what was forked is copied, not promoted.
+ */
+static bool written_goes_home(void)
+{
+	bool home = false;
+
+	pthread_rwlock_wrlock(&still);
+	for (size_t page = 0; page < PAGES; page++) {
+		const char *address = areas[1].memory + page * PAGE;
+
+		if (node_of(address) != cram_nid)
+			continue;
+		write_page(1, page, true);
+		home = node_of(address) == HOME && page_right(1, page);
+		break;
+	}
+	pthread_rwlock_unlock(&still);
+	return home;
+}
+
+/*
  * The same with a card that does not answer: once that is noticed, what was given is
  * taken back, and not a page comes.
  */
 static bool watch_silence(const char *fault, time_t until)
 {
-	uint64_t last = 0, written = 0, promoted = 0;
-	bool kept = true;
+	uint64_t last = 0, written = 0;
+	bool kept = true, home = false;
 
 	for (unsigned int step = 1; time(NULL) < until && !bad && kept; step++) {
 		usleep(50000);
@@ -292,8 +314,8 @@ static bool watch_silence(const char *fault, time_t until)
 		kept = cram_promise_holds();
 		if (!written && cram_state_is("stale") && cram_bytes("credit_bytes") == 0) {
 			written = cram_stat("frames_written");
-			promoted = (uint64_t)vmstat("node_private_promote");
 			note("stale after %u looks", step);
+			home = written_goes_home();
 		}
 		if (written)
 			kept = kept && cram_state_is("stale") && cram_bytes("credit_bytes") == 0 &&
@@ -305,9 +327,7 @@ static bool watch_silence(const char *fault, time_t until)
 	}
 	tell(0);
 	ok(written != 0, "%s: stale, and all credit taken back", fault);
-	ok((uint64_t)vmstat("node_private_promote") > promoted,
-	   "%s: pages went home all the same (%llu)", fault,
-	   (unsigned long long)((uint64_t)vmstat("node_private_promote") - promoted));
+	ok(home, "%s: what is written goes home all the same", fault);
 	written = cram_stat("frames_written");
 	card_fault(fault, false, 0);
 	for (int i = 0; i < 300 && cram_stat("frames_written") == written; i++)
