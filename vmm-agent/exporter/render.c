@@ -94,8 +94,15 @@ static void put_nid(struct render *r, int32_t nid)
 	put_label(r, "node", text, true);
 }
 
-static void put_node_labels(struct render *r, const struct cram_node_report *node)
+static void put_dram_labels(struct render *r, const void *dram)
 {
+	put_nid(r, ((const struct cram_dram_report *)dram)->nid);
+}
+
+static void put_node_labels(struct render *r, const void *report)
+{
+	const struct cram_node_report *node = report;
+
 	put_nid(r, node->nid);
 	put_label(r, "tier", node->tier, false);
 }
@@ -241,22 +248,31 @@ static void render_duration(struct render *r, const struct cram_duration_row *ro
 	put(r, "\n", 1);
 }
 
-static void render_dram(struct render *r)
+/* All metrics of @n nodes of @size bytes each; @put_labels has the labels of one. */
+static void render_table(struct render *r, const struct cram_field *fields, size_t n_fields,
+			 const void *nodes, size_t n, size_t size,
+			 void (*put_labels)(struct render *r, const void *node))
 {
-	for (size_t i = 0; r->dram.n > 0 && i < cram_n_dram_fields; i++) {
-		const struct cram_field *f = &cram_dram_fields[i];
+	for (size_t i = 0; n > 0 && i < n_fields; i++) {
+		const struct cram_field *f = &fields[i];
 
 		if (!is_value(f))
 			continue;
 		head(r, f->metric, type_of(f), f->help);
-		for (size_t v = 0; v < r->dram.n; v++) {
+		for (size_t v = 0; v < n; v++) {
+			const void *node = (const char *)nodes + v * size;
+
 			puts_text(r, f->metric);
-			put_nid(r, r->dram.v[v].nid);
+			put_labels(r, node);
 			put(r, "} ", 2);
-			put_value(r, f, &r->dram.v[v]);
+			put_value(r, f, node);
 		}
 	}
 }
+
+#define render_table_of(r, kind, nodes, put_labels)                                             \
+	render_table((r), cram_##kind##_fields, cram_n_##kind##_fields, (nodes)->v, (nodes)->n, \
+		     sizeof(*(nodes)->v), (put_labels))
 
 static void render_nodes(struct render *r)
 {
@@ -270,19 +286,7 @@ static void render_nodes(struct render *r)
 		puts_text(r, "} 1\n");
 	}
 	render_node_states(r);
-	for (size_t i = 0; i < cram_n_node_fields; i++) {
-		const struct cram_field *f = &cram_node_fields[i];
-
-		if (!is_value(f))
-			continue;
-		head(r, f->metric, type_of(f), f->help);
-		for (size_t v = 0; v < r->nodes.n; v++) {
-			puts_text(r, f->metric);
-			put_node_labels(r, &r->nodes.v[v]);
-			put(r, "} ", 2);
-			put_value(r, f, &r->nodes.v[v]);
-		}
-	}
+	render_table_of(r, node, &r->nodes, put_node_labels);
 }
 
 /*
@@ -354,54 +358,39 @@ static void render_vms(struct render *r)
 	}
 }
 
-/* -EBADMSG: there is no such array. */
-static int array_of(struct json_object *reply, const char *key, struct json_object **ret)
+/* Takes the array @key out of @reply, each of its elements of @size bytes. 0, -ENOMEM, -EBADMSG. */
+static int decode_array(struct json_object *reply, const char *key, const struct cram_field *fields,
+			size_t n_fields, size_t size, void **ret, size_t *ret_n, size_t *cap)
 {
-	return json_object_object_get_ex(reply, key, ret) &&
-			       json_object_is_type(*ret, json_type_array)
-		       ? 0
-		       : -EBADMSG;
-}
-
-static int decode_nodes(struct render *r, struct json_object *reply)
-{
-	struct json_object *nodes;
+	struct json_object *array;
 	size_t n;
 
-	r->nodes.n = 0;
-	if (array_of(reply, "nodes", &nodes) < 0)
+	*ret_n = 0;
+	if (!json_object_object_get_ex(reply, key, &array) ||
+	    !json_object_is_type(array, json_type_array))
 		return -EBADMSG;
-	n = json_object_array_length(nodes);
-	if (array_reserve(&r->nodes, n) < 0)
+	n = json_object_array_length(array);
+	if (cram_array_reserve(ret, cap, n, size) < 0)
 		return -ENOMEM;
 	for (size_t i = 0; i < n; i++)
-		if (cram_decode_as(node, json_object_array_get_idx(nodes, i), &r->nodes.v[i],
-				   NULL) < 0)
+		if (cram_decode(fields, n_fields, json_object_array_get_idx(array, i), size,
+				(char *)*ret + i * size, NULL) < 0)
 			return -EBADMSG;
-	r->nodes.n = n;
+	*ret_n = n;
 	return 0;
 }
+
+#define decode_array_of(reply, key, kind, array)                                   \
+	decode_array((reply), (key), cram_##kind##_fields, cram_n_##kind##_fields, \
+		     sizeof(*(array)->v), (void **)&(array)->v, &(array)->n, &(array)->cap)
 
 /* An older agent says nothing of home nodes. */
 static int decode_dram(struct render *r, struct json_object *reply)
 {
-	struct json_object *dram;
-	size_t n;
-
 	r->dram.n = 0;
-	if (!json_object_object_get_ex(reply, "dram", &dram))
-		return 0;
-	if (array_of(reply, "dram", &dram) < 0)
-		return -EBADMSG;
-	n = json_object_array_length(dram);
-	if (array_reserve(&r->dram, n) < 0)
-		return -ENOMEM;
-	for (size_t i = 0; i < n; i++)
-		if (cram_decode_as(dram, json_object_array_get_idx(dram, i), &r->dram.v[i], NULL) <
-		    0)
-			return -EBADMSG;
-	r->dram.n = n;
-	return 0;
+	return json_object_object_get_ex(reply, "dram", NULL)
+		       ? decode_array_of(reply, "dram", dram, &r->dram)
+		       : 0;
 }
 
 int render_metrics(struct render *r, struct json_object *reply)
@@ -418,7 +407,7 @@ int render_metrics(struct render *r, struct json_object *reply)
 	if (e == 0)
 		e = decode_dram(r, reply);
 	if (e == 0)
-		e = decode_nodes(r, reply);
+		e = decode_array_of(reply, "nodes", node, &r->nodes);
 	if (e == 0)
 		e = cram_durations_decode(reply, durations);
 	if (e == 0)
@@ -432,7 +421,7 @@ int render_metrics(struct render *r, struct json_object *reply)
 		for (size_t i = 0; i < CRAM_N_DURATIONS; i++)
 			render_duration(r, &cram_durations[i], &durations[i]);
 		render_vm_states(r);
-		render_dram(r);
+		render_table_of(r, dram, &r->dram, put_dram_labels);
 		render_nodes(r);
 		render_vms(r);
 	}
