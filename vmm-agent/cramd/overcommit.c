@@ -238,8 +238,7 @@ static void add_card(const struct card *card, uint32_t cap_percent, struct cram_
  * well, and swap is but places for the rest: so much is expected to leave, less what it takes of
  * the pool.
  */
-static void add_zswap(const struct daemon *d, size_t tier, uint64_t swap_free,
-		      struct cram_memory *has)
+static void add_zswap(const struct daemon *d, size_t tier, struct cram_memory *has)
 {
 	uint64_t limit = d->snapshot.tier_capacity[tier], there = d->snapshot.tier_used[tier];
 	uint64_t fits, goes;
@@ -248,31 +247,25 @@ static void add_zswap(const struct daemon *d, size_t tier, uint64_t swap_free,
 		return;
 	fits = cram_expected_to_fit(limit, there, d->snapshot.zswap.pool, CRAM_PAGE_BYTES,
 				    d->conf.host.expected_ratio_percent);
-	goes = min(fits, add(swap_free, there));
+	goes = min(fits, add(has->swap_free, there));
 	has->expected[CRAM_TIER_ZSWAP] += sub(goes, scale_up(limit, goes, fits));
 	has->swap = 0;
 }
 
-static uint64_t huge_on(const struct daemon *d, int nid)
+static void add_tier(const struct daemon *d, size_t tier, struct cram_memory *has)
 {
-	const struct node *node = nodes_find(&d->snapshot.nodes, nid);
+	int nid = d->snapshot.tiers[tier].nid;
 
-	return node ? node->huge : 0;
-}
-
-static void add_tier(const struct daemon *d, size_t tier, uint64_t swap_free,
-		     struct cram_memory *has)
-{
 	switch (d->snapshot.tiers[tier].kind) {
 	case CRAM_TIER_ZSWAP:
-		add_zswap(d, tier, swap_free, has);
+		add_zswap(d, tier, has);
 		break;
 	case CRAM_TIER_CRAM:
 		add_card(&d->snapshot.cards[tier], d->conf.host.expected_ratio_percent, has);
 		break;
 	default:
-		has->fits[CRAM_TIER_NODE] += sub(d->snapshot.tier_capacity[tier],
-						 huge_on(d, d->snapshot.tiers[tier].nid));
+		has->fits[CRAM_TIER_NODE] +=
+			sub(d->snapshot.tier_capacity[tier], hugepages_of_node(&d->host.root, nid));
 	}
 }
 
@@ -300,33 +293,32 @@ static bool holds_back(const struct daemon *d)
  * Swap that takes what does not compress. What VMs have there was free before, and what was sold is
  * the same. On zram nothing is: what does not compress is in DRAM there, too.
  */
-static void add_swap(const struct daemon *d, uint64_t swap_free, uint64_t swapped,
-		     struct cram_memory *has)
+static void add_swap(const struct daemon *d, uint64_t swapped, struct cram_memory *has)
 {
 	uint64_t zram_free, zram_used;
 
 	zram_swap_read(&d->host.root, &zram_free, &zram_used);
-	has->swap_now = sub(swap_free, zram_free);
+	has->swap_free = sysroot_meminfo(&d->host.root, "SwapFree:");
+	has->swap_now = sub(has->swap_free, zram_free);
 	has->swap = add(has->swap_now, sub(swapped, zram_used));
 }
 
 static struct cram_memory memory_of(const struct daemon *d, uint64_t swapped)
 {
-	uint64_t swap_free = sysroot_meminfo(&d->host.root, "SwapFree:");
 	struct cram_memory has = {
 		.kept = d->conf.host.reserve_bytes,
 		.kinds = kinds_of(&d->conf),
 	};
 
-	add_swap(d, swap_free, swapped, &has);
+	add_swap(d, swapped, &has);
 	for (size_t i = 0; i < d->snapshot.n_dram; i++) {
 		has.dram += d->snapshot.dram[i].total;
-		has.huge += huge_on(d, d->snapshot.dram[i].nid);
+		has.huge += hugepages_of_node(&d->host.root, d->snapshot.dram[i].nid);
 		has.kept += cram_headroom(&d->conf.host.policy, d->snapshot.dram[i].total);
 		has.spare += sub(d->decision.available[i], d->decision.headroom[i]);
 	}
 	for (size_t i = 0; i < d->snapshot.n_tiers; i++)
-		add_tier(d, i, swap_free, &has);
+		add_tier(d, i, &has);
 	if (holds_back(d)) {
 		memset(has.fits, 0, sizeof(has.fits));
 		memset(has.expected, 0, sizeof(has.expected));

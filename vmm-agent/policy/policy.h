@@ -333,10 +333,11 @@ void cram_sold_add(struct cram_sold *sold, const struct cram_promise *p);
 
 /* What the host has of each kind of memory. All bytes. */
 struct cram_memory {
-	uint64_t dram; /* of all home nodes */
-	uint64_t huge; /* of it, in pools of huge pages: for nobody else */
-	uint64_t kept; /* of it, for the host and as headroom */
-	uint64_t swap; /* that takes what does not compress: free, and what VMs have there */
+	uint64_t dram;	    /* of all home nodes */
+	uint64_t huge;	    /* of it, in pools of huge pages: for nobody else */
+	uint64_t kept;	    /* of it, for the host and as headroom */
+	uint64_t swap;	    /* that takes what does not compress: free, and what VMs have there */
+	uint64_t swap_free; /* whatever it is on */
 	uint64_t fits[CRAM_N_TIERS];	 /* logical bytes that fit, whatever they are */
 	uint64_t expected[CRAM_N_TIERS]; /* logical bytes that are expected to fit */
 	uint32_t kinds;			 /* bits of the tiers that the host's settings name */

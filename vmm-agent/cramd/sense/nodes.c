@@ -145,13 +145,13 @@ static int add_pool(int dirfd, const char *name, void *arg)
 	return 0;
 }
 
-/* Without such a directory the kernel has no huge pages. */
-static uint64_t read_pools(const struct sysroot *root, int nid)
+uint64_t hugepages_of_node(const struct sysroot *root, int nid)
 {
 	struct pools pools = { .root = root };
 	cleanup_close int fd = -1;
 
 	snprintf(pools.dir, sizeof(pools.dir), NODE_DIR "/node%d/hugepages", nid);
+	/* Without such a directory the kernel has no huge pages. */
 	if (sysroot_open_file(root, pools.dir, O_RDONLY | O_DIRECTORY, &fd) < 0)
 		return 0;
 	for_each_entry(fd, add_pool, &pools);
@@ -202,7 +202,6 @@ int nodes_read(const struct sysroot *root, struct nodes *ret_nodes)
 		node->nid = nid;
 		node->has_memory = has_memory & UINT64_C(1) << nid;
 		node->has_cpu = has_cpu & UINT64_C(1) << nid;
-		node->huge = node->has_memory ? read_pools(root, nid) : 0;
 		r = read_meminfo(root, node, NULL);
 		if (r < 0)
 			return r;

@@ -16,7 +16,6 @@ struct node {
 	bool no_policy;	      /* private, and mbind and move_pages do not reach it either */
 	bool is_private;      /* nothing is allocated there but by who names it; never has_memory */
 	uint64_t total, free; /* bytes */
-	uint64_t huge;	      /* of total, in pools of huge pages, used or not */
 	uint64_t inactive_file; /* page cache that reclaim takes first */
 	uint64_t dirty;		/* page cache to be written, or being written */
 	uint8_t distance[NODES_MAX];
@@ -45,6 +44,8 @@ int nodes_low_watermarks(const struct sysroot *root, uint64_t ret_low[NODES_MAX]
 
 const struct node *nodes_find(const struct nodes *nodes, int nid);
 
+/* Bytes of node @nid that are in pools of huge pages, used or not. */
+uint64_t hugepages_of_node(const struct sysroot *root, int nid);
 /*
  * Huge pages of @size bytes that nobody has reserved, and how many more the kernel would make when
  * they are wanted (nr_overcommit_hugepages); bytes. 0, 0: there are no pages of that size.

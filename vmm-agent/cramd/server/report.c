@@ -93,7 +93,7 @@ static void figures(const struct daemon *d, struct cram_host_report *ret)
 	ret->hugepages = in.has.huge;
 	ret->dram_usable = out.usable;
 	ret->tier_capacity = out.tiers;
-	ret->swap_free = sysroot_meminfo(&d->host.root, "SwapFree:");
+	ret->swap_free = in.has.swap_free;
 	ret->sold_known = admission_unknown(d) == NULL;
 	ret->sold = in.sold.ram;
 	ret->floors = in.sold.floors;
