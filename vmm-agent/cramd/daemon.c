@@ -192,6 +192,14 @@ struct vm *daemon_find_pid(const struct daemon *d, pid_t pid)
 	return NULL;
 }
 
+struct vm *daemon_find_uuid(const struct daemon *d, const char *uuid)
+{
+	for (size_t i = 0; i < d->host.vms.n; i++)
+		if (strcasecmp(d->host.vms.v[i]->uuid, uuid) == 0)
+			return d->host.vms.v[i];
+	return NULL;
+}
+
 int daemon_find_vm(const struct daemon *d, const char *name, struct vm **ret_vm)
 {
 	struct vm *found = NULL;
@@ -310,11 +318,7 @@ static bool is_refused(const struct daemon *d, pid_t pid)
 /* Names in answers and metrics are unique, whatever QEMU was told. */
 static void name_vm(const struct daemon *d, struct vm *vm)
 {
-	bool taken = !vm->uuid[0];
-
-	for (size_t i = 0; i < d->host.vms.n && !taken; i++)
-		taken = !strcasecmp(d->host.vms.v[i]->uuid, vm->uuid);
-	if (taken)
+	if (!vm->uuid[0] || daemon_find_uuid(d, vm->uuid))
 		snprintf(vm->uuid, sizeof(vm->uuid), "pid-%d", (int)vm->pid);
 	if (!vm->name[0])
 		snprintf(vm->name, sizeof(vm->name), "pid-%d", (int)vm->pid);

@@ -110,6 +110,7 @@ void daemon_relayout(struct daemon *d);
 void daemon_discovered(struct daemon *d);
 void daemon_remove_vm(struct daemon *d, struct vm *vm);
 struct vm *daemon_find_pid(const struct daemon *d, pid_t pid);
+struct vm *daemon_find_uuid(const struct daemon *d, const char *uuid);
 /* By name or UUID. -ENOENT, -ENOTUNIQ. */
 int daemon_find_vm(const struct daemon *d, const char *name, struct vm **ret_vm);
 

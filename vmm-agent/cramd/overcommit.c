@@ -140,9 +140,8 @@ static bool is_listed(const struct daemon *d, const struct daemon_candidate *can
 
 bool overcommit_counts(const struct daemon *d, const char *uuid)
 {
-	for (size_t i = 0; i < d->host.vms.n; i++)
-		if (strcasecmp(d->host.vms.v[i]->uuid, uuid) == 0)
-			return true;
+	if (daemon_find_uuid(d, uuid))
+		return true;
 	for (size_t i = 0; i < d->candidates.n; i++)
 		if (is_listed(d, &d->candidates.v[i]) &&
 		    strcasecmp(d->candidates.v[i].domain.uuid, uuid) == 0)

@@ -6,7 +6,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/resource.h>
 
 #include "../admission.h"
@@ -192,19 +191,11 @@ static void report_card(const struct card *card, struct cram_node_report *ret)
 	ret->lost = card->lost;
 }
 
-static const struct vm *find_uuid(const struct daemon *d, const char *uuid)
-{
-	for (size_t i = 0; i < d->host.vms.n; i++)
-		if (!strcasecmp(d->host.vms.v[i]->uuid, uuid))
-			return d->host.vms.v[i];
-	return NULL;
-}
-
 void report_overrides(struct daemon *d, struct cram_override_report *ret)
 {
 	for (size_t i = 0; i < d->overrides.v.n; i++) {
 		const struct cram_override *o = &d->overrides.v.v[i];
-		const struct vm *vm = find_uuid(d, o->uuid);
+		const struct vm *vm = daemon_find_uuid(d, o->uuid);
 
 		ret[i] = (struct cram_override_report){ .running = vm };
 		TEXT(ret[i].uuid, "%s", o->uuid);
