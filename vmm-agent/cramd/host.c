@@ -4,11 +4,10 @@
 
 #include <errno.h>
 
-#define STOP_MS 2000
+#include "patience.h"
 
 int host_init(struct host *host, const char *root, const char *run_dir)
 {
-	pthread_condattr_t attr;
 	int r;
 
 	*host = (struct host){ .kernel = &kernel_linux, .run_dir = run_dir };
@@ -17,11 +16,7 @@ int host_init(struct host *host, const char *root, const char *run_dir)
 		return r;
 	cram_log_init(&host->log);
 	pthread_mutex_init(&host->lock, NULL);
-	pthread_condattr_init(&attr);
-	/* Waits must not stretch or shrink when the wall clock is set. */
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&host->wake, &attr);
-	pthread_condattr_destroy(&attr);
+	monotonic_cond_init(&host->wake);
 	return 0;
 }
 

@@ -7,18 +7,11 @@
 
 #include "util/clock.h"
 
-#define STOP_MS 2000
-
 void patience_init(struct patience *p)
 {
-	pthread_condattr_t attr;
-
 	memset(p, 0, sizeof(*p));
 	pthread_mutex_init(&p->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&p->done, &attr);
-	pthread_condattr_destroy(&attr);
+	monotonic_cond_init(&p->done);
 }
 
 /* One that was waited for in vain is one too many when it comes back. Lock held. */

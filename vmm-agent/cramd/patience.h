@@ -15,6 +15,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* At its end the agent waits so long for threads that are with something. */
+#define STOP_MS 2000
+
 #define PATIENCE_THREADS 16
 #define PATIENCE_ARG	 64
 

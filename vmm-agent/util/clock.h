@@ -2,6 +2,7 @@
 /* The clock that nobody sets, and the processor time of a thread. */
 #pragma once
 
+#include <pthread.h>
 #include <stdint.h>
 #include <time.h>
 
@@ -31,6 +32,18 @@ static inline struct timespec monotonic_after(uint32_t ms)
 
 	return (struct timespec){ .tv_sec = (time_t)(end / 1000),
 				  .tv_nsec = (long)(end % 1000) * 1000000 };
+}
+
+/* For pthread_cond_timedwait(3) until monotonic_after(): not a moment more when the clock is set.
+ */
+static inline void monotonic_cond_init(pthread_cond_t *cond)
+{
+	pthread_condattr_t attr;
+
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(cond, &attr);
+	pthread_condattr_destroy(&attr);
 }
 
 /* Of the calling thread, nanoseconds. */

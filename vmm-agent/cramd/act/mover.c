@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "../moves.h"
+#include "../patience.h"
 #include "../sense/swapped.h"
 #include "move.h"
 
@@ -21,8 +22,6 @@
 /* A VM whose placement someone else is at for longer is left alone for a while. */
 #define PLACING_MS 500
 #define UNMOVED_MS 5000
-/* At the end no step is waited for longer. */
-#define STOP_MS 2000
 
 struct work {
 	struct host *host;

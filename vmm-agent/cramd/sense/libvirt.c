@@ -70,7 +70,7 @@ struct libvirt {
 	CRAM_ARRAY(struct entry) entries;
 	CRAM_ARRAY(struct libvirt_domain *) answers; /* oldest first */
 	int n_ended, n_threads;
-	int ids[SUBSCRIPTIONS]; /* of the subscriptions; of the thread of events alone */
+	int ids[SUBSCRIPTIONS]; /* of the subscriptions, -1: none; of the thread of events alone */
 	pthread_t events, workers[LIBVIRT_WORKERS];
 	size_t n_workers;
 };
@@ -208,9 +208,9 @@ static const struct {
 	{ VIR_DOMAIN_EVENT_ID_JOB_COMPLETED, VIR_DOMAIN_EVENT_CALLBACK(on_job) },
 };
 
-/* @ids: of the subscriptions made; each is -1 until then. */
-static int subscribe(struct libvirt *l, virConnectPtr conn, int *ids)
+static int subscribe(struct libvirt *l, virConnectPtr conn)
 {
+	memset(l->ids, -1, sizeof(l->ids));
 	if (virConnectRegisterCloseCallback(conn, on_close, l, NULL) < 0)
 		return -EIO;
 	/*
@@ -221,20 +221,20 @@ static int subscribe(struct libvirt *l, virConnectPtr conn, int *ids)
 	    !is_unsupported())
 		return -EIO;
 	for (size_t i = 0; i < SUBSCRIPTIONS; i++) {
-		ids[i] = virConnectDomainEventRegisterAny(conn, NULL, subscriptions[i].id,
-							  subscriptions[i].callback, l, NULL);
-		if (ids[i] < 0)
+		l->ids[i] = virConnectDomainEventRegisterAny(conn, NULL, subscriptions[i].id,
+							     subscriptions[i].callback, l, NULL);
+		if (l->ids[i] < 0)
 			return -EIO;
 	}
 	return 0;
 }
 
 /* Each subscription has a reference to @conn: with one left it would never go, nor be silent. */
-static void unsubscribe(virConnectPtr conn, int *ids)
+static void unsubscribe(struct libvirt *l, virConnectPtr conn)
 {
 	for (size_t i = 0; i < SUBSCRIPTIONS; i++)
-		if (ids[i] >= 0)
-			virConnectDomainEventDeregisterAny(conn, ids[i]);
+		if (l->ids[i] >= 0)
+			virConnectDomainEventDeregisterAny(conn, l->ids[i]);
 	virConnectUnregisterCloseCallback(conn, on_close);
 }
 
@@ -250,10 +250,9 @@ static int connect_once(struct libvirt *l)
 	conn = virConnectOpenReadOnly(l->uri);
 	if (!conn)
 		return -ECONNREFUSED;
-	memset(l->ids, -1, sizeof(l->ids));
-	r = subscribe(l, conn, l->ids);
+	r = subscribe(l, conn);
 	if (r < 0) {
-		unsubscribe(conn, l->ids);
+		unsubscribe(l, conn);
 		virConnectClose(conn);
 		return r;
 	}
@@ -280,7 +279,7 @@ static void disconnect(struct libvirt *l)
 	pthread_mutex_unlock(&l->lock);
 	atomic_store(&l->connected, false);
 	if (conn) {
-		unsubscribe(conn, l->ids);
+		unsubscribe(l, conn);
 		virConnectClose(conn);
 	}
 }
@@ -635,7 +634,6 @@ int libvirt_start(const char *uri, const char *pid_dir, const struct cram_log *l
 		  struct libvirt **ret_libvirt)
 {
 	struct libvirt *l = calloc(1, sizeof(*l));
-	pthread_condattr_t attr;
 	int r;
 
 	if (!l)
@@ -644,10 +642,7 @@ int libvirt_start(const char *uri, const char *pid_dir, const struct cram_log *l
 	snprintf(l->uri, sizeof(l->uri), "%s", uri);
 	snprintf(l->pid_dir, sizeof(l->pid_dir), "%s", pid_dir);
 	pthread_mutex_init(&l->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&l->wake, &attr);
-	pthread_condattr_destroy(&attr);
+	monotonic_cond_init(&l->wake);
 	l->eventfd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (l->eventfd < 0) {
 		r = -errno;
