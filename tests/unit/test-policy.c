@@ -705,6 +705,17 @@ static struct cram_vm_input *half_out(struct host *h)
 	return vm;
 }
 
+/* Two of these, that share 8 GiB. */
+static void two_half_out(struct host *h, struct cram_vm_input vms[2],
+			 struct cram_vm_action actions[2])
+{
+	vms[0] = vms[1] = *half_out(h);
+	h->d.actions = actions;
+	h->rec.snap.vms = vms;
+	h->rec.snap.n_vms = 2;
+	h->rec.tiers->budget = 8 * GiB;
+}
+
 /* 256 GiB, up for a while: 2.6 GiB free and 29 GiB of page cache. */
 static void a_host_full_of_page_cache_takes_memory_home(void **state)
 {
@@ -1052,12 +1063,8 @@ static void giving_back_starts_late_and_ends_at_the_share(void **state)
 
 	/* Two of equal weight share 8 GiB; the second would use more than what is left of its half.
 	 */
-	vms[0] = vms[1] = *half_out(&h);
+	two_half_out(&h, vms, actions);
 	vms[1].cold[CRAM_AGE_BUCKETS - 1] = 4 * GiB;
-	h.d.actions = actions;
-	h.rec.snap.vms = vms;
-	h.rec.snap.n_vms = 2;
-	h.rec.tiers->budget = 8 * GiB;
 	vms[1].memory.demoting = true; /* it waits for a little, too */
 	vms[0].tier_bytes = vms[0].device_bytes = 4 * GiB + 128 * MiB; /* 3 % over */
 	vms[1].tier_bytes = vms[1].device_bytes = 4 * GiB - 128 * MiB;
@@ -1089,11 +1096,7 @@ static void nobody_gives_back_what_nobody_takes(void **state)
 	struct host h;
 	(void)state;
 
-	vms[0] = vms[1] = *half_out(&h);
-	h.d.actions = actions;
-	h.rec.snap.vms = vms;
-	h.rec.snap.n_vms = 2;
-	h.rec.tiers->budget = 8 * GiB;
+	two_half_out(&h, vms, actions);
 	vms[1].weight = 10 * vms[0].weight;
 	vms[1].quota = 6 * GiB;
 	vms[1].cold[CRAM_AGE_BUCKETS - 1] = 2 * GiB;
@@ -1118,11 +1121,7 @@ static void a_newcomer_takes_nothing_from_others_while_there_is_room(void **stat
 	struct host h;
 	(void)state;
 
-	vms[0] = vms[1] = *half_out(&h);
-	h.d.actions = actions;
-	h.rec.snap.vms = vms;
-	h.rec.snap.n_vms = 2;
-	h.rec.tiers->budget = 8 * GiB;
+	two_half_out(&h, vms, actions);
 	vms[0].tier_bytes = 20 * GiB;
 	vms[0].device_bytes = vms[0].device_upper = 5 * GiB;
 	vms[0].ratio_q16 = 65536 / 4;

@@ -178,6 +178,7 @@ static void explain(const struct cram_admission_input *in, const struct cram_pro
 		break;
 	}
 }
+
 const char *admission_unknown(const struct daemon *d)
 {
 	if (d->rounds == 0 || d->snapshot.n_dram == 0)

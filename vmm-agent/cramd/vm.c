@@ -221,7 +221,10 @@ static int keep_block(struct vm *vm, const struct vm *old, size_t i)
 	return 0;
 }
 
-/* Of what is under its lock, which is held, and of what any thread may write. */
+/*
+ * Of what is under its lock, which is held, and of what any thread may write: each such field of
+ * struct vm that is to outlive a renewal has a line here.
+ */
 static int keep_known(struct vm *vm, const struct vm *old, const struct ramblocks *there)
 {
 	int r = 0;

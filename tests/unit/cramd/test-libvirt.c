@@ -22,14 +22,15 @@
 #include "recorded.h"
 #include "util/clock.h"
 
-#define URI	  "test:///default"
-#define TEST_UUID "6695eb01-f6a4-8304-79aa-97f2502e193f"
-#define WAIT_MS	  20000
+#define URI	   "test:///default"
+#define TEST_UUID  "6695eb01-f6a4-8304-79aa-97f2502e193f"
+#define OTHER_UUID "11111111-2222-4333-8444-555555555555"
+#define WAIT_MS	   20000
 /* An answer to what was asked just now would have come by then. */
 #define QUIET_MS 400
 
 static const char other_xml[] = "<domain type='test'><name>other</name><memory>1024</memory>"
-				"<uuid>11111111-2222-4333-8444-555555555555</uuid>"
+				"<uuid>" OTHER_UUID "</uuid>"
 				"<os><type>hvm</type></os></domain>";
 
 /* While @held, calls about the domain "test" wait, as for its lock; how many do is @waiting. */
@@ -246,7 +247,6 @@ static void what_runs_already_is_found(void **state)
 /* Of one that hangs nobody knows what it has: what runs is not known as long as that lasts. */
 static void what_runs_is_known_when_every_domain_has_been_told_of(void **state)
 {
-	static const char uuid[] = "11111111-2222-4333-8444-555555555555";
 	struct fixture *f = *state;
 	struct libvirt_domain answer;
 	virDomainPtr domain = virDomainCreateXML(f->conn, other_xml, 0);
@@ -255,7 +255,7 @@ static void what_runs_is_known_when_every_domain_has_been_told_of(void **state)
 	hold(true);
 	begin(f);
 	assert_false(libvirt_told_all(f->libvirt));
-	answers_about(f, uuid, &answer);
+	answers_about(f, OTHER_UUID, &answer);
 	assert_false(libvirt_told_all(f->libvirt));
 	hold(false);
 	answers_about(f, TEST_UUID, &answer);
@@ -299,22 +299,21 @@ static void what_has_not_changed_is_not_asked_again(void **state)
 /* It is being started, which may take minutes: whoever keeps its share for it is told. */
 static void a_domain_without_a_pid_is_told_of_at_each_refresh(void **state)
 {
-	static const char uuid[] = "11111111-2222-4333-8444-555555555555";
 	struct fixture *f = *state;
 	struct libvirt_domain answer;
 	virDomainPtr domain = virDomainCreateXML(f->conn, other_xml, 0);
 
 	assert_non_null(domain);
-	answers_about(f, uuid, &answer);
+	answers_about(f, OTHER_UUID, &answer);
 	assert_true(answer.running);
 	assert_int_equal(answer.pid, 0);
 	for (int i = 0; i < 2; i++) {
 		libvirt_refresh(f->libvirt);
-		answers_about(f, uuid, &answer);
+		answers_about(f, OTHER_UUID, &answer);
 	}
 	recorded_put(f->dir, "/other.pid", "4712\n");
 	libvirt_refresh(f->libvirt);
-	answers_about(f, uuid, &answer);
+	answers_about(f, OTHER_UUID, &answer);
 	assert_int_equal(answer.pid, 4712);
 	libvirt_refresh(f->libvirt);
 	assert_false(answer_within(f, QUIET_MS, &answer));
@@ -324,7 +323,6 @@ static void a_domain_without_a_pid_is_told_of_at_each_refresh(void **state)
 
 static void what_comes_and_goes_is_told(void **state)
 {
-	static const char uuid[] = "11111111-2222-4333-8444-555555555555";
 	struct fixture *f = *state;
 	struct libvirt_domain answer;
 	virDomainPtr domain;
@@ -333,13 +331,13 @@ static void what_comes_and_goes_is_told(void **state)
 	domain = virDomainCreateXML(f->conn, other_xml, 0);
 	assert_non_null(domain);
 	libvirt_refresh(f->libvirt);
-	answers_about(f, uuid, &answer);
+	answers_about(f, OTHER_UUID, &answer);
 	assert_true(answer.running);
 	assert_int_equal(answer.pid, 0);
 	assert_int_equal(virDomainDestroy(domain), 0);
 	virDomainFree(domain);
 	libvirt_refresh(f->libvirt);
-	answers_about(f, uuid, &answer);
+	answers_about(f, OTHER_UUID, &answer);
 	assert_false(answer.running);
 	/* And is forgotten then. */
 	libvirt_refresh(f->libvirt);
@@ -349,7 +347,6 @@ static void what_comes_and_goes_is_told(void **state)
 /* It shuts down or migrates, and holds its lock for minutes: it has one call, others are told. */
 static void a_domain_that_hangs_delays_itself_alone(void **state)
 {
-	static const char uuid[] = "11111111-2222-4333-8444-555555555555";
 	struct fixture *f = *state;
 	struct libvirt_domain answer;
 	virDomainPtr domain, test = virDomainLookupByName(f->conn, "test");
@@ -368,7 +365,7 @@ static void a_domain_that_hangs_delays_itself_alone(void **state)
 	domain = virDomainCreateXML(f->conn, other_xml, 0);
 	assert_non_null(domain);
 	libvirt_refresh(f->libvirt);
-	answers_about(f, uuid, &answer);
+	answers_about(f, OTHER_UUID, &answer);
 	assert_true(answer.running);
 	pthread_mutex_lock(&lock);
 	assert_int_equal(waiting, 1);

@@ -647,10 +647,17 @@ const struct cram_method status_methods[] = {
 	{ NULL, false, NULL },
 };
 
+/* clang-format off */
 const struct cram_method control_methods[] = {
-	{ "SetQuota", false, set_quota }, { "DropOverrides", false, drop_overrides },
-	{ "Pause", false, pause_method }, { "Resume", false, resume_method },
-	{ "Drain", false, drain },	  { "Reload", false, reload },
-	{ "AddVm", false, add_vm },	  { "Admit", false, admit },
-	{ "Refuse", false, refuse },	  { NULL, false, NULL },
+	{ "SetQuota", false, set_quota },
+	{ "DropOverrides", false, drop_overrides },
+	{ "Pause", false, pause_method },
+	{ "Resume", false, resume_method },
+	{ "Drain", false, drain },
+	{ "Reload", false, reload },
+	{ "AddVm", false, add_vm },
+	{ "Admit", false, admit },
+	{ "Refuse", false, refuse },
+	{ NULL, false, NULL },
 };
+/* clang-format on */
