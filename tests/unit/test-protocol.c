@@ -389,6 +389,9 @@ static void every_method_is_described(void **state)
 	/* A field of each type has one. */
 	assert_non_null(strstr(out, "\\n  value: object,\\n"));
 	assert_non_null(strstr(out, "\\n  origin: string\\n"));
+	/* What does not come from a table. */
+	assert_non_null(strstr(out, "method Fits(ram: int) -> (fits: bool, known: bool, room: int, "
+				    "message: string)"));
 }
 
 /* ------------------------------------------------------------------ messages */

@@ -32,7 +32,7 @@ static const char status_methods[] =
 	"method ListNodes() -> (nodes: []Node)\n"
 	"method Check() -> (findings: []Finding)\n"
 	"method ListOverrides() -> (overrides: []Override)\n"
-	"method Fits(ram: int) -> (fits: bool, room: int, message: string)\n"
+	"method Fits(ram: int) -> (fits: bool, known: bool, room: int, message: string)\n"
 	"method Record() -> (record: object)\n"
 	"method Monitor() -> (event: Event, lost: ?int)\n"
 	"method GetMetrics() -> (host: Host, dram: []Dram, nodes: []Node, durations: object, "
