@@ -64,7 +64,7 @@ const struct cram_field cram_host_fields[] = {
 	H(dram_headroom, U64, GAUGE, "cram_dram_headroom_target_bytes", 0,
 	  "DRAM that is to be available at any time so that promotion never waits, in bytes."),
 	H(dram_reserve, U64, GAUGE, "cram_dram_reserve_bytes", 0,
-	  "DRAM kept for the host when floors are promised, in bytes."),
+	  "DRAM kept for the host itself, neither promised to VMs nor sold, in bytes."),
 	H(hugepages, U64, GAUGE, "cram_hugepages_bytes", 0,
 	  "DRAM of home nodes in pools of huge pages, used or not: neither sold nor for sale, in bytes."),
 	H(dram_usable, U64, GAUGE, "cram_dram_usable_bytes", 0,
