@@ -447,11 +447,22 @@ static size_t spoiled_pages(char *memory, const char *copy, size_t length)
 	return count;
 }
 
+/* Wants memory swapped out; returns how many pages were written to swap. */
+static size_t swapped_out(char *memory, size_t length)
+{
+	const uint64_t before = vmstat("pswpout");
+
+	madvise(memory, length, MADV_PAGEOUT);
+	return vmstat("pswpout") - before;
+}
+
 static int torn(char *memory)
 {
 	char *huge = map_huge(HUGE), *copy = map_anonymous(RESIDENT);
 	const size_t quarter = RESIDENT / 4;
+	char *swapped = map_anonymous(quarter);
 
+	need(madvise(swapped, quarter, MADV_NOHUGEPAGE) == 0, "small pages: %m");
 	strcpy(region, cxl("cxl_region $card; echo $region"));
 	need(bind_region() == 0 && has_node(), "the card comes up");
 	make_resident(memory);
@@ -459,19 +470,26 @@ static int torn(char *memory)
 	need(cram_has_credit(HUGE, 20) && move_to(huge, HUGE, cram_nid) == 0 &&
 		     pages_on(huge, HUGE, cram_nid) == HUGE / PAGE,
 	     "and a huge page");
+	pack(swapped, quarter, 8, 2);
+	need(cram_has_credit(quarter, 20) && move_to(swapped, quarter, cram_nid) == 0,
+	     "and some to be swapped out");
 	pack(memory + RESIDENT, RESIDENT, 7, 2);
 	pack(copy, RESIDENT, 5, 2);
+	swap_on("64M");
+	ok(swapped_out(swapped, quarter) == quarter / PAGE, "what is on it can be swapped out");
 
 	tear_out();
 	move_to(memory, quarter, 0);
 	ok(pages_on(memory, quarter, 0) == 0, "torn out, nothing is moved home as if it were data");
+	ok(swapped_out(memory + quarter, quarter) == 0, "nor swapped out");
 	ok(spoiled_pages(memory + quarter, copy + quarter, RESIDENT - quarter) == 0,
-	   "nor by writing to it");
+	   "nor brought home by writing to it");
 	ok(cram_becomes("offline", 60), "the card is known to be gone");
 	ok(lost_pages(memory, RESIDENT) == RESIDENT / PAGE,
 	   "whoever comes to a page that was there gets a SIGBUS");
 	ok(lost_pages(huge, HUGE) == HUGE / PAGE, "and to each part of a huge one");
-	ok(packed(memory + RESIDENT, RESIDENT, 7, 2), "others are as they were");
+	ok(packed(memory + RESIDENT, RESIDENT, 7, 2) && packed(swapped, quarter, 8, 2),
+	   "others are as they were");
 	ok(meminfo_kb("HardwareCorrupted:") == (RESIDENT + HUGE) / 1024,
 	   "what is lost is in /proc/meminfo");
 	ok(move_to(memory + RESIDENT, PAGE, cram_nid) != 0 ||
