@@ -21,6 +21,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
@@ -28,6 +29,10 @@
 #include <unistd.h>
 
 #include "writers.h"
+
+#ifndef MAP_DROPPABLE
+#define MAP_DROPPABLE 0x08 /* Linux 6.11 */
+#endif
 
 #define LENGTH (16 * PAGE)
 #define WHERE  (5 * PAGE + 1234)
@@ -604,6 +609,37 @@ static void counted(void)
 	munmap(memory, LENGTH);
 }
 
+/* A page that nobody but its writer has leaves in one fault, and stays what it was. */
+static void served_at_once(void)
+{
+	const long pages = LENGTH / PAGE, moved = vmstat("node_private_promote");
+	char *memory = small_on(CARD, LENGTH), *droppable;
+	struct rusage before, after;
+
+	drain_lru_lists(CARD);
+	getrusage(RUSAGE_THREAD, &before);
+	for (size_t at = 0; at < LENGTH; at += PAGE)
+		memory[at] = 'w';
+	getrusage(RUSAGE_THREAD, &after);
+	ok(after.ru_minflt - before.ru_minflt == pages &&
+		   vmstat("node_private_promote") - moved == pages,
+	   "pages of one process come home in one fault each (%ld for %ld)",
+	   after.ru_minflt - before.ru_minflt, pages);
+	munmap(memory, LENGTH);
+
+	droppable = mmap(NULL, LENGTH, PROT_READ | PROT_WRITE, MAP_ANONYMOUS | MAP_DROPPABLE, -1,
+			 0);
+	need(droppable != MAP_FAILED, "memory that may be dropped: %m");
+	need(madvise(droppable, LENGTH, MADV_NOHUGEPAGE) == 0, "small pages: %m");
+	fill(droppable, LENGTH, 6);
+	need(move_to(droppable, LENGTH, CARD) == 0 && node_of(droppable) == CARD, "on the card");
+	drain_lru_lists(CARD);
+	droppable[0] = 'w';
+	ok(node_of(droppable) != CARD && !frame_is(frame_of(droppable), KPF_SWAPBACKED),
+	   "memory that is to be dropped and never swapped is so at home");
+	munmap(droppable, LENGTH);
+}
+
 /* Writers and movers at once */
 
 #define THREADS 4
@@ -764,6 +800,7 @@ int main(int argc, char **argv)
 	page_of_another_processor();
 	fence_of_offline_memory();
 	counted();
+	served_at_once();
 	writers_and_movers(seconds);
 	/* The last: its page stays where nobody gets it, and its block offline. */
 	failed_page();

@@ -218,11 +218,10 @@ static bool test_may_demote(int nid, struct mem_cgroup *memcg)
 	return !(READ_ONCE(nodes[nid]->how) & NPT_CLOSED) && node_private_has_room(nid);
 }
 
-static int test_promote(struct page *page, const nodemask_t *home,
-			enum node_promote_reason reason)
+static int test_promote(struct page *page, const struct node_promotion *promotion)
 {
 	atomic64_inc(&nodes[page_to_nid(page)]->nr_promote);
-	return node_private_promote_page(page, home, reason);
+	return node_private_promote_page(page, promotion);
 }
 
 static void test_reclaim_policy(int nid, struct node_reclaim_policy *policy)

@@ -85,9 +85,9 @@ enum cram_stat {
 	NR_CRAM_STATS,
 };
 
-/* A huge page was split for a write to it, and when. */
+/* A huge page was split for a write to it: to which of its pages, and when. */
 struct cram_touch {
-	unsigned long block;
+	unsigned long index;
 	unsigned long when;	/* jiffies */
 };
 
@@ -234,8 +234,7 @@ int cram_verify(int nid, struct page *copy, unsigned long nr);
 int cram_migrate_to(struct list_head *folios, int nid, enum migrate_mode mode,
 		    enum migrate_reason reason, unsigned int *ret_succeeded);
 void cram_folio_migrate(struct folio *src, struct folio *dst);
-int cram_promote(struct page *page, const nodemask_t *home,
-		 enum node_promote_reason reason);
+int cram_promote(struct page *page, const struct node_promotion *promotion);
 unsigned long cram_isolate(struct cram *c, unsigned long index, struct mem_cgroup *memcg,
 			   struct list_head *folios);
 unsigned long cram_send_home(struct list_head *folios, nodemask_t *home,

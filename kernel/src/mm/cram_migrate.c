@@ -290,19 +290,24 @@ static void forget_touch(struct cram *c, unsigned long block)
 {
 	struct cram_touch *t = touch_of(c, block);
 
-	if (READ_ONCE(t->block) == block)
+	if (READ_ONCE(t->index) >> CRAM_BLOCK_ORDER == block)
 		WRITE_ONCE(t->when, 0);
 }
 
-/* Has another part of the huge page that was in @block been written to a moment ago? */
-static bool touched_lately(struct cram *c, unsigned long block)
+/*
+ * The page @index has been written to. Has another one of the huge page that they were
+ * part of been a moment ago? Several can write to the same one at once.
+ */
+static bool touched_lately(struct cram *c, unsigned long index)
 {
+	const unsigned long block = index >> CRAM_BLOCK_ORDER;
 	struct cram_touch *t = touch_of(c, block);
-	const bool lately = READ_ONCE(t->block) == block && READ_ONCE(t->when) &&
-			    time_before(jiffies, READ_ONCE(t->when) + HZ);
+	const unsigned long other = READ_ONCE(t->index);
+	const bool lately = other >> CRAM_BLOCK_ORDER == block && other != index &&
+			    READ_ONCE(t->when) && time_before(jiffies, READ_ONCE(t->when) + HZ);
 
 	/* Races make it forget one, or take a page for another one: that costs a move. */
-	WRITE_ONCE(t->block, block);
+	WRITE_ONCE(t->index, index);
 	WRITE_ONCE(t->when, jiffies);
 	return lately;
 }
@@ -464,13 +469,13 @@ static int cram_wait_reachable(struct cram *c, bool killable)
  * Of a huge page the base page leaves that is written to. When another one is written to
  * soon after, the rest will be: all of them go, as far as they can at once.
  */
-int cram_promote(struct page *page, const nodemask_t *home,
-		 enum node_promote_reason reason)
+int cram_promote(struct page *page, const struct node_promotion *promotion)
 {
 	struct cram *c = cram_of(page_to_nid(page));
 	const unsigned long index = cram_index(c, page);
 	const bool was_huge = READ_ONCE(c->frame[index]) & CRAM_FRAME_HUGE;
-	nodemask_t nodes = *home;
+	const bool killable = promotion->reason != NODE_PROMOTE_TRUNCATE;
+	nodemask_t nodes = *promotion->home;
 	LIST_HEAD(folios);
 	int rc;
 
@@ -479,17 +484,17 @@ int cram_promote(struct page *page, const nodemask_t *home,
 		folio_put(page_folio(page));
 		return -EIO;
 	}
-	rc = node_private_promote_page(page, home, reason);
+	rc = node_private_promote_page(page, promotion);
 	/* Of what the card did not answer with nobody is to have a copy either. */
 	if (rc == -EBUSY || rc == -EAGAIN) {
-		const int unreachable = cram_wait_reachable(c, reason != NODE_PROMOTE_TRUNCATE);
+		const int unreachable = cram_wait_reachable(c, killable);
 
 		if (unreachable || rc == -EAGAIN)
 			return unreachable;
 	}
 	if (!rc)
 		cram_count_pages(c, CRAM_PROMOTED, CRAM_PROMOTE, 1);
-	if (rc || !was_huge || !touched_lately(c, index >> CRAM_BLOCK_ORDER))
+	if (rc || !was_huge || !touched_lately(c, index))
 		return rc;
 
 	for (unsigned long i = 0; i < CRAM_BLOCK_FRAMES; i++) {

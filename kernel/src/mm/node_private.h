@@ -157,8 +157,7 @@ static inline int node_private_demotion_node(int nid, struct mem_cgroup *memcg)
 }
 
 /* Promotion: what must not stay, for whichever reason */
-int node_private_promote(struct page *page, const nodemask_t *home,
-			 enum node_promote_reason reason);
+int node_private_promote(struct page *page, const struct node_promotion *promotion);
 int node_private_promote_at(struct page *page, struct vm_area_struct *vma,
 			    unsigned long addr, enum node_promote_reason reason);
 
@@ -331,8 +330,8 @@ static inline unsigned int node_private_demote(struct list_head *folios, int nid
 	return 0;
 }
 
-static inline int node_private_promote(struct page *page, const nodemask_t *home,
-				       enum node_promote_reason reason)
+static inline int node_private_promote(struct page *page,
+				       const struct node_promotion *promotion)
 {
 	return -EINVAL;
 }

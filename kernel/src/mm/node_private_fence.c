@@ -44,6 +44,14 @@ void __node_private_set_ptes(struct mm_struct *mm, unsigned long addr,
 		set_pte_at(mm, addr, ptep, __node_private_fence_pte(pte));
 }
 
+/* Is the entry that the fault found all there is to the anonymous page? */
+static bool is_mapped_once_here(struct vm_fault *vmf)
+{
+	return (vmf->flags & FAULT_FLAG_ORIG_PTE_VALID) && pte_present(vmf->orig_pte) &&
+	       pte_pfn(vmf->orig_pte) == page_to_pfn(vmf->page) &&
+	       PageAnonExclusive(vmf->page);
+}
+
 /**
  * node_private_fault - have a page that a fault is about moved home
  * @vmf: the fault, with @page set to a page on a private node; no page table lock is
@@ -56,6 +64,8 @@ void __node_private_set_ptes(struct mm_struct *mm, unsigned long addr,
 vm_fault_t node_private_fault(struct vm_fault *vmf, enum node_promote_reason reason)
 {
 	const bool anon = PageAnon(vmf->page);
+	struct node_promotion promotion = { .reason = reason };
+	nodemask_t home;
 	int rc;
 
 	if (reason == NODE_PROMOTE_FAULT)
@@ -65,7 +75,11 @@ vm_fault_t node_private_fault(struct vm_fault *vmf, enum node_promote_reason rea
 		put_page(vmf->page);
 		return VM_FAULT_RETRY;
 	}
-	rc = node_private_promote_at(vmf->page, vmf->vma, vmf->address, reason);
+	mpol_ordinary_nodes_at(vmf->vma, vmf->address, &home);
+	promotion.home = &home;
+	if (reason == NODE_PROMOTE_FAULT && anon && is_mapped_once_here(vmf))
+		promotion.vmf = vmf;
+	rc = node_private_promote(vmf->page, &promotion);
 	switch (rc) {
 	case 0:
 		return 0;
@@ -78,7 +92,10 @@ vm_fault_t node_private_fault(struct vm_fault *vmf, enum node_promote_reason rea
 			return VM_FAULT_FALLBACK;
 	}
 
-	/* Being killed. Without this the access that faulted would only be repeated. */
+	/*
+	 * Being killed, or not to be said now what the page holds. Without this the access
+	 * that faulted would only be repeated.
+	 */
 	if (!(vmf->flags & FAULT_FLAG_ALLOW_RETRY))
 		return 0;
 	release_fault_lock(vmf);

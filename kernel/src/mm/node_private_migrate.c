@@ -13,9 +13,11 @@
 #include <linux/memory_hotplug.h>
 #include <linux/mempolicy.h>
 #include <linux/migrate.h>
+#include <linux/mmu_notifier.h>
 #include <linux/node_private.h>
 #include <linux/pagemap.h>
 #include <linux/pagewalk.h>
+#include <linux/rmap.h>
 #include <linux/sched/mm.h>
 #include <linux/shmem_fs.h>
 #include <linux/srcu.h>
@@ -357,6 +359,114 @@ static int move_home(struct folio *folio, const nodemask_t *home, gfp_t gfp)
 	return rc;
 }
 
+/*
+ * Under the lock of the page table: have @dst take the place of the locked @folio in the
+ * entry of a fault, if that is the only one to map it and nobody else has hold of it.
+ */
+static bool take_place(struct folio *dst, struct folio *folio, struct vm_fault *vmf)
+{
+	struct vm_area_struct *vma = vmf->vma;
+	pte_t entry;
+
+	if (folio_ref_count(folio) != 2 || !PageAnonExclusive(&folio->page) ||
+	    !folio_isolate_lru(folio))
+		return false;
+	flush_cache_page(vma, vmf->address, pte_pfn(vmf->orig_pte));
+	/* Who reads the page table without a lock finds nothing from here on. */
+	entry = ptep_clear_flush(vma, vmf->address, vmf->pte);
+	/* The entry's, the fault's, and that of being isolated */
+	if (!folio_ref_freeze(folio, 3)) {
+		set_pte_at(vma->vm_mm, vmf->address, vmf->pte, entry);
+		folio_putback_lru(folio);
+		return false;
+	}
+	ClearPageAnonExclusive(&folio->page);
+	folio_remove_rmap_pte(folio, &folio->page, vma);
+	__folio_set_locked(dst);
+	/* Not so where memory may be dropped instead, see MAP_DROPPABLE */
+	if (folio_test_swapbacked(folio))
+		__folio_set_swapbacked(dst);
+	dst->index = folio->index;
+	dst->mapping = folio->mapping;
+	folio_ref_unfreeze(folio, 2);
+	folio_migrate_flags(dst, folio);
+
+	folio_add_lru(dst);
+	/* The entry has a reference of its own. */
+	folio_get(dst);
+	folio_add_anon_rmap_pte(dst, &dst->page, vma, vmf->address, RMAP_EXCLUSIVE);
+	entry = pte_sw_mkyoung(mk_pte(&dst->page, vma->vm_page_prot));
+	entry = maybe_mkwrite(pte_mkdirty(entry), vma);
+	set_pte_at(vma->vm_mm, vmf->address, vmf->pte, entry);
+	update_mmu_cache_range(vmf, vma, vmf->address, vmf->pte, 1);
+	return true;
+}
+
+/*
+ * As move_home(), for a page that only the entry of a fault maps: no other has to be
+ * searched for and none waited for, and the fault does not have to come again. The copy
+ * is made while the page is mapped: nobody can write to a frame behind the fence, and
+ * the fault's reference keeps it from being anything else. -EBUSY is for move_home() to
+ * see to.
+ */
+static int move_home_in_fault(struct folio *folio, const struct node_promotion *promotion,
+			      gfp_t gfp)
+{
+	struct vm_fault *vmf = promotion->vmf;
+	struct vm_area_struct *vma = vmf->vma;
+	struct mmu_notifier_range range;
+	bool moved = false;
+	struct folio *dst;
+	int rc = -EBUSY;
+
+	/* Large, shared, about to be swapped or locked, or not on its list yet */
+	if (folio_ref_count(folio) != 2 || folio_test_large(folio) ||
+	    !folio_test_lru(folio) || folio_test_unevictable(folio) ||
+	    (vma->vm_flags & VM_LOCKED))
+		return -EBUSY;
+	dst = alloc_home(promotion->home, gfp);
+	if (!dst)
+		return -ENOMEM;
+	/* Others who write to it wait for the lock, and have no reference meanwhile. */
+	if (!folio_trylock(folio))
+		goto out_free;
+	if (folio_contain_hwpoisoned_page(folio))
+		goto out_unlock;
+	rc = copy_mc_user_highpage(&dst->page, &folio->page, vmf->address, vma) ?
+	     -EIO : node_private_verify(folio, &dst->page, 1);
+	if (rc)
+		goto out_unlock;
+
+	mmu_notifier_range_init(&range, MMU_NOTIFY_CLEAR, 0, vma->vm_mm, vmf->address,
+				vmf->address + PAGE_SIZE);
+	mmu_notifier_invalidate_range_start(&range);
+	vmf->pte = pte_offset_map_lock(vma->vm_mm, vmf->pmd, vmf->address, &vmf->ptl);
+	if (vmf->pte && pte_same(ptep_get(vmf->pte), vmf->orig_pte)) {
+		moved = take_place(dst, folio, vmf);
+		rc = moved ? 0 : -EBUSY;
+	} else if (vmf->pte) {
+		update_mmu_tlb(vma, vmf->address, vmf->pte);
+	}
+	if (vmf->pte)
+		pte_unmap_unlock(vmf->pte, vmf->ptl);
+	mmu_notifier_invalidate_range_end(&range);
+
+	if (moved) {
+		node_private_folio_migrate(folio, dst);
+		folio_unlock(dst);
+		/* It was isolated. */
+		folio_put(folio);
+		count_vm_event(NODE_PRIVATE_PROMOTE);
+	}
+out_unlock:
+	folio_unlock(folio);
+	if (!rc)
+		folio_put(folio);
+out_free:
+	folio_put(dst);
+	return rc;
+}
+
 static void free_copies(struct list_head *copies)
 {
 	struct folio *copy, *next;
@@ -490,22 +600,28 @@ out:
 /**
  * node_private_promote_page - have a page leave its private node
  * @page: see &node_private_ops.promote
- * @home: see &node_private_ops.promote
- * @reason: see &node_private_ops.promote
+ * @promotion: see &node_private_ops.promote
  *
  * Of a large folio only @page leaves, unless it cannot be split. What cannot move is
  * copied if it is part of a file. Nothing waits for whoever pinned the page.
  *
  * Return: see &node_private_ops.promote; or -EAGAIN if &node_private_ops.verify says so.
  */
-int node_private_promote_page(struct page *page, const nodemask_t *home,
-			      enum node_promote_reason reason)
+int node_private_promote_page(struct page *page,
+			      const struct node_promotion *promotion)
 {
-	const bool killable = reason != NODE_PROMOTE_TRUNCATE;
+	const bool killable = promotion->reason != NODE_PROMOTE_TRUNCATE;
 	const gfp_t gfp = GFP_HIGHUSER_MOVABLE | (killable ? 0 : __GFP_NOFAIL);
 	struct folio *folio = page_folio(page);
 	int rc = 0;
 
+	if (promotion->vmf) {
+		rc = move_home_in_fault(folio, promotion, gfp);
+		if (!rc)
+			return 0;
+		if (rc != -EBUSY)
+			goto out_put;
+	}
 	/* References that wait for a folio keep it from moving: wait without. */
 	if (!folio_trylock(folio))
 		return folio_put_wait_locked(folio, killable ? TASK_KILLABLE :
@@ -523,16 +639,16 @@ int node_private_promote_page(struct page *page, const nodemask_t *home,
 	}
 	folio_unlock(folio);
 
-	rc = folio_test_large(folio) ? -EBUSY : move_home(folio, home, gfp);
+	rc = folio_test_large(folio) ? -EBUSY : move_home(folio, promotion->home, gfp);
 	if (!rc)
 		return 0;
 	if (rc == -EBUSY && !folio_test_anon(folio))
-		rc = copy_home(folio, home, gfp, killable);
-	folio_put(folio);
-	return rc;
+		rc = copy_home(folio, promotion->home, gfp, killable);
+	goto out_put;
 
 out_unlock:
 	folio_unlock(folio);
+out_put:
 	folio_put(folio);
 	return rc;
 }
@@ -541,13 +657,11 @@ EXPORT_SYMBOL_GPL(node_private_promote_page);
 /**
  * node_private_promote - have a page leave its private node, by its owner
  * @page: see &node_private_ops.promote
- * @home: see &node_private_ops.promote
- * @reason: see &node_private_ops.promote
+ * @promotion: see &node_private_ops.promote
  *
  * Return: see &node_private_ops.promote
  */
-int node_private_promote(struct page *page, const nodemask_t *home,
-			 enum node_promote_reason reason)
+int node_private_promote(struct page *page, const struct node_promotion *promotion)
 {
 	const struct node_private_ops *ops;
 	int rc;
@@ -555,9 +669,9 @@ int node_private_promote(struct page *page, const nodemask_t *home,
 	guard(srcu)(&node_private_srcu);
 	ops = node_private_ops_of(page_to_nid(page));
 	if (ops && ops->promote)
-		rc = ops->promote(page, home, reason);
+		rc = ops->promote(page, promotion);
 	else
-		rc = node_private_promote_page(page, home, reason);
+		rc = node_private_promote_page(page, promotion);
 	if (rc)
 		count_vm_event(NODE_PRIVATE_PROMOTE_FAIL);
 	return rc;
@@ -568,9 +682,10 @@ int node_private_promote_at(struct page *page, struct vm_area_struct *vma,
 			    unsigned long addr, enum node_promote_reason reason)
 {
 	nodemask_t home;
+	const struct node_promotion promotion = { .home = &home, .reason = reason };
 
 	mpol_ordinary_nodes_at(vma, addr, &home);
-	return node_private_promote(page, &home, reason);
+	return node_private_promote(page, &promotion);
 }
 
 /*

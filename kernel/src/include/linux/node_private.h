@@ -60,6 +60,19 @@ enum node_promote_reason {
 };
 
 /**
+ * struct node_promotion - that a page has to leave a private node
+ * @home: ordinary nodes, to one of which it goes
+ * @reason: why
+ * @vmf: the write fault of whoever needs it, if that is at what seems the only entry
+ *	of a page table to map the page; no page table lock is held. Otherwise NULL
+ */
+struct node_promotion {
+	const nodemask_t *home;
+	enum node_promote_reason reason;
+	struct vm_fault *vmf;
+};
+
+/**
  * struct node_reclaim_policy - how far reclaim of a private node goes
  * @keep_free: pages that the node's kswapd keeps free, on top of what its
  *	watermarks ask for; 0 unless the owner says otherwise
@@ -94,7 +107,8 @@ struct node_reclaim_policy {
  * @folio_migrate: the contents of @src have been copied to @dst, and no page
  *	table maps either yet. Called for the node of @src and for that of
  *	@dst. Both folios are locked; may sleep. Optional. @dst is charged to
- *	its cgroup by then, folio_memcg(), unless nobody is.
+ *	its cgroup by then, folio_memcg(), unless nobody is. A @dst that @src was
+ *	promoted to in a fault may be mapped already.
  * @verify: the @nr pages from @copy on are what was read of pages on node @nid, to be
  *	used in their stead. May be those pages themselves, that are about to be
  *	written to swap. Returns 0; -EIO if their contents are lost; -EAGAIN if
@@ -111,8 +125,8 @@ struct node_reclaim_policy {
  *	aside are reclaimed as if there were no such node, and so are those that
  *	@migrate_to leaves on its list. Any
  *	context; must be quick and must not sleep. Optional, needs DEMOTION.
- * @promote: have @page, which must not stay, leave for one of the ordinary nodes
- *	@home. Uses up a reference to its folio. Returns 0 if it has left, or
+ * @promote: have @page, which must not stay, leave for an ordinary node, as
+ *	@promotion says. Uses up a reference to its folio. Returns 0 if it has left, or
  *	somebody else was at it: whoever needs it looks for it again; -EBUSY if
  *	it cannot leave now and a copy of it will do, which is so for anonymous
  *	memory only; -EIO if the page has failed; -ENOMEM; -EINTR if the caller
@@ -141,8 +155,7 @@ struct node_private_ops {
 	int (*verify)(int nid, struct page *copy, unsigned long nr);
 	void (*folio_uncharge)(struct folio *folio);
 	bool (*may_demote)(int nid, struct mem_cgroup *memcg);
-	int (*promote)(struct page *page, const nodemask_t *home,
-		       enum node_promote_reason reason);
+	int (*promote)(struct page *page, const struct node_promotion *promotion);
 	void (*reclaim_policy)(int nid, struct node_reclaim_policy *policy);
 	void (*memory_failure)(struct folio *folio, unsigned long pfn,
 			       int mf_flags);
@@ -193,8 +206,8 @@ int node_private_migrate_folios(struct list_head *folios, int nid,
 				enum migrate_mode mode,
 				enum migrate_reason reason,
 				unsigned int *ret_succeeded);
-int node_private_promote_page(struct page *page, const nodemask_t *home,
-			      enum node_promote_reason reason);
+int node_private_promote_page(struct page *page,
+			      const struct node_promotion *promotion);
 void node_private_wake_reclaim(int nid);
 
 DECLARE_STATIC_KEY_FALSE(node_private_key);
