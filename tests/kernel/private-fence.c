@@ -539,7 +539,7 @@ static void page_of_another_processor(void)
 		size_t at;
 
 		memory = demoted_on_the_second(shared, &other, &at);
-		trace_begin("workqueue/workqueue_queue_work");
+		trace_begin("workqueue/workqueue_queue_work", NULL);
 		memory[at + 100] = 'q';
 		trace = trace_end();
 		ok(node_of(memory + at) != CARD && filled_but(memory, COLD, at + 100, 'q'),
@@ -547,7 +547,7 @@ static void page_of_another_processor(void)
 		   shared ? "a shared" : "an anonymous");
 		ok(!strstr(trace, "lru_add_drain"), "which gives other processors nothing to do");
 		/* The others are on their way still, and whoever hurries all of them is seen. */
-		trace_begin("workqueue/workqueue_queue_work");
+		trace_begin("workqueue/workqueue_queue_work", NULL);
 		drain_lru_lists(CARD);
 		need(strstr(trace_end(), "lru_add_drain"), "such work is seen");
 		pthread_barrier_wait(&reclaimed);

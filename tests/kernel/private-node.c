@@ -437,22 +437,36 @@ void drain_lru_lists(int nid)
 
 #define TRACING "/sys/kernel/tracing/"
 
-static void trace_event(const char *event, const char *on)
+static void trace_event(const char *event, const char *file, const char *text)
 {
 	char path[128];
 
-	snprintf(path, sizeof(path), TRACING "events/%s/enable", event);
-	need(write_file(path, on) == 0, "the event %s can be traced", event);
+	snprintf(path, sizeof(path), TRACING "events/%s/%s", event, file);
+	need(write_file(path, text) == 0, "the event %s can be traced", event);
+}
+
+static void have_tracing(void)
+{
+	mount("tracefs", TRACING, "tracefs", 0, NULL);
+}
+
+bool has_trace_event(const char *event)
+{
+	char path[128];
+
+	have_tracing();
+	snprintf(path, sizeof(path), TRACING "events/%s", event);
+	return access(path, F_OK) == 0;
 }
 
 static const char *traced;
 
-void trace_begin(const char *event)
+void trace_begin(const char *event, const char *filter)
 {
 	char thread[16];
 	int fd;
 
-	mount("tracefs", TRACING, "tracefs", 0, NULL);
+	have_tracing();
 	/* What is there of another time goes as the file is truncated. */
 	fd = open(TRACING "trace", O_WRONLY | O_TRUNC | O_CLOEXEC);
 	snprintf(thread, sizeof(thread), "%d", (int)gettid());
@@ -460,12 +474,14 @@ void trace_begin(const char *event)
 	     "the kernel can be traced: %m");
 	close(fd);
 	traced = event;
-	trace_event(event, "1");
+	/* "0" takes a filter away. */
+	trace_event(event, "filter", filter ? filter : "0");
+	trace_event(event, "enable", "1");
 }
 
 char *trace_end(void)
 {
-	trace_event(traced, "0");
+	trace_event(traced, "enable", "0");
 	return read_file(TRACING "trace");
 }
 

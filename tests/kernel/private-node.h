@@ -84,10 +84,12 @@ long free_kb(void);
 void drain_lru_lists(int nid);
 /*
  * What the calling thread has the kernel do between the two, by a trace event ("group/event"), as
- * text with a line for each time.
+ * text with a line for each time; by those that the filter lets through, if it is not NULL.
  */
-void trace_begin(const char *event);
+void trace_begin(const char *event, const char *filter);
 char *trace_end(void);
+/* Not every kernel has every event. */
+bool has_trace_event(const char *event);
 /* Pages in use on a node's movable zone, free lists of processors looked into. */
 long used_pages(int nid);
 /*

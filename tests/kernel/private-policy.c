@@ -366,6 +366,31 @@ static void kernel_files(void)
 	}
 }
 
+/* All tasks share the lock of cpusets. Only kernels that check locks tell who takes it. */
+static void first_touch_takes_no_lock_of_all(void)
+{
+	const char *const event = "lock/lock_acquire", *filter = "name == \"callback_lock\"";
+	const unsigned long card = 1UL << CARD;
+	const size_t length = 64 * PAGE;
+	char *memory;
+
+	if (!has_trace_event(event)) {
+		note("this kernel does not tell which locks are taken");
+		return;
+	}
+	memory = map_anonymous(length);
+	need(madvise(memory, length, MADV_NOHUGEPAGE) == 0, "small pages: %m");
+	trace_begin(event, filter);
+	need(mbind(memory, length, MPOL_BIND, &card, 8 * sizeof(card), 0) == 0, "mbind: %m");
+	need(strstr(trace_end(), "callback_lock"), "that mbind() takes it is seen");
+	trace_begin(event, filter);
+	for (size_t at = 0; at < length; at += PAGE)
+		memory[at] = 1;
+	ok(!strstr(trace_end(), "callback_lock") && pages_on(memory, length, CARD) == length / PAGE,
+	   "first touch takes no lock that all tasks share");
+	munmap(memory, length);
+}
+
 int main(int argc, char **argv)
 {
 	bool print = argc > 1 && !strcmp(argv[1], "--print");
@@ -406,6 +431,7 @@ int main(int argc, char **argv)
 		policies_stay_what_they_are();
 		locked_shared_memory();
 		kernel_files();
+		first_touch_takes_no_lock_of_all();
 	}
 	ok(used_pages(CARD) == 0, "in the end nothing is left on the private node");
 	return done();

@@ -332,11 +332,16 @@ static long do_give(struct npt_give *g)
 static int test_memory_changes(struct notifier_block *nb, unsigned long action, void *arg)
 {
 	const struct memory_notify *change = arg;
-	struct page *page = pfn_to_page(change->start_pfn);
-	struct test_node *tn = nodes[page_to_nid(page)];
+	struct test_node *tn;
 	unsigned long index;
+	struct page *page;
 
-	if (action != MEM_OFFLINE || !tn || !place_of(tn, page, change->nr_pages, &index))
+	/* What comes online has no pages yet. */
+	if (action != MEM_OFFLINE)
+		return NOTIFY_OK;
+	page = pfn_to_page(change->start_pfn);
+	tn = nodes[page_to_nid(page)];
+	if (!tn || !place_of(tn, page, change->nr_pages, &index))
 		return NOTIFY_OK;
 	spin_lock_irq(&tn->kept_lock);
 	for (unsigned long i = index; i < index + change->nr_pages; i++)
