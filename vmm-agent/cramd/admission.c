@@ -3,11 +3,11 @@
 #include "admission.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
+#include "mistakes.h"
 #include "overcommit.h"
 #include "policy/saturate.h"
 #include "util/cleanup.h"
@@ -220,52 +220,6 @@ uint64_t admission_room(const struct daemon *d, const struct cram_overcommit_inp
 
 /* ------------------------------------------------------------------ the hook */
 
-/* Sizes are KiB without a unit, as libvirt's are: who writes 3 means 3 GiB. */
-static bool is_tiny(const struct cram_vm_layer *layer, enum cram_setting s, uint64_t bytes)
-{
-	return layer->set & 1U << s && bytes > 0 && bytes < 2 * MiB;
-}
-
-/* What is wrong with a VM that will not be tiered, or not start, for it; empty: nothing. */
-static void look_for_mistakes(const struct daemon *d, const struct cram_domain *domain,
-			      const struct cram_error *bad, char *buf, size_t size)
-{
-	uint64_t page = overcommit_hugepage(d, domain), free = 0, more = 0;
-	const struct cram_vm_layer *set = &domain->tiering;
-	char want[32], of[32], have[32];
-
-	buf[0] = '\0';
-	if (domain->hugepages)
-		hugepages_read(&d->host.root, page, &free, &more);
-	if (domain->bad_tiering)
-		cram_error_format(bad, buf, size);
-	else if (domain->hugepages && free + more < domain->ram)
-		snprintf(
-			buf, size,
-			"it wants %s of huge pages of %s, and %s are free: QEMU will not start; reserve "
-			"them (vm.nr_hugepages) or leave <hugepages> out",
-			cram_size_format(domain->ram, want, sizeof(want)),
-			cram_size_format(page, of, sizeof(of)),
-			cram_size_format(free, have, sizeof(have)));
-	else if (is_tiny(set, CRAM_SET_QUOTA, set->quota))
-		snprintf(buf, size,
-			 "<quota> of %s is less than is ever moved; is its unit= missing?",
-			 cram_size_format(set->quota, want, sizeof(want)));
-	else if (is_tiny(set, CRAM_SET_HARD_LIMIT, set->hard_limit))
-		snprintf(buf, size,
-			 "<hard_limit> of %s is less than is ever moved; is its unit= missing?",
-			 cram_size_format(set->hard_limit, want, sizeof(want)));
-	else if (is_tiny(set, CRAM_SET_FLOOR, set->floor_is_percent ? 0 : set->floor))
-		snprintf(buf, size, "<floor> of %s is next to none; is its unit= missing?",
-			 cram_size_format(set->floor, want, sizeof(want)));
-	else if (set->set & 1U << CRAM_SET_FLOOR && !set->floor_is_percent &&
-		 set->floor > domain->ram)
-		snprintf(buf, size,
-			 "<floor> of %s is more than its RAM: all of it, %s, stays in DRAM",
-			 cram_size_format(set->floor, want, sizeof(want)),
-			 cram_size_format(domain->ram, have, sizeof(have)));
-}
-
 static void tell(struct daemon *d, const char *type, uint64_t ram, const char *text)
 {
 	cram_log_warn(&d->host.log, "%s", text);
@@ -362,7 +316,7 @@ static int judge(struct daemon *d, const struct cram_domain *domain, const struc
 	const char *why = admission_unknown(d);
 	char mistake[512];
 
-	look_for_mistakes(d, domain, bad, mistake, sizeof(mistake));
+	mistakes_look(d, domain, bad, mistake, sizeof(mistake));
 	if (mistake[0]) {
 		snprintf(ret->text, sizeof(ret->text), "vm \"%s\": %s", domain->name, mistake);
 		tell(d, "admission-warning", domain->ram, ret->text);

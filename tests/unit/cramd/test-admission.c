@@ -641,6 +641,8 @@ static void mistakes_are_said_and_stop_no_vm(void **state)
 	says(f, "<hard_limit> of 3 KiB");
 	assert_true(admits(f, "prepare", A, 4, "<cram:floor>3</cram:floor>"));
 	says(f, "<floor> of 3 KiB");
+	assert_true(admits(f, "prepare", A, 4, "<cram:floor unit='GiB'>5</cram:floor>"));
+	says(f, "<floor> of 5 GiB is more than its RAM: all of it, 4 GiB, stays in DRAM");
 	assert_true(admits(f, "prepare", A, 4,
 			   "<cram:quota>0</cram:quota><cram:floor>5%</cram:floor>"));
 	assert_string_equal(f->answer.text, "");
