@@ -14,6 +14,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <time.h>
@@ -28,6 +29,7 @@
 #include "util/size.h"
 
 #define MAX_CLIENTS	64
+#define OWN_FDS		8    /* the standard three, what listens, the agent's, and libraries' */
 #define CLIENT_MS	5000 /* a client that takes longer is cut off */
 #define INHERITED_FD	3    /* SD_LISTEN_FDS_START of sd_listen_fds(3) */
 #define DEFAULT_ADDRESS "127.0.0.1:9811"
@@ -39,6 +41,7 @@ struct exporter {
 	const char *socket;
 	int timeout_ms;
 	struct cram_client *agent; /* NULL while there is no connection */
+	int places;		   /* clients at a time */
 	struct render render;
 };
 
@@ -172,7 +175,7 @@ static bool accept_clients(struct exporter *e, int fd, struct client *clients)
 {
 	uint32_t missed;
 
-	for (int i = 0; i < MAX_CLIENTS; i++) {
+	for (int i = 0; i < e->places; i++) {
 		int c;
 
 		if (clients[i].fd >= 0)
@@ -193,20 +196,20 @@ static bool accept_clients(struct exporter *e, int fd, struct client *clients)
 
 static int serve(struct exporter *e, int fd, const sigset_t *unblocked, struct cram_error *err)
 {
-	struct client *clients = calloc(MAX_CLIENTS, sizeof(*clients));
+	struct client *clients = calloc((size_t)e->places, sizeof(*clients));
 	struct pollfd p[MAX_CLIENTS + 1];
 	bool deaf = false;
 
 	if (!clients)
 		return -ENOMEM;
-	for (int i = 0; i < MAX_CLIENTS; i++)
+	for (int i = 0; i < e->places; i++)
 		clients[i].fd = -1;
 	for (;;) {
 		struct timespec tick = { .tv_sec = 1 };
 		bool any = false, full = true;
 		int r;
 
-		for (int i = 0; i < MAX_CLIENTS; i++) {
+		for (int i = 0; i < e->places; i++) {
 			any |= clients[i].fd >= 0;
 			full &= clients[i].fd >= 0;
 			p[i] = (struct pollfd){ .fd = clients[i].fd,
@@ -216,10 +219,9 @@ static int serve(struct exporter *e, int fd, const sigset_t *unblocked, struct c
 		 * Who comes when all places are taken waits in the socket's queue. So does who
 		 * could not be taken in for want of a descriptor: tried again with the next tick.
 		 */
-		p[MAX_CLIENTS] =
-			(struct pollfd){ .fd = full ? -1 : fd, .events = deaf ? 0 : POLLIN };
+		p[e->places] = (struct pollfd){ .fd = full ? -1 : fd, .events = deaf ? 0 : POLLIN };
 		/* Asleep without end unless a client's time must be watched. */
-		r = ppoll(p, MAX_CLIENTS + 1, any || deaf ? &tick : NULL, unblocked);
+		r = ppoll(p, (nfds_t)e->places + 1, any || deaf ? &tick : NULL, unblocked);
 		if (r < 0 && errno == EINTR)
 			break; /* SIGTERM or SIGINT: the only signals that reach us */
 		if (r < 0) {
@@ -227,7 +229,7 @@ static int serve(struct exporter *e, int fd, const sigset_t *unblocked, struct c
 			free(clients);
 			return r;
 		}
-		for (int i = 0; i < MAX_CLIENTS; i++) {
+		for (int i = 0; i < e->places; i++) {
 			struct client *c = &clients[i];
 
 			if (c->fd < 0)
@@ -241,15 +243,15 @@ static int serve(struct exporter *e, int fd, const sigset_t *unblocked, struct c
 			else if (p[i].revents)
 				client_read(e, c);
 		}
-		if (p[MAX_CLIENTS].revents & ~POLLIN) {
+		if (p[e->places].revents & ~POLLIN) {
 			cram_error_set(err, -ENOTCONN, NULL, "serve metrics", "start it again",
 				       "the socket that it listens on was shut down");
 			break;
 		}
-		if (p[MAX_CLIENTS].revents || deaf)
+		if (p[e->places].revents || deaf)
 			deaf = !accept_clients(e, fd, clients);
 	}
-	for (int i = 0; i < MAX_CLIENTS; i++)
+	for (int i = 0; i < e->places; i++)
 		if (clients[i].fd >= 0)
 			client_close(e, &clients[i]);
 	free(clients);
@@ -331,6 +333,21 @@ static int inherited_socket(int *ret_fd, struct cram_error *err)
 	return 0;
 }
 
+/* As many clients at a time as leave the descriptors that asking the agent takes; at least one. */
+static int count_places(struct cram_error *err)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return -errno;
+	if (limit.rlim_cur <= OWN_FDS)
+		return cram_error_set(err, -EMFILE, "RLIMIT_NOFILE", "serve metrics",
+				      "let it have more (LimitNOFILE= of its unit, ulimit -n)",
+				      "it may have %ju descriptors, and needs %d",
+				      (uintmax_t)limit.rlim_cur, OWN_FDS + 1);
+	return limit.rlim_cur < OWN_FDS + MAX_CLIENTS ? (int)limit.rlim_cur - OWN_FDS : MAX_CLIENTS;
+}
+
 static void on_signal(int sig)
 {
 	(void)sig; /* only to interrupt ppoll */
@@ -397,6 +414,10 @@ static int run(struct exporter *e, const char *address, const char *textfile,
 			return r;
 		fd = r;
 	}
+	r = count_places(err);
+	if (r < 0)
+		return r;
+	e->places = r;
 	catch_signals(&unblocked);
 	return serve(e, fd, &unblocked, err);
 }
