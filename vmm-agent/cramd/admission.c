@@ -14,10 +14,10 @@
 
 /* ------------------------------------------------------------------ reservations */
 
-/* Of a VM that runs by now, what it takes is known from it. */
+/* What a VM that runs takes is known from it, and which do once libvirt has told. */
 static bool counts(const struct daemon *d, const struct daemon_reservation *r)
 {
-	return monotonic_ms() < r->until_ms && !overcommit_counts(d, r->uuid);
+	return (d->unlisted || monotonic_ms() < r->until_ms) && !overcommit_counts(d, r->uuid);
 }
 
 static struct daemon_reservation *find(const struct daemon *d, const char *uuid)
@@ -183,7 +183,8 @@ const char *admission_unknown(const struct daemon *d)
 {
 	if (d->rounds == 0 || d->snapshot.n_dram == 0)
 		return "the agent has not looked at the host yet";
-	if (d->unlisted)
+	/* What has started since has asked, and has its share reserved. */
+	if (d->unlisted && !d->none_before)
 		return "libvirt has not told yet which VMs run here";
 	return NULL;
 }

@@ -51,6 +51,7 @@ struct daemon {
 	struct backpressure backpressure;
 	struct libvirt *libvirt; /* NULL: configured away */
 	bool unlisted;		 /* it has not told of all VMs that run yet */
+	bool none_before;	 /* it had run none when this agent was started */
 
 	const char *conf_path;
 	struct cram_conf conf;

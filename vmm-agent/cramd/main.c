@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <systemd/sd-daemon.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "admission.h"
 #include "confine.h"
@@ -257,6 +258,8 @@ static int start_libvirt(struct daemon *d, const struct options *o, int *ret_tim
 
 	if (!strcmp(d->conf.host.libvirt_uri, "none"))
 		return 0;
+	/* Made when libvirt starts for the first time after a boot. */
+	d->none_before = access(o->pid_dir, F_OK) < 0 && errno == ENOENT;
 	r = libvirt_start(d->conf.host.libvirt_uri, o->pid_dir, &d->host.log, &d->libvirt);
 	if (r < 0)
 		return r;

@@ -70,7 +70,7 @@ const struct cram_field cram_host_fields[] = {
 	H(dram_usable, U64, GAUGE, "cram_dram_usable_bytes", 0,
 	  "DRAM for guests, the first part of the guaranteed figure, in bytes."),
 	H(sold_known, BOOL, GAUGE, "cram_sold_known", 0,
-	  "1 once libvirt has told of all VMs that run; before that sums over VMs are too low, and nothing is judged."),
+	  "1 once libvirt has told of all VMs that run, or if none had run since the boot; before that sums over VMs are too low, and nothing is judged."),
 	H(floors, U64, GAUGE, "cram_floors_bytes", 0, "Sum of the floors of all VMs, in bytes."),
 	H(sold, U64, GAUGE, "cram_sold_bytes", 0,
 	  "Guest RAM of all VMs but what is in huge pages, in bytes."),

@@ -606,6 +606,22 @@ static void before_libvirt_has_told_of_all_vms_nothing_is_known(void **state)
 	assert_string_equal(f->answer.text, "");
 }
 
+/* libvirt starts them before it tells anybody anything, many of them for longer than a minute. */
+static void vms_that_start_with_the_host_are_judged(void **state)
+{
+	struct fixture *f = *state;
+
+	f->d.unlisted = f->d.none_before = true;
+	assert_true(admits(f, "prepare", A, 20, FLOOR));
+	assert_string_equal(f->answer.text, "");
+	f->d.reservations.v[0].until_ms = monotonic_ms();
+	assert_false(admits(f, "prepare", B, 12, FLOOR));
+	assert_true(admits(f, "prepare", B, 11, FLOOR));
+	/* What it does not tell of in the end does not run. */
+	f->d.unlisted = false;
+	assert_int_equal(admission_reserved(&f->d), 11 * GiB);
+}
+
 static void what_libvirt_lists_counts_before_it_is_examined(void **state)
 {
 	struct fixture *f = *state;
@@ -1209,6 +1225,7 @@ int main(void)
 		TEST(off_judges_nothing),
 		TEST(before_a_first_round_nothing_is_refused),
 		TEST(before_libvirt_has_told_of_all_vms_nothing_is_known),
+		TEST(vms_that_start_with_the_host_are_judged),
 		TEST(what_libvirt_lists_counts_before_it_is_examined),
 		TEST(mistakes_are_said_and_stop_no_vm),
 		TEST(ram_that_will_not_be_tiered_has_to_fit_in_dram),
