@@ -172,7 +172,7 @@ static int make(pid_t pid, struct vm **ret_vm)
 
 int vm_new(const struct sysroot *root, pid_t pid, struct vm **ret_vm)
 {
-	struct vm *vm;
+	struct vm *vm = NULL;
 	int r;
 
 	r = make(pid, &vm);
@@ -301,7 +301,7 @@ int vm_renew(struct vm *old, const struct ram_layout *layout, struct vm **ret_vm
 int vm_new_unexamined(const struct sysroot *root, pid_t pid, int why, struct vm **ret_vm)
 {
 	char text[sizeof(((struct vm *)NULL)->why)];
-	struct vm *vm;
+	struct vm *vm = NULL;
 	int r;
 
 	r = make(pid, &vm);
