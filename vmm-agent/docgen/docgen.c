@@ -166,14 +166,24 @@ static void metrics(void)
 	puts("\n## States\n\n`cram_node_state` has a series for each state that a tier node may be in, in the label `state`: 1 for\n"
 	     "the one it is in, 0 for the others. `cram_vms_in_state` counts the host's VMs in each state that a VM may be in;\n"
 	     "`cram_vm_state` is one series of each VM, with the state that it is in as the label `state` and the value 1.");
-	fputs("\nStates of a node ([cram.md](../design/cram.md) has those of a card):", stdout);
+	fputs("\nStates of a node:", stdout);
 	for (size_t i = 0; cram_node_states[i]; i++)
 		printf(" `%s`", cram_node_states[i]);
-	puts("\n\n| state of a VM | meaning |\n|---|---|");
+	puts("\n\n| state of a node | meaning |\n|---|---|\n"
+	     "| `online` | a slower node, or zswap: it takes memory |\n"
+	     "| `full` | the same: it takes nothing now, and what is cold stays in DRAM |\n"
+	     "| `without swap space` | zswap: each page there keeps a place in swap, and none is free; add swap |\n"
+	     "| `normal` to `offline` | a card that compresses, as its kernel driver says it: "
+	     "[cram.md](../design/cram.md#state-and-counters-sysdevicessystemnodenodencram) |\n"
+	     "| `unknown` | such a card, of which the agent could not read the state yet: nothing goes there |");
+	puts("\n| state of a VM | meaning |\n|---|---|");
 	for (unsigned int s = 0; s < CRAM_N_VM_STATES; s++)
 		printf("| `%s` | %s |\n", cram_vm_state_name((enum cram_vm_state)s),
 		       cram_vm_state_text((enum cram_vm_state)s));
-	puts("\n## Reasons\n\n| code | meaning |\n|---|---|");
+	puts("\n## Reasons\n\n"
+	     "Where a meaning names numbers they are `bytes` and `limit`, in this order. `cramctl vm explain` has them in a sentence,\n"
+	     "and `cramctl why-not` says what to do about those that keep cold memory in DRAM.\n\n"
+	     "| code | meaning |\n|---|---|");
 	for (unsigned int r = CRAM_REASON_NONE + 1; r < CRAM_N_REASONS; r++)
 		printf("| `%s` | %s |\n", cram_reason_name((enum cram_reason)r),
 		       cram_reason_text((enum cram_reason)r));
