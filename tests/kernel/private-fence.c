@@ -627,8 +627,8 @@ static void served_at_once(void)
 	   after.ru_minflt - before.ru_minflt, pages);
 	munmap(memory, LENGTH);
 
-	droppable = mmap(NULL, LENGTH, PROT_READ | PROT_WRITE, MAP_ANONYMOUS | MAP_DROPPABLE, -1,
-			 0);
+	droppable =
+		mmap(NULL, LENGTH, PROT_READ | PROT_WRITE, MAP_ANONYMOUS | MAP_DROPPABLE, -1, 0);
 	need(droppable != MAP_FAILED, "memory that may be dropped: %m");
 	need(madvise(droppable, LENGTH, MADV_NOHUGEPAGE) == 0, "small pages: %m");
 	fill(droppable, LENGTH, 6);
