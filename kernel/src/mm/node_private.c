@@ -301,8 +301,12 @@ EXPORT_SYMBOL_GPL(node_private_clear_ops);
  */
 int node_private_check_add(int nid)
 {
-	struct node_private *np = claim_of(nid);
+	struct node_private *np;
 
+	/* Firmware's memory comes without the lock while the system boots, before any owner. */
+	if (!node_private_enabled())
+		return 0;
+	np = claim_of(nid);
 	return !np || np->adding == current ? 0 : -EBUSY;
 }
 
