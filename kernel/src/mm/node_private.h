@@ -159,7 +159,8 @@ static inline int node_private_demotion_node(int nid, struct mem_cgroup *memcg)
 /* Promotion: what must not stay, for whichever reason */
 int node_private_promote(struct page *page, const struct node_promotion *promotion);
 int node_private_promote_at(struct page *page, struct vm_area_struct *vma,
-			    unsigned long addr, enum node_promote_reason reason);
+			    unsigned long addr, enum node_promote_reason reason,
+			    struct vm_fault *vmf);
 
 /* Home: the ordinary nodes that memory belongs on, by policy */
 void mpol_ordinary_nodes(const struct mempolicy *pol, nodemask_t *ret_nodes);
@@ -339,7 +340,8 @@ static inline int node_private_promote(struct page *page,
 static inline int node_private_promote_at(struct page *page,
 					  struct vm_area_struct *vma,
 					  unsigned long addr,
-					  enum node_promote_reason reason)
+					  enum node_promote_reason reason,
+					  struct vm_fault *vmf)
 {
 	return -EINVAL;
 }

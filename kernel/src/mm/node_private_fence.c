@@ -44,12 +44,11 @@ void __node_private_set_ptes(struct mm_struct *mm, unsigned long addr,
 		set_pte_at(mm, addr, ptep, __node_private_fence_pte(pte));
 }
 
-/* Is the entry that the fault found all there is to the anonymous page? */
-static bool is_mapped_once_here(struct vm_fault *vmf)
+/* Does the entry that the fault found map the page? */
+static bool is_mapped_here(struct vm_fault *vmf)
 {
 	return (vmf->flags & FAULT_FLAG_ORIG_PTE_VALID) && pte_present(vmf->orig_pte) &&
-	       pte_pfn(vmf->orig_pte) == page_to_pfn(vmf->page) &&
-	       PageAnonExclusive(vmf->page);
+	       pte_pfn(vmf->orig_pte) == page_to_pfn(vmf->page);
 }
 
 /**
@@ -64,8 +63,7 @@ static bool is_mapped_once_here(struct vm_fault *vmf)
 vm_fault_t node_private_fault(struct vm_fault *vmf, enum node_promote_reason reason)
 {
 	const bool anon = PageAnon(vmf->page);
-	struct node_promotion promotion = { .reason = reason };
-	nodemask_t home;
+	bool in_fault;
 	int rc;
 
 	if (reason == NODE_PROMOTE_FAULT)
@@ -75,11 +73,9 @@ vm_fault_t node_private_fault(struct vm_fault *vmf, enum node_promote_reason rea
 		put_page(vmf->page);
 		return VM_FAULT_RETRY;
 	}
-	mpol_ordinary_nodes_at(vmf->vma, vmf->address, &home);
-	promotion.home = &home;
-	if (reason == NODE_PROMOTE_FAULT && anon && is_mapped_once_here(vmf))
-		promotion.vmf = vmf;
-	rc = node_private_promote(vmf->page, &promotion);
+	in_fault = reason == NODE_PROMOTE_FAULT && anon && is_mapped_here(vmf);
+	rc = node_private_promote_at(vmf->page, vmf->vma, vmf->address, reason,
+				     in_fault ? vmf : NULL);
 	switch (rc) {
 	case 0:
 		return 0;

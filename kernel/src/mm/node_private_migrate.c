@@ -679,10 +679,13 @@ int node_private_promote(struct page *page, const struct node_promotion *promoti
 
 /* As node_private_promote(), to where memory at @addr in @vma belongs. */
 int node_private_promote_at(struct page *page, struct vm_area_struct *vma,
-			    unsigned long addr, enum node_promote_reason reason)
+			    unsigned long addr, enum node_promote_reason reason,
+			    struct vm_fault *vmf)
 {
 	nodemask_t home;
-	const struct node_promotion promotion = { .home = &home, .reason = reason };
+	const struct node_promotion promotion = {
+		.home = &home, .reason = reason, .vmf = vmf,
+	};
 
 	mpol_ordinary_nodes_at(vma, addr, &home);
 	return node_private_promote(page, &promotion);
