@@ -141,7 +141,7 @@ static void announce_vm(struct daemon *d, struct vm *vm)
 
 	pthread_mutex_lock(&vm->lock);
 	reason = vm->reason;
-	snprintf(why, sizeof(why), "%s", vm->why[0] ? vm->why : vm_ineligible_text(reason));
+	snprintf(why, sizeof(why), "%s", vm_why(vm));
 	pthread_mutex_unlock(&vm->lock);
 	if (reason != vm->reported_reason && reason != VM_NOT_LOOKED) {
 		vm->reported_reason = reason;

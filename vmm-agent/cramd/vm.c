@@ -298,6 +298,11 @@ int vm_renew(struct vm *old, const struct ram_layout *layout, struct vm **ret_vm
 	return 0;
 }
 
+const char *vm_why(const struct vm *vm)
+{
+	return vm->why[0] ? vm->why : vm_ineligible_text(vm->reason);
+}
+
 int vm_new_unexamined(const struct sysroot *root, pid_t pid, int why, struct vm **ret_vm)
 {
 	char text[sizeof(((struct vm *)NULL)->why)];

@@ -195,6 +195,9 @@ int vm_relayout(struct vm *vm, const struct ram_layout *layout);
  */
 int vm_renew(struct vm *vm, const struct ram_layout *layout, struct vm **ret_vm);
 
+/* Why it is left alone, in words, with what to change; "": it is not. The caller holds @vm->lock. */
+const char *vm_why(const struct vm *vm);
+
 /* Has the process exited? Cheap; checked before every batch, so that a reused pid is never hit. */
 bool vm_gone(const struct vm *vm);
 

@@ -169,6 +169,7 @@ static void a_vm_that_is_left_alone_is_announced_once_with_why(void **state)
 {
 	struct daemon *d = *state;
 	struct vm *vm = make_vm(d, 0);
+	struct cram_vm_report report;
 	char said[512] = "";
 	int out[2];
 	ssize_t n;
@@ -193,6 +194,9 @@ static void a_vm_that_is_left_alone_is_announced_once_with_why(void **state)
 	assert_true(n > 0);
 	said[n] = '\0';
 	assert_non_null(strstr(said, vm_ineligible_text(VM_LOCKED)));
+	report_vm(d, vm, &report);
+	assert_string_equal(report.ineligible, "locked");
+	assert_string_equal(report.note, vm_ineligible_text(VM_LOCKED));
 	close(out[0]);
 	close(out[1]);
 }

@@ -273,7 +273,7 @@ void report_vm(struct daemon *d, struct vm *vm, struct cram_vm_report *ret)
 	pthread_mutex_lock(&vm->lock);
 	TEXT(ret->ineligible, "%s", vm_ineligible_name(vm->reason));
 	if (!ret->note[0])
-		TEXT(ret->note, "%s", vm->why);
+		TEXT(ret->note, "%s", vm_why(vm));
 	if (!ret->note[0] && vm->counters.move_error)
 		TEXT(ret->note, "cannot be moved: %s", vm_trouble_text(vm->counters.move_error));
 	if (!ret->note[0] && vm->counters.look_error)
@@ -423,7 +423,7 @@ static uint64_t find_about(struct daemon *d, struct vm *vm, struct findings *f)
 	TEXT(subject, "vm \"%s\"", vm->name);
 	pthread_mutex_lock(&vm->lock);
 	reason = vm->reason;
-	TEXT(why, "%s", vm->why[0] ? vm->why : vm_ineligible_text(reason));
+	TEXT(why, "%s", vm_why(vm));
 	pthread_mutex_unlock(&vm->lock);
 	if (vm->note[0])
 		add(f, "warning", subject, "settings", 0, "%s", vm->note);
