@@ -21,6 +21,7 @@
 #include <fcntl.h>
 #include <glob.h>
 #include <limits.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdio.h>
@@ -456,13 +457,58 @@ static size_t swapped_out(char *memory, size_t length)
 	return vmstat("pswpout") - before;
 }
 
+/* Memory whose pages another process maps as well, from share() to stop_sharing(). */
+static pid_t sharer;
+
+static void share(void)
+{
+	sharer = fork();
+	need(sharer >= 0, "fork: %m");
+	if (!sharer) {
+		pause();
+		_exit(0);
+	}
+}
+
+static void stop_sharing(void)
+{
+	need(kill(sharer, SIGKILL) == 0 && waitpid(sharer, NULL, 0) == sharer, "waitpid: %m");
+}
+
+/*
+ * A file's memory, packed as pack() does, on the card. What maps it privately is in
+ * *@ret_private, and has no entry of a page table yet.
+ */
+static char *file_on_card(size_t length, uint64_t seed, unsigned int ratio, char **ret_private)
+{
+	const int fd = memfd_create("on the card", MFD_CLOEXEC);
+	char *shared;
+
+	need(fd >= 0 && ftruncate(fd, (off_t)length) == 0, "memfd: %m");
+	shared = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	*ret_private = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
+	need(shared != MAP_FAILED && *ret_private != MAP_FAILED, "mmap: %m");
+	close(fd);
+	pack(shared, length, seed, ratio);
+	need(cram_has_credit(length, 20) && move_to(shared, length, cram_nid) == 0 &&
+		     pages_on(shared, length, cram_nid) == length / PAGE,
+	     "a file's pages go to the card");
+	return shared;
+}
+
 static int torn(char *memory)
 {
 	char *huge = map_huge(HUGE), *copy = map_anonymous(RESIDENT);
 	const size_t quarter = RESIDENT / 4;
-	char *swapped = map_anonymous(quarter);
+	char *swapped = map_anonymous(quarter), *forked = map_anonymous(quarter);
+	char *file, *private;
 
-	need(madvise(swapped, quarter, MADV_NOHUGEPAGE) == 0, "small pages: %m");
+	need(madvise(swapped, quarter, MADV_NOHUGEPAGE) == 0 &&
+		     madvise(forked, quarter, MADV_NOHUGEPAGE) == 0 &&
+		     madvise(memory, RESIDENT, MADV_DONTFORK) == 0 &&
+		     madvise(swapped, quarter, MADV_DONTFORK) == 0 &&
+		     madvise(huge, HUGE, MADV_DONTFORK) == 0,
+	     "small pages, and which are shared: %m");
 	strcpy(region, cxl("cxl_region $card; echo $region"));
 	need(bind_region() == 0 && has_node(), "the card comes up");
 	make_resident(memory);
@@ -475,6 +521,12 @@ static int torn(char *memory)
 	     "and some to be swapped out");
 	pack(memory + RESIDENT, RESIDENT, 7, 2);
 	pack(copy, RESIDENT, 5, 2);
+	pack(forked, quarter, 5, 2);
+	need(cram_has_credit(quarter, 20) && move_to(forked, quarter, cram_nid) == 0 &&
+		     pages_on(forked, quarter, cram_nid) == quarter / PAGE,
+	     "and some for two processes");
+	share();
+	file = file_on_card(quarter, 5, 2, &private);
 	swap_on("64M");
 	ok(swapped_out(swapped, quarter) == quarter / PAGE, "what is on it can be swapped out");
 
@@ -484,17 +536,24 @@ static int torn(char *memory)
 	ok(swapped_out(memory + quarter, quarter) == 0, "nor swapped out");
 	ok(spoiled_pages(memory + quarter, copy + quarter, RESIDENT - quarter) == 0,
 	   "nor brought home by writing to it");
+	ok(spoiled_pages(forked, copy, quarter) == 0, "nor copied for who writes to it of several");
+	ok(spoiled_pages(private, copy, quarter) == 0, "nor for who maps a file privately");
 	ok(cram_becomes("offline", 60), "the card is known to be gone");
 	ok(lost_pages(memory, RESIDENT) == RESIDENT / PAGE,
 	   "whoever comes to a page that was there gets a SIGBUS");
 	ok(lost_pages(huge, HUGE) == HUGE / PAGE, "and to each part of a huge one");
+	ok(lost_pages(forked, quarter) == quarter / PAGE &&
+		   lost_pages(private, quarter) == quarter / PAGE &&
+		   lost_pages(file, quarter) == quarter / PAGE,
+	   "and to pages of several, and of files");
 	ok(packed(memory + RESIDENT, RESIDENT, 7, 2) && packed(swapped, quarter, 8, 2),
 	   "others are as they were");
-	ok(meminfo_kb("HardwareCorrupted:") == (RESIDENT + HUGE) / 1024,
+	ok(meminfo_kb("HardwareCorrupted:") == (RESIDENT + HUGE + 2 * quarter) / 1024,
 	   "what is lost is in /proc/meminfo");
 	ok(move_to(memory + RESIDENT, PAGE, cram_nid) != 0 ||
 		   pages_on(memory + RESIDENT, PAGE, cram_nid) == 0,
 	   "nothing goes there any more");
+	stop_sharing();
 	return done();
 }
 
@@ -514,16 +573,68 @@ static int dead(char *memory)
 }
 
 /*
- * Neither its config space nor its mailbox answers, and its memory does. Zeros are what would
- * be read, too, of a card that is gone: whoever writes to one waits until it is known.
+ * A reset: nothing leads to the card for a while, neither to its config space nor to its mailbox.
+ * Its memory answers all the same.
  */
+struct a_reset {
+	int config;
+	uint8_t buses[2];
+	pthread_t thread;
+};
+
+static void *end_of_reset(void *arg)
+{
+	const struct a_reset *r = arg;
+
+	/* Much longer than between two reports, and less than a reset may take. */
+	usleep(700000);
+	return pwrite(r->config, r->buses, 2, 0x19) == 2 ? arg : NULL;
+}
+
+static void begin_reset(struct a_reset *r)
+{
+	const uint8_t nowhere[] = { 0xfe, 0xfe };
+
+	card_fault("mailbox-busy", true, 0);
+	need(pwrite(r->config, nowhere, 2, 0x19) == 2, "nothing leads to the card: %m");
+	need(pthread_create(&r->thread, NULL, end_of_reset, r) == 0, "a thread");
+}
+
+static bool is_in_reset(const struct a_reset *r)
+{
+	uint8_t now[2];
+
+	need(pread(r->config, now, 2, 0x19) == 2, "read the port: %m");
+	return memcmp(now, r->buses, 2) != 0;
+}
+
+static void wait_for_end(struct a_reset *r)
+{
+	void *ended;
+
+	need(pthread_join(r->thread, &ended) == 0 && ended, "the card answers again");
+	card_fault("mailbox-busy", false, 0);
+	ok(cram_becomes("normal", 10), "the card that did not answer for a moment is not gone");
+}
+
+/*
+ * Zeros are what would be read, too, of a card that is gone: whoever writes to one waits until it
+ * is known.
+ */
+static void writer_of_zeros_waits(struct a_reset *r, char *zeros, const char *what)
+{
+	const char zero[PAGE] = {};
+
+	begin_reset(r);
+	ok(spoiled_pages(zeros, zero, PAGE) == 0 && node_of(zeros) != cram_nid && !is_in_reset(r),
+	   "who writes to zeros %s waits, and has them", what);
+	wait_for_end(r);
+}
+
 static int reset(char *memory)
 {
-	char *zeros = map_anonymous(RESIDENT), *copy = map_anonymous(RESIDENT);
-	const uint8_t nowhere[] = { 0xfe, 0xfe };
-	const int config = open_port();
-	uint8_t buses[2];
-	pid_t other;
+	char *zeros = map_anonymous(RESIDENT), *copy = map_anonymous(RESIDENT), *private;
+	struct a_reset r = { .config = open_port() };
 
 	strcpy(region, cxl("cxl_region $card; echo $region"));
 	need(bind_region() == 0 && has_node(), "the card comes up");
@@ -533,27 +644,20 @@ static int reset(char *memory)
 	need(cram_has_credit(RESIDENT, 20) && move_to(zeros, RESIDENT, cram_nid) == 0 &&
 		     pages_on(zeros, RESIDENT, cram_nid) == RESIDENT / PAGE,
 	     "and pages of zeros");
+	file_on_card(PAGE, 0, 0, &private);
 	pack(copy, RESIDENT, 5, 2);
-	need(pread(config, buses, 2, 0x19) == 2, "read the port: %m");
+	need(pread(r.config, r.buses, 2, 0x19) == 2, "read the port: %m");
 
-	card_fault("mailbox-busy", true, 0);
-	other = fork();
-	need(other >= 0, "fork: %m");
-	if (!other) {
-		/* Much longer than between two reports, and less than a reset may take. */
-		usleep(700000);
-		_exit(pwrite(config, buses, 2, 0x19) != 2);
-	}
-	need(pwrite(config, nowhere, 2, 0x19) == 2, "nothing leads to the card: %m");
+	begin_reset(&r);
 	ok(spoiled_pages(memory, copy, RESIDENT / 2) == 0, "pages are written to meanwhile");
-	memset(copy, 0, PAGE);
-	ok(spoiled_pages(zeros, copy, PAGE) == 0 && node_of(zeros) != cram_nid,
-	   "and so is one of zeros");
-	need(waitpid(other, &(int){ 0 }, 0) == other, "waitpid: %m");
-	card_fault("mailbox-busy", false, 0);
-	ok(cram_becomes("normal", 10), "the card that did not answer for a moment is not gone");
+	wait_for_end(&r);
 	ok(lost_pages(memory, RESIDENT) == 0 && packed(memory, RESIDENT, 5, 2),
-	   "nor is what is there");
+	   "nothing that is there is lost");
+	writer_of_zeros_waits(&r, zeros, "of its own");
+	writer_of_zeros_waits(&r, private, "of a file mapped privately");
+	share();
+	writer_of_zeros_waits(&r, zeros + PAGE, "that another process has too");
+	stop_sharing();
 	make_resident(memory);
 	ok(true, "more comes to it");
 	return done();

@@ -201,6 +201,9 @@ static const char *ops_contradiction(const struct node_private_ops *ops)
 		return "OOM needs DEMOTION and RECLAIM";
 	if (ops->promote && !(flags & NP_OPS_PROTECT_WRITE))
 		return "promote needs PROTECT_WRITE";
+	/* Who cannot say what a page holds has to be the one that writers wait for. */
+	if (ops->verify && (flags & NP_OPS_PROTECT_WRITE) && !ops->promote)
+		return "verify needs promote with PROTECT_WRITE";
 	if (ops->reclaim_policy && !(flags & NP_OPS_RECLAIM))
 		return "reclaim_policy needs RECLAIM";
 	/* What reclaim frees would not be free. */

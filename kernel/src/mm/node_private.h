@@ -141,6 +141,17 @@ static inline int node_private_verify(const struct folio *folio, struct page *co
 	return __node_private_verify(folio_nid(folio), copy, nr);
 }
 
+/*
+ * As node_private_verify(), for a fault that maps @copy in place of @page: 0; -EHWPOISON
+ * if that is lost; -EAGAIN, to fault again, if it cannot be said now.
+ */
+static inline int node_private_verify_fault(struct page *page, struct page *copy)
+{
+	int rc = node_private_verify(page_folio(page), copy, 1);
+
+	return rc == -EIO ? -EHWPOISON : rc;
+}
+
 /* Memory policy */
 struct folio *node_private_alloc_folio(const nodemask_t *nodes, gfp_t gfp,
 				       unsigned int order);
@@ -310,6 +321,11 @@ static inline void node_private_folio_migrate(struct folio *src,
 
 static inline int node_private_verify(const struct folio *folio, struct page *copy,
 				      unsigned long nr)
+{
+	return 0;
+}
+
+static inline int node_private_verify_fault(struct page *page, struct page *copy)
 {
 	return 0;
 }

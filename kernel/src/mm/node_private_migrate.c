@@ -876,12 +876,14 @@ int __node_private_bring_home(unsigned long start, unsigned long end)
  * swap cache's own goes when no swap entry is for it any more.
  *
  * Return: as ksm_might_need_to_copy(): a locked, charged copy; the page's own folio, for
- * the caller to report that it is not up to date; NULL; or -EHWPOISON.
+ * the caller to report that it is not up to date; NULL; -EHWPOISON; or -EAGAIN, to fault
+ * again.
  */
 struct folio *node_private_copy_home(struct page *page, struct vm_area_struct *vma,
 				     unsigned long addr)
 {
 	struct folio *copy;
+	int rc;
 
 	if (PageHWPoison(page))
 		return ERR_PTR(-EHWPOISON);
@@ -894,10 +896,11 @@ struct folio *node_private_copy_home(struct page *page, struct vm_area_struct *v
 		folio_put(copy);
 		return NULL;
 	}
-	if (copy_mc_user_highpage(folio_page(copy, 0), page, addr, vma) ||
-	    node_private_verify(page_folio(page), folio_page(copy, 0), 1)) {
+	rc = copy_mc_user_highpage(folio_page(copy, 0), page, addr, vma) ?
+	     -EHWPOISON : node_private_verify_fault(page, folio_page(copy, 0));
+	if (rc) {
 		folio_put(copy);
-		return ERR_PTR(-EHWPOISON);
+		return ERR_PTR(rc);
 	}
 	folio_set_dirty(copy);
 	__folio_mark_uptodate(copy);

@@ -112,8 +112,10 @@ struct node_reclaim_policy {
  * @verify: the @nr pages from @copy on are what was read of pages on node @nid, to be
  *	used in their stead. May be those pages themselves, that are about to be
  *	written to swap. Returns 0; -EIO if their contents are lost; -EAGAIN if
- *	it cannot be said now. Unless 0, @copy is not used, and the pages stay.
- *	May sleep. Optional: for memory that can be taken away without a word.
+ *	it cannot be said now, for a while. Unless 0, @copy is not used, and the
+ *	pages stay. May sleep. Optional: for memory that can be taken away without
+ *	a word. With PROTECT_WRITE it needs @promote, which waits while it is
+ *	-EAGAIN.
  * @folio_uncharge: the cgroup of @folio on the node, folio_memcg(), gives up its
  *	charge: the folio has been freed, or has moved and left the charge to
  *	the folio that it moved to. Told once for each folio that was charged
