@@ -496,12 +496,34 @@ static char *file_on_card(size_t length, uint64_t seed, unsigned int ratio, char
 	return shared;
 }
 
+/* A process that writes to each page of @memory, which it shares, once there is a byte in @go. */
+static pid_t begin_writer(const int *go, char *memory, const char *copy, size_t length)
+{
+	const pid_t writer = fork();
+
+	need(writer >= 0, "fork: %m");
+	if (!writer) {
+		need(read(go[0], &(char){ 0 }, 1) == 1, "read: %m");
+		_exit(spoiled_pages(memory, copy, length) != 0);
+	}
+	return writer;
+}
+
+static bool nothing_spoiled(pid_t writer)
+{
+	int status;
+
+	return waitpid(writer, &status, 0) == writer && status == 0;
+}
+
 static int torn(char *memory)
 {
 	char *huge = map_huge(HUGE), *copy = map_anonymous(RESIDENT);
 	const size_t quarter = RESIDENT / 4;
 	char *swapped = map_anonymous(quarter), *forked = map_anonymous(quarter);
+	pid_t of_forked, of_private;
 	char *file, *private;
+	int go[2];
 
 	need(madvise(swapped, quarter, MADV_NOHUGEPAGE) == 0 &&
 		     madvise(forked, quarter, MADV_NOHUGEPAGE) == 0 &&
@@ -525,19 +547,23 @@ static int torn(char *memory)
 	need(cram_has_credit(quarter, 20) && move_to(forked, quarter, cram_nid) == 0 &&
 		     pages_on(forked, quarter, cram_nid) == quarter / PAGE,
 	     "and some for two processes");
-	share();
 	file = file_on_card(quarter, 5, 2, &private);
+	need(pipe(go) == 0, "pipe: %m");
+	of_forked = begin_writer(go, forked, copy, quarter);
+	of_private = begin_writer(go, private, copy, quarter);
 	swap_on("64M");
 	ok(swapped_out(swapped, quarter) == quarter / PAGE, "what is on it can be swapped out");
 
 	tear_out();
+	/* All at once: soon it is known, and no page of it can be used. */
+	need(write(go[1], "go", 2) == 2, "write: %m");
 	move_to(memory, quarter, 0);
 	ok(pages_on(memory, quarter, 0) == 0, "torn out, nothing is moved home as if it were data");
 	ok(swapped_out(memory + quarter, quarter) == 0, "nor swapped out");
 	ok(spoiled_pages(memory + quarter, copy + quarter, RESIDENT - quarter) == 0,
 	   "nor brought home by writing to it");
-	ok(spoiled_pages(forked, copy, quarter) == 0, "nor copied for who writes to it of several");
-	ok(spoiled_pages(private, copy, quarter) == 0, "nor for who maps a file privately");
+	ok(nothing_spoiled(of_forked), "nor copied for who writes to it of several");
+	ok(nothing_spoiled(of_private), "nor for who maps a file privately");
 	ok(cram_becomes("offline", 60), "the card is known to be gone");
 	ok(lost_pages(memory, RESIDENT) == RESIDENT / PAGE,
 	   "whoever comes to a page that was there gets a SIGBUS");
@@ -553,7 +579,6 @@ static int torn(char *memory)
 	ok(move_to(memory + RESIDENT, PAGE, cram_nid) != 0 ||
 		   pages_on(memory + RESIDENT, PAGE, cram_nid) == 0,
 	   "nothing goes there any more");
-	stop_sharing();
 	return done();
 }
 
