@@ -10,9 +10,9 @@
  *
  *   standin pin|plain|noise|quarter|mixed|works MIB [ANYTHING…]
  *
- * Prints "ready", then sleeps until it is killed. SIGUSR1: reads of every page. SIGUSR2: reads all
- * and says "verified" or "damaged", of what noise, quarter or mixed have written. SIGHUP: writes
- * the second half as noise would, and says "turned".
+ * Prints "ready", then sleeps until it is killed. SIGUSR1: reads of every page. SIGALRM: writes to
+ * every page what is there. SIGUSR2: reads all and says "verified" or "damaged", of what noise,
+ * quarter or mixed have written. SIGHUP: writes the second half as noise would, and says "turned".
  */
 #include <linux/io_uring.h>
 #include <signal.h>
@@ -109,6 +109,12 @@ static void read_all(const volatile char *memory, size_t size)
 		(void)memory[page];
 }
 
+static void write_all(volatile char *memory, size_t size)
+{
+	for (size_t page = 0; page < size; page += 4096)
+		memory[page] = memory[page];
+}
+
 int main(int argc, char **argv)
 {
 	size_t size = argc >= 3 ? strtoul(argv[2], NULL, 10) << 20 : 0, part = 0;
@@ -131,6 +137,7 @@ int main(int argc, char **argv)
 	}
 	/* Asked for by sigwait, below. */
 	sigemptyset(&wanted);
+	sigaddset(&wanted, SIGALRM);
 	sigaddset(&wanted, SIGHUP);
 	sigaddset(&wanted, SIGUSR1);
 	sigaddset(&wanted, SIGUSR2);
@@ -160,7 +167,9 @@ int main(int argc, char **argv)
 			continue;
 		if (signal == SIGUSR1)
 			read_all(memory, size);
-		if (signal == SIGUSR1 || !part)
+		if (signal == SIGALRM)
+			write_all(memory, size);
+		if (signal == SIGUSR1 || signal == SIGALRM || !part)
 			continue;
 		if (signal == SIGHUP) {
 			noise(memory + size / 2, size / 2, 1, false, false);

@@ -253,7 +253,7 @@ const struct cram_field cram_vm_fields[] = {
 	V(refused, U64, COUNTER, "cram_vm_refused_bytes_total", 0,
 	  "Guest RAM of the VM that the agent tried to move and the kernel did not, in bytes."),
 	V(returned, U64, COUNTER, "cram_vm_returned_bytes_total", 0,
-	  "Guest RAM of the VM found accessed after it was demoted, in bytes."),
+	  "Guest RAM of the VM found read or written after it was demoted, in bytes."),
 	V(batches, U64, COUNTER, "cram_vm_batches_total", 0, "Batches of pages of the VM moved."),
 	V(worst_batch_us, U64, GAUGE, "cram_vm_worst_batch_seconds", 6,
 	  "Longest batch of pages of the VM moved so far, in seconds."),

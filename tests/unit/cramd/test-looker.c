@@ -266,6 +266,132 @@ static void memory_on_a_tier_that_is_not_the_vms_wants_home(void **state)
 	assert_int_equal(f->vms[0]->counters.returned, 0);
 }
 
+/* What the card of TIER says has left it, pages. */
+static void card_says(struct fixture *f, unsigned int written, unsigned int evicted,
+		      unsigned int swapped)
+{
+	char text[128];
+
+	snprintf(text, sizeof(text), "pages_evicted %u\npages_swapped %u\npages_promoted %u\n",
+		 evicted, swapped, written);
+	recorded_put(f->dir, "/sys/devices/system/node/node1/cram/stats", text);
+}
+
+/* Ranges from @first on, @n of them, lie on the card, and nothing of them was accessed there. */
+static void lie_on_card(struct fixture *f, size_t first, size_t n)
+{
+	kernel.node = TIER;
+	kernel.touched_all = false;
+	for (size_t i = first; i < first + n; i++) {
+		range_demoted(&f->vms[0]->ranges.v[i], 0, PAGES_PER_RANGE, monotonic_s());
+		look(f, i);
+	}
+}
+
+static void a_card_is_there(struct fixture *f)
+{
+	card_says(f, 1000, 0, 0);
+	written_follow(&f->host.written, &f->host.root, f->host.tier_nodes, monotonic_s());
+}
+
+static void what_is_written_to_on_a_card_is_a_return_and_went_too_early(void **state)
+{
+	struct fixture *f = *state;
+	struct vm *vm = f->vms[0];
+
+	a_card_is_there(f);
+	lie_on_card(f, 0, 1);
+	kernel.node = 0;
+	kernel.touched_all = true;
+	card_says(f, 1000 + 512, 0, 0);
+	look(f, 0);
+	assert_int_equal(vm->counters.returned, RANGE_BYTES);
+	assert_int_equal(vm->ranges.v[0].backoff, 1);
+	/* Once. */
+	look(f, 0);
+	assert_int_equal(vm->counters.returned, RANGE_BYTES);
+	assert_int_equal(vm->ranges.v[0].backoff, 1);
+}
+
+static void what_a_card_evicted_is_no_return(void **state)
+{
+	struct fixture *f = *state;
+	struct vm *vm = f->vms[0];
+
+	a_card_is_there(f);
+	lie_on_card(f, 0, 2);
+	kernel.node = 0;
+	/* Accessed at home, afterwards. */
+	kernel.touched_all = true;
+	card_says(f, 1000, 300, 212);
+	look(f, 0);
+	/* Others write as much, but to this nobody has come since. */
+	kernel.touched_all = false;
+	card_says(f, 1000 + 5000, 812, 212);
+	look(f, 1);
+	assert_int_equal(vm->counters.returned, 0);
+	assert_int_equal(vm->ranges.v[0].backoff + vm->ranges.v[1].backoff, 0);
+}
+
+static void no_more_counts_as_written_to_than_the_card_says(void **state)
+{
+	struct fixture *f = *state;
+
+	/* What was before the agent came is nobody's. */
+	a_card_is_there(f);
+	lie_on_card(f, 0, 3);
+	kernel.node = 0;
+	kernel.touched_all = true;
+	card_says(f, 1000 + 600, 900, 0);
+	for (size_t i = 0; i < 3; i++)
+		look(f, i);
+	assert_int_equal(f->vms[0]->counters.returned, 600 * PAGE_BYTES);
+	/* A node that came anew counts from zero. */
+	lie_on_card(f, 3, 1);
+	kernel.node = 0;
+	kernel.touched_all = true;
+	card_says(f, 7, 0, 0);
+	look(f, 3);
+	assert_int_equal(f->vms[0]->counters.returned, 607 * PAGE_BYTES);
+}
+
+/* No idle flag tells of what came home before it was set. */
+static void what_is_written_to_before_the_first_look_counts_unless_some_was_evicted(void **state)
+{
+	struct fixture *f = *state;
+	struct vm *vm = f->vms[0];
+
+	a_card_is_there(f);
+	range_demoted(&vm->ranges.v[0], 0, 512, monotonic_s());
+	card_says(f, 1000 + 512, 0, 0);
+	look(f, 0);
+	assert_int_equal(vm->counters.returned, RANGE_BYTES);
+	range_demoted(&vm->ranges.v[1], 0, 512, monotonic_s());
+	card_says(f, 1000 + 1024, 1, 0);
+	look(f, 1);
+	assert_int_equal(vm->counters.returned, RANGE_BYTES);
+	/* Went there after the card had evicted some. */
+	range_demoted(&vm->ranges.v[2], 0, 512, monotonic_s() + 1);
+	look(f, 2);
+	assert_int_equal(vm->counters.returned, 2 * RANGE_BYTES);
+}
+
+static void what_we_bring_home_from_a_card_is_no_return(void **state)
+{
+	struct fixture *f = *state;
+	struct vm *vm = f->vms[0];
+
+	a_card_is_there(f);
+	lie_on_card(f, 0, 1);
+	range_promoted(&vm->ranges.v[0], 512, 0, 4, monotonic_s());
+	kernel.node = 0;
+	kernel.touched_all = true;
+	card_says(f, 1000 + 512, 0, 0);
+	look(f, 0);
+	assert_int_equal(vm->counters.returned, 0);
+	assert_int_equal(vm->ranges.v[0].backoff, 0);
+}
+
 static void the_longest_look_is_known(void **state)
 {
 	struct fixture *f = *state;
@@ -526,6 +652,16 @@ int main(void)
 			accesses_to_the_tier_are_returns_and_to_dram_are_not, make, drop),
 		cmocka_unit_test_setup_teardown(memory_on_a_tier_that_is_not_the_vms_wants_home,
 						make, drop),
+		cmocka_unit_test_setup_teardown(
+			what_is_written_to_on_a_card_is_a_return_and_went_too_early, make, drop),
+		cmocka_unit_test_setup_teardown(what_a_card_evicted_is_no_return, make, drop),
+		cmocka_unit_test_setup_teardown(no_more_counts_as_written_to_than_the_card_says,
+						make, drop),
+		cmocka_unit_test_setup_teardown(
+			what_is_written_to_before_the_first_look_counts_unless_some_was_evicted,
+			make, drop),
+		cmocka_unit_test_setup_teardown(what_we_bring_home_from_a_card_is_no_return, make,
+						drop),
 		cmocka_unit_test_setup_teardown(the_longest_look_is_known, make, drop),
 		cmocka_unit_test_setup_teardown(looks_that_are_refused_are_noted_with_why, make,
 						drop),

@@ -198,6 +198,26 @@ static void early_return_doubles_the_age_needed(void **state)
 	assert_int_equal(r->v[0].backoff, RANGE_BACKOFF_MAX - 1);
 }
 
+/* Page by page, as it is written to, and the rest by us. */
+static void a_demotion_is_judged_by_what_comes_back_first(void **state)
+{
+	struct ranges *r = *state;
+	struct range_look l = { .tier_pages = 500, .fetched_pages = 12, .cold_age_s = COLD };
+
+	range_demoted(&r->v[0], 0, 512, 1000);
+	assert_int_equal(range_looked(&r->v[0], &l, 1010), 12);
+	assert_int_equal(r->v[0].backoff, 1);
+	assert_int_equal(range_looked(&r->v[0], &l, 1020), 12);
+	r->v[0].flags |= RANGE_HOT;
+	range_promoted(&r->v[0], 512, 0, COLD, 1021);
+	assert_int_equal(r->v[0].backoff, 1);
+	/* As late as it was early. */
+	range_demoted(&r->v[0], 0, 512, 2000);
+	range_looked(&r->v[0], &l, 2000 + 10 * COLD);
+	range_looked(&r->v[0], &l, 2001 + 10 * COLD);
+	assert_int_equal(r->v[0].backoff, 0);
+}
+
 static void coming_home_for_room_is_no_early_return(void **state)
 {
 	struct ranges *r = *state;
@@ -382,6 +402,8 @@ int main(void)
 						drop),
 		cmocka_unit_test_setup_teardown(what_we_moved_is_ignored_for_a_round, make, drop),
 		cmocka_unit_test_setup_teardown(early_return_doubles_the_age_needed, make, drop),
+		cmocka_unit_test_setup_teardown(a_demotion_is_judged_by_what_comes_back_first, make,
+						drop),
 		cmocka_unit_test_setup_teardown(coming_home_for_room_is_no_early_return, make,
 						drop),
 		cmocka_unit_test_setup_teardown(what_was_refused_has_to_age_again, make, drop),

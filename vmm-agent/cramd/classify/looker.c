@@ -40,17 +40,40 @@ uint32_t look_interval_s(uint32_t cold_age_s)
 	return interval < LOOK_MIN_S ? LOOK_MIN_S : interval > LOOK_MAX_S ? LOOK_MAX_S : interval;
 }
 
+/*
+ * Of the pages that @before had on the tier and that are gone from there, how many an access took
+ * home: what we move is written down at once, so these moved by themselves. Any access to swap
+ * does, and a write to a card. What was freed is in no other place; and where idle flags tell, what
+ * nobody has accessed since was evicted.
+ */
+static uint16_t fetched(struct host *host, const struct range *before,
+			const struct range_look *found, int tier_nid, bool armed)
+{
+	unsigned int left = 0, wanted = armed ? found->accessed_dram : found->dram_pages;
+	uint32_t since_s =
+		before->checked_s > before->moved_s ? before->checked_s : before->moved_s;
+
+	if (before->tier_pages > found->tier_pages)
+		left = before->tier_pages - found->tier_pages;
+	if (!left || tier_nid < 0)
+		return 0;
+	if (tier_nid == NODE_SWAP)
+		return (uint16_t)left;
+	return (uint16_t)written_claim(&host->written, &host->root, tier_nid,
+				       left < wanted ? left : wanted, armed, since_s,
+				       monotonic_s());
+}
+
 /* As look_at_range(), with vm->placing held. */
-static int look_alone(const struct host *host, struct vm *vm, size_t index,
-		      const struct page_idle *idle, int pagemap, struct look_buffers *b)
+static int look_alone(struct host *host, struct vm *vm, size_t index, const struct page_idle *idle,
+		      int pagemap, struct look_buffers *b)
 {
 	const struct kernel *kernel = host->kernel;
 	uint64_t tier_nodes = vm_tiers_of(vm, atomic_load(&host->tier_nodes));
 	int tier_nid = atomic_load(&vm->tier_nid);
-	struct range_look found = {
-		.faults_home_s = tier_nid == NODE_SWAP ? atomic_load(&vm->cold_age_s) : 0,
-	};
+	struct range_look found = { .cold_age_s = atomic_load(&vm->cold_age_s) };
 	const struct ramblock *block;
+	struct range before;
 	bool armed;
 	uint64_t addr;
 	size_t n;
@@ -60,9 +83,10 @@ static int look_alone(const struct host *host, struct vm *vm, size_t index,
 	if (!vm_has_block(vm, (size_t)(block - vm->blocks.v)))
 		return 0;
 	pthread_mutex_lock(&vm->lock);
-	armed = vm->ranges.v[index].flags & RANGE_ARMED;
+	before = vm->ranges.v[index];
 	pthread_mutex_unlock(&vm->lock);
 
+	armed = idle && before.flags & RANGE_ARMED;
 	r = vm_pages_where(host, vm, block, addr, n, b->nodes);
 	if (r < 0)
 		return r;
@@ -108,6 +132,7 @@ static int look_alone(const struct host *host, struct vm *vm, size_t index,
 			return r;
 		found.armed = true;
 	}
+	found.fetched_pages = fetched(host, &before, &found, tier_nid, armed);
 
 	pthread_mutex_lock(&vm->lock);
 	vm->counters.returned +=
@@ -116,8 +141,8 @@ static int look_alone(const struct host *host, struct vm *vm, size_t index,
 	return 0;
 }
 
-int look_at_range(const struct host *host, struct vm *vm, size_t index,
-		  const struct page_idle *idle, int pagemap, struct look_buffers *b)
+int look_at_range(struct host *host, struct vm *vm, size_t index, const struct page_idle *idle,
+		  int pagemap, struct look_buffers *b)
 {
 	uint64_t start, took;
 	int r;
@@ -466,6 +491,8 @@ static void *keep(void *arg)
 	do {
 		if (roster_copy(host, &roster) < 0)
 			continue;
+		written_follow(&host->written, &host->root, atomic_load(&host->tier_nodes),
+			       monotonic_s());
 		begin_round(looker, &roster);
 		if (roster.vms.n)
 			give_turns(looker);

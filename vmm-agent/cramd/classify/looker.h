@@ -46,8 +46,8 @@ struct look_buffers {
  * look before. @pagemap: of the VM's process. 0 or a negative errno (-ESRCH: VM gone; -ETIMEDOUT:
  * it is being moved).
  */
-int look_at_range(const struct host *host, struct vm *vm, size_t index,
-		  const struct page_idle *idle, int pagemap, struct look_buffers *buffers);
+int look_at_range(struct host *host, struct vm *vm, size_t index, const struct page_idle *idle,
+		  int pagemap, struct look_buffers *buffers);
 
 /* How far apart looks at a range are, seconds: often enough to confirm @cold_age_s in time. */
 uint32_t look_interval_s(uint32_t cold_age_s);

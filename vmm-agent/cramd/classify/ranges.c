@@ -131,39 +131,41 @@ bool range_wants_look(const struct ranges *ranges, const struct range *range, ui
 	       range_age(ranges, range) > 0;
 }
 
-/* Memory came home because it was wanted: was that soon after it had gone? */
+/*
+ * Memory came home because it was wanted: was that soon after it had gone? Asked once of each
+ * demotion, for what comes back first: the rest may follow page by page.
+ */
 static void judge_demotion(struct range *range, uint32_t cold_age_s, uint32_t now_s)
 {
-	if (range->moved_s && now_s - range->moved_s < cold_age_s * RANGE_EARLY_COLD_AGES) {
+	if (!range->moved_s)
+		return;
+	if (now_s - range->moved_s < cold_age_s * RANGE_EARLY_COLD_AGES) {
 		if (range->backoff < RANGE_BACKOFF_MAX)
 			range->backoff++;
 	} else if (range->backoff) {
 		range->backoff--;
 	}
+	range->moved_s = 0;
 }
 
-/* Pages that have left a tier without being moved were accessed. Returns how many. */
-static unsigned int faulted_home(struct range *range, const struct range_look *look, uint32_t now_s)
+static void came_home(struct range *range, const struct range_look *look, uint32_t now_s)
 {
-	unsigned int pages;
-
-	if (!look->faults_home_s || look->tier_pages >= range->tier_pages)
-		return 0;
-	pages = range->tier_pages - look->tier_pages;
+	if (!look->fetched_pages)
+		return;
 	range->accessed_s = now_s;
-	range->accessed_pages = (uint16_t)pages;
-	judge_demotion(range, look->faults_home_s, now_s);
-	return pages;
+	range->accessed_pages = look->fetched_pages;
+	judge_demotion(range, look->cold_age_s, now_s);
 }
 
 unsigned int range_looked(struct range *range, const struct range_look *look, uint32_t now_s)
 {
-	unsigned int accessed = look->accessed_dram + look->accessed_tier, returned;
+	unsigned int accessed = look->accessed_dram + look->accessed_tier;
+	unsigned int returned = look->fetched_pages;
 
 	/* Unplugged while it was being looked at. */
 	if (range->flags & RANGE_GONE)
 		return 0;
-	returned = faulted_home(range, look, now_s);
+	came_home(range, look, now_s);
 	if ((range->flags & RANGE_ARMED) && !(range->flags & RANGE_MOVED) && accessed) {
 		range->accessed_s = now_s;
 		range->accessed_pages = (uint16_t)accessed;

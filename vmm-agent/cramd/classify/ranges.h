@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Age of guest RAM per 2 MiB range: what is remembered between looks, and what follows from it.
- * No I/O here: scan.c looks, this file concludes.
+ * No I/O here: looker.c looks, this file concludes.
  *
  * Times are seconds of a monotonic clock, never 0. A range's age is what has been *confirmed*: the
  * time between setting its idle flags and the last look that still found all of them, or, without
@@ -36,7 +36,7 @@ struct range {
 	uint32_t checked_s;  /* last look; 0: never looked at */
 	uint32_t accessed_s; /* last time found accessed; 0: never */
 	uint32_t quiet_s;    /* DAMON has seen no access since then; 0: it has, or never looked */
-	uint32_t moved_s;    /* last demotion; 0: never */
+	uint32_t moved_s;    /* last demotion; 0: never, or some of it came back since */
 	uint16_t dram_pages, tier_pages; /* 4 KiB pages, at the last look */
 	uint16_t accessed_pages;	 /* of the last look that found any */
 	uint8_t backoff;		 /* its age counts 1/2^backoff */
@@ -83,12 +83,11 @@ struct range_look {
 	uint16_t dram_pages, tier_pages;
 	uint16_t stray_pages; /* of tier_pages: on a tier that is not the VM's now */
 	uint16_t accessed_dram, accessed_tier; /* of them no longer idle; 0 when not armed */
-	/*
-	 * Where an access brings a page home by itself: the cold age in force, in seconds. 0: it
-	 * stays on the tier.
+	/* Of those that are no longer on the tier, though we moved none: an access took them home.
 	 */
-	uint32_t faults_home_s;
-	bool armed; /* idle flags were set (again) by this look */
+	uint16_t fetched_pages;
+	uint32_t cold_age_s; /* in force */
+	bool armed;	     /* idle flags were set (again) by this look */
 };
 
 /*

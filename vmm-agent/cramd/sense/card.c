@@ -138,6 +138,22 @@ int card_read(const struct sysroot *root, int nid, struct card *ret_card)
 	return -EAGAIN;
 }
 
+int card_read_departures(const struct sysroot *root, int nid, struct card_departures *ret_gone)
+{
+	char path[64], stats[4096];
+	int r;
+
+	snprintf(path, sizeof(path), "/sys/devices/system/node/node%d/cram/stats", nid);
+	r = sysroot_read(root, path, stats, sizeof(stats), NULL);
+	if (r < 0)
+		return r;
+	*ret_gone = (struct card_departures){
+		.written = stat_value(stats, "pages_promoted"),
+		.evicted = stat_value(stats, "pages_evicted") + stat_value(stats, "pages_swapped"),
+	};
+	return 0;
+}
+
 int card_watch(const struct sysroot *root, int nid, int *ret_fd)
 {
 	char path[64], text[32];

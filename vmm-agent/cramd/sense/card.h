@@ -45,5 +45,14 @@ const char *card_state_name(enum card_state state);
  */
 int card_read(const struct sysroot *root, int nid, struct card *ret_card);
 
+/* Pages that have left a card since its node came, and not because somebody moved them. */
+struct card_departures {
+	uint64_t written; /* they were written to, and went home */
+	uint64_t evicted; /* the card had less than was promised: they went home, or to swap */
+};
+
+/* -ENOENT: node @nid is none of compressed RAM. */
+int card_read_departures(const struct sysroot *root, int nid, struct card_departures *ret_gone);
+
 /* The state alone: readable by poll(2) for POLLPRI when it changes. */
 int card_watch(const struct sysroot *root, int nid, int *ret_fd);
