@@ -399,6 +399,47 @@ static void a_card_that_fills_up_is_relieved_at_no_rate(void **state)
 	assert_int_equal(d->mover.urgent.jobs[0].bytes, 32 * MiB);
 }
 
+/*
+ * Its RAM is one block at home on node 0, which has more room, and one on node 2, which alone has
+ * anything out. No round comes when the card fills up.
+ */
+static void without_a_round_each_block_comes_home_to_its_own_home(void **state)
+{
+	struct daemon *d = *state;
+	struct vm *vm = make_card_vm(d, 0);
+
+	put_card(80 * MiB, 64 * MiB);
+	put("/sys/devices/system/node/online", "0-2\n");
+	put("/sys/devices/system/node/has_memory", "0,2\n");
+	put("/sys/devices/system/node/has_cpu", "0,2\n");
+	put("/sys/devices/system/node/node2/meminfo",
+	    "Node 2 MemTotal: 16777216 kB\nNode 2 MemFree: 3145728 kB\n");
+	put("/sys/devices/system/node/node0/distance", "10 20 20\n");
+	put("/sys/devices/system/node/node1/distance", "20 10 20\n");
+	put("/sys/devices/system/node/node2/distance", "20 20 10\n");
+	vm->mems_allowed = 7;
+	vm->home_nodes = 1U << 0 | 1U << 2;
+	vm->blocks.n = 2;
+	vm->first[1] = RANGES / 2;
+	vm->block_homes[0] = 1U << 0;
+	vm->block_homes[1] = 1U << 2;
+	put_out(vm, RANGES, 1, 0);
+	for (size_t i = 0; i < RANGES / 2; i++)
+		vm->ranges.v[i].tier_pages = 0;
+	vm->node_bytes[1] = VM_RAM / 2;
+	put_cgroup(0, "memory.cram.stat",
+		   "sampled N1=256\nsampled_bytes N1=1310720\ndevice_bytes N1=83886080\n");
+	round_run(d);
+	assert_int_equal(d->mover.urgent.n, 0);
+	put_number("physical_bytes", 60 * MiB);
+	backpressure_look(&d->backpressure, monotonic_ms());
+	backpressure_look(&d->backpressure, monotonic_ms() + BACKPRESSURE_ROUND_WAIT_MS);
+	assert_int_equal(d->mover.urgent.n, 1);
+	assert_int_equal(d->mover.urgent.jobs[0].kind, VM_JOB_RELIEVE);
+	assert_int_equal(d->mover.urgent.jobs[0].nid, 2);
+	assert_true(vm->block_returns[1] & UINT64_C(1) << d->mover.urgent.jobs[0].nid);
+}
+
 static void a_card_that_cannot_be_read_is_as_it_was(void **state)
 {
 	struct daemon *d = *state;
@@ -439,6 +480,7 @@ int main(void)
 		TEST(a_card_that_is_taken_away_is_emptied),
 		TEST(a_card_that_fills_up_is_relieved_by_who_is_furthest_over_its_share),
 		TEST(a_card_that_fills_up_is_relieved_at_no_rate),
+		TEST(without_a_round_each_block_comes_home_to_its_own_home),
 		TEST(a_card_that_cannot_be_read_is_as_it_was),
 	};
 

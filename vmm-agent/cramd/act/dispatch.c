@@ -132,14 +132,17 @@ static int leave_orders(struct dispatch *dispatch, struct relief *relief, struct
 			      &host->demote_bucket);
 }
 
-/* The home node of @vm with the most above headroom; -1: there is none. */
+/*
+ * Of the nodes that what is out of @vm may come home to, as a round would choose, the one with the
+ * most above headroom; -1: there is none.
+ */
 static int roomiest(const struct vm *vm, const struct backpressure_room *rooms, size_t n)
 {
+	uint64_t nodes = vm->input.return_mask ? vm->input.return_mask : vm->input.home_mask;
 	int best = -1;
 
 	for (size_t i = 0; i < n; i++)
-		if (vm->input.home_mask & UINT64_C(1) << i &&
-		    (best < 0 || rooms[i].bytes > rooms[best].bytes))
+		if (nodes & UINT64_C(1) << i && (best < 0 || rooms[i].bytes > rooms[best].bytes))
 			best = (int)i;
 	return best < 0 ? -1 : rooms[best].nid;
 }
