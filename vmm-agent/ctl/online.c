@@ -17,6 +17,7 @@
 #include <time.h>
 
 #include "ctl/card.h"
+#include "ctl/refusal.h"
 #include "util/cleanup.h"
 #include "util/file.h"
 #include "util/size.h"
@@ -25,7 +26,6 @@
 #define DRIVERS "/sys/bus/cxl/drivers"
 #define DAX_WAIT_S \
 	5	  /* until the kernel has made a device of a region, and udev loaded its driver */
-#define UNDO_S 10 /* for memory that nobody can have much in yet */
 #define UNDO_S 10 /* for memory that nobody can have much in yet */
 
 static void drop_cxl(struct cxl_ctx **ctx)
@@ -42,12 +42,6 @@ static void drop_dax(struct daxctl_ctx **ctx)
 
 #define cleanup_cxl __attribute__((cleanup(drop_cxl)))
 #define cleanup_dax __attribute__((cleanup(drop_dax)))
-
-static int refused(const struct card *card, int r, struct cram_error *err, const char *attempt,
-		   const char *advice)
-{
-	return cram_error_set(err, r, card->name, attempt, advice, "%s", strerror(-r));
-}
 
 /* A context sees the devices that were there when it first looked: one for each look. */
 static int new_context(const struct card *card, struct cxl_ctx **ret, struct cram_error *err)
@@ -171,7 +165,7 @@ static int destroy_region(const struct card *card, const char *name, struct cram
 	if (cxl_region_decode_is_committed(region) == 1) {
 		r = cxl_region_decode_reset(region);
 		if (r < 0)
-			return refused(
+			return addresses_refused(
 				card, r, err, "take back its addresses",
 				"something on it may be held: end who holds it (RDMA, VFIO), "
 				"and say offline again");
@@ -223,7 +217,8 @@ static int shape_region(const struct card *card, const char *name, struct cram_e
 		return refused(card, r, err, "put it into its region", "see the kernel's log");
 	}
 	r = cxl_region_decode_commit(region);
-	return r < 0 ? refused(card, r, err, "have it answer to addresses", "see the kernel's log")
+	return r < 0 ? addresses_refused(card, r, err, "have it answer to addresses",
+					 "see the kernel's log")
 		     : 0;
 }
 
@@ -260,36 +255,6 @@ static int make_region(const struct card *card, char *ret_name, size_t size, str
 
 /* ------------------------------------------------------------------ drivers */
 
-/* What the drivers of regions mean by their errors. */
-static int bind_failed(const struct card *card, const char *driver, int r, struct cram_error *err)
-{
-	static const struct {
-		int code;
-		const char *why, *advice;
-	} known[] = {
-		{ ENXIO, "the card's own driver has failed", "see the kernel's log" },
-		{ ENODEV, "the kernel finds that it does not compress", "see the kernel's log" },
-		{ EINVAL, "its memory is interleaved, persistent, or not all of the card",
-		  "see the kernel's log; give its region up and say online again" },
-		{ EBUSY, "the card refuses commands for the moment, or is in use",
-		  "try again; if that does not help, see the kernel's log" },
-		{ ETIMEDOUT, "the card does not answer", "replace or reset it" },
-		{ EIO, "the card answers with an error", "replace it, or its firmware" },
-		{ EBADMSG, "the card's report has a form that the driver does not know",
-		  "boot a kernel that knows it" },
-		{ ENOMEM, "there is not enough ordinary memory to describe it",
-		  "free 16 GiB for each TiB of the card" },
-	};
-	char attempt[96];
-
-	snprintf(attempt, sizeof(attempt), "give it to %s", driver);
-	for (size_t i = 0; i < ARRAY_SIZE(known); i++)
-		if (known[i].code == -r)
-			return cram_error_set(err, r, card->name, attempt, known[i].advice,
-					      "%s (%s)", known[i].why, strerror(-r));
-	return refused(card, r, err, attempt, "see the kernel's log");
-}
-
 static int bind_region(const struct card *card, const char *driver, struct cram_error *err)
 {
 	char path[160];
@@ -305,7 +270,7 @@ static int bind_region(const struct card *card, const char *driver, struct cram_
 	}
 	snprintf(path, sizeof(path), DRIVERS "/%s/bind", driver);
 	r = write_word(path, card->region);
-	return r < 0 ? bind_failed(card, driver, r, err) : 0;
+	return r < 0 ? driver_refused(card, driver, r, err) : 0;
 }
 
 static struct daxctl_dev *dax_of(struct daxctl_ctx *ctx, const struct card *card)
