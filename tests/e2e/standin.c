@@ -13,6 +13,7 @@
  * Prints "ready", then sleeps until it is killed. SIGUSR1: reads of every page. SIGALRM: writes to
  * every page what is there. SIGUSR2: reads all and says "verified" or "damaged", of what noise,
  * quarter or mixed have written. SIGHUP: writes the second half as noise would, and says "turned".
+ * SIGWINCH: pins the first three quarters, and says "pinned".
  */
 #include <linux/io_uring.h>
 #include <signal.h>
@@ -141,6 +142,7 @@ int main(int argc, char **argv)
 	sigaddset(&wanted, SIGHUP);
 	sigaddset(&wanted, SIGUSR1);
 	sigaddset(&wanted, SIGUSR2);
+	sigaddset(&wanted, SIGWINCH);
 	sigprocmask(SIG_BLOCK, &wanted, NULL);
 	if (fd < 0 || ftruncate(fd, (off_t)size) < 0) {
 		perror("standin: memfd");
@@ -169,7 +171,11 @@ int main(int argc, char **argv)
 			read_all(memory, size);
 		if (signal == SIGALRM)
 			write_all(memory, size);
-		if (signal == SIGUSR1 || signal == SIGALRM || !part)
+		if (signal == SIGWINCH && pin(memory, size / 4 * 3) == 0) {
+			puts("pinned");
+			fflush(stdout);
+		}
+		if (signal == SIGUSR1 || signal == SIGALRM || signal == SIGWINCH || !part)
 			continue;
 		if (signal == SIGHUP) {
 			noise(memory + size / 2, size / 2, 1, false, false);

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Drains while everything else goes on: the real movers, the real rounds and the real reading of
- * placement, all at once, on a kernel that is played here: pages that are being moved are for a
- * while in no node's count, calls return late, and reading placement takes as long as a move.
+ * Memory comes home while everything else goes on: the real movers, the real rounds and the real
+ * reading of placement, all at once, on a kernel that is played here: pages that are being moved
+ * are for a while in no node's count, calls return late, and reading placement takes as long as a
+ * move.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -35,6 +36,7 @@
 static struct {
 	pthread_mutex_t lock;
 	int node[PAGES];
+	bool pinned[PAGES]; /* stays where it is */
 	uint64_t rng;
 } kernel = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
@@ -63,26 +65,31 @@ static size_t page_of(const void *address)
 
 static long move(int pid, unsigned long n, void **addrs, const int *nodes, int *status, int flags)
 {
+	long left = 0;
+
 	(void)pid;
 	(void)flags;
 	if (nodes) {
 		pthread_mutex_lock(&kernel.lock);
 		for (unsigned long i = 0; i < n; i++)
-			kernel.node[page_of(addrs[i])] = IN_HAND;
+			if (!kernel.pinned[page_of(addrs[i])])
+				kernel.node[page_of(addrs[i])] = IN_HAND;
 		pthread_mutex_unlock(&kernel.lock);
 		take_time();
 	}
 	pthread_mutex_lock(&kernel.lock);
 	for (unsigned long i = 0; i < n; i++) {
-		int *node = &kernel.node[page_of(addrs[i])];
+		size_t page = page_of(addrs[i]);
+		int *node = &kernel.node[page];
 
-		if (nodes)
+		if (nodes && *node == IN_HAND)
 			*node = nodes[i];
+		left += nodes && *node != nodes[i];
 		status[i] = *node == IN_HAND ? -ENOENT : *node;
 	}
 	pthread_mutex_unlock(&kernel.lock);
 	take_time();
-	return 0;
+	return left;
 }
 
 static int numa_maps(const struct sysroot *root, pid_t pid,
@@ -123,14 +130,18 @@ struct fixture {
 	struct vm *vm;
 	pthread_t examiner;
 	_Atomic bool enough;
+	_Atomic uint64_t pinned; /* as its process's status says */
 };
 
 static void *examine_all_the_time(void *arg)
 {
-	static const struct proc_status status = { .state = 'S', .mems_allowed = 3 };
 	struct fixture *f = arg;
 
-	while (!atomic_load(&f->enough))
+	while (!atomic_load(&f->enough)) {
+		const struct proc_status status = { .state = 'S',
+						    .mems_allowed = 3,
+						    .pinned = atomic_load(&f->pinned) };
+
 		vm_examine(f->vm,
 			   &(struct examination){
 				   .kernel = f->d.host.kernel,
@@ -140,6 +151,7 @@ static void *examine_all_the_time(void *arg)
 				   .placement = true,
 			   },
 			   &status);
+	}
 	return NULL;
 }
 
@@ -254,10 +266,78 @@ static void a_drained_vm_has_nothing_on_the_tier(void **state)
 	}
 }
 
+/* Until @pages are on the tier and nothing is under way that could change it. */
+static void come_to(struct fixture *f, size_t pages)
+{
+	for (int i = 0; pages_on_tier() != pages || f->vm->input.tier_bytes != pages * PAGE_BYTES;
+	     i++) {
+		assert_true(i < 20000);
+		round_run(&f->d);
+		usleep(500);
+	}
+}
+
+/* Of every second range one page, and all of every fourth. Returns how many of them are out. */
+static size_t pin(bool pinned)
+{
+	size_t out = 0;
+
+	pthread_mutex_lock(&kernel.lock);
+	for (size_t i = 0; i < PAGES; i++) {
+		size_t range = i / PAGES_PER_RANGE;
+
+		kernel.pinned[i] =
+			pinned && (range % 4 == 0 || (range % 4 == 2 && i % PAGES_PER_RANGE == 9));
+		out += kernel.pinned[i] && kernel.node[i] == 1;
+	}
+	pthread_mutex_unlock(&kernel.lock);
+	return out;
+}
+
+/* A device is assigned while memory is out. */
+static void what_is_pinned_while_it_is_out_comes_home_as_far_as_it_can(void **state)
+{
+	struct fixture *f = *state;
+	struct vm *vm = f->vm;
+	uint64_t refused;
+	size_t stay;
+
+	look_at_everything(vm);
+	for (int i = 0; pages_on_tier() < PAGES_PER_RANGE * RANGES / 2; i++) {
+		assert_true(i < 20000);
+		round_run(&f->d);
+		usleep(500);
+	}
+	/* What is in hand is in no place, and no pin is taken of it. */
+	atomic_fetch_add(&vm->epoch, 1);
+	for (int i = 0; atomic_load(&vm->busy); i++) {
+		assert_true(i < 20000);
+		usleep(500);
+	}
+	atomic_store(&f->pinned, vm->ram);
+	stay = pin(true);
+	assert_true(stay > PAGES_PER_RANGE);
+	come_to(f, stay);
+	assert_int_equal(vm->reason, VM_PINNED);
+	refused = vm->counters.refused;
+	assert_true(refused >= stay * PAGE_BYTES);
+	/* It is tried again, holds up no round, and goes nowhere else. */
+	for (int i = 0; i < 50 || vm->counters.refused == refused; i++) {
+		assert_true(i < 20000);
+		round_run(&f->d);
+		usleep(500);
+	}
+	assert_int_equal(pages_on_tier(), stay);
+	pin(false);
+	come_to(f, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(a_drained_vm_has_nothing_on_the_tier, make, drop),
+		cmocka_unit_test_setup_teardown(
+			what_is_pinned_while_it_is_out_comes_home_as_far_as_it_can, make, drop),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
