@@ -167,22 +167,41 @@ void daemon_forget(struct daemon *d, struct vm *vm)
 		cram_log_warn(&d->host.log, "%s", cram_error_format(&err, text, sizeof(text)));
 }
 
+/* "cram 24 MiB, zswap 8 MiB": what VMs have on each kind of tier, as of the last round. */
+static void say_where(const struct snapshot *s, char *buf, size_t size)
+{
+	buf[0] = '\0';
+	for (int kind = 0; kind < CRAM_N_TIERS; kind++) {
+		uint64_t bytes = 0;
+		size_t n = strlen(buf);
+		char text[32];
+
+		for (size_t t = 0; t < s->n_tiers; t++)
+			bytes += s->tiers[t].kind == (enum cram_tier)kind ? s->tier_used[t] : 0;
+		if (bytes)
+			snprintf(buf + n, size - n, "%s%s %s", n ? ", " : "",
+				 cram_tier_name((enum cram_tier)kind),
+				 cram_size_format(bytes, text, sizeof(text)));
+	}
+}
+
 void daemon_say_left(struct daemon *d)
 {
+	char size[32], where[128];
 	uint64_t bytes = 0;
-	char size[32];
 	size_t vms = 0;
 
 	for (size_t i = 0; i < d->host.vms.n; i++) {
 		bytes += d->host.vms.v[i]->input.tier_bytes;
 		vms += d->host.vms.v[i]->input.tier_bytes != 0;
 	}
-	if (bytes)
-		cram_log_warn(
-			&d->host.log,
-			"%s of %zu VM%s stay on slow nodes, and nothing brings them home until an "
-			"agent runs again; before stopping for good: cramctl drain --all",
-			cram_size_format(bytes, size, sizeof(size)), vms, plural(vms));
+	if (!bytes)
+		return;
+	say_where(&d->snapshot, where, sizeof(where));
+	cram_log_warn(&d->host.log,
+		      "%s of %zu VM%s stay on tiers (%s), and no agent brings them home until one "
+		      "runs again; before stopping for good: cramctl drain --all",
+		      cram_size_format(bytes, size, sizeof(size)), vms, plural(vms), where);
 }
 
 /* ------------------------------------------------------------------ settings */

@@ -233,24 +233,67 @@ static void so_does_the_agent_when_it_starts(void **state)
 	assert_int_equal(st.st_mode & 07777, 0700);
 }
 
+/* From now on log lines go to the file that is returned. */
+static int keep_log(struct fixture *f)
+{
+	int fd = memfd_create("log", 0);
+
+	assert_true(fd >= 0);
+	f->d.host.log = (struct cram_log){ .fd = fd, .level = LOG_INFO };
+	return fd;
+}
+
+/* What has come to @fd since keep_log(), which is over. */
+static const char *logged(struct fixture *f, int fd)
+{
+	static char text[512];
+	ssize_t n = pread(fd, text, sizeof(text) - 1, 0);
+
+	assert_true(n >= 0);
+	text[n] = '\0';
+	cram_log_init(&f->d.host.log);
+	f->d.host.log.level = LOG_EMERG;
+	close(fd);
+	return text;
+}
+
 static void what_was_done_is_in_the_log_with_who_asked_for_it(void **state)
 {
 	struct fixture *f = *state;
 	struct cram_set_request set = request(CRAM_SET_QUOTA, "3 MiB", false);
 	struct cram_error err = {};
-	char text[256] = "";
-	int before = f->d.host.log.fd, fd = memfd_create("log", 0);
+	int log = keep_log(f);
 
-	f->d.host.log.level = LOG_INFO;
-	f->d.host.log.fd = fd;
-	f->d.host.log.priority = false;
 	strcpy(f->d.request.who, "uid 7 (pid 8)");
 	assert_int_equal(daemon_set(&f->d, f->vm, &set, &err), 0);
-	assert_true(pread(fd, text, sizeof(text) - 1, 0) > 0);
-	assert_string_equal(text, "vm \"db\": quota unlimited -> 3 MiB, by uid 7 (pid 8)\n");
-	f->d.host.log.level = LOG_EMERG;
-	f->d.host.log.fd = before;
-	close(fd);
+	assert_string_equal(logged(f, log),
+			    "vm \"db\": quota unlimited -> 3 MiB, by uid 7 (pid 8)\n");
+}
+
+static void what_is_left_at_the_end_is_said_with_where_and_what_to_do(void **state)
+{
+	struct fixture *f = *state;
+	struct snapshot *s = &f->d.snapshot;
+	int log = keep_log(f);
+
+	s->n_tiers = 4;
+	for (size_t t = 0; t < s->n_tiers; t++)
+		s->tiers[t].kind = t < 2   ? CRAM_TIER_CRAM
+				   : t < 3 ? CRAM_TIER_NODE
+					   : CRAM_TIER_ZSWAP;
+	daemon_say_left(&f->d);
+	assert_string_equal(logged(f, log), "");
+	s->tier_used[0] = 16 * MiB;
+	s->tier_used[1] = 8 * MiB;
+	s->tier_used[3] = 6 * MiB;
+	f->vm->input.tier_bytes = 30 * MiB;
+	log = keep_log(f);
+	daemon_say_left(&f->d);
+	assert_string_equal(
+		logged(f, log),
+		"30 MiB of 1 VM stay on tiers (cram 24 MiB, zswap 6 MiB), and no agent brings them "
+		"home until one runs again; before stopping for good: cramctl drain --all\n");
+	s->n_tiers = 0;
 }
 
 static void a_refused_setting_changes_nothing(void **state)
@@ -431,6 +474,7 @@ int main(void)
 		TEST(what_is_to_be_kept_makes_its_directory),
 		TEST(so_does_the_agent_when_it_starts),
 		TEST(what_was_done_is_in_the_log_with_who_asked_for_it),
+		TEST(what_is_left_at_the_end_is_said_with_where_and_what_to_do),
 		TEST(a_refused_setting_changes_nothing),
 		TEST(floors_that_exceed_dram_can_be_lowered),
 		TEST(what_is_kept_of_a_vm_that_is_gone_is_listed_and_dropped),
