@@ -14,6 +14,7 @@
 #include "util/cleanup.h"
 #include "util/cxllogs.h"
 #include "util/file.h"
+#include "util/sort.h"
 
 #define MEMORY	  "/sys/devices/system/memory"
 #define NODE	  "/sys/devices/system/node"
@@ -248,9 +249,10 @@ static void find_region(struct cxl_ctx *ctx, struct cxl_memdev *memdev, struct c
 	}
 }
 
-static int by_name(const void *a, const void *b)
+static bool by_name(const void *a, const void *b, const void *context)
 {
-	return strverscmp(((const struct card *)a)->name, ((const struct card *)b)->name);
+	(void)context;
+	return strverscmp(((const struct card *)a)->name, ((const struct card *)b)->name) < 0;
 }
 
 int cards_read(struct cards *ret, struct cram_error *err)
@@ -286,7 +288,7 @@ int cards_read(struct cards *ret, struct cram_error *err)
 		}
 	}
 	if (cards.n)
-		qsort(cards.v, cards.n, sizeof(*cards.v), by_name);
+		cram_sort(cards.v, cards.n, sizeof(*cards.v), by_name, NULL);
 	*ret = cards;
 	return 0;
 }

@@ -26,6 +26,7 @@
 #include "util/array.h"
 #include "util/cleanup.h"
 #include "util/plural.h"
+#include "util/sort.h"
 
 #define ENTER "\033[?1049h\033[?25l" /* a screen of its own, no cursor */
 #define LEAVE "\033[?25h\033[?1049l"
@@ -260,18 +261,20 @@ static const char *sort_name(const struct top *t)
 	return t->sort == BY_NAME ? "NAME" : columns[t->sort].title;
 }
 
-static int by_sort(const void *a, const void *b, void *arg)
+_Static_assert(sizeof(struct vm_line) <= CRAM_SORT_SIZE, "a line is too long to be sorted");
+
+static bool by_sort(const void *a, const void *b, const void *context)
 {
 	const struct vm_line *x = a, *y = b;
-	const struct top *t = arg;
+	const struct top *t = context;
 
 	if (t->sort != BY_NAME) {
 		uint64_t i = columns[t->sort].key(x), k = columns[t->sort].key(y);
 
 		if (i != k)
-			return i < k ? 1 : -1;
+			return i > k;
 	}
-	return strverscmp(x->vm.name, y->vm.name);
+	return strverscmp(x->vm.name, y->vm.name) < 0;
 }
 
 static enum tint state_tint(const char *state)
@@ -409,7 +412,8 @@ static int draw(struct top *t)
 		put_host(t);
 		if (t->rows - t->line > 4)
 			put_line(t, PLAIN, "%s", "");
-		qsort_r(t->vms.v, t->vms.n, sizeof(*t->vms.v), by_sort, t);
+		if (t->vms.n)
+			cram_sort(t->vms.v, t->vms.n, sizeof(*t->vms.v), by_sort, t);
 		put_vms(t);
 	}
 	while (t->line < t->rows - 1)

@@ -13,8 +13,8 @@
 /* Is the element at @a to come before that at @b? Never true both ways. */
 typedef bool (*cram_before)(const void *a, const void *b, const void *context);
 
-/* Elements are at most that large. */
-#define CRAM_SORT_SIZE 64
+/* Elements are at most that large, bytes; of what is kept on the stack only their size is used. */
+#define CRAM_SORT_SIZE 4096
 
 /* Puts element @root of the heap of the first @n in its place. The root of a heap comes last. */
 static inline void cram_sort_sift(char *base, size_t root, size_t n, size_t size,

@@ -10,6 +10,7 @@
 
 #include "util/cleanup.h"
 #include "util/size.h"
+#include "util/sort.h"
 #include "util/utf8.h"
 
 /* Mappings that could be RAM. A guest has some dozens at most. */
@@ -171,25 +172,16 @@ static int note_policy(const struct proc_numa *numa, void *arg)
  * them is another matter (mostly downwards). Inodes come from per-processor batches, so their order
  * is a guess, taken where descriptors tell nothing.
  */
-static bool older(const struct candidate *a, const struct candidate *b)
+static bool older(const void *x, const void *y, const void *context)
 {
+	const struct candidate *a = x, *b = y;
+
+	(void)context;
 	if (a->fd != b->fd)
 		return a->fd < b->fd;
 	if (a->map.inode != b->map.inode)
 		return a->map.inode < b->map.inode;
 	return a->map.start < b->map.start;
-}
-
-static void sort(struct search *s)
-{
-	for (size_t i = 1; i < s->n; i++) {
-		struct candidate c = s->v[i];
-		size_t k = i;
-
-		for (; k > 0 && older(&c, &s->v[k - 1]); k--)
-			s->v[k] = s->v[k - 1];
-		s->v[k] = c;
-	}
 }
 
 static struct proc_policy told_policy(const struct qemu_backend *b)
@@ -361,7 +353,7 @@ int ram_layout_read(const struct sysroot *root, pid_t pid, const struct qemu_cmd
 		/* Without either, what is alike is told apart by inodes, or not at all. */
 		proc_for_each_memfd(root, pid, note_fd, s);
 		proc_for_each_numa(root, pid, note_policy, s);
-		sort(s);
+		cram_sort(s->v, s->n, sizeof(*s->v), older, NULL);
 	}
 	if (s->layout.reason == VM_ELIGIBLE) {
 		for (size_t i = 0; i < cmdline->n_backends; i++)
