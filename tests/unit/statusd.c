@@ -3,9 +3,10 @@
  * The real server side of the sockets with reports of synthetic VMs behind it: what cramctl and
  * cram-exporter are tested and measured against where no VM can run. Not the agent.
  *
- *   statusd DIR N [NID | unknown | names]    listens on DIR/status and DIR/control, N VMs, their
- * tier is node NID or 1; prints "ready"; ends on EOF; unknown: of the host itself nothing is known;
- * names: VMs have long, wide and evil names
+ *   statusd DIR N [NID | unknown | names | paused | unread | bare]    listens on DIR/status and
+ * DIR/control, N VMs, their tier is node NID or 1; prints "ready"; ends on EOF; unknown: of the
+ * host itself nothing is known; names: VMs have long, wide and evil names; paused: the host is;
+ * unread: what its card has is not known; bare: it has no tier
  */
 #include <errno.h>
 #include <poll.h>
@@ -399,6 +400,25 @@ static void odd_names(struct cram_vm_report *vms, unsigned int n)
 		strcpy(vms[i].name, names[i % ARRAY_SIZE(names)]);
 }
 
+/* A host that is in the way of selling its tier. */
+static void as_it_may_be(struct state *s, const char *word)
+{
+	struct cram_host_report *host = &s->host;
+
+	if (strcmp(word, "paused") == 0) {
+		host->paused = true;
+		host->guaranteed -= host->tier_capacity;
+		host->tier_capacity = 0;
+	} else if (strcmp(word, "unread") == 0) {
+		host->lasting_known = false;
+	} else if (strcmp(word, "bare") == 0) {
+		host->lasting -= host->lasting_tiers;
+		host->tier_capacity = host->lasting_tiers = 0;
+	} else {
+		s->node.nid = atoi(word);
+	}
+}
+
 static int listen_at(const char *dir, const char *name)
 {
 	struct sockaddr_un sa = { .sun_family = AF_UNIX };
@@ -433,7 +453,7 @@ int main(int argc, char **argv)
 	if (argc == 4 && strcmp(argv[3], "names") == 0)
 		odd_names(s.vms, s.n);
 	else if (argc == 4)
-		s.node.nid = atoi(argv[3]);
+		as_it_may_be(&s, argv[3]);
 	p[0] = (struct pollfd){ .fd = STDIN_FILENO, .events = POLLIN };
 	p[1] = (struct pollfd){ .fd = listen_at(argv[1], "status"), .events = POLLIN };
 	p[2] = (struct pollfd){ .fd = listen_at(argv[1], "control"), .events = POLLIN };

@@ -61,6 +61,8 @@ static inline void synthetic_host(struct cram_host_report *host, struct cram_dra
 	host->dram_reserve = 12 * GiB;
 	host->dram_usable = 500 * GiB;
 	host->lasting = 756 * GiB;
+	host->lasting_tiers = 256 * GiB;
+	host->lasting_known = true;
 	host->tier_capacity = 256 * GiB;
 	host->swap_free = 8 * GiB + 1;
 	host->guaranteed = 764 * GiB + 1;

@@ -1618,6 +1618,7 @@ static void overcommit_counts_the_tier_at_ratio_one_unless_expected(void **state
 			 .swap = 5 * GiB,
 			 .fits = { [CRAM_TIER_CRAM] = 50 * GiB },
 			 .expected = { [CRAM_TIER_CRAM] = 100 * GiB },
+			 .lasts = { [CRAM_TIER_CRAM] = 50 * GiB },
 			 .kinds = 1U << CRAM_TIER_CRAM },
 		.sold = { .ram = 160 * GiB,
 			  .dram = 80 * GiB,

@@ -223,10 +223,15 @@ static void add_card(const struct card *card, uint32_t cap_percent, struct cram_
 	uint64_t usable = sub(card->physical, card->reserve);
 	uint64_t taken = add(add(card->stored, card->unsettled), card->dying);
 
+	uint64_t fits = min(scale(usable, CRAM_PAGE_BYTES, card->worst), card->logical);
+
+	/* One that was never read has no size, and one that is being taken away soon has none. */
+	if (!card->physical || card->state == CARD_OFFLINE)
+		has->unknown = true;
+	has->lasts[CRAM_TIER_CRAM] += fits;
 	if (!cram_card_is_open(card))
 		return;
-	has->fits[CRAM_TIER_CRAM] +=
-		min(scale(usable, CRAM_PAGE_BYTES, card->worst), card->logical);
+	has->fits[CRAM_TIER_CRAM] += fits;
 	has->expected[CRAM_TIER_CRAM] +=
 		min(cram_expected_to_fit(usable, card->resident, taken, card->worst, cap_percent),
 		    card->logical);
@@ -253,7 +258,7 @@ static void add_zswap(const struct daemon *d, size_t tier, struct cram_memory *h
 
 static void add_tier(const struct daemon *d, size_t tier, struct cram_memory *has)
 {
-	int nid = d->snapshot.tiers[tier].nid;
+	uint64_t bytes;
 
 	switch (d->snapshot.tiers[tier].kind) {
 	case CRAM_TIER_ZSWAP:
@@ -263,8 +268,10 @@ static void add_tier(const struct daemon *d, size_t tier, struct cram_memory *ha
 		add_card(&d->snapshot.cards[tier], d->conf.host.expected_ratio_percent, has);
 		break;
 	default:
-		has->fits[CRAM_TIER_NODE] +=
-			sub(d->snapshot.tier_capacity[tier], hugepages_of_node(&d->host.root, nid));
+		bytes = sub(d->snapshot.tier_capacity[tier],
+			    hugepages_of_node(&d->host.root, d->snapshot.tiers[tier].nid));
+		has->fits[CRAM_TIER_NODE] += bytes;
+		has->lasts[CRAM_TIER_NODE] += bytes;
 	}
 }
 

@@ -39,6 +39,28 @@ static int get_host(const struct options *o, struct cram_host_report *ret)
 	return EXIT_FAILED;
 }
 
+/* The same, where what lasts is asked for: what is told once must not leave out a card. */
+static int get_lasting_host(const struct options *o, struct cram_host_report *ret)
+{
+	struct cram_error err = { 0 };
+	int r = get_host(o, ret);
+
+	if (r != EXIT_OK)
+		return r;
+	if (!ret->lasting_known) {
+		cram_error_set(&err, -EAGAIN, "the host's lasting figures", "export them",
+			       "see cramctl node list, and export when the card is there or gone",
+			       "a card has not been read yet, or is being taken offline");
+		complain(&err);
+		return EXIT_FAILED;
+	}
+	if (ret->lasting_tiers < MiB)
+		fputs("cramctl: DRAM alone is exported: this host has no tier that [vm] or a "
+		      "[match] rule of cramd.conf names\n",
+		      stderr);
+	return EXIT_OK;
+}
+
 static uint64_t whole_mib(uint64_t bytes)
 {
 	return min(bytes / MiB, PLACEMENT_MAX);
@@ -46,7 +68,7 @@ static uint64_t whole_mib(uint64_t bytes)
 
 /*
  * What can be sold for as long as nobody changes the hardware or the reserve: swap that is free, a
- * ratio that is measured, and what is sold already are not in it.
+ * ratio that is measured, what is sold already, and whether tiers take anything now are not in it.
  */
 static uint64_t lasting_mib(const struct cram_host_report *h)
 {
@@ -94,9 +116,9 @@ static void put_nova(FILE *f, const char *provider, const struct cram_host_repor
 	      "      additional:\n",
 	      f);
 	put_inventory(f, "CUSTOM_CRAM_MEMORY_MB", lasting_mib(h));
-	if (h->tier_capacity < MiB)
+	if (h->lasting_tiers < MiB)
 		return;
-	put_inventory(f, "CUSTOM_CRAM_TIER_MB", whole_mib(h->tier_capacity));
+	put_inventory(f, "CUSTOM_CRAM_TIER_MB", whole_mib(h->lasting_tiers));
 	fputs("    traits:\n"
 	      "      additional:\n"
 	      "        - CUSTOM_CRAM_TIER\n",
@@ -140,7 +162,7 @@ int run_export_nova(const struct options *o, int argc, char **argv)
 			PROVIDER_MAX);
 		return EXIT_USAGE;
 	}
-	r = get_host(o, &host);
+	r = get_lasting_host(o, &host);
 	if (r != EXIT_OK)
 		return r;
 	f = open_memstream(&text, &size);
@@ -180,14 +202,14 @@ int run_export_k8s(const struct options *o, int argc, char **argv)
 {
 	cleanup_json struct json_object *patch = json_object_new_array();
 	struct cram_host_report host;
-	int r = get_host(o, &host);
+	int r = get_lasting_host(o, &host);
 
 	(void)argc;
 	(void)argv;
 	if (r != EXIT_OK)
 		return r;
 	add_capacity(patch, "memory-mib", lasting_mib(&host));
-	add_capacity(patch, "tier-mib", whole_mib(host.tier_capacity));
+	add_capacity(patch, "tier-mib", whole_mib(host.lasting_tiers));
 	return deliver_json(o, patch);
 }
 

@@ -68,6 +68,17 @@ static uint64_t on_tiers(const struct cram_memory *has, uint32_t set, bool expec
 	return bytes;
 }
 
+/* What they hold whenever they are open, for VMs that have no settings of their own. */
+static uint64_t lasting_on_tiers(const struct cram_memory *has)
+{
+	uint64_t bytes = 0;
+
+	for (int kind = 0; kind < CRAM_N_TIERS; kind++)
+		if (has->kinds & 1U << kind)
+			bytes = add(bytes, has->lasts[kind]);
+	return bytes;
+}
+
 /* What there is in DRAM, in swap, and on the tiers of @set. */
 static uint64_t there(const struct cram_overcommit_input *in, uint32_t set, bool expected)
 {
@@ -94,11 +105,12 @@ void cram_overcommit(const struct cram_overcommit_input *in, struct cram_overcom
 		.tiers = on_tiers(&in->has, kinds, false),
 		.guaranteed = there(in, kinds, false),
 		.expected = there(in, kinds, true),
+		.lasting_tiers = lasting_on_tiers(&in->has),
 		.at_risk = sub(in->sold.dram, usable(in)),
 		.floor_room = sub(usable(in), in->sold.dram),
 		.floors_exceed = in->sold.dram > usable(in),
 	};
-	ret->lasting = add(sub(in->has.dram, add(in->has.huge, in->has.kept)), ret->tiers);
+	ret->lasting = add(sub(in->has.dram, add(in->has.huge, in->has.kept)), ret->lasting_tiers);
 	for (uint32_t set = 0; set <= ALL; set++)
 		ret->at_risk = max(ret->at_risk,
 				   sub(held_by(&in->sold, set), there(in, set & kinds, false)));

@@ -340,6 +340,8 @@ struct cram_memory {
 	uint64_t swap_free; /* whatever it is on */
 	uint64_t fits[CRAM_N_TIERS];	 /* logical bytes that fit, whatever they are */
 	uint64_t expected[CRAM_N_TIERS]; /* logical bytes that are expected to fit */
+	uint64_t lasts[CRAM_N_TIERS];	 /* what fits also counts where nothing may go now */
+	bool unknown;			 /* what lasts of some tier is not known */
 	uint32_t kinds;			 /* bits of the tiers that the host's settings name */
 	uint64_t spare;			 /* DRAM that can be had now above headroom ... */
 	uint64_t swap_now;		 /* ... and swap */
@@ -355,7 +357,8 @@ struct cram_overcommit {
 	uint64_t tiers;	     /* what fits on tiers that any VM may use, with nothing compressed */
 	uint64_t guaranteed; /* usable + tiers + swap */
 	uint64_t expected;   /* the same with what is expected to fit on the tiers */
-	uint64_t lasting;    /* guaranteed without swap, as if no VM ran */
+	uint64_t lasting;    /* guaranteed without swap, as if no VM ran and all tiers were open */
+	uint64_t lasting_tiers; /* of it, what fits on tiers */
 	uint64_t at_risk;    /* of sold, what has no place where it may be if nothing compresses */
 	uint64_t floor_room; /* DRAM that can still be promised */
 	bool floors_exceed;  /* what is promised in DRAM cannot all be kept */

@@ -76,7 +76,8 @@ struct cram_host_report {
 	uint64_t sold;
 	uint64_t guaranteed;
 	uint64_t expected;
-	uint64_t lasting;
+	uint64_t lasting, lasting_tiers;
+	bool lasting_known;
 	uint64_t at_risk;
 	uint64_t tier_capacity;
 	uint64_t tier_bytes;

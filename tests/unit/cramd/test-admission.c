@@ -1012,6 +1012,8 @@ static void what_is_at_risk_has_no_place_where_it_may_be(void **state)
 				 .swap = 32 * GiB,
 				 .fits = { [CRAM_TIER_CRAM] = 64 * GiB,
 					   [CRAM_TIER_NODE] = 256 * GiB },
+				 .lasts = { [CRAM_TIER_CRAM] = 64 * GiB,
+					    [CRAM_TIER_NODE] = 256 * GiB },
 				 .kinds = CRAM },
 		};
 
@@ -1081,6 +1083,17 @@ static void pinned_memory_is_not_swap(void **state)
 	}
 }
 
+static void figures_are(struct fixture *f, uint64_t guaranteed, uint64_t lasting)
+{
+	struct cram_overcommit_input in;
+	struct cram_overcommit out;
+
+	overcommit_input(&f->d, NULL, &in);
+	cram_overcommit(&in, &out);
+	assert_int_equal(out.guaranteed, guaranteed);
+	assert_int_equal(out.lasting, lasting);
+}
+
 /* Nothing goes out: what the tier has is for nobody. */
 static void a_host_that_is_paused_or_drained_has_dram_alone(void **state)
 {
@@ -1095,6 +1108,8 @@ static void a_host_that_is_paused_or_drained_has_dram_alone(void **state)
 	f->d.overrides.drained = false;
 	f->d.overrides.paused = true;
 	assert_false(admits(f, "prepare", A, 16, FLOOR));
+	/* Schedulers that are told once are told of it all the same. */
+	figures_are(f, 15 * GiB, 31 * GiB);
 	/* Nor one VM's, for the others to count on. */
 	f->d.overrides.paused = false;
 	run(f, B, 8 * GiB, CRAM_MODE_AUTO)->drain = true;
@@ -1120,8 +1135,15 @@ static void a_card_counts_with_what_fits_on_it(void **state)
 	struct cram_overcommit_input in;
 
 	f->d.conf.host.expected_ratio_percent = 200;
+	/* Never read: what it has is not known, which is not the same as none. */
+	recorded_put_card(f->dir, 32 * MiB, 60 * MiB);
+	recorded_put(f->dir, RECORDED_CARD "state", "unheard-of\n");
+	in = figures_of_card(f);
+	assert_int_equal(in.has.lasts[CRAM_TIER_CRAM], 0);
+	assert_true(in.has.unknown);
 	recorded_put_card(f->dir, 32 * MiB, 60 * MiB);
 	in = figures_of_card(f);
+	assert_false(in.has.unknown);
 	assert_int_equal(in.has.fits[CRAM_TIER_CRAM], 252 * MiB);
 	assert_int_equal(in.has.expected[CRAM_TIER_CRAM], 252 * MiB);
 	/* There is enough on it to go by. What is not in the card's report yet may be the worst. */
@@ -1140,12 +1162,16 @@ static void a_card_counts_with_what_fits_on_it(void **state)
 	recorded_put_card(f->dir, 0, 0);
 	recorded_put_card_number(f->dir, "worst_bytes", 8192);
 	assert_int_equal(figures_of_card(f).has.fits[CRAM_TIER_CRAM], 126 * MiB);
-	/* One that takes nothing has nothing to sell. */
+	assert_int_equal(figures_of_card(f).has.lasts[CRAM_TIER_CRAM], 126 * MiB);
+	/* One that takes nothing has nothing to sell now. What it has it still has. */
 	for (size_t i = 0; i < ARRAY_SIZE(closed); i++) {
 		recorded_put(f->dir, RECORDED_CARD "state", closed[i]);
 		in = figures_of_card(f);
 		assert_int_equal(in.has.fits[CRAM_TIER_CRAM], 0);
 		assert_int_equal(in.has.expected[CRAM_TIER_CRAM], 0);
+		assert_int_equal(in.has.lasts[CRAM_TIER_CRAM], 126 * MiB);
+		/* One that is being taken away has it no more, soon. */
+		assert_int_equal(in.has.unknown, i == 0);
 	}
 	recorded_put(f->dir, RECORDED_CARD "state", "throttled\n");
 	assert_int_equal(figures_of_card(f).has.fits[CRAM_TIER_CRAM], 126 * MiB);

@@ -100,6 +100,8 @@ static void figures(const struct daemon *d, struct cram_host_report *ret)
 	ret->guaranteed = out.guaranteed;
 	ret->expected = out.expected;
 	ret->lasting = out.lasting;
+	ret->lasting_tiers = out.lasting_tiers;
+	ret->lasting_known = !in.has.unknown;
 	ret->at_risk = out.at_risk;
 	ret->reserved = admission_reserved(d);
 	ret->room = admission_room(d, &in);
