@@ -133,17 +133,29 @@ static const char *refusal(struct json_object *reply)
 	return json_object_get_string(message);
 }
 
+static void end_refused(int signal)
+{
+	(void)signal;
+	_exit(REFUSE);
+}
+
 /*
  * The deadline was met, and from here on no signal lets the VM start: what the agent is told, and
- * counts, is what happens. Why goes to the one who wanted to start it.
+ * counts, is what happens. Why goes to the one who wanted to start it, if that one reads: then the
+ * deadline is the end again, and all that it cuts off is words.
  */
 static int refuse(struct cram_client *client, const char *why)
 {
-	sigset_t all;
+	const struct sigaction end = { .sa_handler = end_refused };
+	sigset_t all, alarm;
 
 	sigfillset(&all);
 	sigprocmask(SIG_BLOCK, &all, NULL);
 	cram_client_tell(client, "Refuse");
+	sigaction(SIGALRM, &end, NULL);
+	sigemptyset(&alarm);
+	sigaddset(&alarm, SIGALRM);
+	sigprocmask(SIG_UNBLOCK, &alarm, NULL);
 	dprintf(STDERR_FILENO, "cramd: %s\n", why);
 	return REFUSE;
 }

@@ -202,13 +202,13 @@ static int starved_ms(pid_t pid)
 }
 
 /*
- * Runs the hook with @xml (NULL: nothing comes, and the pipe stays open). What never ends is killed
- * after 30 s.
+ * Runs the hook with @xml (NULL: nothing comes, and the pipe stays open) and @err as where it
+ * complains. What never ends is killed after 30 s.
  */
-static struct result run_for(const char *deadline, const char *dir, const char *const *args,
-			     const char *xml)
+static struct result run_complaining(const char *deadline, const char *dir, const char *const *args,
+				     const char *xml, int err)
 {
-	cleanup_close int out = scratch(), err = scratch();
+	cleanup_close int out = scratch();
 	struct result r = {};
 	int in[2], began, starved;
 	pid_t pid;
@@ -257,6 +257,14 @@ static struct result run_for(const char *deadline, const char *dir, const char *
 	read_all(out, r.out, sizeof(r.out));
 	read_all(err, r.err, sizeof(r.err));
 	return r;
+}
+
+static struct result run_for(const char *deadline, const char *dir, const char *const *args,
+			     const char *xml)
+{
+	cleanup_close int err = scratch();
+
+	return run_complaining(deadline, dir, args, xml, err);
 }
 
 static struct result run(const char *dir, const char *const *args, const char *xml)
@@ -317,6 +325,42 @@ static void a_refusal_reaches_whoever_starts_the_vm(void **state)
 	assert_string_equal(r.out, "");
 	assert_string_equal(r.err, "cramd: vm \"a\": too big\n");
 	stop(&a);
+}
+
+/* A pipe that is full, and that nobody reads. */
+static void full_pipe(int fds[2])
+{
+	char page[4096] = "";
+
+	assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
+	assert_int_equal(fcntl(fds[1], F_SETFL, O_NONBLOCK), 0);
+	while (write(fds[1], page, sizeof(page)) > 0)
+		;
+	assert_int_equal(errno, EAGAIN);
+	assert_int_equal(fcntl(fds[1], F_SETFL, 0), 0);
+}
+
+/* libvirt holds the domain's lock meanwhile. */
+static void a_refusal_that_nobody_reads_ends_in_time(void **state)
+{
+	const char *const args[] = { hook, "a", "prepare", "begin", "-", NULL };
+	struct agent a;
+	struct result r;
+	int err[2];
+
+	(void)state;
+	full_pipe(err);
+	start(&a, HELLO, REFUSAL);
+	serve_one(&a);
+	r = run_complaining("2000", a.dir, args, XML, err[1]);
+	assert_true(WIFEXITED(r.status));
+	assert_int_equal(WEXITSTATUS(r.status), 1);
+	assert_true(r.wall_ms >= 1990);
+	finish(&a);
+	assert_non_null(a.told);
+	stop(&a);
+	close(err[0]);
+	close(err[1]);
 }
 
 /* So that it counts what was refused, and not what it was too late for. */
@@ -620,6 +664,7 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_refusal_reaches_whoever_starts_the_vm),
+		cmocka_unit_test(a_refusal_that_nobody_reads_ends_in_time),
 		cmocka_unit_test(the_agent_is_told_what_was_refused),
 		cmocka_unit_test(an_admission_is_silent),
 		cmocka_unit_test(only_prepare_can_be_refused),
