@@ -11,6 +11,7 @@
 #include "overcommit.h"
 #include "policy/saturate.h"
 #include "util/cleanup.h"
+#include "util/utf8.h"
 
 /* ------------------------------------------------------------------ reservations */
 
@@ -245,8 +246,26 @@ static int pass_unjudged(struct daemon *d, const struct cram_domain *domain, con
 	return reserve(d, &r);
 }
 
+/* What may have cost it its place goes with the refusal, which is about room alone. */
+static void add_mistake(const struct cram_domain *domain, const char *mistake, char *text,
+			size_t size)
+{
+	size_t n = strlen(text);
+
+	if (!mistake[0])
+		return;
+	snprintf(text + n, size - n, "; %s: %s",
+		 domain->bad_tiering
+			 ? "it counts as one that is not tiered, for a setting in its XML "
+			   "is bad"
+			 : "its XML has a mistake, too",
+		 mistake);
+	utf8_trim(text);
+}
+
 /* Judges and reserves; d->conf.host.admission decides what comes of it. */
-static int prepare(struct daemon *d, const struct cram_domain *domain, struct admission *ret)
+static int prepare(struct daemon *d, const struct cram_domain *domain, const char *mistake,
+		   struct admission *ret)
 {
 	const struct daemon_reservation *announced = find(d, domain->uuid);
 	struct cram_admission_input in = host_without(d, domain->uuid);
@@ -268,6 +287,7 @@ static int prepare(struct daemon *d, const struct cram_domain *domain, struct ad
 			       "cramd.conf(5)",
 			       "%s", text);
 		cram_error_format(&why, ret->text, sizeof(ret->text));
+		add_mistake(domain, mistake, ret->text, sizeof(ret->text));
 		ret->admitted = d->conf.host.admission != CRAM_ADMISSION_STRICT;
 		if (ret->admitted)
 			warn(d, ret, domain->ram);
@@ -325,7 +345,7 @@ static int judge(struct daemon *d, const struct cram_domain *domain, const struc
 	ret->known = !why;
 	if (d->conf.host.admission == CRAM_ADMISSION_OFF || !domain->ram)
 		return 0;
-	return why ? pass_unjudged(d, domain, why, ret) : prepare(d, domain, ret);
+	return why ? pass_unjudged(d, domain, why, ret) : prepare(d, domain, mistake, ret);
 }
 
 int admission_hook(struct daemon *d, const char *operation, const char *xml, size_t size,

@@ -668,7 +668,15 @@ static void mistakes_are_said_and_stop_no_vm(void **state)
 	f->d.conf.vm.mode = CRAM_MODE_AUTO;
 	assert_true(admits(f, "prepare", A, 16, ""));
 	assert_false(admits(f, "prepare", A, 16, "<cram:weight>0</cram:weight>"));
-	says(f, "in DRAM or swap only");
+	says(f, "16 GiB of it can be in DRAM or swap only, and 15 GiB");
+	says(f, "it counts as one that is not tiered, for a setting in its XML is bad: <weight>");
+	/* What fits like that is started, with the mistake said. */
+	assert_true(admits(f, "prepare", A, 15, "<cram:weight>0</cram:weight>"));
+	says(f, "vm \"db <1>\": <weight>");
+	assert_null(strstr(f->answer.text, "cannot start"));
+	/* One of the kind that changes nothing is said beside the refusal. */
+	assert_false(admits(f, "prepare", A, 40, "<cram:quota>3</cram:quota>"));
+	says(f, "; its XML has a mistake, too: <quota> of 3 KiB");
 }
 
 /* What the agent will refuse once it runs cannot be counted as movable before. */
