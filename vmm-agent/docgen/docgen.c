@@ -158,6 +158,14 @@ static void metrics(void)
 	fields("finding", cram_check_fields, cram_n_check_fields);
 	fields("override", cram_override_fields, cram_n_override_fields);
 	fields("event", cram_event_fields, cram_n_event_fields);
+	puts("\n## Findings\n\n"
+	     "What `cramctl check` says, by its code. Of a VM that cannot be tiered the code is the reason,\n"
+	     "[one of these](../use/alerts.md#cramvmineligible).\n\n"
+	     "| code | meaning | what to do |\n|---|---|---|");
+	for (unsigned int i = 0; i < CRAM_N_FINDINGS; i++)
+		printf("| `%s` | %s | %s |\n", cram_finding_name((enum cram_finding)i),
+		       cram_finding_text((enum cram_finding)i),
+		       cram_finding_advice((enum cram_finding)i));
 	puts("\n## Durations\n\nHistograms, with the upper edges of their buckets the same in all.\n\n| key | metric | meaning |\n"
 	     "|---|---|---|");
 	for (unsigned int i = 0; i < CRAM_N_DURATIONS; i++)

@@ -206,13 +206,47 @@ struct cram_setting_report {
 	char origin[32]; /* "xml", "match web", ... */
 };
 
+/* What `cramctl check` finds; of a VM that cannot be tiered the code is the reason for that. */
+enum cram_finding {
+	/* The host. */
+	CRAM_FINDING_SELL,
+	CRAM_FINDING_COMPRESSING_NODE,
+	CRAM_FINDING_NO_TIER,
+	CRAM_FINDING_MEMORY_RECLAIM,
+	CRAM_FINDING_TIER,
+	CRAM_FINDING_ZSWAP_SWAP,
+	CRAM_FINDING_TIER_STATE,
+	CRAM_FINDING_DETECTOR,
+	CRAM_FINDING_DAMON_REGIONS,
+	CRAM_FINDING_NO_LIBVIRT,
+	CRAM_FINDING_CONFIG,
+	CRAM_FINDING_NO_SWAP,
+	CRAM_FINDING_SHMEM_THP,
+	CRAM_FINDING_GAIN,
+	/* A VM. */
+	CRAM_FINDING_SETTINGS,
+	CRAM_FINDING_NOT_ON_CRAM, /* in the order of enum cram_tier */
+	CRAM_FINDING_NOT_ON_NODE,
+	CRAM_FINDING_NOT_ON_ZSWAP,
+	CRAM_FINDING_TIERS,
+	CRAM_FINDING_FLOOR,
+	CRAM_FINDING_ELIGIBLE,
+	CRAM_FINDING_CLAMPED,
+	CRAM_N_FINDINGS,
+};
+
+const char *cram_finding_name(enum cram_finding finding);
+/* What it is, and what to do about it: Markdown, for docs/reference/metrics.md. */
+const char *cram_finding_text(enum cram_finding finding);
+const char *cram_finding_advice(enum cram_finding finding);
+
 /* One finding of Check. */
 struct cram_check_report {
 	char severity[16]; /* "ok", "info", "warning", "error" */
 	char subject[280]; /* "host" or `vm "db1"` */
 	char uuid[40];	   /* of the VM; empty: the host */
 	char name[256];
-	char code[64]; /* "no-tier", "hugepages", "no-swap", ... */
+	char code[64]; /* cram_finding_name(), or why the VM cannot be tiered */
 	char text[320];
 	uint64_t bytes; /* concerned; 0: not about bytes */
 };

@@ -299,14 +299,10 @@ struct findings {
 	size_t n, max;
 };
 
-static void add(struct findings *f, const char *severity, const char *subject, const char *code,
-		uint64_t bytes, const char *fmt, ...) __attribute__((format(printf, 6, 7)));
-
-static void add(struct findings *f, const char *severity, const char *subject, const char *code,
-		uint64_t bytes, const char *fmt, ...)
+static void add_code(struct findings *f, const char *severity, const char *subject,
+		     const char *code, uint64_t bytes, const char *text)
 {
 	struct cram_check_report *r;
-	va_list ap;
 
 	if (f->n == f->max)
 		return;
@@ -315,9 +311,23 @@ static void add(struct findings *f, const char *severity, const char *subject, c
 	TEXT(r->severity, "%s", severity);
 	TEXT(r->subject, "%s", subject);
 	TEXT(r->code, "%s", code);
+	TEXT(r->text, "%s", text);
+}
+
+static void add(struct findings *f, const char *severity, const char *subject,
+		enum cram_finding code, uint64_t bytes, const char *fmt, ...)
+	__attribute__((format(printf, 6, 7)));
+
+static void add(struct findings *f, const char *severity, const char *subject,
+		enum cram_finding code, uint64_t bytes, const char *fmt, ...)
+{
+	char text[sizeof(f->v->text)];
+	va_list ap;
+
 	va_start(ap, fmt);
-	vsnprintf(r->text, sizeof(r->text), fmt, ap);
+	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
+	add_code(f, severity, subject, cram_finding_name(code), bytes, text);
 }
 
 /* What there is to decide by, before what it comes from. */
@@ -333,13 +343,13 @@ static void check_selling(const struct daemon *d, struct findings *f)
 	if (risk < host.at_risk)
 		risk = host.at_risk;
 	if (!host.sold_known)
-		add(f, "info", "host", "sell", 0, "how much more is not known yet: %s",
+		add(f, "info", "host", CRAM_FINDING_SELL, 0, "how much more is not known yet: %s",
 		    admission_unknown(d));
 	else if (!risk)
-		add(f, "ok", "host", "sell", host.room,
+		add(f, "ok", "host", CRAM_FINDING_SELL, host.room,
 		    "risk: none, that is guaranteed with nothing compressed");
 	else
-		add(f, host.room ? "ok" : "info", "host", "sell", host.room,
+		add(f, host.room ? "ok" : "info", "host", CRAM_FINDING_SELL, host.room,
 		    "risk: %s of what is sold then have no place should guests write what does not "
 		    "compress",
 		    cram_size_format(risk, text, sizeof(text)));
@@ -428,28 +438,28 @@ static uint64_t find_about(struct daemon *d, struct vm *vm, struct findings *f)
 	TEXT(why, "%s", vm_why(vm));
 	pthread_mutex_unlock(&vm->lock);
 	if (vm->note[0])
-		add(f, "warning", subject, "settings", 0, "%s", vm->note);
+		add(f, "warning", subject, CRAM_FINDING_SETTINGS, 0, "%s", vm->note);
 	if (reason != VM_ELIGIBLE) {
-		add(f, "warning", subject, vm_ineligible_name(reason), vm->ram, "%s", why);
+		add_code(f, "warning", subject, vm_ineligible_name(reason), vm->ram, why);
 		return 0;
 	}
 	if (does_not_fit(d, vm, &kind, why, sizeof(why))) {
-		add(f, "warning", subject, cram_tier_name(kind), vm->ram, "%s", why);
+		add(f, "warning", subject, CRAM_FINDING_NOT_ON_CRAM + kind, vm->ram, "%s", why);
 		if (vm->input.tier < 0)
 			return 0;
 	}
 	if (d->snapshot.n_tiers && !has_tier(d, vm)) {
-		add(f, "warning", subject, "tiers", vm->ram,
+		add(f, "warning", subject, CRAM_FINDING_TIERS, vm->ram,
 		    "its setting tiers is %s, and this host has none of them",
 		    cram_settings_text(&vm->settings, CRAM_SET_TIERS, tiers, sizeof(tiers)));
 		return 0;
 	}
 	room = vm->input.dram > vm->settings.floor ? vm->input.dram - vm->settings.floor : 0;
 	if (!room)
-		add(f, "info", subject, "floor", vm->settings.floor,
+		add(f, "info", subject, CRAM_FINDING_FLOOR, vm->settings.floor,
 		    "its floor keeps all of its memory in DRAM");
 	else
-		add(f, "ok", subject, "eligible", room, "above its floor%s; mode %s",
+		add(f, "ok", subject, CRAM_FINDING_ELIGIBLE, room, "above its floor%s; mode %s",
 		    vm->settings.mode == CRAM_MODE_AUTO ? "" : ", if its mode were auto",
 		    cram_mode_name(vm->settings.mode));
 	return room;
@@ -463,7 +473,8 @@ static uint64_t check_vm(struct daemon *d, struct vm *vm, struct findings *f)
 
 	TEXT(subject, "vm \"%s\"", vm->name);
 	if (daemon_clamped(vm, clamped, sizeof(clamped))[0])
-		add(f, "warning", subject, "clamped", vm->settings.floor_asked, "%s", clamped);
+		add(f, "warning", subject, CRAM_FINDING_CLAMPED, vm->settings.floor_asked, "%s",
+		    clamped);
 	for (size_t i = first; i < f->n; i++) {
 		TEXT(f->v[i].uuid, "%s", vm->uuid);
 		TEXT(f->v[i].name, "%s", vm->name);
@@ -477,12 +488,12 @@ static void check_kernel(const struct daemon *d, struct findings *f)
 	char huge[128];
 
 	if (sysroot_meminfo(&d->host.root, "SwapTotal:") == 0)
-		add(f, "info", "host", "no-swap", 0,
+		add(f, "info", "host", CRAM_FINDING_NO_SWAP, 0,
 		    "no swap: when DRAM and tier are full, only killing frees memory");
 	if (sysroot_read(&d->host.root, "/sys/kernel/mm/transparent_hugepage/shmem_enabled", huge,
 			 sizeof(huge), NULL) == 0 &&
 	    strstr(huge, "[never]"))
-		add(f, "info", "host", "shmem-thp", 0,
+		add(f, "info", "host", CRAM_FINDING_SHMEM_THP, 0,
 		    "huge pages are off for shared memory: RAM of memfd guests is mapped and moved "
 		    "page by page; set transparent_hugepage/shmem_enabled to advise; a guest whose "
 		    "QEMU uses a userfaultfd (postcopy, restored from a snapshot) is left alone "
@@ -501,10 +512,10 @@ static void check_zswap(const struct daemon *d, size_t t, struct findings *f)
 		if (vm->input.tier == (int)t && vm->input.dram > vm->settings.floor)
 			wanted += vm->input.dram - vm->settings.floor;
 	}
-	add(f, "ok", "host", "tier", zswap->limit, "of DRAM zswap takes pages, compressed by %s",
-	    zswap->compressor);
+	add(f, "ok", "host", CRAM_FINDING_TIER, zswap->limit,
+	    "of DRAM zswap takes pages, compressed by %s", zswap->compressor);
 	if (zswap->swap_free < wanted)
-		add(f, "warning", "host", "zswap-swap", wanted - zswap->swap_free,
+		add(f, "warning", "host", CRAM_FINDING_ZSWAP_SWAP, wanted - zswap->swap_free,
 		    "more swap is needed for what may leave DRAM: each page in zswap keeps a place "
 		    "in it");
 }
@@ -515,18 +526,18 @@ static void check_tier(const struct daemon *d, size_t t, struct findings *f)
 	const struct node *node = nodes_find(&d->snapshot.nodes, tier->nid);
 
 	if (node && node->no_policy)
-		add(f, "info", "host", "memory-reclaim", d->snapshot.tier_capacity[t],
+		add(f, "info", "host", CRAM_FINDING_MEMORY_RECLAIM, d->snapshot.tier_capacity[t],
 		    "this kernel lets nobody name node %d: memory goes there by memory.reclaim of "
 		    "its cgroup, and the kernel chooses which",
 		    tier->nid);
 	if (tier->kind == CRAM_TIER_ZSWAP)
 		check_zswap(d, t, f);
 	else if (tier->kind != CRAM_TIER_CRAM || d->snapshot.cards[t].state <= CARD_THROTTLED)
-		add(f, "ok", "host", "tier", d->snapshot.tier_capacity[t], "node %d is a tier",
-		    tier->nid);
+		add(f, "ok", "host", CRAM_FINDING_TIER, d->snapshot.tier_capacity[t],
+		    "node %d is a tier", tier->nid);
 	else
 		add(f, d->snapshot.cards[t].state == CARD_EVICTING ? "warning" : "error", "host",
-		    "tier-state", d->snapshot.tier_capacity[t],
+		    CRAM_FINDING_TIER_STATE, d->snapshot.tier_capacity[t],
 		    "the card of node %d is %s: nothing goes there; see the kernel log", tier->nid,
 		    d->snapshot.tier_state[t]);
 }
@@ -543,7 +554,7 @@ static void check_regions(struct daemon *d, struct findings *f)
 	region = watched / d->conf.host.damon_max_regions;
 	if (!atomic_load(&d->host.damon_active) || region <= RANGE_BYTES)
 		return;
-	add(f, looks ? "info" : "warning", "host", "damon-regions", region,
+	add(f, looks ? "info" : "warning", "host", CRAM_FINDING_DAMON_REGIONS, region,
 	    "in a region of DAMON's, with damon_max_regions = %u: less that is hot in it %s",
 	    d->conf.host.damon_max_regions,
 	    looks ? "only looks will find" : "may be taken for cold");
@@ -559,10 +570,10 @@ size_t report_check(struct daemon *d, struct cram_check_report *findings, size_t
 	for (size_t i = 0; i < d->snapshot.nodes.n; i++)
 		if (d->snapshot.nodes.v[i].has_memory &&
 		    unfit_node(&d->snapshot.unfit, &d->snapshot.nodes.v[i], why, sizeof(why)))
-			add(&f, "error", "host", "compressing-node", d->snapshot.nodes.v[i].total,
-			    "%s", why);
+			add(&f, "error", "host", CRAM_FINDING_COMPRESSING_NODE,
+			    d->snapshot.nodes.v[i].total, "%s", why);
 	if (d->snapshot.n_tiers == 0)
-		add(&f, "error", "host", "no-tier", 0,
+		add(&f, "error", "host", CRAM_FINDING_NO_TIER, 0,
 		    "no slow memory: no node with memory and without CPUs (tier_nodes = %s)",
 		    d->conf.host.tier_nodes);
 	for (size_t i = 0; i < d->snapshot.n_tiers; i++)
@@ -572,19 +583,21 @@ size_t report_check(struct daemon *d, struct cram_check_report *findings, size_t
 	TEXT(note, "%s", d->host.detector_note);
 	pthread_mutex_unlock(&d->host.lock);
 	if (note[0])
-		add(&f, "warning", "host", "detector", 0, "%s", note);
+		add(&f, "warning", "host", CRAM_FINDING_DETECTOR, 0, "%s", note);
 	else
-		add(&f, "ok", "host", "detector", 0, "cold memory is found by %s", detector);
+		add(&f, "ok", "host", CRAM_FINDING_DETECTOR, 0, "cold memory is found by %s",
+		    detector);
 	check_regions(d, &f);
 	if (d->libvirt && !libvirt_connected(d->libvirt))
-		add(&f, "warning", "host", "no-libvirt", 0, "libvirt at %s does not answer",
-		    d->conf.host.libvirt_uri);
+		add(&f, "warning", "host", CRAM_FINDING_NO_LIBVIRT, 0,
+		    "libvirt at %s does not answer", d->conf.host.libvirt_uri);
 	if (d->config_error[0])
-		add(&f, "error", "host", "config", 0, "%s", d->config_error);
+		add(&f, "error", "host", CRAM_FINDING_CONFIG, 0, "%s", d->config_error);
 	check_kernel(d, &f);
 	for (size_t i = 0; i < d->host.vms.n; i++)
 		gain += check_vm(d, d->host.vms.v[i], &f);
 	if (d->snapshot.n_tiers)
-		add(&f, "ok", "host", "gain", gain, "of the VMs' memory may leave DRAM once cold");
+		add(&f, "ok", "host", CRAM_FINDING_GAIN, gain,
+		    "of the VMs' memory may leave DRAM once cold");
 	return f.n;
 }
