@@ -166,8 +166,16 @@ static int for_people(const char *option)
 		puts("cram-hook " CRAM_VERSION);
 		return 0;
 	}
-	puts("libvirt runs this, as /etc/libvirt/hooks/qemu.d/cram, before it starts a VM; see "
-	     "cram-hook(8).");
+	puts("Usage: cram-hook DOMAIN OPERATION PART MORE <XML\n"
+	     "libvirt runs this, as /etc/libvirt/hooks/qemu.d/cram, before it starts a VM; see "
+	     "cram-hook(8).\n"
+	     "\n"
+	     "      --help     print this and exit\n"
+	     "      --version  print the version and exit\n"
+	     "\n"
+	     "Environment, for tests:\n"
+	     "  CRAMD_SOCKET_DIR        where the agent's sockets are\n"
+	     "  CRAMD_HOOK_DEADLINE_MS  after how many milliseconds it ends");
 	return strcmp(option, "--help") == 0 ? 0 : 2;
 }
 
