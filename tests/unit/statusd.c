@@ -33,6 +33,7 @@ struct state {
 	struct cram_status_reports status;
 	struct cram_vm_report *vms;
 	unsigned int n;
+	unsigned int reloads;
 	uint64_t rounds; /* every one that is recorded is a new one */
 };
 
@@ -342,6 +343,17 @@ HANDLER(drop_overrides)
 		call, cram_reply_accepted(vm, 0, true, "", "vm \"vm-0\": weight 7 -> 100"));
 }
 
+/* Any process is vm-0. */
+HANDLER(add_vm)
+{
+	struct state *s = userdata;
+
+	(void)parameters;
+	(void)err;
+	return cram_call_reply(call, cram_reply_accepted(&s->vms[0], 0, true, "",
+							 "vm \"vm-0\": taken in as pid-1000"));
+}
+
 HANDLER(nothing)
 {
 	(void)parameters;
@@ -350,13 +362,21 @@ HANDLER(nothing)
 	return cram_call_reply(call, NULL);
 }
 
+/* Refused once, and mended. */
 HANDLER(reload)
 {
 	struct json_object *o = json_object_new_object();
+	struct state *s = userdata;
 
 	(void)parameters;
-	(void)userdata;
 	(void)err;
+	if (s->reloads++) {
+		json_object_object_add(o, "generation", json_object_new_int(2));
+		json_object_object_add(
+			o, "changed",
+			json_object_new_string("the host: host.round 2000 ms -> 1000 ms"));
+		return cram_call_reply(call, o);
+	}
 	json_object_object_add(o, "message",
 			       json_object_new_string("cramd.conf:3: no such option"));
 	return cram_call_error(call, CRAM_ERR_CONFIG_INVALID, o);
@@ -384,6 +404,7 @@ static const struct cram_method control_methods[] = {
 	{ "Pause", false, nothing },
 	{ "Resume", false, nothing },
 	{ "Reload", false, reload },
+	{ "AddVm", false, add_vm },
 	{ 0 },
 };
 

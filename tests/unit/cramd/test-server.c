@@ -549,7 +549,8 @@ static void what_is_refused_is_told_to_who_monitors(void **state)
 	struct fixture *f = *state;
 	struct cram_client *client = connect_to(f->status, CRAM_IFACE_STATUS), *control;
 	struct cram_error err = {};
-	struct json_object *event, *reply;
+	struct json_object *event, *reply, *changed;
+	const char *text;
 
 	assert_int_equal(cram_client_call_more(client, "Monitor", NULL, &err), 0);
 	control = connect_to(f->control, CRAM_IFACE_CONTROL);
@@ -562,8 +563,21 @@ static void what_is_refused_is_told_to_who_monitors(void **state)
 		       by_me("SetQuota refused: weight: bad value \"0\"; allowed: an integer "
 			     "from 1 to 10000")));
 	json_object_put(event);
+	recorded_put(f->dir, "/cramd.conf", "[vm]\nweight = 0\n");
+	assert_int_equal(cram_client_call(control, "Reload", NULL, &reply, NULL, &err), -EREMOTEIO);
+	event = next_event(client, "reload-refused");
+	text = text_at(event, "event", "text");
+	assert_memory_equal(text, "configuration not taken: ", 25);
+	assert_non_null(strstr(text, "/cramd.conf:2: "));
+	assert_non_null(strstr(text, by_me("")));
+	json_object_put(event);
 	/* No configuration is there: only this one's default is. */
-	json_object_put(call(f, "Reload", "{}"));
+	assert_int_equal(unlink(f->conf), 0);
+	reply = call(f, "Reload", "{}");
+	assert_true(json_object_object_get_ex(reply, "changed", &changed));
+	assert_non_null(strstr(json_object_get_string(changed),
+			       "host.round 3600000 ms -> 2000 ms, host.admission strict -> warn"));
+	json_object_put(reply);
 	event = next_event(client, "reload");
 	assert_non_null(strstr(text_at(event, "event", "text"),
 			       "configuration read again: host.round 3600000 ms -> 2000 ms, "
