@@ -176,6 +176,7 @@ static const struct config configs[CONFIGS] = {
 enum mistake {
 	NONE,
 	WRITTEN_BEFORE_THE_COPY,
+	SETTLED_AT_THE_END_OF_THE_COPY,
 	NOT_CREDITED_UNTIL_IT_IS_TOLD,
 	FLUSH_FORGOTTEN,
 	FREED_WITHOUT_FLUSH,
@@ -208,6 +209,8 @@ static const struct {
 } mistakes[MISTAKES] = {
 	[WRITTEN_BEFORE_THE_COPY] = { PLAIN,
 				      "a frame is settled from the copy's begin, not its end" },
+	[SETTLED_AT_THE_END_OF_THE_COPY] = { PLAIN,
+					     "a frame is settled at the end of the copy, not by a report" },
 	[NOT_CREDITED_UNTIL_IT_IS_TOLD] = { PLAIN,
 					    "a written frame is neither credited nor unsettled for a while" },
 	[FLUSH_FORGOTTEN] = { PLAIN, "no cache flush after the copy" },
@@ -690,9 +693,11 @@ static void kernel_frame_steps(const struct state *now, unsigned int i)
 		/* Its end: what is cached is flushed, and only then it counts. */
 		if (f->filled && (!f->cached || mistake == FLUSH_FORGOTTEN)) {
 			f->place = WRITTEN;
-			if (mistake == NOT_CREDITED_UNTIL_IT_IS_TOLD)
+			if (mistake == NOT_CREDITED_UNTIL_IT_IS_TOLD ||
+			    mistake == SETTLED_AT_THE_END_OF_THE_COPY)
 				cram_account_take(a, 1);
-			if (mistake != WRITTEN_BEFORE_THE_COPY)
+			if (mistake != WRITTEN_BEFORE_THE_COPY &&
+			    mistake != SETTLED_AT_THE_END_OF_THE_COPY)
 				s.untold++;
 			reach(&s, "a copy ends");
 			s = *now;
