@@ -7,10 +7,12 @@
 
 #include <fcntl.h>
 #include <linux/kernel-page-flags.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -78,8 +80,40 @@ static void ask(char *memory)
 	ok(rc >= 0, "who is refused is told no error (%ld)", rc);
 }
 
+/* Who waits for changes of memory.cram.events, by poll and by inotify. */
+struct waiting {
+	int events, inotify;
+};
+
+static struct waiting wait_for_events(const char *cgroup)
+{
+	struct waiting w;
+	char path[128], byte;
+
+	snprintf(path, sizeof(path), "/sys/fs/cgroup/%s/memory.cram.events", cgroup);
+	w.events = open(path, O_RDONLY | O_CLOEXEC);
+	w.inotify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+	need(w.events >= 0 && w.inotify >= 0 && read(w.events, &byte, 1) == 1 &&
+		     inotify_add_watch(w.inotify, path, IN_MODIFY) >= 0,
+	     "%s is waited for: %m", path);
+	return w;
+}
+
+static bool is_told(const struct waiting *w, int ms)
+{
+	struct pollfd polled = { .fd = w->events, .events = POLLPRI },
+		      notified = { .fd = w->inotify, .events = POLLIN };
+	const bool by_poll = poll(&polled, 1, ms) == 1 && polled.revents & POLLPRI;
+	const bool by_inotify = poll(&notified, 1, ms) == 1;
+
+	if (by_poll != by_inotify)
+		note("by poll: %d, by inotify: %d", by_poll, by_inotify);
+	return ms ? by_poll && by_inotify : by_poll || by_inotify;
+}
+
 static void nothing_unless_given(void)
 {
+	struct waiting waiting;
 	char *memory;
 
 	make_cgroup("none");
@@ -87,9 +121,14 @@ static void nothing_unless_given(void)
 	   "a new cgroup may have nothing: %s", cgroup_text("none", "memory.cram.max"));
 	ok(used("none") == 0 && refusals("none") == 0, "and has nothing");
 	memory = memory_of("none", false);
+	waiting = wait_for_events("none");
+	ok(!is_told(&waiting, 0), "nobody is told of anything");
 	ask(memory);
 	ok(there(memory) == 0, "move_pages moves none of its pages");
 	ok(refusals("none") > 0, "which is counted");
+	ok(is_told(&waiting, 5000), "and told to who polls, and who has inotify, on the events");
+	close(waiting.events);
+	close(waiting.inotify);
 	write_cgroup("none", "memory.reclaim", "8M");
 	ok(there(memory) == 0, "nor does reclaim");
 	gone(memory);
