@@ -18,6 +18,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "card.h"
@@ -225,6 +226,86 @@ static void there_and_back(const struct kind *kind, const struct way *way, unsig
 }
 
 /*
+ * Of a huge page
+ */
+
+static bool all_there(const char *memory, size_t length)
+{
+	return pages_on(memory, length, cram_nid) == length / PAGE;
+}
+
+static void touch(char *memory, size_t page)
+{
+	((volatile char *)memory)[page * PAGE] ^= 1;
+	((volatile char *)memory)[page * PAGE] ^= 1;
+}
+
+/* How many of a huge page's pages are home. A file's is unmapped when it is split: look at each. */
+static size_t pages_home(const char *memory)
+{
+	for (size_t i = 0; i < HUGE; i += PAGE)
+		(void)((volatile const char *)memory)[i];
+	return pages_on(memory, HUGE, HOME);
+}
+
+static size_t home_after(char *memory, size_t page)
+{
+	touch(memory, page);
+	return pages_home(memory);
+}
+
+/* Two that are written to within half a second: where everything is slow it takes some more. */
+static size_t home_after_two(char *memory, size_t page)
+{
+	struct timespec begin, end;
+
+	do {
+		clock_gettime(CLOCK_MONOTONIC, &begin);
+		touch(memory, page++);
+		touch(memory, page++);
+		clock_gettime(CLOCK_MONOTONIC, &end);
+	} while ((end.tv_sec - begin.tv_sec) * 1000 + (end.tv_nsec - begin.tv_nsec) / 1000000 >
+			 500 &&
+		 page < HUGE / PAGE / 2);
+	return pages_home(memory);
+}
+
+/* The page comes home that is written to; when another one is soon after, all the rest. */
+static void parts_of(const struct kind *kind)
+{
+	char *memory = kind->map(4), *soon = memory, *late = memory + HUGE,
+	     *other = memory + 2 * HUGE, *whole = memory + 3 * HUGE;
+	size_t home;
+
+	note("parts of %s", kind->name);
+	need(cram_has_credit(2 * LENGTH, 10), "there is credit to begin with");
+	need(move_to(memory, LENGTH, cram_nid) == 0 && all_there(memory, LENGTH) &&
+		     frame_is(frame_of(whole), KPF_THP),
+	     "huge pages are there, whole");
+
+	home = home_after(soon, 3);
+	ok(home == 1 && node_of(soon + 3 * PAGE) == HOME,
+	   "the page that is written to comes home, and no other (%zu)", home);
+	home = home_after(soon, 3);
+	ok(home == 1, "nor does one if it is written to again (%zu)", home);
+	home = home_after(other, 500);
+	ok(home == 1 && pages_home(soon) == 1,
+	   "one of another huge page is the first of that (%zu)", home);
+	home = home_after_two(soon, 4);
+	ok(home == HUGE / PAGE, "a second one soon after brings all the rest (%zu)", home);
+
+	home = home_after(late, 3);
+	usleep(1500000);
+	home = home_after(late, 500);
+	ok(home == 2, "one much later brings itself (%zu)", home);
+	ok(frame_is(frame_of(whole), KPF_THP) && all_there(whole, HUGE),
+	   "what nobody wrote to is there, whole");
+	ok(packed(memory, LENGTH, 1, 4), "nothing is lost");
+	munmap(memory, LENGTH);
+	ok(cram_empties(10), "nothing is left there");
+}
+
+/*
  * By reclaim
  */
 
@@ -254,11 +335,6 @@ static void by_reclaim(void)
 /*
  * Full
  */
-
-static bool all_there(const char *memory, size_t length)
-{
-	return pages_on(memory, length, cram_nid) == length / PAGE;
-}
 
 static void full(unsigned int ratio)
 {
@@ -400,6 +476,9 @@ int main(void)
 	for (size_t i = 0; i < COUNT(KINDS); i++)
 		for (size_t j = 0; j < COUNT(WAYS); j++)
 			there_and_back(&KINDS[i], &WAYS[j], j % 2 ? MIXED : 4);
+	for (size_t i = 0; i < COUNT(KINDS); i++)
+		if (KINDS[i].huge)
+			parts_of(&KINDS[i]);
 	by_reclaim();
 	middle_orders();
 	full(1);
