@@ -9,9 +9,9 @@
  *
  *	cram-storm SECONDS [SEED [FAULT]]
  *
- * What each thread does follows from the seed; when, does not. With a fault of those in
- * docs/design/cxl-compressed-card.md the card is out of reach all the time, in place of changing
- * its size: nothing comes to it any more, everything else goes on.
+ * What each thread does follows from the seed ("any": from the time); when, does not. With a fault
+ * of those in docs/design/cxl-compressed-card.md the card is out of reach all the time, in place of
+ * changing its size: nothing comes to it any more, everything else goes on.
  */
 #include "cram.h"
 
@@ -377,7 +377,8 @@ int main(int argc, char **argv)
 	bool kept;
 
 	need(argc >= 2 && argc <= 4, "usage: cram-storm SECONDS [SEED [FAULT]]");
-	seed = argc >= 3 ? strtoull(argv[2], NULL, 0) : (uint64_t)time(NULL);
+	seed = argc >= 3 && strcmp(argv[2], "any") ? strtoull(argv[2], NULL, 0)
+						   : (uint64_t)time(NULL);
 	note("seed %llu", (unsigned long long)seed);
 	/* Who forks would wait for ever otherwise. */
 	pthread_rwlockattr_init(&attributes);
