@@ -25,7 +25,7 @@
 #define ROUNDS 12
 #define RATIO  2
 
-static char *small, *huge;
+static char *small, *huge, *shared; /* shared: a memfd, as guests' memory is */
 static uint64_t version;
 
 /* Other contents in each round: what is known already might be cheaper. */
@@ -131,7 +131,8 @@ static void wait_for_credit(int nid)
 
 static void measure_node(const char *where, int nid)
 {
-	double move = 0, policy = 0, moved_huge = 0, policy_huge = 0, read = 0, write = 0;
+	double move = 0, policy = 0, moved_huge = 0, policy_huge = 0, read = 0, write = 0,
+	       write_shared = 0;
 
 	for (int i = 0; i < ROUNDS; i++) {
 		renew(small);
@@ -150,6 +151,11 @@ static void measure_node(const char *where, int nid)
 		go_home(huge);
 		wait_for_credit(nid);
 		keep_least(&policy_huge, by_policy(huge, nid));
+		renew(shared);
+		go_home(shared);
+		wait_for_credit(nid);
+		by_move(shared, nid);
+		keep_least(&write_shared, by_writing(shared));
 	}
 	say_cost(where, "move_pages", move);
 	say_cost(where, "mbind", policy);
@@ -157,11 +163,12 @@ static void measure_node(const char *where, int nid)
 	say_cost(where, "mbind_huge", policy_huge);
 	say_cost(where, "read", read);
 	say_cost(where, "write", write);
+	say_cost(where, "write_shared", write_shared);
 }
 
 static void measure_swap(const char *where)
 {
-	double out = 0, read = 0, write = 0;
+	double out = 0, read = 0, write = 0, write_shared = 0;
 
 	for (int i = 0; i < ROUNDS; i++) {
 		renew(small);
@@ -170,10 +177,14 @@ static void measure_swap(const char *where)
 		renew(small);
 		by_pageout(small);
 		keep_least(&write, by_writing(small));
+		renew(shared);
+		by_pageout(shared);
+		keep_least(&write_shared, by_writing(shared));
 	}
 	say_cost(where, "pageout", out);
 	say_cost(where, "read", read);
 	say_cost(where, "write", write);
+	say_cost(where, "write_shared", write_shared);
 }
 
 /* As the kernel does after it has copied a page. */
@@ -210,8 +221,10 @@ int main(void)
 	small = map_anonymous(SIZE);
 	need(madvise(small, SIZE, MADV_NOHUGEPAGE) == 0, "small pages: %m");
 	huge = map_huge(SIZE);
+	shared = map_shared(SIZE, NULL);
 	renew(small);
 	renew(huge);
+	renew(shared);
 	measure_flush();
 	measure_node("node", OTHER);
 	with_sampling("0");
