@@ -100,10 +100,11 @@ static void trimmed(void)
 
 int main(void)
 {
+	swap_on("64M");
 	writers_disk();
 	cram_up();
 	card_fault("trim-refused", true, 0);
-	write_all_ways(cram_nid, &JUDGE);
+	write_all_ways(cram_nid, &JUDGE, NULL);
 	trimmed();
 	ok(cram_becomes("normal", 10), "and all is normal");
 	ok(card_value("peak-excess") == 0 && card_value("over-capacity-pages") == 0,

@@ -7,6 +7,7 @@
  */
 #include "private-node.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/kernel-page-flags.h>
@@ -30,6 +31,9 @@
 
 #include "writers.h"
 
+#ifndef MPOL_F_NUMA_BALANCING
+#define MPOL_F_NUMA_BALANCING (1 << 13)
+#endif
 #ifndef MAP_DROPPABLE
 #define MAP_DROPPABLE 0x08 /* Linux 6.11 */
 #endif
@@ -45,8 +49,8 @@ static void intact(const char *after)
 {
 	struct npt_frames frames = npt_frames(CARD);
 
-	ok(frames.ret_changed == expected_changes, "%s: no frame was written (%lu changed)", after,
-	   (unsigned long)(frames.ret_changed - expected_changes));
+	if (!ok(frames.ret_changed == expected_changes, "%s: no frame was written", after))
+		note("%lu were", (unsigned long)(frames.ret_changed - expected_changes));
 	expected_changes = frames.ret_changed;
 }
 
@@ -219,6 +223,28 @@ static void huge_file_in_a_pipe(void)
 	intact("files of huge pages");
 }
 
+static bool is_written(void *byte)
+{
+	*(volatile char *)byte = 'f';
+	return true;
+}
+
+/* Who writes to a file before he has read it has no entry that could be taken away. */
+static void huge_file_written_at_once(void)
+{
+	int fd;
+	char *memory = huge_file(&fd);
+
+	/* By a process of its own, to which fork gave no entries for a file. */
+	ok(in_time(20, is_written, memory + WHERE),
+	   "a huge page of a file is written by who has not read it");
+	ok(filled_but(memory, 2 * HUGE, WHERE, 'f') && node_of(memory + WHERE) != CARD,
+	   "at home, that byte alone");
+	munmap(memory, 2 * HUGE);
+	close(fd);
+	intact("a huge page written at once");
+}
+
 /* Does userfaultfd hear of the next write to the page at an address? */
 static bool uffd_protects(const char *at)
 {
@@ -269,8 +295,7 @@ static void first_touch_is_home(void)
 	     "mbind to the card");
 	fill(memory, LENGTH, 5);
 	fill(shared, LENGTH, 5);
-	ok(used_pages(CARD) == 0, "first touch is served from ordinary memory (%ld pages)",
-	   used_pages(CARD));
+	ok(used_pages(CARD) == 0, "first touch is served from ordinary memory");
 	ok(bind_to(memory, LENGTH, MPOL_BIND, 1UL << CARD, MPOL_MF_MOVE) == 0 &&
 		   pages_on(memory, LENGTH, CARD) == LENGTH / PAGE,
 	   "MPOL_MF_MOVE moves it to the card");
@@ -309,6 +334,105 @@ static void swapped(void)
 	   "and come back to ordinary memory, writable");
 	munmap(memory, LENGTH);
 	intact("swap");
+}
+
+/* A page of the file that was written to a disk but never left its frame; its offset. */
+static size_t page_in_the_swap_cache(char *memory)
+{
+	uint64_t frames[LENGTH / PAGE];
+	size_t i;
+
+	fill(memory, LENGTH, 5);
+	need(move_to(memory, LENGTH, CARD) == 0, "shared memory on the card");
+	drain_lru_lists(CARD);
+	frames_of(memory, LENGTH, frames);
+	need(madvise(memory, LENGTH, MADV_PAGEOUT) == 0, "MADV_PAGEOUT: %m");
+	for (i = 0; i < LENGTH / PAGE; i++)
+		if (node_of(memory + i * PAGE) < 0 && frame_is(frames[i], KPF_SWAPCACHE))
+			break;
+	need(i < LENGTH / PAGE, "pages stay in the swap cache");
+	return i * PAGE;
+}
+
+/*
+ * The kernel writes to a file of which pages are in the swap cache. Other than on compressed
+ * DRAM, on a disk they are when they are being written, and stay until their frames are needed.
+ */
+static void file_in_the_swap_cache(void)
+{
+	size_t at;
+	int fd;
+	char *memory = map_shared(LENGTH, &fd);
+
+	need(system("dd if=/dev/zero of=/run/swap bs=1M count=4 2>/dev/null && "
+		    "losetup /dev/loop1 /run/swap && mkswap /dev/loop1 >/dev/null && "
+		    "swapon -p 100 /dev/loop1") == 0,
+	     "swap on a disk");
+	at = page_in_the_swap_cache(memory) + WHERE % PAGE;
+	ok(pwrite(fd, "k", 1, (off_t)at) == 1 && node_of(memory + at) != CARD &&
+		   filled_but(memory, LENGTH, at, 'k') && node_of(memory + at) != CARD,
+	   "write(2) to a page in the swap cache is at home");
+	intact("write(2) to a page in the swap cache");
+	at = page_in_the_swap_cache(memory) + WHERE % PAGE;
+	ok(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)at, 1) == 0 &&
+		   filled_but(memory, LENGTH, at, 0) && node_of(memory + at) != CARD,
+	   "and so are the zeros of a hole");
+	intact("a hole in a page in the swap cache");
+	munmap(memory, LENGTH);
+	close(fd);
+	need(system("swapoff /dev/loop1 && losetup -d /dev/loop1") == 0, "that disk can go");
+}
+
+/* Reads memory until the scanner of NUMA balancing has taken each entry away once. */
+static bool is_read_with_hints(const char *memory, size_t length, size_t step)
+{
+	bool hinted[LENGTH / PAGE] = {};
+	time_t end = time(NULL) + 60;
+	size_t left = length / step;
+
+	while (left && time(NULL) < end)
+		for (size_t at = 0; at < length; at += step) {
+			struct rusage before, after;
+
+			/* It is there: nothing else faults. */
+			getrusage(RUSAGE_THREAD, &before);
+			(void)*(const volatile char *)(memory + at);
+			getrusage(RUSAGE_THREAD, &after);
+			if (after.ru_minflt != before.ru_minflt && !hinted[at / step]) {
+				hinted[at / step] = true;
+				left--;
+			}
+		}
+	return left == 0;
+}
+
+/* NUMA balancing gives back what it took, which is less than the process's right to write. */
+static void hinting_faults(void)
+{
+	need(npt_set_ops(CARD, FLAGS | NP_OPS_RECLAIM | NP_OPS_NUMA_BALANCING) == 0 &&
+		     write_file("/proc/sys/kernel/numa_balancing", "1") == 0,
+	     "NUMA balancing");
+	for (int huge = 0; huge < 2; huge++) {
+		const size_t length = huge ? HUGE : LENGTH;
+		const char *what = huge ? "a huge page" : "small pages";
+		char *memory = huge ? huge_on(CARD, length) : small_on(CARD, length);
+
+		/* The reader is on neither node: that is no reason to move them. */
+		need(bind_to(memory, length, MPOL_BIND | MPOL_F_NUMA_BALANCING, 1UL << OTHER, 0) ==
+			     0,
+		     "a policy that NUMA balancing serves: %m");
+		ok(is_read_with_hints(memory, length, huge ? HUGE : PAGE) &&
+			   pages_on(memory, length, CARD) == length / PAGE,
+		   "%s: hinting faults leave them there", what);
+		memory[WHERE] = 'b';
+		ok(filled_but(memory, length, WHERE, 'b') && node_of(memory + WHERE) == OTHER,
+		   "%s: what is written after a hinting fault is at home", what);
+		munmap(memory, length);
+		intact("NUMA balancing");
+	}
+	need(write_file("/proc/sys/kernel/numa_balancing", "0") == 0 &&
+		     npt_set_ops(CARD, FLAGS | NP_OPS_RECLAIM) == 0,
+	     "no NUMA balancing any more");
 }
 
 static void owner_handles_it(void)
@@ -656,6 +780,7 @@ static struct region regions[] = { { .name = "small pages" },
 				   { .name = "huge pages" },
 				   { .name = "shared memory" } };
 static atomic_bool stop;
+static unsigned int seconds = 10;
 
 static uint64_t next_random(uint64_t *state)
 {
@@ -712,7 +837,7 @@ static void *fork_around(void *argument)
 	return NULL;
 }
 
-static void writers_and_movers(int seconds)
+static void writers_and_movers(void)
 {
 	pthread_t threads[THREADS + 3];
 	struct npt_stats before = npt_stats(CARD);
@@ -731,7 +856,7 @@ static void writers_and_movers(int seconds)
 	pthread_create(&threads[n++], NULL, move_around, (void *)1);
 	pthread_create(&threads[n++], NULL, move_around, (void *)2);
 	pthread_create(&threads[n++], NULL, fork_around, NULL);
-	sleep((unsigned int)seconds);
+	sleep(seconds);
 	stop = true;
 	while (n)
 		pthread_join(threads[--n], NULL);
@@ -778,32 +903,66 @@ static void without_the_fence(void)
 	expected_changes = npt_frames(CARD).ret_changed;
 }
 
+static void table(void)
+{
+	write_all_ways(CARD, &JUDGE, NULL);
+}
+
+static const struct {
+	const char *name;
+	void (*check)(void);
+} PARTS[] = {
+	{ "the table", table },
+	{ "shared mappings", shared_mappings },
+	{ "file writers", file_writers },
+	{ "a huge file in a pipe", huge_file_in_a_pipe },
+	{ "a huge file written at once", huge_file_written_at_once },
+	{ "replaced and protected", replaced_and_protected },
+	{ "first touch", first_touch_is_home },
+	{ "fallocated pages", only_filled_pages_come },
+	{ "swap", swapped },
+	{ "a file in the swap cache", file_in_the_swap_cache },
+	{ "hinting faults", hinting_faults },
+	{ "the owner", owner_handles_it },
+	{ "no huge page at home", no_huge_page_at_home },
+	{ "a page of another processor", page_of_another_processor },
+	{ "offline memory", fence_of_offline_memory },
+	{ "counters", counted },
+	{ "served at once", served_at_once },
+	{ "writers and movers", writers_and_movers },
+	/* The last: its page stays where nobody gets it, and its block offline. */
+	{ "a failed page", failed_page },
+};
+
+/* How many parts, or rows of the table, have that name? They are made. */
+static size_t parts_named(const char *name)
+{
+	size_t made = write_all_ways(CARD, &JUDGE, name);
+
+	for (size_t i = 0; i < COUNT(PARTS); i++)
+		if (strcmp(PARTS[i].name, name) == 0) {
+			PARTS[i].check();
+			made++;
+		}
+	return made;
+}
+
+/* private-fence [SECONDS | PART]: how long writers are beside each other; what alone to do. */
 int main(int argc, char **argv)
 {
-	int seconds = argc > 1 ? atoi(argv[1]) : 10;
+	const char *only = argc > 1 && !isdigit((unsigned char)*argv[1]) ? argv[1] : NULL;
 
+	if (argc > 1 && !only)
+		seconds = (unsigned int)atoi(argv[1]);
 	swap_on("64M");
 	writers_disk();
 	without_the_fence();
 	card_private_with(FLAGS | NP_OPS_RECLAIM);
-
-	write_all_ways(CARD, &JUDGE);
-	shared_mappings();
-	file_writers();
-	huge_file_in_a_pipe();
-	replaced_and_protected();
-	first_touch_is_home();
-	only_filled_pages_come();
-	swapped();
-	owner_handles_it();
-	no_huge_page_at_home();
-	page_of_another_processor();
-	fence_of_offline_memory();
-	counted();
-	served_at_once();
-	writers_and_movers(seconds);
-	/* The last: its page stays where nobody gets it, and its block offline. */
-	failed_page();
+	if (only)
+		need(parts_named(only) == 1, "there is a part named %s", only);
+	else
+		for (size_t i = 0; i < COUNT(PARTS); i++)
+			PARTS[i].check();
 	ok(npt_range(NPT_REMOVE, CARD, 0) == 0, "the node can be taken away");
 	return done();
 }

@@ -13,6 +13,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -128,15 +129,24 @@ static bool by_proc_mem(char *at, char byte)
 }
 
 /* FOLL_FORCE: a debugger writes where the process itself may not. */
-static bool by_force(char *at, char byte)
+static bool forced(char *start, size_t length, char *at, char byte)
 {
-	char *page = page_at(at);
 	bool done;
 
-	if (mprotect(page, PAGE, PROT_READ))
+	if (mprotect(start, length, PROT_READ))
 		return false;
 	done = by_proc_mem(at, byte);
-	return mprotect(page, PAGE, PROT_READ | PROT_WRITE) == 0 && done;
+	return mprotect(start, length, PROT_READ | PROT_WRITE) == 0 && done;
+}
+
+static bool by_force(char *at, char byte)
+{
+	return forced(page_at(at), PAGE, at, byte);
+}
+
+static bool by_force_where_all_is_forbidden(char *at, char byte)
+{
+	return forced(target.memory, target.length, at, byte);
 }
 
 static bool by_ptrace(char *at, char byte)
@@ -189,15 +199,23 @@ static bool by_fork(char *at, char byte)
 	return true;
 }
 
-static bool by_mprotect(char *at, char byte)
+static bool forbidden_and_allowed(char *start, size_t length, char *at, char byte)
 {
-	char *page = page_at(at);
-
-	if (mprotect(page, PAGE, PROT_READ) || mprotect(page, PAGE, PROT_NONE) ||
-	    mprotect(page, PAGE, PROT_READ | PROT_WRITE))
+	if (mprotect(start, length, PROT_READ) || mprotect(start, length, PROT_NONE) ||
+	    mprotect(start, length, PROT_READ | PROT_WRITE))
 		return false;
 	*at = byte;
 	return true;
+}
+
+static bool by_mprotect(char *at, char byte)
+{
+	return forbidden_and_allowed(page_at(at), PAGE, at, byte);
+}
+
+static bool by_mprotect_of_all(char *at, char byte)
+{
+	return forbidden_and_allowed(target.memory, target.length, at, byte);
 }
 
 /* There and back, as the judge knows one address only. */
@@ -285,21 +303,31 @@ static int userfaultfd_for(char *start, size_t length, uint64_t mode, uint64_t f
 	return fd;
 }
 
-static bool by_uffd_move(char *at, char byte)
+static bool moved_by_uffd(char *start, size_t length, char *there, char *at, char byte)
 {
-	char *page = page_at(at);
-	char *there = map_anonymous(PAGE);
-	int fd = userfaultfd_for(there, PAGE, UFFDIO_REGISTER_MODE_MISSING, UFFD_FEATURE_MOVE);
-	struct uffdio_move move = { .dst = (uintptr_t)there, .src = (uintptr_t)page, .len = PAGE };
+	int fd = userfaultfd_for(there, length, UFFDIO_REGISTER_MODE_MISSING, UFFD_FEATURE_MOVE);
+	struct uffdio_move move = { .dst = (uintptr_t)there,
+				    .src = (uintptr_t)start,
+				    .len = length };
 	bool done = fd >= 0 && ioctl(fd, UFFDIO_MOVE, &move) == 0;
 
 	if (!done)
 		note("UFFDIO_MOVE: %m");
 	if (done)
-		there[at - page] = byte;
+		there[at - start] = byte;
 	close(fd);
-	/* Nothing is left at the old address: bring the page back to be judged. */
-	return done && mremap(there, PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, page) == page;
+	/* Nothing is left at the old address: bring the memory back to be judged. */
+	return done && mremap(there, length, length, MREMAP_MAYMOVE | MREMAP_FIXED, start) == start;
+}
+
+static bool by_uffd_move(char *at, char byte)
+{
+	return moved_by_uffd(page_at(at), PAGE, map_anonymous(PAGE), at, byte);
+}
+
+static bool by_uffd_move_of_all(char *at, char byte)
+{
+	return moved_by_uffd(target.memory, target.length, map_huge(target.length), at, byte);
 }
 
 static bool by_uffd_copy(char *at, char byte)
@@ -439,11 +467,39 @@ static bool by_hole(char *at, char byte)
 	return true;
 }
 
+/* Mapped anew by who reads it, all of it at once if it can be. */
+static bool in_a_new_mapping(char *at, char byte)
+{
+	if (mmap(target.memory, target.length, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
+		 target.fd, 0) != target.memory)
+		return false;
+	(void)*(volatile char *)at;
+	*at = byte;
+	return true;
+}
+
+/* Mapped anew by the process's own handler of faults. */
+static bool by_uffd_continue(char *at, char byte)
+{
+	char *page = page_at(at);
+	struct uffdio_continue map = { .range = { (uintptr_t)page, PAGE } };
+	int fd = userfaultfd_for(page, PAGE, UFFDIO_REGISTER_MODE_MINOR, UFFD_FEATURE_MINOR_SHMEM);
+	bool done = fd >= 0 && madvise(page, PAGE, MADV_DONTNEED) == 0 &&
+		    ioctl(fd, UFFDIO_CONTINUE, &map) == 0;
+
+	/* Nobody would handle another. */
+	close(fd);
+	if (done)
+		*at = byte;
+	return done;
+}
+
 /* Which kinds of memory a way is for */
 #define PRIVATE	  (1U << 0) /* the process's own copy */
 #define ALONE	  (1U << 1) /* nobody else's, and no userfaultfd's */
 #define FILE_	  (1U << 2) /* a file that is the target's */
 #define UNTRAPPED (1U << 3) /* nobody's leave has to be waited for */
+#define HUGE_	  (1U << 4) /* one huge page, which one entry can map */
 
 static const struct {
 	const char *name;
@@ -458,15 +514,19 @@ static const struct {
 	/* These, and futexes, do not wait for userfaultfd: they fail, as everywhere. */
 	{ "/proc/self/mem", by_proc_mem, UNTRAPPED },
 	{ "/proc/self/mem by force", by_force, PRIVATE | UNTRAPPED },
+	{ "/proc/self/mem by force, all of it forbidden", by_force_where_all_is_forbidden,
+	  PRIVATE | UNTRAPPED | HUGE_ },
 	{ "ptrace", by_ptrace, PRIVATE },
 	{ "writes after fork", by_fork, PRIVATE },
 	{ "mprotect and a store", by_mprotect, 0 },
+	{ "mprotect of all of it and a store", by_mprotect_of_all, HUGE_ },
 	{ "mremap and a store", by_mremap, 0 },
 	{ "a futex operation", by_futex, UNTRAPPED },
 	{ "direct I/O", by_direct_io, 0 },
 	{ "a pinned buffer", by_io_uring, 0 },
 	{ "a store while in a pipe", while_in_a_pipe, 0 },
 	{ "UFFDIO_MOVE and a store", by_uffd_move, ALONE },
+	{ "UFFDIO_MOVE of all of it and a store", by_uffd_move_of_all, ALONE | HUGE_ },
 	{ "UFFDIO_COPY", by_uffd_copy, ALONE },
 	{ "UFFDIO_WRITEPROTECT and a store", by_uffd_unprotect, ALONE },
 	{ "MADV_POPULATE_WRITE and a store", by_populate, 0 },
@@ -475,6 +535,8 @@ static const struct {
 	{ "write(2) to the file", by_write, FILE_ },
 	{ "splice to the file", by_splice, FILE_ },
 	{ "a hole in the file and a store", by_hole, FILE_ },
+	{ "a new mapping and a store", in_a_new_mapping, FILE_ },
+	{ "UFFDIO_CONTINUE and a store", by_uffd_continue, FILE_ },
 };
 
 /*
@@ -502,6 +564,25 @@ static void huge(void)
 	target.memory = map_huge(HUGE);
 	fill(target.memory, HUGE, 5);
 	to_node();
+}
+
+/* Unmapped to be swapped out, but held by a pipe: they were never away when they come back. */
+static void back_from_swap(void)
+{
+	struct iovec all;
+	int ends[2];
+
+	small();
+	/* What is on its way to a list yet is not swapped out. */
+	drain_lru_lists(target.nid);
+	all = (struct iovec){ target.memory, LENGTH };
+	need(pipe(ends) == 0 && vmsplice(ends[1], &all, 1, 0) == (ssize_t)LENGTH, "vmsplice: %m");
+	need(madvise(target.memory, LENGTH, MADV_PAGEOUT) == 0 &&
+		     pages_on(target.memory, LENGTH, target.nid) == 0,
+	     "pages can be unmapped to be swapped out");
+	need(filled(target.memory, LENGTH, 5), "and read again");
+	close(ends[0]);
+	close(ends[1]);
 }
 
 static void shared(void)
@@ -654,15 +735,16 @@ static const struct {
 	unsigned int is;
 } KINDS[] = {
 	{ "small pages", small, PRIVATE | ALONE | UNTRAPPED },
-	{ "a huge page", huge, PRIVATE | ALONE | UNTRAPPED },
+	{ "a huge page", huge, PRIVATE | ALONE | UNTRAPPED | HUGE_ },
 	{ "forked pages", forked, PRIVATE | UNTRAPPED },
-	{ "a forked huge page", forked_huge, PRIVATE | UNTRAPPED },
+	{ "a forked huge page", forked_huge, PRIVATE | UNTRAPPED | HUGE_ },
 	{ "soft-dirty pages", watched, PRIVATE | ALONE | UNTRAPPED },
 	{ "protected pages", protected, PRIVATE },
+	{ "pages back from swap", back_from_swap, PRIVATE | ALONE | UNTRAPPED },
 	{ "pages of a private file", private_of_file, PRIVATE | UNTRAPPED },
 	{ "copies of a private file", private_copies, PRIVATE | UNTRAPPED },
 	{ "shared memory", shared, FILE_ | UNTRAPPED },
-	{ "a shared huge page", shared_huge, FILE_ | UNTRAPPED },
+	{ "a shared huge page", shared_huge, FILE_ | UNTRAPPED | HUGE_ },
 	{ "memory of several", several, FILE_ | UNTRAPPED },
 };
 
@@ -727,16 +809,29 @@ static void write_one_way(int nid, const struct judge *judge, size_t k, size_t w
 	take_down();
 }
 
-void write_all_ways(int nid, const struct judge *judge)
+static bool is_row(const char *name, size_t k, size_t w)
 {
+	char row[128];
+
+	snprintf(row, sizeof(row), "%s, %s", KINDS[k].name, WAYS[w].name);
+	return strcmp(row, name) == 0;
+}
+
+size_t write_all_ways(int nid, const struct judge *judge, const char *only)
+{
+	size_t rows = 0;
+
 	need(write_file("/sys/kernel/mm/transparent_hugepage/shmem_enabled", "advise") == 0,
 	     "huge pages for files");
 	/* It may also make small pages of a file huge again before they are counted. */
 	khugepaged_sleeps();
 	for (size_t k = 0; k < COUNT(KINDS); k++)
 		for (size_t w = 0; w < COUNT(WAYS); w++)
-			if ((WAYS[w].needs & ~KINDS[k].is) == 0)
+			if ((WAYS[w].needs & ~KINDS[k].is) == 0 && (!only || is_row(only, k, w))) {
 				write_one_way(nid, judge, k, w);
+				rows++;
+			}
+	return rows;
 }
 
 void writers_disk(void)

@@ -20,8 +20,12 @@ struct judge {
 	void (*end)(const char *what, const char *memory, size_t length);
 };
 
-/* All of the table on a node. Needs a disk of a MiB, /dev/loop0, see writers_disk(). */
-void write_all_ways(int nid, const struct judge *judge);
+/*
+ * All of the table on a node that is open to RECLAIM, or the one row with that name ("KIND,
+ * WAY"); returns how many rows that were. Needs swap, and a disk of a MiB, /dev/loop0, see
+ * writers_disk().
+ */
+size_t write_all_ways(int nid, const struct judge *judge, const char *only);
 void writers_disk(void);
 
 /* Are the pages what fill() with seed 5 made them, but for one byte? */
