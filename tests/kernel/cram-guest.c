@@ -291,13 +291,6 @@ static void fill_card(void)
 	ok(cram_promise_holds(), "within what it has");
 }
 
-/* As in cram-storm: what has no room any more goes home before the card shrinks. */
-static bool in_order(void)
-{
-	return card_value("target-physical-size") != card_value("physical-size") ||
-	       cram_promise_holds() || cram_state_is("evicting");
-}
-
 /* Where everything is slow it may be that little has happened when the time is over. */
 static bool enough_happened(void)
 {
@@ -308,6 +301,7 @@ static bool enough_happened(void)
 static bool watch(time_t until)
 {
 	static const unsigned int PERCENT[] = { 100, 75, 50, 90 };
+	struct cram_looks looks = { 0 };
 	const uint64_t size = card_value("physical-size");
 	uint64_t random = seed * 43 + 1;
 	unsigned long last = 0;
@@ -316,11 +310,13 @@ static bool watch(time_t until)
 	for (unsigned int step = 1; (time(NULL) < until || !enough_happened()) && !bad && kept;
 	     step++) {
 		usleep(100000);
-		if (step % 10 == 0)
-			card_resize(size / 100 * PERCENT[draw(&random) % COUNT(PERCENT)] / MIB *
-					    MIB,
-				    false);
-		kept = in_order();
+		/* All of it each fourth second: then the whole promise is judged. */
+		if (step % 10 == 0) {
+			const unsigned int draws = PERCENT[draw(&random) % COUNT(PERCENT)];
+
+			card_resize(size * (step % 40 ? draws : 100) / 100 / MIB * MIB, false);
+		}
+		kept = cram_in_order(&looks);
 		if (step % 50)
 			continue;
 		note("%lu writes, %lu moves, %lu reclaims; %llu MiB on the card, %s; %ld pages promoted so far",
@@ -331,6 +327,7 @@ static bool watch(time_t until)
 		last = writes;
 	}
 	card_resize(size, false);
+	ok(cram_judged(&looks), "the card was not about to shrink all the time");
 	return kept;
 }
 

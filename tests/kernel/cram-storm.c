@@ -232,16 +232,6 @@ static void *forker(void *argument)
  * The judge
  */
 
-/*
- * The promise holds, or the kernel is about to take home what has no room any more: it
- * says so, and the card shrinks no sooner than that is done.
- */
-static bool in_order(void)
-{
-	return card_value("target-physical-size") != card_value("physical-size") ||
-	       cram_promise_holds() || cram_state_is("evicting");
-}
-
 static void tell(uint64_t last)
 {
 	note("%lu writes, %lu moves, %lu forks, %lu discarded, %lu reclaims; on the card %llu MiB, credit %llu KiB, %s",
@@ -255,6 +245,7 @@ static void tell(uint64_t last)
 static bool watch(time_t until)
 {
 	static const unsigned int PERCENT[] = { 100, 75, 100, 50, 90, 100 };
+	struct cram_looks looks = { 0 };
 	const uint64_t size = card_value("physical-size");
 	uint64_t random = seed * 43, last = 0;
 	bool kept = true;
@@ -262,11 +253,13 @@ static bool watch(time_t until)
 	for (unsigned int step = 1; time(NULL) < until && !bad && kept; step++) {
 		usleep(50000);
 		dense = step / 40 % 2;
-		if (step % 20 == 0)
-			card_resize(size / 100 * PERCENT[draw(&random) % COUNT(PERCENT)] >>
-					    20 << 20,
-				    false);
-		kept = in_order();
+		/* All of it each fourth second: then the whole promise is judged. */
+		if (step % 20 == 0) {
+			const unsigned int draws = PERCENT[draw(&random) % COUNT(PERCENT)];
+
+			card_resize(size * (step % 80 ? draws : 100) / 100 >> 20 << 20, false);
+		}
+		kept = cram_in_order(&looks);
 		if (step % 100 == 0) {
 			tell(last);
 			last = writes;
@@ -274,6 +267,7 @@ static bool watch(time_t until)
 	}
 	tell(0);
 	card_resize(size, false);
+	ok(cram_judged(&looks), "the card was not about to shrink all the time");
 	return kept;
 }
 

@@ -8,6 +8,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "card.h"
+
 int cram_nid = -1;
 
 int cram_up(void)
@@ -113,6 +115,35 @@ bool cram_promise_holds(void)
 	     (unsigned long long)a.reserve, (unsigned long long)a.unsettled,
 	     (unsigned long long)a.credit, (unsigned long long)a.physical);
 	return false;
+}
+
+static bool fits_the_card(const void *unused)
+{
+	const struct account a = account();
+
+	(void)unused;
+	return a.stored + a.unsettled + a.credit <= card_value("usable-size");
+}
+
+bool cram_in_order(struct cram_looks *looks)
+{
+	looks->all++;
+	if (card_value("target-physical-size") == card_value("physical-size") &&
+	    !cram_state_is("evicting")) {
+		looks->judged++;
+		if (cram_promise_holds())
+			return true;
+		/* A shrink has come to its end meanwhile, and pages have to go. */
+		if (!cram_state_is("evicting"))
+			return false;
+	}
+	return eventually(2, fits_the_card, NULL);
+}
+
+bool cram_judged(const struct cram_looks *looks)
+{
+	note("the promise was to hold in full at %u of %u looks", looks->judged, looks->all);
+	return looks->judged >= looks->all / 5;
 }
 
 bool cram_credit_is_free_memory(void)

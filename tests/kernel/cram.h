@@ -30,6 +30,17 @@ char *cram_state(void);
  * moment. Whether the counters are true the card says.
  */
 bool cram_promise_holds(void);
+/*
+ * The same of a card that shrinks and grows. While a shrink is announced, or pages have to go for
+ * one, less is promised: what is stored and what may be written fits in what the card has at the
+ * time, by its own word. Looks are counted, for that not to be all that was judged.
+ */
+struct cram_looks {
+	unsigned int all, judged; /* judged: by the whole promise */
+};
+bool cram_in_order(struct cram_looks *looks);
+/* Was it the whole promise at a fifth of the looks? */
+bool cram_judged(const struct cram_looks *looks);
 /* Frames given out are what the node has free, and nothing that is free is not paid for. */
 bool cram_credit_is_free_memory(void);
 
