@@ -12,6 +12,8 @@
  *   cram-cxl reset    one that does not answer for a moment, as if it were being reset
  *   cram-cxl detached a region whose card left it while its memory was in use
  *   cram-cxl held     one that is unplugged while a page in front of all others cannot leave
+ *   cram-cxl busy     one whose memory is written to, and moved to, all the time that its blocks go
+ *                     offline, its driver is unbound and it is removed
  *   cram-cxl regions  regions of two cards that compress, and of persistent memory; needs a
  *                     window that leads to both cards, and a card of persistent memory
  */
@@ -24,6 +26,7 @@
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -781,6 +784,180 @@ static int held(void)
 }
 
 /*
+ * Nobody waits for it
+ */
+
+#define WRITERS 2
+#define OF_EACH (RESIDENT / PAGE)
+
+/* Written to by one thread for each half, and moved to the card by another. */
+static struct {
+	char *memory;
+	uint32_t version[WRITERS * OF_EACH];
+	atomic_bool stop;
+	atomic_ulong writes, moves, wrong;
+	pthread_t threads[WRITERS + 1];
+} busy;
+
+static bool page_right(size_t page)
+{
+	return page_packed(busy.memory + page * PAGE, (uint64_t)busy.version[page] << 32 | page, 2);
+}
+
+static void *write_all_the_time(void *first)
+{
+	for (size_t i = 0; !busy.stop; i++) {
+		const size_t page = (size_t)first + i % OF_EACH;
+
+		atomic_fetch_add(&busy.wrong, !page_right(page));
+		pack_page(busy.memory + page * PAGE, (uint64_t)++busy.version[page] << 32 | page,
+			  2);
+		atomic_fetch_add(&busy.writes, 1);
+		/* Else nothing would be on the card for long. */
+		if (i % 16 == 0)
+			usleep(1000);
+	}
+	return NULL;
+}
+
+static void *move_all_the_time(void *unused)
+{
+	(void)unused;
+	for (size_t at = 0; !busy.stop; at = (at + RESIDENT / 8) % (WRITERS * RESIDENT)) {
+		/* Where there is no node that is an error, and none to this test. */
+		move_to(busy.memory + at, RESIDENT / 8, cram_nid);
+		atomic_fetch_add(&busy.moves, 1);
+	}
+	return NULL;
+}
+
+struct before {
+	unsigned long writes, moves;
+};
+
+static bool goes_on(const void *since)
+{
+	const struct before *before = since;
+
+	return busy.writes > before->writes + OF_EACH && busy.moves > before->moves + 8 &&
+	       pages_on(busy.memory, WRITERS * RESIDENT, cram_nid) > OF_EACH / 4;
+}
+
+/* It is on the card again, and work goes on. */
+static void busy_again(void)
+{
+	const struct before now = { busy.writes, busy.moves };
+
+	need(eventually(30, goes_on, &now) &&
+		     (cram_state_is("normal") || cram_state_is("throttled")),
+	     "pages come, are written to and come again: %s, %lu writes, %lu moves", cram_state(),
+	     busy.writes - now.writes, busy.moves - now.moves);
+}
+
+static bool any_in_block(const void *block)
+{
+	static uint64_t frames[WRITERS * OF_EACH];
+	const uint64_t frames_each = memory_block_bytes() / PAGE;
+	size_t there = 0;
+
+	frames_of(busy.memory, WRITERS * RESIDENT, frames);
+	for (size_t i = 0; i < COUNT(frames); i++)
+		there += frames[i] / frames_each == *(const uint64_t *)block;
+	return there > 0;
+}
+
+static int set_block(uint64_t block, const char *state)
+{
+	char path[96];
+
+	snprintf(path, sizeof(path), "/sys/devices/system/memory/memory%llu/state",
+		 (unsigned long long)block);
+	return write_file(path, state);
+}
+
+/* No page is there any more then, nor comes. It may say EBUSY before. */
+static void goes_offline(uint64_t block)
+{
+	int rc = -EBUSY;
+
+	for (int tries = 0; tries < 10 && rc == -EBUSY; tries++)
+		rc = set_block(block, "offline");
+	need(rc == 0, "block %llu goes offline: %s", (unsigned long long)block, strerror(-rc));
+	usleep(200000);
+	need(!any_in_block(&block), "no page is in block %llu then", (unsigned long long)block);
+}
+
+/* Only one of the card's blocks is online, then only the next: each is as full as it gets. */
+static void blocks_go_offline(void)
+{
+	uint64_t start, size, block, end;
+
+	node_range(cram_nid, &start, &size);
+	block = start / memory_block_bytes();
+	end = block + size / memory_block_bytes();
+	for (uint64_t other = block + 1; other < end; other++)
+		goes_offline(other);
+	busy_again();
+	need(any_in_block(&block), "pages are in the block that is left");
+	for (; block + 1 < end; block++) {
+		uint64_t next = block + 1;
+
+		need(set_block(next, "online_movable") == 0, "the next comes online again");
+		goes_offline(block);
+		busy_again();
+		need(eventually(10, any_in_block, &next), "and pages come to it");
+	}
+	ok(true, "a block in use is drained and taken offline, and used when it is online again");
+	for (block = start / memory_block_bytes(); block + 1 < end; block++)
+		need(set_block(block, "online_movable") == 0, "it comes online again");
+}
+
+static int never_idle(void)
+{
+	const size_t length = WRITERS * RESIDENT;
+	char path[PATH_MAX];
+	size_t wrong = 0;
+
+	busy.memory = map_anonymous(length);
+	need(madvise(busy.memory, length, MADV_NOHUGEPAGE) == 0, "small pages: %m");
+	for (size_t page = 0; page < WRITERS * OF_EACH; page++)
+		pack_page(busy.memory + page * PAGE, page, 2);
+	strcpy(region, cxl("cxl_region $card; echo $region"));
+	need(bind_region() == 0 && has_node() && cram_has_credit(2 * length, 20),
+	     "the card comes up");
+	for (size_t i = 0; i < WRITERS; i++)
+		need(pthread_create(&busy.threads[i], NULL, write_all_the_time,
+				    (void *)(i * OF_EACH)) == 0,
+		     "a writer");
+	need(pthread_create(&busy.threads[WRITERS], NULL, move_all_the_time, NULL) == 0, "a mover");
+	busy_again();
+
+	if (blocks_by_sysfs())
+		blocks_go_offline();
+	for (int round = 0; round < 3; round++) {
+		busy_again();
+		need(unbind_region() == 0 && no_node() &&
+			     pages_on(busy.memory, length, HOME) == length / PAGE,
+		     "the driver is unbound, the node gone, and all at home");
+		need(bind_region() == 0 && has_node(), "bound again, it is there again");
+	}
+	ok(true, "unbound while pages are written to and come, the card is drained");
+	busy_again();
+	strcpy(path, cxl("readlink -f $cxl/$card/../remove"));
+	ok(write_file(path, "1") == 0 && no_node() && !node_in("has_private_memory", cram_nid),
+	   "removed meanwhile, the card and its node go");
+	busy.stop = true;
+	for (size_t i = 0; i < COUNT(busy.threads); i++)
+		pthread_join(busy.threads[i], NULL);
+	for (size_t page = 0; page < WRITERS * OF_EACH; page++)
+		wrong += !page_right(page);
+	ok(!busy.wrong && !wrong, "and nothing was lost, at any time (%lu) or in the end (%zu)",
+	   busy.wrong, wrong);
+	note("%lu writes, %lu moves", busy.writes, busy.moves);
+	return done();
+}
+
+/*
  * A region that is several cards', of whom none could say how full it is, and one whose
  * contents are to outlive the host.
  */
@@ -829,6 +1006,8 @@ int main(int argc, char **argv)
 		return detached(memory);
 	if (argc > 1 && !strcmp(argv[1], "held"))
 		return held();
+	if (argc > 1 && !strcmp(argv[1], "busy"))
+		return never_idle();
 	if (argc > 1 && !strcmp(argv[1], "regions"))
 		return refuses_regions_of_other_kinds();
 	refuses_regions();
