@@ -179,6 +179,91 @@ static void give_memory_back(pid_t pid)
 	waitpid(pid, NULL, 0);
 }
 
+/*
+ * What the kernel says to those who watch it
+ */
+
+/* What of a trace point's lines is summed up (NULL: they are counted), and who counts the same. */
+static const struct traced {
+	const char *event, *field, *stat;
+	uint64_t unit;
+	bool less; /* not all that is counted is told */
+} TRACED[] = {
+	{ "cram_report: ", NULL, "reports", 1, false },
+	{ "cram_give: ", " frames=", "frames_given", 1, false },
+	/* What was allocated for pages that did not come is counted only. */
+	{ "cram_take: ", " frames=", "frames_taken_back", 1, true },
+	{ "cram_evict: ", " moved=", "pages_evicted", 1, false },
+	{ "cram_evict: ", " swapped=", "pages_swapped", 1, false },
+	{ "cram_trim: ", " bytes=", "frames_trimmed", PAGE, false },
+};
+
+static uint64_t sum(const char *trace, const struct traced *t)
+{
+	uint64_t all = 0;
+
+	for (const char *at = trace; (at = strstr(at, t->event)); at++) {
+		const char *field = t->field ? strstr(at, t->field) : NULL;
+		const char *error = strstr(at, " error="), *end = strchr(at, '\n');
+
+		/* A trim that failed trims nothing. */
+		if (error && error < end && strtol(error + strlen(" error="), NULL, 10))
+			continue;
+		all += field ? strtoull(field + strlen(t->field), NULL, 10) / t->unit : 1;
+	}
+	return all;
+}
+
+static void counts(uint64_t *ret_counts)
+{
+	for (size_t i = 0; i < COUNT(TRACED); i++)
+		ret_counts[i] = cram_stat(TRACED[i].stat);
+}
+
+/* Trace points and vmstat tell of a card that fills and shrinks, as its own counters do. */
+static void told_to_who_watches(void)
+{
+	struct holder big = { .name = "big", .length = 32 * MIB, .ratio = 1 };
+	uint64_t before[COUNT(TRACED)], first[COUNT(TRACED)], last[COUNT(TRACED)],
+		after[COUNT(TRACED)];
+	const long stored = vmstat("cram_store"), evicted = vmstat("cram_evict");
+	char *trace;
+
+	note("watched");
+	counts(before);
+	trace_begin_all("cram");
+	counts(first);
+	start(&big);
+	need(shrinks_to(24 * MIB), "a card shrinks, and pages go");
+	counts(last);
+	/* What is counted is told a moment before or after. */
+	usleep(200000);
+	/* Whatever is read next takes its place. */
+	trace = strdup(trace_end());
+	need(trace != NULL, "strdup: %m");
+	usleep(200000);
+	counts(after);
+	for (size_t i = 0; i < COUNT(TRACED); i++) {
+		const struct traced *t = &TRACED[i];
+		const uint64_t told = sum(trace, t), least = t->less ? 1 : last[i] - first[i];
+
+		/* What happens while it is switched on and off may be in it or not. */
+		ok(told >= least && told <= after[i] - before[i],
+		   "%s%s tells what %s counts (%llu, %llu to %llu)", t->event,
+		   t->field ? t->field + 1 : "", t->stat, (unsigned long long)told,
+		   (unsigned long long)least, (unsigned long long)(after[i] - before[i]));
+	}
+	ok(strstr(trace, "cram_state: ") && strstr(trace, " state=overrun\n"),
+	   "cram_state tells that the card stores more than it has");
+	ok(vmstat("cram_evict") - evicted > 1000 &&
+		   vmstat("cram_evict") - evicted == (long)(cram_stat("pages_evicted") - before[3]),
+	   "vmstat has those that had to go (%ld)", vmstat("cram_evict") - evicted);
+	ok(vmstat("cram_store") - stored == (long)(big.length / PAGE), "and those that came (%ld)",
+	   vmstat("cram_store") - stored);
+	end(&big);
+	as_before();
+}
+
 static void who_has_most_goes_first(void)
 {
 	struct holder big = { .name = "big", .length = 96 * MIB, .ratio = 4 };
@@ -287,7 +372,8 @@ static void swapped_where_there_is_swap(void)
 {
 	struct holder big = { .name = "big", .length = 96 * MIB, .ratio = 4 };
 	struct holder small = { .name = "small", .length = 32 * MIB, .ratio = 4 };
-	const uint64_t kills = cram_stat("oom_kills");
+	const uint64_t kills = cram_stat("oom_kills"), swapped = cram_stat("pages_swapped");
+	const long told = vmstat("cram_swap");
 	int status;
 	pid_t hog;
 
@@ -299,6 +385,8 @@ static void swapped_where_there_is_swap(void)
 	ok(cram_stat("pages_swapped") > 0 && cram_stat("oom_kills") == kills,
 	   "for pages go there (%llu KiB), and nobody is killed",
 	   (unsigned long long)cram_stat("pages_swapped") * PAGE >> 10);
+	ok(vmstat("cram_swap") - told == (long)(cram_stat("pages_swapped") - swapped),
+	   "vmstat has as many (%ld)", vmstat("cram_swap") - told);
 	give_memory_back(hog);
 	ok(is_right(&big), "who had the most has lost nothing");
 	ok(is_right(&small), "nor has the other");
@@ -326,6 +414,7 @@ int main(int argc, char **argv)
 		who_has_most_goes_first();
 		who_takes_most_goes_first();
 		announced_first();
+		told_to_who_watches();
 	}
 	ok(card_value("over-capacity-pages") == 0, "the card has lost nothing");
 	return done();

@@ -212,7 +212,7 @@ int write_file(const char *path, const char *text)
 
 char *read_file(const char *path)
 {
-	static char buffers[4][1 << 18];
+	static char buffers[4][1 << 20];
 	static unsigned int next;
 	char *buffer = buffers[next++ % 4];
 	size_t length = 0;
@@ -461,22 +461,36 @@ bool has_trace_event(const char *event)
 
 static const char *traced;
 
-void trace_begin(const char *event, const char *filter)
+static void trace(const char *event, const char *filter, const char *thread)
 {
-	char thread[16];
-	int fd;
+	/* What is there of another time goes as the files are truncated. */
+	const int fd = open(TRACING "trace", O_WRONLY | O_TRUNC | O_CLOEXEC);
+	const int threads = open(TRACING "set_event_pid", O_WRONLY | O_TRUNC | O_CLOEXEC);
+	const ssize_t length = (ssize_t)strlen(thread);
 
-	have_tracing();
-	/* What is there of another time goes as the file is truncated. */
-	fd = open(TRACING "trace", O_WRONLY | O_TRUNC | O_CLOEXEC);
-	snprintf(thread, sizeof(thread), "%d", (int)gettid());
-	need(fd >= 0 && write_file(TRACING "set_event_pid", thread) == 0,
+	need(fd >= 0 && threads >= 0 && (!length || write(threads, thread, length) == length),
 	     "the kernel can be traced: %m");
 	close(fd);
+	close(threads);
 	traced = event;
 	/* "0" takes a filter away. */
 	trace_event(event, "filter", filter ? filter : "0");
 	trace_event(event, "enable", "1");
+}
+
+void trace_begin(const char *event, const char *filter)
+{
+	char thread[16];
+
+	have_tracing();
+	snprintf(thread, sizeof(thread), "%d", (int)gettid());
+	trace(event, filter, thread);
+}
+
+void trace_begin_all(const char *event)
+{
+	have_tracing();
+	trace(event, NULL, "");
 }
 
 char *trace_end(void)

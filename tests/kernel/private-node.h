@@ -87,6 +87,8 @@ void drain_lru_lists(int nid);
  * text with a line for each time; by those that the filter lets through, if it is not NULL.
  */
 void trace_begin(const char *event, const char *filter);
+/* The same of all threads, the kernel's own too; also of a whole group of events ("group"). */
+void trace_begin_all(const char *event);
 char *trace_end(void);
 /* Not every kernel has every event. */
 bool has_trace_event(const char *event);
