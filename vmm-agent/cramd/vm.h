@@ -195,7 +195,7 @@ int vm_relayout(struct vm *vm, const struct ram_layout *layout);
  */
 int vm_renew(struct vm *vm, const struct ram_layout *layout, struct vm **ret_vm);
 
-/* Why it is left alone, in words, with what to change; "": it is not. The caller holds @vm->lock. */
+/* Why it is left alone, in words, with what to change; "": it is not. @vm->lock is held. */
 const char *vm_why(const struct vm *vm);
 
 /* Has the process exited? Cheap; checked before every batch, so that a reused pid is never hit. */
