@@ -52,6 +52,7 @@ struct vm {
 	_Atomic unsigned int refs;
 	_Atomic bool dead;	  /* QEMU has gone: stop whatever runs */
 	_Atomic bool watched;	  /* to be scanned */
+	_Atomic bool unfound;	  /* some is on a tier, and not every range was looked at yet */
 	_Atomic uint32_t epoch;	  /* a demotion decided in an earlier one stops at the next range */
 	_Atomic uint32_t reliefs; /* ordered of it: what was to bring it home before then stops */
 	_Atomic uint32_t cold_age_s;

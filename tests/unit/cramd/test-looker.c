@@ -499,6 +499,19 @@ static void a_paused_host_looks_at_nothing(void **state)
 		assert_int_equal(count(&kernel.wheres[i]), 0);
 }
 
+/* Started anew, it has to know where that is before it can bring it home. */
+static void a_paused_host_looks_for_what_is_out(void **state)
+{
+	struct fixture *f = *state;
+
+	f->host.paused = true;
+	f->vms[1]->unfound = true;
+	assert_int_equal(looker_start(&f->looker, &f->host), 0);
+	wait_until(&kernel.wheres[1], RANGES);
+	assert_int_equal(count(&kernel.wheres[0]), 0);
+	assert_int_equal(count(&kernel.wheres[2]), 0);
+}
+
 /* Three readings of 2 ms are worth 3 s of not reading. */
 static void placement_is_read_no_more_often_than_its_cost_allows(void **state)
 {
@@ -672,6 +685,7 @@ int main(void)
 						make, drop),
 		cmocka_unit_test_setup_teardown(only_watched_vms_are_looked_at, make, drop),
 		cmocka_unit_test_setup_teardown(a_paused_host_looks_at_nothing, make, drop),
+		cmocka_unit_test_setup_teardown(a_paused_host_looks_for_what_is_out, make, drop),
 		cmocka_unit_test_setup_teardown(
 			placement_is_read_no_more_often_than_its_cost_allows, make, drop),
 		cmocka_unit_test_setup_teardown(placement_that_is_as_it_was_is_read_less_often,

@@ -100,6 +100,26 @@ static void what_may_not_move_is_not_handed_out(void **state)
 	assert_int_equal(d->mover.out.n, 0);
 }
 
+/* As after a restart of the agent: a pause outlives it, and what was known of the memory does not.
+ */
+static void what_is_out_of_a_paused_vm_is_looked_for(void **state)
+{
+	struct daemon *d = *state;
+	struct vm *vm = make_vm(d, 0);
+
+	vm->paused_by_operator = true;
+	round_run(d);
+	assert_false(vm->watched);
+	vm->node_bytes[1] = 4 << 20;
+	for (size_t i = 0; i < vm->ranges.n; i++)
+		vm->ranges.v[i].checked_s = i > 0;
+	round_run(d);
+	assert_true(vm->watched && vm->unfound);
+	vm->ranges.v[0].checked_s = 1;
+	round_run(d);
+	assert_false(vm->watched || vm->unfound);
+}
+
 static void a_drained_vms_policy_is_put_back_when_it_is_home(void **state)
 {
 	struct daemon *d = *state;
@@ -822,6 +842,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(cold_memory_is_handed_to_the_movers, make, drop),
 		cmocka_unit_test_setup_teardown(what_may_not_move_is_not_handed_out, make, drop),
+		cmocka_unit_test_setup_teardown(what_is_out_of_a_paused_vm_is_looked_for, make,
+						drop),
 		cmocka_unit_test_setup_teardown(a_drained_vms_policy_is_put_back_when_it_is_home,
 						make, drop),
 		cmocka_unit_test_setup_teardown(

@@ -338,7 +338,8 @@ static void settle(struct looker *looker)
 /* Is there something to do for @vm now? Then that is its turn. */
 static bool make_turn(struct looker *looker, struct vm *vm, struct turn *ret_turn)
 {
-	bool watched = atomic_load(&vm->watched) && !atomic_load(&looker->host->paused);
+	bool watched = atomic_load(&vm->watched) &&
+		       (atomic_load(&vm->unfound) || !atomic_load(&looker->host->paused));
 	struct turn turn = {
 		.vm = vm,
 		.idle = looker->round.want_idle ? &looker->idle : NULL,

@@ -311,7 +311,7 @@ static void sense_vm(struct snapshot *s, struct host *host, struct vm *vm,
 	struct ranges_summary summary = {};
 	uint64_t tier_nodes = atomic_load(&host->tier_nodes), home, allowed;
 	struct cram_vm_input *in = &vm->input;
-	bool eligible, paused, home_for_good;
+	bool eligible, paused, home_for_good, unfound;
 	int tier;
 
 	pthread_mutex_lock(&vm->lock);
@@ -370,7 +370,10 @@ static void sense_vm(struct snapshot *s, struct host *host, struct vm *vm,
 	atomic_store(&vm->tier_nid, tier >= 0 ? snapshot_tier_nid(s, (size_t)tier) : -1);
 	/* Whoever waits for the end of a drain waits for the reading that confirms it. */
 	atomic_store(&vm->recount, vm->drain && !in->tier_bytes && !home_for_good);
-	atomic_store(&vm->watched, eligible && !paused && !vm->incoming &&
+	/* A pause keeps nothing from coming home, so what is out has to be found in spite of it. */
+	unfound = in->tier_bytes && summary.unlooked;
+	atomic_store(&vm->unfound, unfound);
+	atomic_store(&vm->watched, eligible && (!paused || unfound) && !vm->incoming &&
 					   (vm->settings.mode != CRAM_MODE_OFF || in->tier_bytes));
 }
 
