@@ -16,7 +16,6 @@ int host_init(struct host *host, const char *root, const char *run_dir)
 		return r;
 	cram_log_init(&host->log);
 	pthread_mutex_init(&host->lock, NULL);
-	written_init(&host->written);
 	monotonic_cond_init(&host->wake);
 	return 0;
 }
@@ -27,7 +26,6 @@ void host_fini(struct host *host)
 		vm_unref(host->vms.v[i]);
 	array_free(&host->vms);
 	pthread_cond_destroy(&host->wake);
-	written_fini(&host->written);
 	pthread_mutex_destroy(&host->lock);
 	sysroot_close(&host->root);
 }

@@ -8,7 +8,6 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "classify/written.h"
 #include "kernel.h"
 #include "protocol/durations.h"
 #include "settings/settings.h"
@@ -37,7 +36,6 @@ struct host {
 	_Atomic uint64_t duration_sums[CRAM_N_DURATIONS]; /* microseconds */
 	_Atomic uint64_t kdamond_cpu_us;
 	_Atomic bool damon_active, idle_active;
-	struct written written; /* has a lock of its own */
 
 	pthread_mutex_t lock;
 	pthread_cond_t wake; /* workers that wait for time or for the end */

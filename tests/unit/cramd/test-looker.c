@@ -169,6 +169,8 @@ static int make(void **state)
 	f->host.log.level = LOG_EMERG;
 	f->host.tier_nodes = UINT64_C(1) << TIER;
 	host_set_settings(&f->host, &settings);
+	f->looker.host = &f->host;
+	written_init(&f->looker.written);
 	for (int i = 0; i < VMS; i++)
 		f->vms[i] = make_vm(f, i);
 	kernel.stuck = 0;
@@ -230,7 +232,7 @@ static void look(struct fixture *f, size_t index)
 	static const struct page_idle idle = { 0, 0 };
 	struct look_buffers buffers;
 
-	assert_int_equal(look_at_range(&f->host, f->vms[0], index, &idle, -1, &buffers), 0);
+	assert_int_equal(look_at_range(&f->looker, f->vms[0], index, &idle, -1, &buffers), 0);
 }
 
 static void accesses_to_the_tier_are_returns_and_to_dram_are_not(void **state)
@@ -291,7 +293,7 @@ static void lie_on_card(struct fixture *f, size_t first, size_t n)
 static void a_card_is_there(struct fixture *f)
 {
 	card_says(f, 1000, 0, 0);
-	written_follow(&f->host.written, &f->host.root, f->host.tier_nodes, monotonic_s());
+	written_follow(&f->looker.written, &f->host.root, f->host.tier_nodes, monotonic_s());
 }
 
 static void what_is_written_to_on_a_card_is_a_return_and_went_too_early(void **state)
@@ -444,7 +446,7 @@ static void a_range_that_is_being_moved_is_looked_at_later(void **state)
 	sem_init(&moving, 0, 0);
 	assert_int_equal(pthread_create(&mover, NULL, move_for_long, f->vms[0]), 0);
 	sem_wait(&moving);
-	assert_int_equal(look_at_range(&f->host, f->vms[0], 0, &idle, -1, &buffers), -ETIMEDOUT);
+	assert_int_equal(look_at_range(&f->looker, f->vms[0], 0, &idle, -1, &buffers), -ETIMEDOUT);
 	pthread_join(mover, NULL);
 	look(f, 0);
 }

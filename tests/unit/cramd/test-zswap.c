@@ -612,9 +612,10 @@ static void what_has_come_home_can_go_again(void **state)
 static void look(struct daemon *d)
 {
 	struct page_idle idle = { .bitmap = -1, .flags = -1 };
+	struct looker looker = { .host = &d->host };
 	struct look_buffers buffers;
 
-	assert_int_equal(look_at_range(&d->host, d->host.vms.v[0], 0, &idle, -1, &buffers), 0);
+	assert_int_equal(look_at_range(&looker, d->host.vms.v[0], 0, &idle, -1, &buffers), 0);
 }
 
 static void pages_that_were_faulted_home_are_returns(void **state)

@@ -46,7 +46,7 @@ uint32_t look_interval_s(uint32_t cold_age_s)
  * does, and a write to a card. What was freed is in no other place; and where idle flags tell, what
  * nobody has accessed since was evicted.
  */
-static uint16_t fetched(struct host *host, const struct range *before,
+static uint16_t fetched(struct looker *looker, const struct range *before,
 			const struct range_look *found, int tier_nid, bool armed)
 {
 	unsigned int left = 0, wanted = armed ? found->accessed_dram : found->dram_pages;
@@ -59,15 +59,16 @@ static uint16_t fetched(struct host *host, const struct range *before,
 		return 0;
 	if (tier_nid == NODE_SWAP)
 		return (uint16_t)left;
-	return (uint16_t)written_claim(&host->written, &host->root, tier_nid,
+	return (uint16_t)written_claim(&looker->written, &looker->host->root, tier_nid,
 				       left < wanted ? left : wanted, armed, since_s,
 				       monotonic_s());
 }
 
 /* As look_at_range(), with vm->placing held. */
-static int look_alone(struct host *host, struct vm *vm, size_t index, const struct page_idle *idle,
-		      int pagemap, struct look_buffers *b)
+static int look_alone(struct looker *looker, struct vm *vm, size_t index,
+		      const struct page_idle *idle, int pagemap, struct look_buffers *b)
 {
+	const struct host *host = looker->host;
 	const struct kernel *kernel = host->kernel;
 	uint64_t tier_nodes = vm_tiers_of(vm, atomic_load(&host->tier_nodes));
 	int tier_nid = atomic_load(&vm->tier_nid);
@@ -132,7 +133,7 @@ static int look_alone(struct host *host, struct vm *vm, size_t index, const stru
 			return r;
 		found.armed = true;
 	}
-	found.fetched_pages = fetched(host, &before, &found, tier_nid, armed);
+	found.fetched_pages = fetched(looker, &before, &found, tier_nid, armed);
 
 	pthread_mutex_lock(&vm->lock);
 	vm->counters.returned +=
@@ -141,7 +142,7 @@ static int look_alone(struct host *host, struct vm *vm, size_t index, const stru
 	return 0;
 }
 
-int look_at_range(struct host *host, struct vm *vm, size_t index, const struct page_idle *idle,
+int look_at_range(struct looker *looker, struct vm *vm, size_t index, const struct page_idle *idle,
 		  int pagemap, struct look_buffers *b)
 {
 	uint64_t start, took;
@@ -151,7 +152,7 @@ int look_at_range(struct host *host, struct vm *vm, size_t index, const struct p
 	if (r < 0)
 		return r;
 	start = monotonic_us();
-	r = look_alone(host, vm, index, idle, pagemap, b);
+	r = look_alone(looker, vm, index, idle, pagemap, b);
 	took = monotonic_us() - start;
 	vm_placing_ends(vm);
 	pthread_mutex_lock(&vm->lock);
@@ -183,12 +184,12 @@ static bool next_due(struct vm *vm, uint32_t interval, size_t *left, size_t *ret
 }
 
 /* Looks at range @index of @vm, whose pagemap is opened when it is first needed. */
-static int look_and_open(struct host *host, struct vm *vm, size_t index,
+static int look_and_open(struct looker *looker, struct vm *vm, size_t index,
 			 const struct page_idle *idle, int *pagemap, struct look_buffers *b)
 {
-	int r = idle && *pagemap < 0 ? pagemap_open(&host->root, vm->pid, pagemap) : 0;
+	int r = idle && *pagemap < 0 ? pagemap_open(&looker->host->root, vm->pid, pagemap) : 0;
 
-	return r < 0 ? r : look_at_range(host, vm, index, idle, *pagemap, b);
+	return r < 0 ? r : look_at_range(looker, vm, index, idle, *pagemap, b);
 }
 
 static void note_error(struct vm *vm, int r)
@@ -209,7 +210,7 @@ static void note_scanned(struct vm *vm)
 }
 
 /* Looks at ranges of @vm that are due, until this thread's processor time is @until. */
-static void look_at_vm(struct host *host, struct vm *vm, const struct page_idle *idle,
+static void look_at_vm(struct looker *looker, struct vm *vm, const struct page_idle *idle,
 		       int64_t until)
 {
 	uint32_t interval = look_interval_s(atomic_load(&vm->cold_age_s));
@@ -221,7 +222,7 @@ static void look_at_vm(struct host *host, struct vm *vm, const struct page_idle 
 	vm->ranges.idle_flags = idle;
 	vm->ranges.faults_home = atomic_load(&vm->tier_nid) == NODE_SWAP;
 	vm->ranges.nominated =
-		atomic_load(&host->damon_active) && !atomic_load(&vm->look_everywhere);
+		atomic_load(&looker->host->damon_active) && !atomic_load(&vm->look_everywhere);
 	pthread_mutex_unlock(&vm->lock);
 
 	for (size_t left = vm->ranges.n; left > 0 && thread_cpu_ns() < until;) {
@@ -229,9 +230,9 @@ static void look_at_vm(struct host *host, struct vm *vm, const struct page_idle 
 
 		if (!next_due(vm, interval, &left, &index))
 			continue;
-		if (atomic_load(&vm->dead) || atomic_load(&host->stopping))
+		if (atomic_load(&vm->dead) || atomic_load(&looker->host->stopping))
 			break;
-		r = look_and_open(host, vm, index, idle, &pagemap, &buffers);
+		r = look_and_open(looker, vm, index, idle, &pagemap, &buffers);
 		if (r == -ETIMEDOUT)
 			r = 0;
 		if (r < 0)
@@ -316,7 +317,7 @@ static void take_turn(struct looker *looker, const struct turn *turn)
 		examine(looker, vm);
 	examined = thread_cpu_ns();
 	if (turn->budget_ns > 0 && vm->ranges.n)
-		look_at_vm(looker->host, vm, turn->idle, examined + turn->budget_ns);
+		look_at_vm(looker, vm, turn->idle, examined + turn->budget_ns);
 	atomic_fetch_add(&looker->examine_ns, examined - began);
 	atomic_fetch_add(&looker->look_ns, thread_cpu_ns() - examined);
 	atomic_store(&vm->looked_at_since_ms, 0);
@@ -492,7 +493,7 @@ static void *keep(void *arg)
 	do {
 		if (roster_copy(host, &roster) < 0)
 			continue;
-		written_follow(&host->written, &host->root, atomic_load(&host->tier_nodes),
+		written_follow(&looker->written, &host->root, atomic_load(&host->tier_nodes),
 			       monotonic_s());
 		begin_round(looker, &roster);
 		if (roster.vms.n)
@@ -512,6 +513,7 @@ int looker_start(struct looker *looker, struct host *host)
 	page_idle_open(&host->root, &looker->idle);
 	pthread_mutex_init(&looker->lock, NULL);
 	patience_init(&looker->patience);
+	written_init(&looker->written);
 	r = pthread_create(&looker->keeper, NULL, keep, looker);
 	if (r)
 		return -r;
@@ -529,5 +531,6 @@ bool looker_join(struct looker *looker)
 		return false;
 	page_idle_close(&looker->idle);
 	pthread_mutex_destroy(&looker->lock);
+	written_fini(&looker->written);
 	return true;
 }

@@ -9,6 +9,7 @@
 #include "../host.h"
 #include "../patience.h"
 #include "../sense/pages.h"
+#include "written.h"
 
 /* Every VM's turn, once; whoever has the hand takes them. */
 struct looker_round {
@@ -28,7 +29,8 @@ struct looker {
 	_Atomic int64_t look_ns, examine_ns;
 	/* What one reading of placement, or one examination without it, takes, all VMs together. */
 	_Atomic uint64_t placement_us, examination_us;
-	pthread_mutex_t lock; /* of the round */
+	struct written written; /* has a lock of its own */
+	pthread_mutex_t lock;	/* of the round */
 	struct looker_round round;
 	struct patience patience;
 	pthread_t keeper;
@@ -46,7 +48,7 @@ struct look_buffers {
  * look before. @pagemap: of the VM's process. 0 or a negative errno (-ESRCH: VM gone; -ETIMEDOUT:
  * it is being moved).
  */
-int look_at_range(struct host *host, struct vm *vm, size_t index, const struct page_idle *idle,
+int look_at_range(struct looker *looker, struct vm *vm, size_t index, const struct page_idle *idle,
 		  int pagemap, struct look_buffers *buffers);
 
 /* How far apart looks at a range are, seconds: often enough to confirm @cold_age_s in time. */
