@@ -636,6 +636,11 @@ static bool is_in_reset(const struct a_reset *r)
 	return memcmp(now, r->buses, 2) != 0;
 }
 
+static bool more_reports(const void *than)
+{
+	return cram_stat("reports") > *(const uint64_t *)than;
+}
+
 static void wait_for_end(struct a_reset *r)
 {
 	void *ended;
@@ -647,7 +652,8 @@ static void wait_for_end(struct a_reset *r)
 
 /*
  * Zeros are what would be read, too, of a card that is gone: whoever writes to one waits until it
- * is known.
+ * is known. That is an answer: a reset that begins at once is one of its own, not the same that
+ * lasts for too long.
  */
 static void writer_of_zeros_waits(struct a_reset *r, char *zeros, const char *what)
 {
@@ -663,6 +669,7 @@ static int reset(char *memory)
 {
 	char *zeros = map_anonymous(RESIDENT), *copy = map_anonymous(RESIDENT), *private;
 	struct a_reset r = { .config = open_port() };
+	uint64_t reports;
 
 	strcpy(region, cxl("cxl_region $card; echo $region"));
 	need(bind_region() == 0 && has_node(), "the card comes up");
@@ -679,6 +686,8 @@ static int reset(char *memory)
 	begin_reset(&r);
 	ok(spoiled_pages(memory, copy, RESIDENT / 2) == 0, "pages are written to meanwhile");
 	wait_for_end(&r);
+	reports = cram_stat("reports");
+	need(eventually(10, more_reports, &reports), "the card reports again");
 	ok(lost_pages(memory, RESIDENT) == 0 && packed(memory, RESIDENT, 5, 2),
 	   "nothing that is there is lost");
 	writer_of_zeros_waits(&r, zeros, "of its own");

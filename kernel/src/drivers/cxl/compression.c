@@ -21,7 +21,6 @@
 #include <linux/device.h>
 #include <linux/devm-helpers.h>
 #include <linux/interrupt.h>
-#include <linux/jiffies.h>
 #include <linux/memory.h>
 #include <linux/memory_hotplug.h>
 #include <linux/module.h>
@@ -99,6 +98,7 @@ struct trim {
 
 /* A card that is being reset does not answer for a while, and has all that it had. */
 #define RESET_MS		1000
+#define RESET_POLL_MS		20
 
 /**
  * struct cxl_card - a card that compresses
@@ -108,6 +108,7 @@ struct trim {
  * @range: where that is
  * @report: where answers arrive; CRAM asks one thing at a time
  * @trim: the same for what is sent
+ * @answers: how often it was found to be there
  * @lost: finds out whether the card is there no more, and says so
  */
 struct cxl_card {
@@ -117,6 +118,7 @@ struct cxl_card {
 	struct range range;
 	struct capacity_report report;
 	struct trim *trim;
+	atomic_t answers;
 	struct work_struct lost;
 };
 
@@ -168,17 +170,34 @@ static struct pci_dev *card_pdev(const struct cxl_card *card)
 	return to_pci_dev(card->mbox->host);
 }
 
-/* May sleep until that is certain. */
-static bool card_is_gone(const struct cxl_card *card)
+static bool card_answers(struct cxl_card *card)
 {
-	const unsigned long until = jiffies + msecs_to_jiffies(RESET_MS);
-	struct pci_dev *pdev = card_pdev(card);
+	if (!pci_device_is_present(card_pdev(card)))
+		return false;
+	atomic_inc(&card->answers);
+	return true;
+}
 
-	while (!pci_device_is_present(pdev)) {
+/*
+ * May sleep until that is certain. What counts is how often nobody answered in a row, not
+ * the time: a machine that stood still has not asked meanwhile. An answer that another one
+ * had ends that row, too.
+ */
+static bool card_is_gone(struct cxl_card *card)
+{
+	int answers = atomic_read(&card->answers), asked = 0;
+
+	while (!card_answers(card)) {
+		const int before = answers;
+
 		/* The port has said so, or it has had its time. */
-		if (pdev->error_state == pci_channel_io_perm_failure || time_after(jiffies, until))
+		if (card_pdev(card)->error_state == pci_channel_io_perm_failure ||
+		    asked++ == RESET_MS / RESET_POLL_MS)
 			return true;
-		msleep(20);
+		msleep(RESET_POLL_MS);
+		answers = atomic_read(&card->answers);
+		if (answers != before)
+			asked = 0;
 	}
 	return false;
 }
@@ -197,7 +216,7 @@ static bool card_present(void *data)
 {
 	struct cxl_card *card = data;
 
-	if (pci_device_is_present(card_pdev(card)))
+	if (card_answers(card))
 		return true;
 	/* CRAM may be waiting for this, and must not be told meanwhile. */
 	schedule_work(&card->lost);
@@ -217,6 +236,7 @@ static int card_report(void *data, u64 tag, u64 accepts, struct cram_report *rep
 		card_present(card);
 		return rc;
 	}
+	atomic_inc(&card->answers);
 
 	*report = (struct cram_report) {
 		.tag = le64_to_cpu(r->tag),
