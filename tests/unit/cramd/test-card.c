@@ -440,6 +440,28 @@ static void without_a_round_each_block_comes_home_to_its_own_home(void **state)
 	assert_true(vm->block_returns[1] & UINT64_C(1) << d->mover.urgent.jobs[0].nid);
 }
 
+/* Its node of DRAM was taken offline: with a round or without one, it comes home to any. */
+static void without_a_home_and_a_round_memory_comes_home_all_the_same(void **state)
+{
+	struct daemon *d = *state;
+	struct vm *vm = make_card_vm(d, 0);
+
+	put_card(80 * MiB, 64 * MiB);
+	vm->home_nodes = 1U << 5;
+	vm->block_homes[0] = 1U << 5;
+	put_out(vm, RANGES, 1, 0);
+	put_cgroup(0, "memory.cram.stat",
+		   "sampled N1=256\nsampled_bytes N1=1310720\ndevice_bytes N1=83886080\n");
+	round_run(d);
+	assert_int_equal(d->mover.urgent.n, 0);
+	assert_int_equal(daemon_missing(d, vm, MiB), 0);
+	put_number("physical_bytes", 60 * MiB);
+	backpressure_look(&d->backpressure, monotonic_ms());
+	backpressure_look(&d->backpressure, monotonic_ms() + BACKPRESSURE_ROUND_WAIT_MS);
+	assert_int_equal(d->mover.urgent.n, 1);
+	assert_int_equal(d->mover.urgent.jobs[0].nid, 0);
+}
+
 static void a_card_that_cannot_be_read_is_as_it_was(void **state)
 {
 	struct daemon *d = *state;
@@ -481,6 +503,7 @@ int main(void)
 		TEST(a_card_that_fills_up_is_relieved_by_who_is_furthest_over_its_share),
 		TEST(a_card_that_fills_up_is_relieved_at_no_rate),
 		TEST(without_a_round_each_block_comes_home_to_its_own_home),
+		TEST(without_a_home_and_a_round_memory_comes_home_all_the_same),
 		TEST(a_card_that_cannot_be_read_is_as_it_was),
 	};
 

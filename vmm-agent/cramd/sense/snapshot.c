@@ -284,6 +284,14 @@ static uint64_t dram_bits(const struct snapshot *s, uint64_t nodes)
 	return bits;
 }
 
+/* The same of nodes that are a VM's home. Where none of them is DRAM (any more), all are. */
+static uint64_t home_bits(const struct snapshot *s, uint64_t home)
+{
+	uint64_t bits = dram_bits(s, home);
+
+	return bits ? bits : dram_bits(s, dram_nodes(s));
+}
+
 /*
  * From now on what is swapped of @vm counts as on its tier, or from now on no longer: when that is
  * another and nothing is left. vm->lock is held.
@@ -346,7 +354,7 @@ static void sense_vm(struct snapshot *s, struct host *host, struct vm *vm,
 		.memory = vm->policy_memory,
 	};
 	memcpy(in->cold, summary.cold, sizeof(in->cold));
-	in->home_mask = dram_bits(s, home);
+	in->home_mask = home_bits(s, home);
 	in->return_mask = dram_bits(s, find_returns(s, vm, in->tier_bytes));
 	in->tier = tier;
 	follow_swap(vm, tier >= 0 && s->tiers[tier].nid < 0, in->tier_bytes);
