@@ -286,6 +286,14 @@ static void check_vm_limits(const struct host *h, const struct cram_vm_input *vm
 
 	assert_true(a->promote_bytes <= vm->tier_bytes);
 	assert_true(a->promote_hot_bytes <= vm->tier_bytes - a->promote_bytes);
+	assert_true(a->swap_bytes <= vm->tier_bytes - a->promote_bytes - a->promote_hot_bytes);
+	if (a->swap_bytes > 0) {
+		assert_int_equal(vm->mode, CRAM_MODE_AUTO);
+		assert_int_equal(vm->flags & ~CRAM_VM_F_PAUSED & ~CRAM_VM_F_HOME, 0);
+		assert_true(a->urgent);
+		assert_true(vm->hot_bytes < vm->tier_bytes &&
+			    a->swap_bytes + a->promote_bytes <= vm->tier_bytes - vm->hot_bytes);
+	}
 	assert_true(a->n_reasons <= CRAM_MAX_REASONS);
 	assert_true(a->state < CRAM_N_VM_STATES);
 	if (vm->flags & CRAM_VM_F_INCOMING)
@@ -335,7 +343,10 @@ static uint64_t relieved(const struct host *h)
 	return bytes;
 }
 
-/* Beyond its rate a VM brings home what tier @t has too much, and all of them no more than that. */
+/*
+ * Beyond its rate a VM brings home what tier @t has too much, and none but that goes to swap: all
+ * of them no more than that.
+ */
 static void check_relief(const struct host *h, int t)
 {
 	const struct cram_tier_input *tier = &h->rec.snap.tiers[t];
@@ -350,7 +361,9 @@ static void check_relief(const struct host *h, int t)
 		if (vm->tier != t)
 			continue;
 		used += vm->device_bytes;
-		if (home <= vm->promote_tokens && home <= h->rec.snap.promote_tokens)
+		home += h->actions[i].swap_bytes;
+		if (!h->actions[i].swap_bytes && home <= vm->promote_tokens &&
+		    home <= h->rec.snap.promote_tokens)
 			continue;
 		assert_true(h->actions[i].urgent);
 		device += (double)home / (double)vm->tier_bytes * (double)vm->device_bytes;
@@ -365,7 +378,7 @@ static void check_relief(const struct host *h, int t)
 
 static void no_input_breaks_quota_floor_or_headroom(void **state)
 {
-	uint64_t rng = random_seed("safety"), demoting = 0, promoting = 0;
+	uint64_t rng = random_seed("safety"), demoting = 0, promoting = 0, swapping = 0;
 	(void)state;
 
 	for (int round = 0; round < 20000; round++) {
@@ -375,6 +388,7 @@ static void no_input_breaks_quota_floor_or_headroom(void **state)
 		struct host h;
 		size_t n = random_in(&rng, 1, 8);
 		unsigned __int128 out = 0, home = 0, to_node[3] = { 0 }, to_tier[2] = { 0 };
+		unsigned __int128 swapped = 0;
 
 		host_random(&h, &rng, n);
 		vms = h.rec.vms;
@@ -398,6 +412,7 @@ static void no_input_breaks_quota_floor_or_headroom(void **state)
 			.demote_tokens = nasty(&rng),
 			.promote_tokens = nasty(&rng),
 			.promote_rate = nasty(&rng),
+			.swap_room = random_in(&rng, 0, 1) ? nasty(&rng) : 0,
 			.dram = dram,
 			.n_dram = random_in(&rng, 0, 3),
 			.tiers = tiers,
@@ -409,6 +424,8 @@ static void no_input_breaks_quota_floor_or_headroom(void **state)
 		for (size_t i = 0; i < n; i++) {
 			check_vm_limits(&h, &vms[i], &h.actions[i]);
 			out += h.actions[i].demote_bytes;
+			swapped += h.actions[i].swap_bytes;
+			swapping += h.actions[i].swap_bytes > 0;
 			if (h.actions[i].promote_bytes || h.actions[i].promote_hot_bytes) {
 				assert_in_range(h.actions[i].home, 0, h.rec.snap.n_dram - 1);
 				to_node[h.actions[i].home] += h.actions[i].promote_bytes;
@@ -433,6 +450,7 @@ static void no_input_breaks_quota_floor_or_headroom(void **state)
 		for (size_t t = 0; t < h.rec.snap.n_tiers; t++)
 			check_relief(&h, (int)t);
 		assert_true(out <= h.rec.snap.demote_tokens);
+		assert_true(swapped <= h.rec.snap.swap_room);
 		for (size_t i = 0; i < 2; i++)
 			assert_true(to_tier[i] <= tiers[i].free);
 		host_free(&h);
@@ -440,6 +458,7 @@ static void no_input_breaks_quota_floor_or_headroom(void **state)
 	/* A policy that never demotes would pass all of the above. */
 	assert_true(demoting > 1000);
 	assert_true(promoting > 1000);
+	assert_true(swapping > 100);
 }
 
 static void a_round_allocates_nothing(void **state)
@@ -964,6 +983,69 @@ static void what_a_tier_has_too_much_comes_home_at_no_rate(void **state)
 	h.rec.dram->free = h.d.headroom[0] + MiB;
 	decide(&h);
 	assert_int_equal(h.actions[0].promote_bytes + h.actions[1].promote_bytes, MiB);
+	host_free(&h);
+}
+
+/* Where it may: else, and for what is used or wanted home for good, the kernel finds a place. */
+static void what_has_no_room_in_dram_goes_to_swap(void **state)
+{
+	struct cram_vm_input vms[2];
+	struct cram_vm_action actions[2];
+	struct host h;
+	(void)state;
+
+	two_half_out(&h, vms, actions);
+	assert_int_equal(cram_policy_workspace_reserve(&h.ws, 2), 0);
+	/* The second takes less of the card for as much, and is below its share. */
+	vms[1].device_bytes = GiB;
+	h.rec.tiers->budget = 4 * GiB;
+	h.rec.dram->free = 0;
+	decide(&h);
+	assert_int_equal(actions[0].promote_bytes + actions[0].swap_bytes, 0);
+	h.rec.snap.swap_room = 64 * GiB;
+	decide(&h);
+	assert_int_equal(actions[0].promote_bytes, 0);
+	assert_int_equal(actions[0].swap_bytes, GiB);
+	assert_true(actions[0].urgent);
+	assert_int_equal(actions[1].swap_bytes, 0);
+	/* What DRAM has room for comes home. */
+	h.rec.dram->free = h.d.headroom[0] + 256 * MiB;
+	decide(&h);
+	assert_int_equal(actions[0].promote_bytes, 256 * MiB);
+	assert_int_equal(actions[0].swap_bytes, GiB - 256 * MiB);
+	/* A tier that has no more than it may needs none of it, whatever is to come home. */
+	h.rec.dram->free = 0;
+	h.rec.tiers->budget = 8 * GiB;
+	vms[0].quota = GiB;
+	decide(&h);
+	assert_int_equal(actions[0].swap_bytes, 0);
+	vms[0].quota = CRAM_UNLIMITED;
+	h.rec.tiers->budget = 4 * GiB;
+	/* There is only so much of it. */
+	h.rec.snap.swap_room = 100 * MiB + 1;
+	decide(&h);
+	assert_int_equal(actions[0].swap_bytes, 100 * MiB);
+	h.rec.snap.swap_room = 64 * GiB;
+	/* What is used stays, for the kernel to find a place. */
+	vms[0].hot_bytes = 2 * GiB;
+	h.rec.tiers->budget = GiB;
+	decide(&h);
+	assert_int_equal(actions[0].swap_bytes, 3 * GiB / 2);
+	assert_int_equal(actions[1].swap_bytes, 2 * GiB);
+	vms[0].hot_bytes = 0;
+	h.rec.tiers->budget = 4 * GiB;
+	vms[0].flags = CRAM_VM_F_DRAIN;
+	decide(&h);
+	assert_int_equal(actions[0].swap_bytes, 0);
+	vms[0].flags = 0;
+	vms[0].mode = CRAM_MODE_MONITOR;
+	decide(&h);
+	assert_int_equal(actions[0].swap_bytes, 0);
+	vms[0].mode = CRAM_MODE_AUTO;
+	/* What is in compressed swap is in swap. */
+	h.rec.tiers->nid = -1;
+	decide(&h);
+	assert_int_equal(actions[0].swap_bytes, 0);
 	host_free(&h);
 }
 
@@ -1741,6 +1823,7 @@ int main(void)
 		cmocka_unit_test(the_hard_limit_alone_brings_the_rest_home),
 		cmocka_unit_test(a_vm_brings_home_no_more_than_its_own_rate),
 		cmocka_unit_test(what_a_tier_has_too_much_comes_home_at_no_rate),
+		cmocka_unit_test(what_has_no_room_in_dram_goes_to_swap),
 		cmocka_unit_test(what_a_vm_gives_back_is_not_replaced_by_the_kernel),
 		cmocka_unit_test(what_comes_home_goes_to_the_one_node_whose_room_it_takes),
 		cmocka_unit_test(headroom_holds_the_hosts_promotion_rate_once),

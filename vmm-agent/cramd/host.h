@@ -30,6 +30,7 @@ struct host {
 	_Atomic uint64_t
 		pressed_us; /* a card pushes back since then, and nothing has been done; 0: no */
 	_Atomic uint64_t reliefs, relieved; /* how often memory came home for that; bytes */
+	_Atomic uint64_t shed;		    /* bytes that went to swap for it */
 	_Atomic uint64_t relief_us; /* last time from a card's pushing back to the first move */
 	/* As struct cram_duration_counts. */
 	_Atomic uint64_t durations[CRAM_N_DURATIONS][CRAM_DURATION_BUCKETS];

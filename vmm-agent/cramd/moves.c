@@ -71,6 +71,14 @@ void vm_moved(struct vm *vm, int64_t bytes)
 	vm->under_way = 0;
 }
 
+void vm_shed(struct vm *vm, uint64_t bytes)
+{
+	vm->counters.shed += bytes;
+	vm->moved_since -= (int64_t)bytes;
+	vm->shed_since += bytes;
+	vm->under_way = 0;
+}
+
 void vm_move_ends(struct vm *vm)
 {
 	pthread_mutex_lock(&vm->lock);
@@ -103,7 +111,7 @@ uint64_t vm_tier_bytes(const struct vm *vm, uint64_t tier_nodes)
 
 uint64_t vm_dram_bytes(const struct vm *vm, uint64_t tier_nodes)
 {
-	int64_t bytes = bytes_on(vm->node_bytes, ~tier_nodes) - moved(vm);
+	int64_t bytes = bytes_on(vm->node_bytes, ~tier_nodes) - moved(vm) - (int64_t)vm->shed_since;
 
 	return bytes > 0 ? (uint64_t)bytes : 0;
 }
@@ -131,12 +139,14 @@ void vm_take_placement(struct vm *vm, const uint64_t *node_bytes, uint64_t tier_
 	int64_t known = bytes_on(vm->node_bytes, tier_nodes) + vm->moved_since;
 	int64_t unseen = known - bytes_on(node_bytes, tier_nodes);
 	int64_t most = (int64_t)(vm->counters.demoted - before->demoted);
-	int64_t least = -(int64_t)(vm->counters.promoted - before->promoted);
+	uint64_t shed = vm->counters.shed - before->shed;
+	int64_t least = -(int64_t)(vm->counters.promoted - before->promoted + shed);
 
 	if (vm->under_way > 0)
 		least -= vm->under_way;
 	else
 		most -= vm->under_way;
 	memcpy(vm->node_bytes, node_bytes, sizeof(vm->node_bytes));
+	vm->shed_since = shed;
 	vm->moved_since = unseen > most ? most : unseen < least ? least : unseen;
 }

@@ -31,6 +31,8 @@ const char *vm_trouble_text(int error);
 void vm_move_begins(struct vm *vm, int64_t bytes);
 /* What was measured to have moved. vm->lock and vm->placing are held. */
 void vm_moved(struct vm *vm, int64_t bytes);
+/* The same of @bytes that went from the tier to swap. */
+void vm_shed(struct vm *vm, uint64_t bytes);
 void vm_move_ends(struct vm *vm);
 
 /*

@@ -236,6 +236,7 @@ static int keep_known(struct vm *vm, const struct vm *old, const struct ramblock
 	memcpy(vm->node_bytes, old->node_bytes, sizeof(vm->node_bytes));
 	vm->virtio_mem = old->virtio_mem;
 	vm->moved_since = old->moved_since;
+	vm->shed_since = old->shed_since;
 	vm->mems_allowed = old->mems_allowed;
 	vm->realtime = old->realtime;
 	vm->vhost_user = old->vhost_user;

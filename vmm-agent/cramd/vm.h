@@ -25,12 +25,14 @@ enum vm_job_kind {
 	VM_JOB_PROMOTE_HOT,
 	VM_JOB_PROMOTE, /* whatever is on the tier, hot first */
 	VM_JOB_RELIEVE, /* the same, since the tier pushes back: on a lane of its own */
+	VM_JOB_SHED,	/* since the tier pushes back and DRAM has no room: to swap, same lane */
 	VM_JOB_UNBIND,	/* nothing left on the tier: put the old policy back */
 	VM_N_JOBS,
 };
 
 struct vm_counters {
 	uint64_t demoted, promoted, refused; /* bytes */
+	uint64_t shed;			     /* bytes moved from a tier to swap */
 	uint64_t returned;		     /* bytes found accessed after demotion */
 	uint64_t batches, worst_batch_us;
 	/* Each holds the VM's mmap lock, for reading, so long. */
@@ -95,6 +97,7 @@ struct vm {
 	uint64_t node_bytes[NODES_MAX]; /* guest RAM per node, from numa_maps */
 	uint64_t virtio_mem;		/* of that, in virtio-mem */
 	int64_t moved_since;		/* bytes moved since then: to the tier, minus from it */
+	uint64_t shed_since;		/* of those from it, what went to swap */
 	int64_t under_way;		/* the same, of a move that has begun: at most so much */
 	uint32_t jobs_ended;
 	uint32_t settled_jobs, settled_epoch; /* jobs_ended and epoch when node_bytes was begun */

@@ -5,7 +5,7 @@
  *   2. share:   weighted max-min shares of each tier in device bytes;
  *   3. target:  what each VM gives back or wants to move out, with hysteresis;
  *   4. promote: DRAM above headroom and tokens, most urgent first; what a tier under pressure has
- *               too much needs no tokens;
+ *               too much needs no tokens, and goes to swap where DRAM has no room and it may;
  *   5. demote:  what the tier takes and tokens, shared by weight.
  * Nothing moved in this round counts as already freed: the next snapshot will show it.
  */
@@ -527,13 +527,28 @@ static uint64_t relief(const struct cram_vm_input *vm, const struct work *w, uin
 }
 
 /*
+ * Of what is left of @excess when @w brings @home home, @hot of it since it is used: what goes to
+ * swap. Nothing that is used does, nor of a VM that is to be rid of its tiers, nor what is there.
+ */
+static uint64_t shed(const struct cram_snapshot *snap, const struct cram_vm_input *vm,
+		     const struct work *w, uint64_t excess, uint64_t home, uint64_t hot)
+{
+	uint64_t idle = sub(sub(w->want_home, w->hot), home - hot);
+	const struct cram_tier_input *tier = tier_of(snap, vm);
+
+	if (w->leaving || tier->nid < 0)
+		return 0;
+	return min(relief(vm, w, excess), idle);
+}
+
+/*
  * What comes home goes to one node per VM and round, and its room alone is taken: so the mover, who
  * is told that node, finds there what was decided.
  */
 static void promote(const struct cram_snapshot *snap, struct cram_policy_workspace *ws,
 		    struct cram_decision *d)
 {
-	uint64_t room[CRAM_MAX_DRAM], tokens = snap->promote_tokens;
+	uint64_t room[CRAM_MAX_DRAM], tokens = snap->promote_tokens, swap = snap->swap_room;
 	size_t n = 0;
 
 	for (size_t i = 0; i < snap->n_dram; i++)
@@ -547,7 +562,7 @@ static void promote(const struct cram_snapshot *snap, struct cram_policy_workspa
 		const struct cram_vm_input *vm = &snap->vms[v];
 		struct cram_vm_action *a = &d->actions[v];
 		uint64_t *excess = &ws->work[ws->work[v].first].excess;
-		uint64_t want = ws->work[v].want_home, got = 0;
+		uint64_t want = ws->work[v].want_home, got = 0, over;
 		uint64_t rated = min(tokens, vm->promote_tokens);
 		uint64_t allowed = min(want, max(rated, relief(vm, &ws->work[v], *excess)));
 		int home = roomiest(room, snap->n_dram, return_of(snap, vm));
@@ -568,6 +583,12 @@ static void promote(const struct cram_snapshot *snap, struct cram_policy_workspa
 		*excess = sub(*excess, scale(got, vm->device_bytes, vm->tier_bytes));
 		a->promote_hot_bytes = ws->work[v].leaving ? 0 : min(got, ws->work[v].hot);
 		a->promote_bytes = got - a->promote_hot_bytes;
+		over = shed(snap, vm, &ws->work[v], *excess, got, a->promote_hot_bytes);
+		a->swap_bytes = pages_down(min(over, swap));
+		if (a->swap_bytes > 0)
+			reason(a, CRAM_REASON_SWAP, over, a->swap_bytes);
+		swap -= a->swap_bytes;
+		*excess = sub(*excess, scale(a->swap_bytes, vm->device_bytes, vm->tier_bytes));
 		a->urgent = ws->work[v].urgency == URGENT_PRESSURE;
 		a->priority = (uint32_t)ws->work[v].urgency << URGENCY_SHIFT |
 			      (uint32_t)min(ws->work[v].overage >> 20, URGENCY_MASK);

@@ -73,6 +73,8 @@ static const struct {
 	[CRAM_REASON_HYSTERESIS] = { "hysteresis",
 				     "difference to the target, too small to act on" },
 	[CRAM_REASON_HOT] = { "hot", "bytes on the tier were accessed and come home" },
+	[CRAM_REASON_SWAP] = { "swap",
+			       "bytes that DRAM has no room for against those that swap takes" },
 };
 
 _Static_assert(ARRAY_SIZE(modes) == CRAM_N_MODES, "a name per mode");

@@ -75,6 +75,7 @@ enum cram_reason {
 				    */
 	CRAM_REASON_HYSTERESIS,	   /* bytes: difference to the target; limit: what starts a move */
 	CRAM_REASON_HOT,	   /* bytes: tier pages found accessed */
+	CRAM_REASON_SWAP,	   /* bytes: DRAM has no room for; limit: of them, to swap */
 	CRAM_N_REASONS,
 };
 
@@ -212,7 +213,8 @@ struct cram_snapshot {
 	uint64_t now_ms;
 	uint64_t demote_tokens; /* what the host's buckets allow this round, logical bytes */
 	uint64_t promote_tokens;
-	uint64_t promote_rate;		    /* bytes per second that came home recently, all VMs */
+	uint64_t promote_rate; /* bytes per second that came home recently, all VMs */
+	uint64_t swap_room;    /* swap that relief may use where DRAM has no room; 0: it may not */
 	const struct cram_dram_input *dram; /* at most CRAM_MAX_DRAM */
 	size_t n_dram;
 	const struct cram_tier_input *tiers;
@@ -240,8 +242,9 @@ struct cram_vm_action {
 	uint64_t held_back_bytes;   /* as many more would go but for the rates alone */
 	uint64_t promote_hot_bytes; /* tier pages found accessed, to bring home */
 	uint64_t promote_bytes;	    /* further tier pages to bring home, whichever; not incl. hot */
+	uint64_t swap_bytes;	    /* further tier pages, none of them hot, to swap */
 	bool urgent;		    /* since the tier has to shrink: before anything else */
-	int home;		    /* both go to this entry of dram[]; -1: nothing goes home */
+	int home;		    /* promotions go to this entry of dram[]; -1: there are none */
 	uint64_t fair_device_bytes; /* share of the tier it is entitled to now */
 	uint64_t kernel_limit;	    /* logical bytes for memory.cram.max, or CRAM_UNLIMITED */
 	uint64_t effective_floor;   /* min(floor, memory ever touched) */
@@ -276,7 +279,9 @@ void cram_policy_workspace_free(struct cram_policy_workspace *ws);
  *   device_upper + demote_bytes * worst <= quota + slack,
  *   dram - demote_bytes >= min(floor, touched) if demote_bytes > 0;
  *   promotions never take a home node's free DRAM below headroom;
- *   tokens are never overspent, but by urgent actions: these together, by what a tier has too much.
+ *   tokens are never overspent, but by urgent actions: these together, by what a tier has too much;
+ *   to swap goes nothing but what a tier has too much and DRAM above headroom has no room for,
+ * nothing of a VM that is to leave its tiers, and all together no more than swap_room.
  *
  * With the defaults next to nothing moves for readings that err anew each round by 5 % of ages and
  * by 1 % of a VM's device bytes, as long as all of these add up to what the tier stores.

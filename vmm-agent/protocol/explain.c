@@ -146,6 +146,10 @@ void cram_reason_sentence(const struct cram_reason_entry *e, const struct cram_v
 	case CRAM_REASON_HOT:
 		snprintf(buf, size, "%s on the tier are in use and come home", a);
 		break;
+	case CRAM_REASON_SWAP:
+		snprintf(buf, size,
+			 "%s have to leave the tier and have no room in DRAM: %s go to swap", a, b);
+		break;
 	default:
 		state_text(e, vm, buf, size);
 		break;

@@ -112,6 +112,8 @@ const struct cram_field cram_host_fields[] = {
 	  "Times memory was brought home since a card pushed back."),
 	H(relieved, U64, COUNTER, "cram_relieved_bytes_total", 0,
 	  "Bytes brought home since a card pushed back."),
+	H(shed, U64, COUNTER, "cram_shed_bytes_total", 0,
+	  "Bytes moved to swap since a card pushed back and DRAM had no room for them (relief_swap)."),
 	H(relief_us, U64, GAUGE, "cram_last_relief_seconds", 6,
 	  "Last time from a card's pushing back to the first move, in seconds."),
 	H(libvirt_stale, U64, COUNTER, "cram_libvirt_stale_results_total", 0,

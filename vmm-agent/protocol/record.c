@@ -23,10 +23,9 @@
 	}
 
 static const struct cram_field snapshot_fields[] = {
-	FIELD(snapshot, now_ms, U64),
-	FIELD(snapshot, demote_tokens, U64),
-	FIELD(snapshot, promote_tokens, U64),
-	FIELD(snapshot, promote_rate, U64),
+	FIELD(snapshot, now_ms, U64),	      FIELD(snapshot, demote_tokens, U64),
+	FIELD(snapshot, promote_tokens, U64), FIELD(snapshot, promote_rate, U64),
+	FIELD(snapshot, swap_room, U64),
 };
 
 static const struct cram_field params_fields[] = {
@@ -638,25 +637,34 @@ static void move_out(struct cram_vm_input *vm, uint64_t bytes, struct cram_dram_
 		home->free += moved;
 }
 
-static void move_home(struct cram_vm_input *vm, uint64_t bytes, bool hot,
-		      struct cram_dram_input *home, struct cram_tier_input *tier)
+/* Takes @bytes of @vm off its tier. Returns how many there were. */
+static uint64_t leave_tier(struct cram_vm_input *vm, uint64_t bytes, struct cram_tier_input *tier)
 {
 	uint64_t moved = min(bytes, vm->tier_bytes), device, upper;
 
 	if (moved == 0)
-		return;
+		return 0;
 	device = (uint64_t)((unsigned __int128)vm->device_bytes * moved / vm->tier_bytes);
 	upper = (uint64_t)((unsigned __int128)vm->device_upper * moved / vm->tier_bytes);
 	vm->tier_bytes -= moved;
 	vm->device_bytes -= device;
 	vm->device_upper -= upper;
-	vm->dram += moved;
-	if (hot)
-		vm->hot_bytes -= min(vm->hot_bytes, moved);
 	vm->hot_bytes = min(vm->hot_bytes, vm->tier_bytes);
+	tier->free += moved;
+	return moved;
+}
+
+static void move_home(struct cram_vm_input *vm, uint64_t bytes, bool hot,
+		      struct cram_dram_input *home, struct cram_tier_input *tier)
+{
+	uint64_t moved;
+
+	if (hot)
+		vm->hot_bytes -= min(vm->hot_bytes, bytes);
+	moved = leave_tier(vm, bytes, tier);
+	vm->dram += moved;
 	/* What was brought home to make room is idle, but just moved: it starts young. */
 	vm->cold[0] += moved;
-	tier->free += moved;
 	if (home)
 		home->free -= min(home->free, moved);
 }
@@ -690,6 +698,7 @@ void cram_record_advance(struct cram_record *rec, const struct cram_decision *d,
 				home = &rec->dram[n];
 		move_home(vm, a->promote_hot_bytes, true, home, &rec->tiers[vm->tier]);
 		move_home(vm, a->promote_bytes, false, home, &rec->tiers[vm->tier]);
+		vm->swapped += leave_tier(vm, a->swap_bytes, &rec->tiers[vm->tier]);
 		move_out(vm, a->demote_bytes, home, &rec->tiers[vm->tier]);
 	}
 	rec->snap.now_ms += step_ms;

@@ -89,6 +89,10 @@ const struct cram_option cram_options[] = {
 	CHOICE("host", "zswap_writeback", zswap_writeback, "no", yes_no,
 	       "Whether the tier \"zswap\" may be used by a VM whose memory the kernel may write on from zswap to disk: its "
 	       "cgroup, and all above it, have 1 in memory.zswap.writeback. A guest then waits for that disk."),
+	CHOICE("host", "relief_swap", relief_swap, "no", yes_no,
+	       "When a card pushes back and DRAM has no room above headroom: whether what the VM that is furthest over its share has "
+	       "there goes to swap (zram does not count). \"no\" leaves it to the kernel, which makes room on the card in any case, and takes "
+	       "what is idle, whosever it is. A guest then waits for the disk, and that has what was in the guest's memory."),
 	TEXT("host", "state_dir", state_dir, CRAM_STATE_DIR,
 	     "Where settings made with --persist are kept, and what is paused or drained. Nothing else is."),
 	U32("host", "round", round_ms, "ms", "2000", 100, 60000,

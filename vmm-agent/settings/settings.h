@@ -145,6 +145,7 @@ struct cram_host_settings {
 	char tier_nodes[64];	    /* nodeset "2-3", "auto": CPU-less nodes with memory, "none" */
 	char compressing_nodes[64]; /* nodeset, "none": found by asking the cards alone */
 	enum cram_yes_no zswap_writeback; /* zswap is a tier even where it may write to disk */
+	enum cram_yes_no relief_swap; /* what a card has too much and DRAM no room for: to swap */
 	char state_dir[256];
 	uint32_t round_ms;	    /* one sense-classify-decide-act round */
 	uint32_t pressure_ms;	    /* free DRAM is looked at this often between rounds */

@@ -21,6 +21,7 @@
 
 #include "cramd/act/backpressure.h"
 #include "cramd/sense/pages.h"
+#include "cramd/sense/swapped.h"
 #include "recorded-card.h"
 #include "util/size.h"
 
@@ -32,6 +33,8 @@ struct fixture {
 	struct mover mover;
 	struct backpressure backpressure;
 	struct vm *bad, *good;
+	uint64_t swap_room;
+	bool sheds; /* may the bad one */
 	int wake;
 };
 
@@ -86,7 +89,12 @@ static void publish(struct fixture *f, uint64_t room)
 	struct backpressure_card card = { .nid = 1 };
 	struct backpressure_vm vms[] = {
 		{ .vm = f->good, .nid = 1, .device = 16 * MiB, .bytes = 64 * MiB, .weight = 100 },
-		{ .vm = f->bad, .nid = 1, .device = 64 * MiB, .bytes = 64 * MiB, .weight = 100 },
+		{ .vm = f->bad,
+		  .nid = 1,
+		  .device = 64 * MiB,
+		  .bytes = 64 * MiB,
+		  .weight = 100,
+		  .sheds = f->sheds },
 	};
 	struct backpressure_room rooms[] = { { .nid = 0, .bytes = room } };
 
@@ -98,6 +106,7 @@ static void publish(struct fixture *f, uint64_t room)
 						      .n_vms = 2,
 						      .rooms = rooms,
 						      .n_rooms = 1,
+						      .swap_room = f->swap_room,
 						      .due_ms = DUE,
 					      }),
 			 0);
@@ -187,6 +196,42 @@ static void nothing_comes_home_below_headroom(void **state)
 	backpressure_look(&f->backpressure, 5000);
 	assert_int_equal(f->mover.urgent.n, 1);
 	assert_int_equal(f->mover.urgent.jobs[0].bytes, 3 * MiB);
+}
+
+/* What DRAM has room for comes home, and swap takes the rest as far as it may and can. */
+static void what_has_no_room_goes_to_swap(void **state)
+{
+	struct fixture *f = *state;
+	struct mover_job *jobs = f->mover.urgent.jobs;
+
+	f->swap_room = 12 * MiB;
+	publish(f, 3 * MiB);
+	shrink(f, 60 * MiB);
+	backpressure_look(&f->backpressure, 1000);
+	backpressure_look(&f->backpressure, 5000);
+	/* It is to leave its tiers, or uses swap as one. */
+	assert_int_equal(f->mover.urgent.n, 1);
+	assert_int_equal(jobs[0].kind, VM_JOB_RELIEVE);
+	atomic_store(&f->bad->busy, 0);
+	f->sheds = true;
+	publish(f, 3 * MiB);
+	backpressure_look(&f->backpressure, 6000);
+	assert_int_equal(f->mover.urgent.n, 3);
+	assert_int_equal(jobs[1].kind, VM_JOB_RELIEVE);
+	assert_int_equal(jobs[1].bytes, 3 * MiB);
+	assert_int_equal(jobs[2].kind, VM_JOB_SHED);
+	assert_int_equal(jobs[2].nid, NODE_SWAP);
+	assert_int_equal(jobs[2].bytes, 12 * MiB);
+	/* It is full then. */
+	atomic_store(&f->bad->busy, 0);
+	backpressure_look(&f->backpressure, 7000);
+	assert_int_equal(f->mover.urgent.n, 3);
+	/* What is on its way home leaves room there, and nothing of the same for swap. */
+	f->swap_room = 64 * MiB;
+	publish(f, GiB);
+	atomic_store(&f->bad->busy, 1U << VM_JOB_RELIEVE);
+	backpressure_look(&f->backpressure, 8000);
+	assert_int_equal(f->mover.urgent.n, 3);
 }
 
 /* That of its memory is on the way already. */
@@ -324,6 +369,7 @@ int main(void)
 		TEST(a_card_that_pushes_back_takes_nothing_and_a_round_is_asked_for_once),
 		TEST(without_a_round_who_is_furthest_over_its_share_gives_back),
 		TEST(nothing_comes_home_below_headroom),
+		TEST(what_has_no_room_goes_to_swap),
 		TEST(what_cannot_be_ordered_takes_nobodys_room),
 		TEST(on_a_stale_card_nobody_knows_what_is_too_much),
 		TEST(a_card_that_has_gone_is_not_waited_for),

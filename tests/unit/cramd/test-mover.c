@@ -16,6 +16,7 @@
 
 #include "cramd/act/mover.h"
 #include "cramd/moves.h"
+#include "cramd/sense/swapped.h"
 #include "played.h"
 #include "recorded.h"
 #include "util/cleanup.h"
@@ -113,8 +114,23 @@ static int check(const struct page_idle *idle, const uint64_t *frames, size_t n,
 	return 0;
 }
 
+/* What swap holds is on no node. */
+static int swap_out(int pidfd, const struct iovec *pages, size_t n)
+{
+	(void)pidfd;
+	for (size_t i = 0; i < n; i++) {
+		size_t page = ((uintptr_t)pages[i].iov_base - START) / PAGE_BYTES;
+
+		for (size_t k = 0; k < pages[i].iov_len / PAGE_BYTES; k++)
+			if (!kernel.pinned[page + k])
+				kernel.node[page + k] = -ENOENT;
+	}
+	return 0;
+}
+
 static const struct kernel played = {
 	.move_pages = move,
+	.swap_out = swap_out,
 	.mapping_set = set_policy,
 	.pagemap = played_pagemap,
 	.idle_heads = played_heads,
@@ -657,6 +673,46 @@ static void what_is_urgent_waits_for_no_mover(void **state)
 	drop_when_done(vms, ARRAY_SIZE(vms));
 }
 
+/* Off the tier, and nowhere else: DRAM had no room for it. */
+static void what_is_idle_on_the_tier_goes_to_swap(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t dram;
+
+	do_job(f, VM_JOB_DEMOTE, 4 * RANGE_BYTES, TIER);
+	f->vm->node_bytes[0] = BLOCKS * RANGES * RANGE_BYTES;
+	dram = vm_dram_bytes(f->vm, 1 << TIER);
+	assert_int_equal(vm_tier_bytes(f->vm, 1 << TIER), 4 * RANGE_BYTES);
+	f->vm->ranges.v[0].flags |= RANGE_HOT;
+	/* Which of its nodes it would come home to makes no difference. */
+	f->vm->block_returns[0] = 2;
+	kernel.pinned[PAGE(1)] = true;
+	atomic_store(&f->host.pressed_us, monotonic_us());
+	do_job(f, VM_JOB_SHED, 2 * RANGE_BYTES - PAGE_BYTES, NODE_SWAP);
+	assert_int_equal(kernel.node[0], TIER);
+	assert_int_equal(pages_on(TIER), 2 * PAGES_PER_RANGE + 1);
+	assert_int_equal(pages_on(-ENOENT), 2 * PAGES_PER_RANGE - 1);
+	assert_int_equal(f->vm->counters.shed, 2 * RANGE_BYTES - PAGE_BYTES);
+	assert_int_equal(f->vm->counters.promoted, 0);
+	assert_int_equal(vm_tier_bytes(f->vm, 1 << TIER), 2 * RANGE_BYTES + PAGE_BYTES);
+	assert_int_equal(vm_dram_bytes(f->vm, 1 << TIER), dram);
+	assert_int_equal(atomic_load(&f->host.shed), 2 * RANGE_BYTES - PAGE_BYTES);
+	assert_int_equal(atomic_load(&f->host.relieved), 0);
+	assert_int_equal(atomic_load(&f->host.reliefs), 1);
+	/* It was not accessed: nothing says that it went out too early. */
+	assert_int_equal(f->vm->ranges.v[1].backoff, 0);
+	/* A reading of placement has all of it. */
+	f->vm->node_bytes[0] = dram;
+	f->vm->node_bytes[TIER] = 2 * RANGE_BYTES + PAGE_BYTES;
+	vm_take_placement(f->vm,
+			  (uint64_t[NODES_MAX]){ dram, [TIER] = 2 * RANGE_BYTES + PAGE_BYTES },
+			  1 << TIER,
+			  &(struct vm_counters){ .demoted = f->vm->counters.demoted,
+						 .shed = f->vm->counters.shed });
+	assert_int_equal(vm_dram_bytes(f->vm, 1 << TIER), dram);
+	assert_int_equal(vm_tier_bytes(f->vm, 1 << TIER), 2 * RANGE_BYTES + PAGE_BYTES);
+}
+
 static void press(void)
 {
 	kernel.before_move = NULL;
@@ -806,6 +862,7 @@ int main(void)
 		TEST(what_comes_home_does_not_wait_behind_what_goes_out),
 		TEST(where_dram_is_short_what_makes_room_goes_first),
 		TEST(what_is_urgent_waits_for_no_mover),
+		TEST(what_is_idle_on_the_tier_goes_to_swap),
 		TEST(relief_takes_over_what_is_under_way),
 		TEST(processes_that_are_stuck_delay_themselves_alone),
 		TEST(moves_do_not_wait_for_looks_that_are_stuck),

@@ -81,7 +81,8 @@ static void what_is_gone_is_neither_looked_at_nor_counted_nor_moved(void **state
 	assert_int_equal(s.tier, 256 * PAGE_BYTES);
 	assert_int_equal(s.unlooked, 0);
 	assert_int_equal(ranges_pick_cold(r, 8 * RANGE_BYTES, 0, picked, 8), 1);
-	assert_int_equal(ranges_pick_tier(r, &all, 1, 8 * RANGE_BYTES, true, picked, 8), 1);
+	assert_int_equal(ranges_pick_tier(r, &all, 1, 8 * RANGE_BYTES, RANGES_HOT_FIRST, picked, 8),
+			 1);
 
 	/* What is there again is as new; what was there all the time stays what it was. */
 	ranges_forget(r, 0, r->n, true);
@@ -266,17 +267,17 @@ static void hot_pages_come_home_before_others(void **state)
 	for (size_t i = 0; i < 4; i++)
 		look(r, i, 0, 512, 0, 0, 1000);
 	look(r, 3, 0, 512, 0, 1, 1030);
-	assert_int_equal(ranges_pick_tier(r, &all, 1, UINT64_MAX, false, picked, 8), 1);
+	assert_int_equal(ranges_pick_tier(r, &all, 1, UINT64_MAX, RANGES_HOT, picked, 8), 1);
 	assert_int_equal(picked[0], 3);
-	assert_int_equal(ranges_pick_tier(r, &all, 1, UINT64_MAX, true, picked, 8), 4);
+	assert_int_equal(ranges_pick_tier(r, &all, 1, UINT64_MAX, RANGES_HOT_FIRST, picked, 8), 4);
 	assert_int_equal(picked[0], 3);
 	/* Of some of them, in all of them before others. */
-	assert_int_equal(ranges_pick_tier(r, two, 2, UINT64_MAX, true, picked, 8), 3);
+	assert_int_equal(ranges_pick_tier(r, two, 2, UINT64_MAX, RANGES_HOT_FIRST, picked, 8), 3);
 	assert_int_equal(picked[0], 3);
 	assert_int_equal(picked[1], 0);
 	assert_int_equal(picked[2], 2);
-	assert_int_equal(ranges_pick_tier(r, two, 1, UINT64_MAX, true, picked, 8), 1);
-	assert_int_equal(ranges_pick_tier(r, two, 0, UINT64_MAX, true, picked, 8), 0);
+	assert_int_equal(ranges_pick_tier(r, two, 1, UINT64_MAX, RANGES_HOT_FIRST, picked, 8), 1);
+	assert_int_equal(ranges_pick_tier(r, two, 0, UINT64_MAX, RANGES_HOT_FIRST, picked, 8), 0);
 }
 
 static void sums_add_up(void **state)

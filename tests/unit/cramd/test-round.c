@@ -634,6 +634,9 @@ static void check_says_what_could_be_gained_and_for_the_rest_why_not(void **stat
 	assert_string_equal(finding(d, "host", "tier")->text, "node 1 is a tier");
 	assert_int_equal(finding(d, "host", "gain")->bytes, VM_RAM + VM_RAM / 4 * 3);
 	assert_string_equal(finding(d, "host", "no-swap")->severity, "info");
+	d->conf.host.relief_swap = CRAM_YES;
+	assert_string_equal(finding(d, "host", "no-swap")->severity, "warning");
+	d->conf.host.relief_swap = CRAM_NO;
 	assert_string_equal(finding(d, "host", "shmem-thp")->severity, "info");
 	assert_non_null(strstr(finding(d, "host", "shmem-thp")->text, "userfaultfd"));
 	assert_int_equal(finding(d, "vm \"vm0\"", "eligible")->bytes, VM_RAM);

@@ -7,6 +7,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "../sense/swapped.h"
 #include "../tier/cram.h"
 #include "policy/saturate.h"
 #include "policy/waterfill.h"
@@ -110,6 +111,7 @@ int backpressure_publish(struct backpressure *backpressure, const struct backpre
 	backpressure->n_rooms = plan->n_rooms < CRAM_MAX_DRAM ? plan->n_rooms : CRAM_MAX_DRAM;
 	for (size_t i = 0; i < backpressure->n_rooms; i++)
 		backpressure->rooms[i] = plan->rooms[i];
+	backpressure->swap_room = plan->swap_room;
 	backpressure->due_ms = plan->due_ms;
 	pthread_mutex_unlock(&backpressure->lock);
 	return r;
@@ -136,19 +138,32 @@ static struct backpressure_room *room_of(struct backpressure *backpressure, int 
 	return NULL;
 }
 
-/* Has @vm bring home what @device bytes of the card are of. */
+/* Orders what there is room for of @bytes. Returns how many these are. */
+static uint64_t order_part(struct backpressure *backpressure, struct backpressure_vm *vm,
+			   enum vm_job_kind kind, int nid, uint64_t bytes, uint64_t *room)
+{
+	bytes = min(*room, bytes) & ~(uint64_t)(PAGE_BYTES - 1);
+	if (!bytes || mover_submit(backpressure->mover, vm->vm, kind, bytes, 0, nid) < 0)
+		return 0;
+	vm->given += bytes;
+	*room -= bytes;
+	return bytes;
+}
+
+/* Has what @device bytes of the card are of leave it: @vm brings it home, or it goes to swap. */
 static void order(struct backpressure *backpressure, struct backpressure_vm *vm, uint64_t device)
 {
 	struct backpressure_room *room = room_of(backpressure, vm->home);
 	uint64_t bytes = sub(scale_up(device, vm->bytes, vm->device), vm->given);
 
-	bytes = room ? min(room->bytes, bytes & ~(uint64_t)(PAGE_BYTES - 1)) : 0;
-	if (!bytes || atomic_load(&vm->vm->dead))
+	if (atomic_load(&vm->vm->dead))
 		return;
-	if (mover_submit(backpressure->mover, vm->vm, VM_JOB_RELIEVE, bytes, 0, vm->home) < 0)
-		return;
-	vm->given += bytes;
-	room->bytes -= bytes;
+	if (room)
+		bytes -=
+			order_part(backpressure, vm, VM_JOB_RELIEVE, vm->home, bytes, &room->bytes);
+	if (vm->sheds && (!room || room->bytes < PAGE_BYTES))
+		order_part(backpressure, vm, VM_JOB_SHED, NODE_SWAP, bytes,
+			   &backpressure->swap_room);
 }
 
 /*

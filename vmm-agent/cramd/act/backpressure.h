@@ -24,9 +24,10 @@ struct backpressure_vm {
 	int nid;	 /* of the card */
 	uint64_t device; /* bytes there ... */
 	uint64_t bytes;	 /* ... of so many of its own */
-	uint64_t given;	 /* of these, ordered home since */
+	uint64_t given;	 /* of these, ordered off since */
 	uint32_t weight;
-	int home; /* node where it comes home to */
+	int home;   /* node where it comes home to */
+	bool sheds; /* what has no room there may go to swap */
 };
 
 /* What is above headroom of a home node. */
@@ -43,7 +44,8 @@ struct backpressure_plan {
 	size_t n_vms;
 	const struct backpressure_room *rooms;
 	size_t n_rooms;
-	uint64_t due_ms; /* of the next round */
+	uint64_t swap_room; /* as struct cram_snapshot's */
+	uint64_t due_ms;    /* of the next round */
 };
 
 #define BACKPRESSURE_CARDS 8
@@ -67,6 +69,7 @@ struct backpressure {
 	CRAM_ARRAY(struct cram_claim) claims; /* as many */
 	struct backpressure_room rooms[CRAM_MAX_DRAM];
 	size_t n_rooms;
+	uint64_t swap_room;
 	uint64_t due_ms; /* when the next round is to come */
 	pthread_t thread;
 	bool running;

@@ -63,6 +63,8 @@ static void hand_out(struct mover *mover, struct host *host, struct vm *vm,
 		cram_bucket_take(&host->promote_bucket, back);
 		cram_bucket_take(&vm->promote_bucket, back);
 	}
+	if (a->swap_bytes)
+		mover_submit(mover, vm, VM_JOB_SHED, a->swap_bytes, 0, NODE_SWAP);
 	if (a->demote_bytes && vm->input.tier >= 0 && limited &&
 	    mover_submit(mover, vm, VM_JOB_DEMOTE, a->demote_bytes, a->demote_age_s,
 			 snapshot_tier_nid(s, (size_t)vm->input.tier)) == 0) {
@@ -181,6 +183,7 @@ static int leave_shares(struct dispatch *dispatch, struct backpressure *backpres
 						.bytes = vm->input.tier_bytes,
 						.weight = vm->input.weight,
 						.home = roomiest(vm, rooms, s->n_dram),
+						.sheds = !vm->action.goes_home,
 					};
 		}
 	}
@@ -191,6 +194,7 @@ static int leave_shares(struct dispatch *dispatch, struct backpressure *backpres
 							  .n_vms = dispatch->on_cards.n,
 							  .rooms = rooms,
 							  .n_rooms = s->n_dram,
+							  .swap_room = s->view.swap_room,
 							  .due_ms = s->view.now_ms + set->round_ms,
 						  });
 }

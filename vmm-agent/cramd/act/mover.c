@@ -109,7 +109,7 @@ enum way {
 
 static enum way way_of(const struct mover_job *job, int from)
 {
-	if (job->kind == VM_JOB_DEMOTE && job->nid == NODE_SWAP)
+	if (job->nid == NODE_SWAP)
 		return from == NODE_CACHE ? WAY_PAGE_OUT_UNMAPPED : WAY_PAGE_OUT;
 	return from == NODE_SWAP ? WAY_PAGE_IN : WAY_MOVE;
 }
@@ -290,7 +290,10 @@ static int move_range_alone(struct work *w, const struct mover_job *job, size_t 
 	} else {
 		range_promoted(&vm->ranges.v[index], dram, tier, atomic_load(&vm->cold_age_s),
 			       monotonic_s());
-		vm_moved(vm, -(int64_t)moved);
+		if (job->kind == VM_JOB_SHED)
+			vm_shed(vm, moved);
+		else
+			vm_moved(vm, -(int64_t)moved);
 	}
 	vm->counters.refused += refused;
 	vm->counters.batches += result.calls;
@@ -406,18 +409,20 @@ static int unbind_blocks(struct work *w, struct vm *vm)
 	return 0;
 }
 
-/* What is out and may come home to the job's node. vm->lock is held. */
+/* What is out and may come home to the job's node, or to swap. vm->lock is held. */
 static size_t pick_home(const struct mover_job *job, uint64_t bytes, size_t *indices)
 {
+	const enum ranges_pick which = job->kind == VM_JOB_PROMOTE_HOT ? RANGES_HOT
+				       : job->kind == VM_JOB_SHED      ? RANGES_IDLE
+								       : RANGES_HOT_FIRST;
 	struct vm *vm = job->vm;
 	struct ranges_span spans[RAMBLOCKS_MAX];
 	size_t n = 0, picked;
 
 	for (size_t i = 0; i < vm->blocks.n; i++)
-		if (vm->block_returns[i] & UINT64_C(1) << job->nid)
+		if (job->nid == NODE_SWAP || vm->block_returns[i] & UINT64_C(1) << job->nid)
 			spans[n++] = (struct ranges_span){ vm->first[i], vm_block_end(vm, i) };
-	picked = ranges_pick_tier(&vm->ranges, spans, n, bytes, job->kind != VM_JOB_PROMOTE_HOT,
-				  indices, PICK_MAX);
+	picked = ranges_pick_tier(&vm->ranges, spans, n, bytes, which, indices, PICK_MAX);
 	/* What stayed is tried again by the next job, after all else. */
 	if (!picked)
 		ranges_retry(&vm->ranges, spans, n);
@@ -436,6 +441,11 @@ static size_t pick(const struct mover_job *job, uint64_t bytes, size_t *indices)
 		n = pick_home(job, bytes, indices);
 	pthread_mutex_unlock(&vm->lock);
 	return n;
+}
+
+static bool is_urgent(enum vm_job_kind kind)
+{
+	return kind == VM_JOB_RELIEVE || kind == VM_JOB_SHED;
 }
 
 /* The first that is done about a card's pushing back tells how long that took. */
@@ -516,7 +526,7 @@ static int run(struct work *w, const struct mover_job *job)
 		return vm_gone(job->vm) ? 0 : unbind_blocks(w, job->vm);
 	if (!may_go_on(w, job))
 		return 0;
-	if (job->kind == VM_JOB_RELIEVE)
+	if (is_urgent(job->kind))
 		note_relief(w->host);
 	if (job->kind == VM_JOB_DEMOTE)
 		atomic_fetch_or(&job->vm->used_tiers, UINT64_C(1) << job->nid);
@@ -541,8 +551,10 @@ static int run(struct work *w, const struct mover_job *job)
 			if (r < 0)
 				return r;
 			moved += bytes;
-			if (job->kind == VM_JOB_RELIEVE)
-				atomic_fetch_add(&w->host->relieved, bytes);
+			if (is_urgent(job->kind))
+				atomic_fetch_add(job->kind == VM_JOB_SHED ? &w->host->shed
+									  : &w->host->relieved,
+						 bytes);
 			w->left -= bytes < w->left ? bytes : w->left;
 		}
 		/*
@@ -787,7 +799,7 @@ static void overtake(struct mover *mover, struct vm *vm)
 
 static struct mover_queue *lane(struct mover *mover, enum vm_job_kind kind)
 {
-	return kind == VM_JOB_RELIEVE  ? &mover->urgent
+	return is_urgent(kind)	       ? &mover->urgent
 	       : kind == VM_JOB_DEMOTE ? &mover->out
 				       : &mover->home;
 }
@@ -820,7 +832,7 @@ int mover_submit(struct mover *mover, struct vm *vm, enum vm_job_kind kind, uint
 			    .epoch = atomic_load(kind == VM_JOB_DEMOTE ? &vm->epoch : &vm->reliefs),
 		    });
 		atomic_fetch_or(&vm->busy, 1U << kind);
-		pthread_cond_signal(kind == VM_JOB_RELIEVE ? &mover->wake_urgent : &mover->wake);
+		pthread_cond_signal(is_urgent(kind) ? &mover->wake_urgent : &mover->wake);
 	}
 	pthread_mutex_unlock(&mover->lock);
 	return r;

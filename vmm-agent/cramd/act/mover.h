@@ -49,7 +49,7 @@ struct mover {
 	 * but where DRAM is short: then demotions never wait behind them.
 	 */
 	struct mover_queue home, out;
-	/* And what comes home since a tier pushes back waits for neither: it has a thread too. */
+	/* And what leaves a tier since that pushes back waits for neither: it has a thread too. */
 	struct mover_queue urgent;
 	pthread_cond_t wake_urgent;
 	bool stopping;

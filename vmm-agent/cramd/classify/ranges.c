@@ -296,13 +296,16 @@ size_t ranges_pick_cold(const struct ranges *ranges, uint64_t bytes, uint32_t mi
 }
 
 size_t ranges_pick_tier(const struct ranges *ranges, const struct ranges_span *spans,
-			size_t n_spans, uint64_t bytes, bool any, size_t *indices, size_t max)
+			size_t n_spans, uint64_t bytes, enum ranges_pick which, size_t *indices,
+			size_t max)
 {
+	/* Two passes over the spans: what was accessed, and whatever else after it. */
+	size_t first = which == RANGES_IDLE ? n_spans : 0;
+	size_t end = which == RANGES_HOT ? n_spans : 2 * n_spans;
 	uint64_t taken = 0;
 	size_t n = 0;
 
-	/* Two passes: what was accessed comes home first, whatever else after it. */
-	for (size_t k = 0; k < (any ? 2 : 1) * n_spans; k++) {
+	for (size_t k = first; k < end; k++) {
 		const struct ranges_span *span = &spans[k % n_spans];
 		bool hot = k < n_spans;
 

@@ -125,12 +125,19 @@ struct ranges_span {
 	size_t first, end;
 };
 
+enum ranges_pick {
+	RANGES_HOT,	  /* those found accessed there */
+	RANGES_HOT_FIRST, /* and whichever after them */
+	RANGES_IDLE,	  /* all but those */
+};
+
 /*
- * Picks ranges with tier pages in @spans to bring home: hot ones, or with @any whichever after
- * them. Those that stayed are left out.
+ * Picks ranges with tier pages in @spans to leave it, until these make @bytes. Those that stayed
+ * are left out.
  */
 size_t ranges_pick_tier(const struct ranges *ranges, const struct ranges_span *spans,
-			size_t n_spans, uint64_t bytes, bool any, size_t *indices, size_t max);
+			size_t n_spans, uint64_t bytes, enum ranges_pick which, size_t *indices,
+			size_t max);
 
 /* Those of @spans that stayed may be picked again. */
 void ranges_retry(struct ranges *ranges, const struct ranges_span *spans, size_t n_spans);

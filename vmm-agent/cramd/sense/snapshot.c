@@ -424,6 +424,17 @@ static void sense_rate(struct snapshot *s, uint64_t before, uint64_t before_ms, 
 
 /* ------------------------------------------------------------------ all of it */
 
+/* Swap that relief may use; on zram it would be DRAM again. */
+static uint64_t swap_room(const struct host *host, const struct cram_host_settings *set)
+{
+	uint64_t zram_free, zram_used;
+
+	if (set->relief_swap != CRAM_YES)
+		return 0;
+	zram_swap_read(&host->root, &zram_free, &zram_used);
+	return sub(sysroot_meminfo(&host->root, "SwapFree:"), zram_free);
+}
+
 int snapshot_take(struct snapshot *s, struct host *host, const struct cram_host_settings *set,
 		  uint64_t now_ms)
 {
@@ -443,6 +454,7 @@ int snapshot_take(struct snapshot *s, struct host *host, const struct cram_host_
 		.promote_tokens = cram_bucket_fill(&host->promote_bucket, now_ms, set->promote_rate,
 						   set->promote_rate * set->burst_ms / 1000),
 		.promote_rate = s->promote_rate,
+		.swap_room = swap_room(host, set),
 		.dram = s->dram,
 		.n_dram = s->n_dram,
 		.tiers = s->tiers,

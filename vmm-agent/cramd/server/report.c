@@ -145,6 +145,7 @@ void report_host(struct daemon *d, struct cram_host_report *ret)
 		.refused = d->host.gone.refused,
 		.reliefs = atomic_load(&d->host.reliefs),
 		.relieved = atomic_load(&d->host.relieved),
+		.shed = atomic_load(&d->host.shed),
 		.relief_us = atomic_load(&d->host.relief_us),
 		.libvirt_stale = d->libvirt ? libvirt_stale(d->libvirt) : 0,
 		.log_missed = d->host.log_missed,
@@ -482,14 +483,27 @@ static uint64_t check_vm(struct daemon *d, struct vm *vm, struct findings *f)
 	return room;
 }
 
+static void check_swap(const struct daemon *d, struct findings *f)
+{
+	bool wanted = d->conf.host.relief_swap == CRAM_YES;
+	uint64_t total = sysroot_meminfo(&d->host.root, "SwapTotal:"), zram_free, zram_used;
+
+	zram_swap_read(&d->host.root, &zram_free, &zram_used);
+	if (total == 0)
+		add(f, wanted ? "warning" : "info", "host", CRAM_FINDING_NO_SWAP, 0,
+		    "no swap: when DRAM and tier are full, only killing frees memory%s",
+		    wanted ? "; relief_swap = yes has none to use" : "");
+	else if (wanted && total <= zram_free + zram_used)
+		add(f, "warning", "host", CRAM_FINDING_NO_SWAP, 0,
+		    "relief_swap = yes has no swap to use: all of it is on zram, which is DRAM");
+}
+
 /* What the kernel would do better with. */
 static void check_kernel(const struct daemon *d, struct findings *f)
 {
 	char huge[128];
 
-	if (sysroot_meminfo(&d->host.root, "SwapTotal:") == 0)
-		add(f, "info", "host", CRAM_FINDING_NO_SWAP, 0,
-		    "no swap: when DRAM and tier are full, only killing frees memory");
+	check_swap(d, f);
 	if (sysroot_read(&d->host.root, "/sys/kernel/mm/transparent_hugepage/shmem_enabled", huge,
 			 sizeof(huge), NULL) == 0 &&
 	    strstr(huge, "[never]"))
