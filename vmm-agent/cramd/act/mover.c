@@ -410,7 +410,7 @@ static int unbind_blocks(struct work *w, struct vm *vm)
 }
 
 /* What is out and may come home to the job's node, or to swap. vm->lock is held. */
-static size_t pick_home(const struct mover_job *job, uint64_t bytes, size_t *indices)
+static size_t pick_off_tier(const struct mover_job *job, uint64_t bytes, size_t *indices)
 {
 	const enum ranges_pick which = job->kind == VM_JOB_PROMOTE_HOT ? RANGES_HOT
 				       : job->kind == VM_JOB_SHED      ? RANGES_IDLE
@@ -438,7 +438,7 @@ static size_t pick(const struct mover_job *job, uint64_t bytes, size_t *indices)
 	if (job->kind == VM_JOB_DEMOTE)
 		n = ranges_pick_cold(&vm->ranges, bytes, job->min_age_s, indices, PICK_MAX);
 	else
-		n = pick_home(job, bytes, indices);
+		n = pick_off_tier(job, bytes, indices);
 	pthread_mutex_unlock(&vm->lock);
 	return n;
 }
@@ -799,9 +799,9 @@ static void overtake(struct mover *mover, struct vm *vm)
 
 static struct mover_queue *lane(struct mover *mover, enum vm_job_kind kind)
 {
-	return is_urgent(kind)	       ? &mover->urgent
-	       : kind == VM_JOB_DEMOTE ? &mover->out
-				       : &mover->home;
+	if (is_urgent(kind))
+		return &mover->urgent;
+	return kind == VM_JOB_DEMOTE ? &mover->out : &mover->home;
 }
 
 int mover_submit(struct mover *mover, struct vm *vm, enum vm_job_kind kind, uint64_t bytes,
