@@ -6,6 +6,7 @@
  *
  *   cram-evict         where there is memory
  *   cram-evict short   where there is none, but swap, or neither
+ *   cram-evict disk    where swap is on a disk: needs a host with one
  */
 #include "cram.h"
 
@@ -368,7 +369,8 @@ static void killed_where_there_is_neither(void)
 	as_before();
 }
 
-static void swapped_where_there_is_swap(void)
+/* @on: gives the host swap. */
+static void swapped_where_there_is_swap(void (*on)(void))
 {
 	struct holder big = { .name = "big", .length = 96 * MIB, .ratio = 4 };
 	struct holder small = { .name = "small", .length = 32 * MIB, .ratio = 4 };
@@ -377,7 +379,7 @@ static void swapped_where_there_is_swap(void)
 	int status;
 	pid_t hog;
 
-	swap_on("256M");
+	on();
 	start(&big);
 	start(&small);
 	hog = use_up_memory(24 * MIB);
@@ -395,6 +397,30 @@ static void swapped_where_there_is_swap(void)
 	as_before();
 }
 
+static void swap_on_zram(void)
+{
+	swap_on("256M");
+}
+
+/*
+ * Nobody comes by later for what a disk has taken meanwhile: nothing reclaims a card's memory
+ * for want of it.
+ */
+static void swapped_out_is_off_the_card(char *memory, const char *what)
+{
+	const size_t length = 8 * MIB;
+
+	need(madvise(memory, length, MADV_NOHUGEPAGE) == 0, "small pages: %m");
+	pack(memory, length, 9, 2);
+	need(cram_has_credit(length, 20) && move_to(memory, length, cram_nid) == 0 &&
+		     pages_on(memory, length, cram_nid) == length / PAGE,
+	     "memory on the card");
+	madvise(memory, length, MADV_PAGEOUT);
+	ok(cram_empties(10), "%s memory that is swapped out is on the card no more", what);
+	ok(packed(memory, length, 9, 2) && pages_on(memory, length, cram_nid) == 0,
+	   "and comes home from the disk as it was");
+}
+
 int main(int argc, char **argv)
 {
 	char reserve[16];
@@ -409,7 +435,13 @@ int main(int argc, char **argv)
 	cram_up();
 	if (argc > 1 && !strcmp(argv[1], "short")) {
 		killed_where_there_is_neither();
-		swapped_where_there_is_swap();
+		swapped_where_there_is_swap(swap_on_zram);
+	} else if (argc > 1 && !strcmp(argv[1], "disk")) {
+		int fd;
+
+		swapped_where_there_is_swap(swap_on_disk);
+		swapped_out_is_off_the_card(map_anonymous(8 * MIB), "a process's own");
+		swapped_out_is_off_the_card(map_shared(8 * MIB, &fd), "shared");
 	} else {
 		who_has_most_goes_first();
 		who_takes_most_goes_first();

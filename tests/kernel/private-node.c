@@ -810,3 +810,8 @@ void swap_on(const char *disksize)
 		disksize);
 	need(system(command) == 0, "swap to go to");
 }
+
+void swap_on_disk(void)
+{
+	need(system("mkswap /dev/vda >/dev/null && swapon /dev/vda") == 0, "a disk to go to");
+}

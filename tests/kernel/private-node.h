@@ -177,5 +177,7 @@ int write_cgroup(const char *name, const char *file, const char *text);
 long cgroup_pages(const char *name, const char *key, int nid);
 /* Swap on compressed DRAM. */
 void swap_on(const char *disksize);
+/* On the host's disk: unlike zram it has taken a page only a while after it was given it. */
+void swap_on_disk(void);
 
 #endif /* TESTS_KERNEL_PRIVATE_NODE_H */
