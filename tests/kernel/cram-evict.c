@@ -369,8 +369,7 @@ static void killed_where_there_is_neither(void)
 	as_before();
 }
 
-/* @on: gives the host swap. */
-static void swapped_where_there_is_swap(void (*on)(void))
+static void swapped_where_there_is_swap(void)
 {
 	struct holder big = { .name = "big", .length = 96 * MIB, .ratio = 4 };
 	struct holder small = { .name = "small", .length = 32 * MIB, .ratio = 4 };
@@ -379,7 +378,7 @@ static void swapped_where_there_is_swap(void (*on)(void))
 	int status;
 	pid_t hog;
 
-	on();
+	swap_on("256M");
 	start(&big);
 	start(&small);
 	hog = use_up_memory(24 * MIB);
@@ -395,11 +394,6 @@ static void swapped_where_there_is_swap(void (*on)(void))
 	status = end(&big);
 	ok(status == 0 && end(&small) == 0, "and both live (%d)", status);
 	as_before();
-}
-
-static void swap_on_zram(void)
-{
-	swap_on("256M");
 }
 
 /*
@@ -435,11 +429,11 @@ int main(int argc, char **argv)
 	cram_up();
 	if (argc > 1 && !strcmp(argv[1], "short")) {
 		killed_where_there_is_neither();
-		swapped_where_there_is_swap(swap_on_zram);
+		swapped_where_there_is_swap();
 	} else if (argc > 1 && !strcmp(argv[1], "disk")) {
 		int fd;
 
-		swapped_where_there_is_swap(swap_on_disk);
+		swapped_where_there_is_swap();
 		swapped_out_is_off_the_card(map_anonymous(8 * MIB), "a process's own");
 		swapped_out_is_off_the_card(map_shared(8 * MIB, &fd), "shared");
 	} else {

@@ -407,7 +407,7 @@ static void reclaimed_all_the_same(void)
 	gone(memory);
 	ok(used("swap") == 0, "nothing stays counted");
 	remove_cgroup("swap");
-	need(system("swapoff /dev/zram0") == 0, "no swap any more");
+	need(system(SWAP_OFF) == 0, "no swap any more");
 }
 
 static void removed_with_pages_there(void)

@@ -359,7 +359,7 @@ static void swapped_out(void)
 	exact("swap", "freed");
 	all_gone();
 	remove_cgroup("swap");
-	need(system("swapoff /dev/zram0") == 0, "no swap any more");
+	need(system(SWAP_OFF) == 0, "no swap any more");
 }
 
 static void zeros_take_nothing(void)

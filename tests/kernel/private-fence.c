@@ -336,7 +336,10 @@ static void swapped(void)
 	intact("swap");
 }
 
-/* A page of the file that was written to a disk but never left its frame; its offset. */
+/*
+ * A page of the file that is on its way to a disk, or has come there long after it was given it,
+ * and never left its frame; its offset.
+ */
 static size_t page_in_the_swap_cache(char *memory)
 {
 	uint64_t frames[LENGTH / PAGE];
@@ -346,8 +349,11 @@ static size_t page_in_the_swap_cache(char *memory)
 	need(move_to(memory, LENGTH, CARD) == 0, "shared memory on the card");
 	drain_lru_lists(CARD);
 	frames_of(memory, LENGTH, frames);
-	need(madvise(memory, LENGTH, MADV_PAGEOUT) == 0, "MADV_PAGEOUT: %m");
-	for (i = 0; i < LENGTH / PAGE; i++)
+	/* The first write goes at once, and the next has to wait for its turn. */
+	need(madvise(memory, LENGTH / 2, MADV_PAGEOUT) == 0 &&
+		     madvise(memory + LENGTH / 2, LENGTH / 2, MADV_PAGEOUT) == 0,
+	     "MADV_PAGEOUT: %m");
+	for (i = LENGTH / PAGE; i-- > 0;)
 		if (node_of(memory + i * PAGE) < 0 && frame_is(frames[i], KPF_SWAPCACHE))
 			break;
 	need(i < LENGTH / PAGE, "pages stay in the swap cache");
@@ -355,8 +361,8 @@ static size_t page_in_the_swap_cache(char *memory)
 }
 
 /*
- * The kernel writes to a file of which pages are in the swap cache. Other than on compressed
- * DRAM, on a disk they are when they are being written, and stay until their frames are needed.
+ * The kernel writes to a file of which pages are in the swap cache. There they are while they are
+ * being written, and where that takes long, until their frames are needed.
  */
 static void file_in_the_swap_cache(void)
 {
@@ -365,10 +371,8 @@ static void file_in_the_swap_cache(void)
 	char *memory = map_shared(LENGTH, &fd);
 
 	/* What is off has no places left that a processor took for later. */
-	need(system("swapoff /dev/zram0 && dd if=/dev/zero of=/run/swap bs=1M count=4 2>/dev/null && "
-		    "losetup /dev/loop1 /run/swap && mkswap /dev/loop1 >/dev/null && "
-		    "swapon /dev/loop1") == 0,
-	     "swap on a disk");
+	need(system(SWAP_OFF " && mkswap /dev/vdb >/dev/null && swapon /dev/vdb") == 0,
+	     "swap on a slow disk");
 	at = page_in_the_swap_cache(memory) + WHERE % PAGE;
 	ok(pwrite(fd, "k", 1, (off_t)at) == 1 && node_of(memory + at) != CARD &&
 		   filled_but(memory, LENGTH, at, 'k') && node_of(memory + at) != CARD,
@@ -381,8 +385,7 @@ static void file_in_the_swap_cache(void)
 	intact("a hole in a page in the swap cache");
 	munmap(memory, LENGTH);
 	close(fd);
-	need(system("swapoff /dev/loop1 && losetup -d /dev/loop1 && swapon /dev/zram0") == 0,
-	     "swap on compressed DRAM again");
+	need(system(SWAP_OFF " && swapon /dev/vda") == 0, "swap on a fast one again");
 }
 
 /* Reads memory until the scanner of NUMA balancing has taken each entry away once. */

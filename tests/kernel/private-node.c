@@ -800,18 +800,13 @@ long cgroup_pages(const char *name, const char *key, int nid)
 	return atol(value + strlen(field)) / (long)PAGE;
 }
 
-void swap_on(const char *disksize)
+void swap_on(const char *much)
 {
-	char command[160];
+	char command[192];
 
 	snprintf(
 		command, sizeof(command),
-		"echo %s >/sys/block/zram0/disksize && mkswap /dev/zram0 >/dev/null && swapon /dev/zram0",
-		disksize);
+		"d=/dev/vda; [ -b $d ] || { d=/dev/zram0 && echo %s >/sys/block/zram0/disksize; } && mkswap $d >/dev/null && swapon $d",
+		much);
 	need(system(command) == 0, "swap to go to");
-}
-
-void swap_on_disk(void)
-{
-	need(system("mkswap /dev/vda >/dev/null && swapon /dev/vda") == 0, "a disk to go to");
 }

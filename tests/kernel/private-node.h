@@ -175,9 +175,12 @@ void leave_cgroup(void);
 int write_cgroup(const char *name, const char *file, const char *text);
 /* Pages of a cgroup on a node, by a key of memory.numa_stat ("anon", "active_anon"). */
 long cgroup_pages(const char *name, const char *key, int nid);
-/* Swap on compressed DRAM. */
-void swap_on(const char *disksize);
-/* On the host's disk: unlike zram it has taken a page only a while after it was given it. */
-void swap_on_disk(void);
+/*
+ * Swap, on the host's disk where it has one, else so much on compressed DRAM. A disk has taken a
+ * page only a while after it was given it.
+ */
+void swap_on(const char *much);
+/* Command for a shell: none any more. */
+#define SWAP_OFF "swapoff $(swapon --noheadings --show=NAME)"
 
 #endif /* TESTS_KERNEL_PRIVATE_NODE_H */
