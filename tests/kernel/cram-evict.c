@@ -415,6 +415,32 @@ static void swapped_out_is_off_the_card(char *memory, const char *what)
 	   "and comes home from the disk as it was");
 }
 
+/* What finds no place in swap stays where it is, among what does. */
+static void half_of_it_is_swapped_out(void)
+{
+	const size_t length = 8 * MIB;
+	char *memory;
+
+	enter_cgroup("half");
+	need(write_cgroup("half", "memory.cram.max", "max") == 0 &&
+		     write_cgroup("half", "memory.swap.max", "4M") == 0,
+	     "room on the card, and swap for a half");
+	memory = map_anonymous(length);
+	need(madvise(memory, length, MADV_NOHUGEPAGE) == 0, "small pages: %m");
+	pack(memory, length, 11, 2);
+	need(cram_has_credit(length, 20) && move_to(memory, length, cram_nid) == 0,
+	     "memory on the card");
+	madvise(memory, length, MADV_PAGEOUT);
+	ok(pages_on(memory, length, cram_nid) * PAGE <= length / 2 + MIB &&
+		   pages_on(memory, length, cram_nid) * PAGE >= length / 2,
+	   "what finds no place in swap stays (%zu KiB)",
+	   pages_on(memory, length, cram_nid) * PAGE / 1024);
+	ok(packed(memory, length, 11, 2), "and is as it was, as is the rest");
+	munmap(memory, length);
+	leave_cgroup();
+	ok(cram_empties(10), "nothing is left there");
+}
+
 int main(int argc, char **argv)
 {
 	char reserve[16];
@@ -436,6 +462,7 @@ int main(int argc, char **argv)
 		swapped_where_there_is_swap();
 		swapped_out_is_off_the_card(map_anonymous(8 * MIB), "a process's own");
 		swapped_out_is_off_the_card(map_shared(8 * MIB, &fd), "shared");
+		half_of_it_is_swapped_out();
 	} else {
 		who_has_most_goes_first();
 		who_takes_most_goes_first();

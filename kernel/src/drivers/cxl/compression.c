@@ -180,24 +180,20 @@ static bool card_answers(struct cxl_card *card)
 
 /*
  * May sleep until that is certain. What counts is how often nobody answered in a row, not
- * the time: a machine that stood still has not asked meanwhile. An answer that another one
- * had ends that row, too.
+ * the time: a machine that stood still has not asked meanwhile. When another one has had
+ * an answer since, it is not.
  */
 static bool card_is_gone(struct cxl_card *card)
 {
-	int answers = atomic_read(&card->answers), asked = 0;
+	const int answers = atomic_read(&card->answers);
+	int asked = 0;
 
-	while (!card_answers(card)) {
-		const int before = answers;
-
+	while (atomic_read(&card->answers) == answers && !card_answers(card)) {
 		/* The port has said so, or it has had its time. */
 		if (card_pdev(card)->error_state == pci_channel_io_perm_failure ||
 		    asked++ == RESET_MS / RESET_POLL_MS)
 			return true;
 		msleep(RESET_POLL_MS);
-		answers = atomic_read(&card->answers);
-		if (answers != before)
-			asked = 0;
 	}
 	return false;
 }
