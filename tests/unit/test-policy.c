@@ -258,6 +258,7 @@ static void vm_nasty(struct cram_vm_input *vm, uint64_t *rng)
 		vm->tier_bytes = vm->device_bytes = vm->dram / 2;
 		vm->dram -= vm->tier_bytes;
 	}
+	vm->may_swap = random_in(rng, 0, 1);
 	vm->memory.giving_back = random_in(rng, 0, 1);
 	vm->memory.demoting = random_in(rng, 0, 1);
 	for (unsigned int i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++)
@@ -288,6 +289,7 @@ static void check_vm_limits(const struct host *h, const struct cram_vm_input *vm
 	assert_true(a->promote_hot_bytes <= vm->tier_bytes - a->promote_bytes);
 	assert_true(a->swap_bytes <= vm->tier_bytes - a->promote_bytes - a->promote_hot_bytes);
 	if (a->swap_bytes > 0) {
+		assert_true(vm->may_swap);
 		assert_int_equal(vm->mode, CRAM_MODE_AUTO);
 		assert_int_equal(vm->flags & ~CRAM_VM_F_PAUSED & ~CRAM_VM_F_HOME, 0);
 		assert_true(a->urgent);
@@ -998,6 +1000,7 @@ static void what_has_no_room_in_dram_goes_to_swap(void **state)
 	assert_int_equal(cram_policy_workspace_reserve(&h.ws, 2), 0);
 	/* The second takes less of the card for as much, and is below its share. */
 	vms[1].device_bytes = GiB;
+	vms[0].may_swap = vms[1].may_swap = true;
 	h.rec.tiers->budget = 4 * GiB;
 	h.rec.dram->free = 0;
 	decide(&h);
@@ -1042,10 +1045,46 @@ static void what_has_no_room_in_dram_goes_to_swap(void **state)
 	decide(&h);
 	assert_int_equal(actions[0].swap_bytes, 0);
 	vms[0].mode = CRAM_MODE_AUTO;
-	/* What is in compressed swap is in swap. */
-	h.rec.tiers->nid = -1;
+	vms[0].may_swap = false;
 	decide(&h);
 	assert_int_equal(actions[0].swap_bytes, 0);
+	host_free(&h);
+}
+
+/* What comes home goes to one node in a round: the others' room is the next round's. */
+static void what_has_room_on_another_home_node_is_not_swapped(void **state)
+{
+	struct cram_dram_input dram[2];
+	struct cram_vm_input *vm;
+	struct host h;
+	(void)state;
+
+	vm = half_out(&h);
+	vm->may_swap = true;
+	h.rec.tiers->budget = 3 * GiB;
+	h.rec.snap.swap_room = 64 * GiB;
+	dram[0] = dram[1] = *h.rec.dram;
+	h.rec.snap.dram = dram;
+	h.rec.snap.n_dram = 2;
+	decide(&h);
+	dram[0].free = h.d.headroom[0] + 300 * MiB;
+	dram[1].free = h.d.headroom[1] + 500 * MiB;
+	vm->home_mask = 3;
+	decide(&h);
+	assert_int_equal(h.actions[0].home, 1);
+	assert_int_equal(h.actions[0].promote_bytes, 500 * MiB);
+	assert_int_equal(h.actions[0].swap_bytes, GiB - 800 * MiB);
+	/* What is hot may come home to one of them alone, which is short. */
+	dram[0].free = 0;
+	dram[1].free = h.d.headroom[1] + 2 * GiB;
+	vm->return_mask = 1;
+	decide(&h);
+	assert_int_equal(comes_home(&h), 0);
+	assert_int_equal(h.actions[0].swap_bytes, 0);
+	vm->return_mask = 0;
+	vm->home_mask = 1;
+	decide(&h);
+	assert_int_equal(h.actions[0].swap_bytes, GiB);
 	host_free(&h);
 }
 
@@ -1824,6 +1863,7 @@ int main(void)
 		cmocka_unit_test(a_vm_brings_home_no_more_than_its_own_rate),
 		cmocka_unit_test(what_a_tier_has_too_much_comes_home_at_no_rate),
 		cmocka_unit_test(what_has_no_room_in_dram_goes_to_swap),
+		cmocka_unit_test(what_has_room_on_another_home_node_is_not_swapped),
 		cmocka_unit_test(what_a_vm_gives_back_is_not_replaced_by_the_kernel),
 		cmocka_unit_test(what_comes_home_goes_to_the_one_node_whose_room_it_takes),
 		cmocka_unit_test(headroom_holds_the_hosts_promotion_rate_once),

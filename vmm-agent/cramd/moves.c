@@ -147,6 +147,8 @@ void vm_take_placement(struct vm *vm, const uint64_t *node_bytes, uint64_t tier_
 	else
 		most -= vm->under_way;
 	memcpy(vm->node_bytes, node_bytes, sizeof(vm->node_bytes));
-	vm->shed_since = shed;
 	vm->moved_since = unseen > most ? most : unseen < least ? least : unseen;
+	/* Of what the reading has still on the tier, at most. */
+	unseen = vm->moved_since < 0 ? -vm->moved_since : 0;
+	vm->shed_since = shed < (uint64_t)unseen ? shed : (uint64_t)unseen;
 }

@@ -527,18 +527,28 @@ static uint64_t relief(const struct cram_vm_input *vm, const struct work *w, uin
 }
 
 /*
- * Of what is left of @excess when @w brings @home home, @hot of it since it is used: what goes to
- * swap. Nothing that is used does, nor of a VM that is to be rid of its tiers, nor what is there.
+ * Of what is left of @excess when @w brings @home home, @hot of it since it is used, and the next
+ * rounds as much as @room: what goes to swap. Nothing that is used does, nor of a VM that is to be
+ * rid of its tiers.
  */
-static uint64_t shed(const struct cram_snapshot *snap, const struct cram_vm_input *vm,
-		     const struct work *w, uint64_t excess, uint64_t home, uint64_t hot)
+static uint64_t shed(const struct cram_vm_input *vm, const struct work *w, uint64_t excess,
+		     uint64_t home, uint64_t hot, uint64_t room)
 {
 	uint64_t idle = sub(sub(w->want_home, w->hot), home - hot);
-	const struct cram_tier_input *tier = tier_of(snap, vm);
 
-	if (w->leaving || tier->nid < 0)
+	if (w->leaving || !vm->may_swap)
 		return 0;
-	return min(relief(vm, w, excess), idle);
+	return sub(min(relief(vm, w, excess), idle), room);
+}
+
+static uint64_t room_on(const uint64_t *room, size_t n, uint64_t nodes)
+{
+	uint64_t bytes = 0;
+
+	for (size_t i = 0; i < n; i++)
+		if (nodes & UINT64_C(1) << i)
+			bytes = add(bytes, room[i]);
+	return bytes;
 }
 
 /*
@@ -583,7 +593,8 @@ static void promote(const struct cram_snapshot *snap, struct cram_policy_workspa
 		*excess = sub(*excess, scale(got, vm->device_bytes, vm->tier_bytes));
 		a->promote_hot_bytes = ws->work[v].leaving ? 0 : min(got, ws->work[v].hot);
 		a->promote_bytes = got - a->promote_hot_bytes;
-		over = shed(snap, vm, &ws->work[v], *excess, got, a->promote_hot_bytes);
+		over = shed(vm, &ws->work[v], *excess, got, a->promote_hot_bytes,
+			    room_on(room, snap->n_dram, home_of(snap, vm)));
 		a->swap_bytes = pages_down(min(over, swap));
 		if (a->swap_bytes > 0)
 			reason(a, CRAM_REASON_SWAP, over, a->swap_bytes);

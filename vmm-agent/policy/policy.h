@@ -158,6 +158,7 @@ struct cram_vm_input {
 
 	/* sensed */
 	int tier;	       /* index into snapshot.tiers of the one it uses; -1: none */
+	bool may_swap;	       /* what it has there may go to swap, should the tier push back */
 	uint64_t home_mask;    /* bit i: snapshot.dram[i] is one of its home nodes */
 	uint64_t return_mask;  /* the same of what is to come home first; 0: as home_mask */
 	uint64_t ram;	       /* guest RAM */

@@ -42,7 +42,7 @@ static const struct {
 				  "the last reload was refused, and the configuration before it is in force",
 				  "correct the file and `cramctl reload`" },
 	[CRAM_FINDING_NO_SWAP] = { "no-swap",
-				   "the host has no swap: when DRAM and tiers are full, only killing frees memory; or, with `relief_swap = yes`, none but on zram",
+				   "the host has no swap: when DRAM and tiers are full, only killing frees memory; or, with `relief_swap = yes`, none that is not DRAM (zram, zswap)",
 				   "add swap, or sell no more than is guaranteed" },
 	[CRAM_FINDING_SHMEM_THP] = { "shmem-thp",
 				     "huge pages are off for shared memory: RAM of memfd guests is mapped and moved page by page",

@@ -109,7 +109,7 @@ const struct cram_field cram_host_fields[] = {
 	H(refused, U64, COUNTER, "cram_refused_bytes_total", 0,
 	  "Bytes the agent tried to move and the kernel did not."),
 	H(reliefs, U64, COUNTER, "cram_reliefs_total", 0,
-	  "Times memory was brought home since a card pushed back."),
+	  "Times memory was to leave a card since that pushed back."),
 	H(relieved, U64, COUNTER, "cram_relieved_bytes_total", 0,
 	  "Bytes brought home since a card pushed back."),
 	H(shed, U64, COUNTER, "cram_shed_bytes_total", 0,

@@ -63,17 +63,29 @@ static const struct cram_field tier_fields[] = {
 };
 
 static const struct cram_field vm_fields[] = {
-	FIELD(vm_input, quota, U64),	      FIELD(vm_input, hard_limit, U64),
-	FIELD(vm_input, floor, U64),	      FIELD(vm_input, weight, U32),
-	FIELD(vm_input, cold_age_s, U32),     FIELD(vm_input, flags, U32),
-	FIELD(vm_input, tier, I32),	      FIELD(vm_input, home_mask, U64),
-	FIELD(vm_input, return_mask, U64),    FIELD(vm_input, ram, U64),
-	FIELD(vm_input, eligible, U64),	      FIELD(vm_input, dram, U64),
-	FIELD(vm_input, tier_bytes, U64),     FIELD(vm_input, device_bytes, U64),
-	FIELD(vm_input, swapped, U64),	      FIELD(vm_input, ratio_q16, U32),
-	FIELD(vm_input, hot_bytes, U64),      FIELD(vm_input, returned_total, U64),
-	FIELD(vm_input, accessed_bytes, U64), FIELD(vm_input, demote_tokens, U64),
-	FIELD(vm_input, promote_tokens, U64), FIELD(vm_input, device_upper, U64),
+	FIELD(vm_input, quota, U64),
+	FIELD(vm_input, hard_limit, U64),
+	FIELD(vm_input, floor, U64),
+	FIELD(vm_input, weight, U32),
+	FIELD(vm_input, cold_age_s, U32),
+	FIELD(vm_input, flags, U32),
+	FIELD(vm_input, tier, I32),
+	FIELD(vm_input, home_mask, U64),
+	FIELD(vm_input, may_swap, BOOL),
+	FIELD(vm_input, return_mask, U64),
+	FIELD(vm_input, ram, U64),
+	FIELD(vm_input, eligible, U64),
+	FIELD(vm_input, dram, U64),
+	FIELD(vm_input, tier_bytes, U64),
+	FIELD(vm_input, device_bytes, U64),
+	FIELD(vm_input, swapped, U64),
+	FIELD(vm_input, ratio_q16, U32),
+	FIELD(vm_input, hot_bytes, U64),
+	FIELD(vm_input, returned_total, U64),
+	FIELD(vm_input, accessed_bytes, U64),
+	FIELD(vm_input, demote_tokens, U64),
+	FIELD(vm_input, promote_tokens, U64),
+	FIELD(vm_input, device_upper, U64),
 };
 
 static const struct cram_field memory_fields[] = {
@@ -688,6 +700,7 @@ void cram_record_advance(struct cram_record *rec, const struct cram_decision *d,
 		const struct cram_vm_action *a = &d->actions[i];
 		struct cram_vm_input *vm = &rec->vms[i];
 		struct cram_dram_input *home = NULL;
+		uint64_t swapped;
 
 		vm->memory = a->memory;
 		grow_older(vm, rec->snap.now_ms, step_ms);
@@ -698,7 +711,9 @@ void cram_record_advance(struct cram_record *rec, const struct cram_decision *d,
 				home = &rec->dram[n];
 		move_home(vm, a->promote_hot_bytes, true, home, &rec->tiers[vm->tier]);
 		move_home(vm, a->promote_bytes, false, home, &rec->tiers[vm->tier]);
-		vm->swapped += leave_tier(vm, a->swap_bytes, &rec->tiers[vm->tier]);
+		swapped = leave_tier(vm, a->swap_bytes, &rec->tiers[vm->tier]);
+		vm->swapped += swapped;
+		rec->snap.swap_room -= min(rec->snap.swap_room, swapped);
 		move_out(vm, a->demote_bytes, home, &rec->tiers[vm->tier]);
 	}
 	rec->snap.now_ms += step_ms;

@@ -91,7 +91,7 @@ const struct cram_option cram_options[] = {
 	       "cgroup, and all above it, have 1 in memory.zswap.writeback. A guest then waits for that disk."),
 	CHOICE("host", "relief_swap", relief_swap, "no", yes_no,
 	       "When a card pushes back and DRAM has no room above headroom: whether what the VM that is furthest over its share has "
-	       "there goes to swap (zram does not count). \"no\" leaves it to the kernel, which makes room on the card in any case, and takes "
+	       "there goes to swap. It needs swap on a disk that no zram comes before, and zswap off: else what is swapped is in DRAM. \"no\" leaves it to the kernel, which makes room on the card in any case, and takes "
 	       "what is idle, whosever it is. A guest then waits for the disk, and that has what was in the guest's memory."),
 	TEXT("host", "state_dir", state_dir, CRAM_STATE_DIR,
 	     "Where settings made with --persist are kept, and what is paused or drained. Nothing else is."),

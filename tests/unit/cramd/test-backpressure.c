@@ -33,7 +33,7 @@ struct fixture {
 	struct mover mover;
 	struct backpressure backpressure;
 	struct vm *bad, *good;
-	uint64_t swap_room;
+	uint64_t swap_room, elsewhere;
 	bool sheds; /* may the bad one */
 	int wake;
 };
@@ -74,6 +74,8 @@ static int drop(void **state)
 	backpressure_fini(&f->backpressure);
 	for (size_t i = 0; i < f->mover.urgent.n; i++)
 		vm_unref(f->mover.urgent.jobs[i].vm);
+	for (size_t i = 0; i < f->mover.shed.n; i++)
+		vm_unref(f->mover.shed.jobs[i].vm);
 	vm_unref(f->bad);
 	vm_unref(f->good);
 	close(f->wake);
@@ -94,9 +96,11 @@ static void publish(struct fixture *f, uint64_t room)
 		  .device = 64 * MiB,
 		  .bytes = 64 * MiB,
 		  .weight = 100,
+		  .homes = 1 << 0 | 1 << 2,
 		  .sheds = f->sheds },
 	};
-	struct backpressure_room rooms[] = { { .nid = 0, .bytes = room } };
+	struct backpressure_room rooms[] = { { .nid = 0, .bytes = room },
+					     { .nid = 2, .bytes = f->elsewhere } };
 
 	assert_int_equal(backpressure_publish(&f->backpressure,
 					      &(struct backpressure_plan){
@@ -105,7 +109,7 @@ static void publish(struct fixture *f, uint64_t room)
 						      .vms = vms,
 						      .n_vms = 2,
 						      .rooms = rooms,
-						      .n_rooms = 1,
+						      .n_rooms = 2,
 						      .swap_room = f->swap_room,
 						      .due_ms = DUE,
 					      }),
@@ -202,7 +206,7 @@ static void nothing_comes_home_below_headroom(void **state)
 static void what_has_no_room_goes_to_swap(void **state)
 {
 	struct fixture *f = *state;
-	struct mover_job *jobs = f->mover.urgent.jobs;
+	const struct mover_job *home = f->mover.urgent.jobs, *shed = f->mover.shed.jobs;
 
 	f->swap_room = 12 * MiB;
 	publish(f, 3 * MiB);
@@ -211,27 +215,32 @@ static void what_has_no_room_goes_to_swap(void **state)
 	backpressure_look(&f->backpressure, 5000);
 	/* It is to leave its tiers, or uses swap as one. */
 	assert_int_equal(f->mover.urgent.n, 1);
-	assert_int_equal(jobs[0].kind, VM_JOB_RELIEVE);
+	assert_int_equal(f->mover.shed.n, 0);
 	atomic_store(&f->bad->busy, 0);
 	f->sheds = true;
 	publish(f, 3 * MiB);
 	backpressure_look(&f->backpressure, 6000);
-	assert_int_equal(f->mover.urgent.n, 3);
-	assert_int_equal(jobs[1].kind, VM_JOB_RELIEVE);
-	assert_int_equal(jobs[1].bytes, 3 * MiB);
-	assert_int_equal(jobs[2].kind, VM_JOB_SHED);
-	assert_int_equal(jobs[2].nid, NODE_SWAP);
-	assert_int_equal(jobs[2].bytes, 12 * MiB);
+	assert_int_equal(f->mover.urgent.n, 2);
+	assert_int_equal(home[1].bytes, 3 * MiB);
+	assert_int_equal(f->mover.shed.n, 1);
+	assert_int_equal(shed[0].nid, NODE_SWAP);
+	assert_int_equal(shed[0].bytes, 12 * MiB);
 	/* It is full then. */
 	atomic_store(&f->bad->busy, 0);
 	backpressure_look(&f->backpressure, 7000);
-	assert_int_equal(f->mover.urgent.n, 3);
+	assert_int_equal(f->mover.shed.n, 1);
 	/* What is on its way home leaves room there, and nothing of the same for swap. */
 	f->swap_room = 64 * MiB;
 	publish(f, GiB);
 	atomic_store(&f->bad->busy, 1U << VM_JOB_RELIEVE);
 	backpressure_look(&f->backpressure, 8000);
-	assert_int_equal(f->mover.urgent.n, 3);
+	assert_int_equal(f->mover.shed.n, 1);
+	/* Nor does what a round would bring home to another of its nodes. */
+	atomic_store(&f->bad->busy, 0);
+	f->elsewhere = 64 * MiB;
+	publish(f, 0);
+	backpressure_look(&f->backpressure, 9000);
+	assert_int_equal(f->mover.shed.n, 1);
 }
 
 /* That of its memory is on the way already. */

@@ -440,15 +440,17 @@ static void without_a_round_each_block_comes_home_to_its_own_home(void **state)
 	assert_true(vm->block_returns[1] & UINT64_C(1) << d->mover.urgent.jobs[0].nid);
 }
 
-static void put_swap(const char *total, const char *free, const char *zram)
+/* A disk of 1 GiB that is half used, and a zram that is empty; the higher priority is filled first.
+ */
+static void put_swap(const char *disk, const char *zram)
 {
-	char text[192];
+	char text[256];
 
-	snprintf(text, sizeof(text), "MemTotal: 16777216 kB\nSwapTotal: %s kB\nSwapFree: %s kB\n",
-		 total, free);
-	put("/proc/meminfo", text);
+	put("/proc/meminfo", "MemTotal: 16777216 kB\nSwapTotal: 1310720 kB\nSwapFree: 786432 kB\n");
 	snprintf(text, sizeof(text),
-		 "Filename Type Size Used Priority\n/dev/zram0 partition %s 0 -2\n", zram);
+		 "Filename Type Size Used Priority\n/dev/zram0 partition 262144 0 %s\n"
+		 "/dev/sda2 partition 1048576 524288 %s\n",
+		 zram, disk);
 	put("/proc/swaps", text);
 }
 
@@ -461,27 +463,70 @@ static void what_has_no_room_at_home_goes_to_swap_if_it_may(void **state)
 	put_card(80 * MiB, 64 * MiB);
 	put("/sys/devices/system/node/node0/meminfo",
 	    "Node 0 MemTotal: 16777216 kB\nNode 0 MemFree: 0 kB\n");
-	put_swap("1048576", "524288", "262144");
+	put_swap("-2", "-3");
 	put_out(vm, RANGES, 1, 0);
+	put_cgroup(0, "memory.cram.current", "67108864\n");
 	put_cgroup(0, "memory.cram.stat",
 		   "sampled N1=256\nsampled_bytes N1=1310720\ndevice_bytes N1=83886080\n");
 	put_number("physical_bytes", 60 * MiB);
 	round_run(d);
-	assert_int_equal(d->mover.urgent.n, 0);
+	assert_int_equal(d->mover.shed.n, 0);
 	d->conf.host.relief_swap = CRAM_YES;
 	round_run(d);
 	/* What is on zram would be DRAM again. */
-	assert_int_equal(d->snapshot.view.swap_room, 256 * MiB);
-	assert_int_equal(d->mover.urgent.n, 1);
-	assert_int_equal(d->mover.urgent.jobs[0].kind, VM_JOB_SHED);
-	assert_int_equal(d->mover.urgent.jobs[0].nid, NODE_SWAP);
+	assert_int_equal(d->snapshot.view.swap_room, 512 * MiB);
+	assert_int_equal(d->mover.urgent.n, 0);
+	assert_int_equal(d->mover.shed.n, 1);
+	assert_int_equal(d->mover.shed.jobs[0].kind, VM_JOB_SHED);
+	assert_int_equal(d->mover.shed.jobs[0].nid, NODE_SWAP);
 	/* At least 23 of 80 MiB of the card, which hold 64 MiB. */
-	assert_true(d->mover.urgent.jobs[0].bytes >= 23 * MiB / 5 * 4);
+	assert_true(d->mover.shed.jobs[0].bytes >= 23 * MiB / 5 * 4);
+}
+
+/* Each for a reason of its own: nothing is moved, and the kernel finds a place. */
+static void who_may_not_swap_or_cannot_does_not(void **state)
+{
+	struct daemon *d = *state;
+	struct vm *vm = make_card_vm(d, 0);
+
+	put_card(80 * MiB, 64 * MiB);
+	put("/sys/devices/system/node/node0/meminfo",
+	    "Node 0 MemTotal: 16777216 kB\nNode 0 MemFree: 0 kB\n");
+	put_out(vm, RANGES, 1, 0);
+	put_cgroup(0, "memory.cram.stat",
+		   "sampled N1=256\nsampled_bytes N1=1310720\ndevice_bytes N1=83886080\n");
+	put_number("physical_bytes", 60 * MiB);
+	d->conf.host.relief_swap = CRAM_YES;
+	put_swap("-2", "-3");
+	/* Nobody can tell afterwards whether it is off the card. */
+	round_run(d);
+	assert_int_equal(d->mover.shed.n, 0);
+	put_cgroup(0, "memory.cram.current", "67108864\n");
+	put_cgroup(0, "memory.swap.max", "0\n");
+	round_run(d);
+	assert_int_equal(d->mover.shed.n, 0);
+	put_cgroup(0, "memory.swap.max", "max\n");
+	/* zram comes first, or as soon. */
+	put_swap("-2", "-2");
+	round_run(d);
+	assert_int_equal(d->mover.shed.n, 0);
+	put_swap("-2", "-3");
+	put("/sys/module/zswap/parameters/enabled", "Y\n");
+	round_run(d);
+	assert_int_equal(d->mover.shed.n, 0);
+	put("/sys/module/zswap/parameters/enabled", "N\n");
+	/* What swap is the tier of, or was, is counted there already. */
+	atomic_store(&vm->on_swap, true);
+	round_run(d);
+	assert_int_equal(d->mover.shed.n, 0);
+	atomic_store(&vm->on_swap, false);
 	/* A drained one is wanted home, whatever the card has too much. */
-	atomic_store(&vm->busy, 0);
 	vm->drain = true;
 	round_run(d);
-	assert_int_equal(d->mover.urgent.n, 1);
+	assert_int_equal(d->mover.shed.n, 0);
+	vm->drain = false;
+	round_run(d);
+	assert_int_equal(d->mover.shed.n, 1);
 }
 
 /* Its node of DRAM was taken offline: with a round or without one, it comes home to any. */
@@ -548,6 +593,7 @@ int main(void)
 		TEST(a_card_that_fills_up_is_relieved_at_no_rate),
 		TEST(without_a_round_each_block_comes_home_to_its_own_home),
 		TEST(what_has_no_room_at_home_goes_to_swap_if_it_may),
+		TEST(who_may_not_swap_or_cannot_does_not),
 		TEST(without_a_home_and_a_round_memory_comes_home_all_the_same),
 		TEST(a_card_that_cannot_be_read_is_as_it_was),
 	};

@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <numaif.h>
 #include <semaphore.h>
 #include <stdlib.h>
@@ -40,7 +41,9 @@ static struct kernel_played {
 	unsigned int halting;  /* so many of the first of them wait */
 	enum proc_mpol next;   /* the first that did not */
 	void (*before_move)(void);
-	int refused; /* what was submitted then */
+	int refused;   /* what was submitted then */
+	bool in_cache; /* what is swapped out is in no page table, and in its frame all the same */
+	uint64_t on_cards;
 } kernel;
 
 /* The process whose memory map is locked: calls on it wait for the test. */
@@ -51,7 +54,7 @@ static struct fixture {
 	char dir[64];
 	struct host host;
 	struct mover mover;
-	struct vm *vm;
+	struct vm *vm, *other;
 	sem_t going_on, halted;
 } * it;
 
@@ -114,17 +117,34 @@ static int check(const struct page_idle *idle, const uint64_t *frames, size_t n,
 	return 0;
 }
 
+static void put_on_cards(uint64_t bytes)
+{
+	char text[32];
+
+	kernel.on_cards = bytes;
+	snprintf(text, sizeof(text), "%llu\n", (unsigned long long)bytes);
+	recorded_put(it->dir, "/cgroup/memory.cram.current", text);
+}
+
 /* What swap holds is on no node. */
 static int swap_out(int pidfd, const struct iovec *pages, size_t n)
 {
+	uint64_t bytes = 0;
 	(void)pidfd;
+
+	if (kernel.before_move)
+		kernel.before_move();
 	for (size_t i = 0; i < n; i++) {
 		size_t page = ((uintptr_t)pages[i].iov_base - START) / PAGE_BYTES;
 
 		for (size_t k = 0; k < pages[i].iov_len / PAGE_BYTES; k++)
-			if (!kernel.pinned[page + k])
+			if (!kernel.pinned[page + k]) {
 				kernel.node[page + k] = -ENOENT;
+				bytes += PAGE_BYTES;
+			}
 	}
+	if (!kernel.in_cache)
+		put_on_cards(kernel.on_cards - bytes);
 	return 0;
 }
 
@@ -673,13 +693,27 @@ static void what_is_urgent_waits_for_no_mover(void **state)
 	drop_when_done(vms, ARRAY_SIZE(vms));
 }
 
+/* Four ranges, in a cgroup. */
+static void put_on_the_tier(struct fixture *f)
+{
+	char path[96];
+
+	put_on_cards(4 * RANGE_BYTES);
+	snprintf(path, sizeof(path), "%s/cgroup", f->dir);
+	f->vm->cgroup.memory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_true(f->vm->cgroup.memory >= 0);
+	do_job(f, VM_JOB_DEMOTE, 4 * RANGE_BYTES, TIER);
+}
+
 /* Off the tier, and nowhere else: DRAM had no room for it. */
 static void what_is_idle_on_the_tier_goes_to_swap(void **state)
 {
 	struct fixture *f = *state;
+	struct vm_counters before;
 	uint64_t dram;
 
-	do_job(f, VM_JOB_DEMOTE, 4 * RANGE_BYTES, TIER);
+	put_on_the_tier(f);
+	before = f->vm->counters;
 	f->vm->node_bytes[0] = BLOCKS * RANGES * RANGE_BYTES;
 	dram = vm_dram_bytes(f->vm, 1 << TIER);
 	assert_int_equal(vm_tier_bytes(f->vm, 1 << TIER), 4 * RANGE_BYTES);
@@ -701,9 +735,17 @@ static void what_is_idle_on_the_tier_goes_to_swap(void **state)
 	assert_int_equal(atomic_load(&f->host.reliefs), 1);
 	/* It was not accessed: nothing says that it went out too early. */
 	assert_int_equal(f->vm->ranges.v[1].backoff, 0);
-	/* A reading of placement has all of it. */
-	f->vm->node_bytes[0] = dram;
-	f->vm->node_bytes[TIER] = 2 * RANGE_BYTES + PAGE_BYTES;
+	/* A reading of placement that has begun before may have seen it, or not. */
+	vm_take_placement(f->vm, (uint64_t[NODES_MAX]){ dram, [TIER] = 4 * RANGE_BYTES }, 1 << TIER,
+			  &before);
+	assert_int_equal(vm_dram_bytes(f->vm, 1 << TIER), dram);
+	assert_int_equal(vm_tier_bytes(f->vm, 1 << TIER), 2 * RANGE_BYTES + PAGE_BYTES);
+	vm_take_placement(f->vm,
+			  (uint64_t[NODES_MAX]){ dram, [TIER] = 2 * RANGE_BYTES + PAGE_BYTES },
+			  1 << TIER, &before);
+	assert_int_equal(vm_dram_bytes(f->vm, 1 << TIER), dram);
+	assert_int_equal(vm_tier_bytes(f->vm, 1 << TIER), 2 * RANGE_BYTES + PAGE_BYTES);
+	/* One that began later has. */
 	vm_take_placement(f->vm,
 			  (uint64_t[NODES_MAX]){ dram, [TIER] = 2 * RANGE_BYTES + PAGE_BYTES },
 			  1 << TIER,
@@ -711,6 +753,41 @@ static void what_is_idle_on_the_tier_goes_to_swap(void **state)
 						 .shed = f->vm->counters.shed });
 	assert_int_equal(vm_dram_bytes(f->vm, 1 << TIER), dram);
 	assert_int_equal(vm_tier_bytes(f->vm, 1 << TIER), 2 * RANGE_BYTES + PAGE_BYTES);
+}
+
+/* Page tables tell of swap's having taken it; the cgroup does not. */
+static void what_swap_does_not_take_is_on_the_tier_still(void **state)
+{
+	struct fixture *f = *state;
+
+	put_on_the_tier(f);
+	kernel.in_cache = true;
+	do_job(f, VM_JOB_SHED, 4 * RANGE_BYTES, NODE_SWAP);
+	assert_int_equal(pages_on(-ENOENT), PAGES_PER_RANGE);
+	assert_int_equal(atomic_load(&f->host.shed), 0);
+	assert_int_equal(f->vm->counters.shed, 0);
+	assert_int_equal(f->vm->moved_since, 4 * RANGE_BYTES);
+}
+
+/* A disk is slow, and another VM's memory has room at home. */
+static void press_another(void)
+{
+	kernel.before_move = NULL;
+	kernel.refused = mover_submit(&it->mover, it->other, VM_JOB_RELIEVE, RANGE_BYTES, 10, 0);
+}
+
+static void what_goes_to_swap_makes_way_for_what_comes_home(void **state)
+{
+	struct fixture *f = *state;
+
+	f->other = make_vm();
+	put_on_the_tier(f);
+	kernel.before_move = press_another;
+	do_job(f, VM_JOB_SHED, 4 * RANGE_BYTES, NODE_SWAP);
+	assert_int_equal(kernel.refused, 0);
+	assert_int_equal(atomic_load(&f->host.shed), RANGE_BYTES);
+	wait_until_done(f->other);
+	vm_unref(f->other);
 }
 
 static void press(void)
@@ -863,6 +940,8 @@ int main(void)
 		TEST(where_dram_is_short_what_makes_room_goes_first),
 		TEST(what_is_urgent_waits_for_no_mover),
 		TEST(what_is_idle_on_the_tier_goes_to_swap),
+		TEST(what_swap_does_not_take_is_on_the_tier_still),
+		TEST(what_goes_to_swap_makes_way_for_what_comes_home),
 		TEST(relief_takes_over_what_is_under_way),
 		TEST(processes_that_are_stuck_delay_themselves_alone),
 		TEST(moves_do_not_wait_for_looks_that_are_stuck),

@@ -636,6 +636,12 @@ static void check_says_what_could_be_gained_and_for_the_rest_why_not(void **stat
 	assert_string_equal(finding(d, "host", "no-swap")->severity, "info");
 	d->conf.host.relief_swap = CRAM_YES;
 	assert_string_equal(finding(d, "host", "no-swap")->severity, "warning");
+	put("/proc/meminfo", "MemTotal: 1 kB\nSwapTotal: 8 kB\nSwapFree: 8 kB\n");
+	put("/proc/swaps", "Filename Type Size Used Priority\n/dev/zram0 partition 8 0 -2\n");
+	assert_non_null(strstr(finding(d, "host", "no-swap")->text, "zram"));
+	put("/sys/module/zswap/parameters/enabled", "Y\n");
+	assert_non_null(strstr(finding(d, "host", "no-swap")->text, "zswap is on"));
+	put("/sys/module/zswap/parameters/enabled", "N\n");
 	d->conf.host.relief_swap = CRAM_NO;
 	assert_string_equal(finding(d, "host", "shmem-thp")->severity, "info");
 	assert_non_null(strstr(finding(d, "host", "shmem-thp")->text, "userfaultfd"));

@@ -138,6 +138,17 @@ static struct backpressure_room *room_of(struct backpressure *backpressure, int 
 	return NULL;
 }
 
+/* What the nodes of @homes have above headroom. */
+static uint64_t room_on(const struct backpressure *backpressure, uint64_t homes)
+{
+	uint64_t bytes = 0;
+
+	for (size_t i = 0; i < backpressure->n_rooms; i++)
+		if (homes & UINT64_C(1) << backpressure->rooms[i].nid)
+			bytes += backpressure->rooms[i].bytes;
+	return bytes;
+}
+
 /* Orders what there is room for of @bytes. Returns how many these are. */
 static uint64_t order_part(struct backpressure *backpressure, struct backpressure_vm *vm,
 			   enum vm_job_kind kind, int nid, uint64_t bytes, uint64_t *room)
@@ -161,9 +172,9 @@ static void order(struct backpressure *backpressure, struct backpressure_vm *vm,
 	if (room)
 		bytes -=
 			order_part(backpressure, vm, VM_JOB_RELIEVE, vm->home, bytes, &room->bytes);
-	if (vm->sheds && (!room || room->bytes < PAGE_BYTES))
-		order_part(backpressure, vm, VM_JOB_SHED, NODE_SWAP, bytes,
-			   &backpressure->swap_room);
+	if (vm->sheds)
+		order_part(backpressure, vm, VM_JOB_SHED, NODE_SWAP,
+			   sub(bytes, room_on(backpressure, vm->homes)), &backpressure->swap_room);
 }
 
 /*

@@ -26,8 +26,9 @@ struct backpressure_vm {
 	uint64_t bytes;	 /* ... of so many of its own */
 	uint64_t given;	 /* of these, ordered off since */
 	uint32_t weight;
-	int home;   /* node where it comes home to */
-	bool sheds; /* what has no room there may go to swap */
+	int home;	/* node where it comes home to */
+	uint64_t homes; /* mask of nodes where it could */
+	bool sheds;	/* what has no room on any of these may go to swap */
 };
 
 /* What is above headroom of a home node. */

@@ -82,21 +82,28 @@ static void hand_out(struct mover *mover, struct host *host, struct vm *vm,
 	}
 }
 
+/* Mask of nodes that @vm is at home on. */
+static uint64_t home_nodes(const struct vm *vm, const struct snapshot *s)
+{
+	uint64_t nodes = 0;
+
+	for (size_t i = 0; i < s->n_dram; i++)
+		if (vm->input.home_mask & UINT64_C(1) << i)
+			nodes |= UINT64_C(1) << s->dram[i].nid;
+	return nodes;
+}
+
 static struct relief_order order_for(struct vm *vm, const struct snapshot *s, uint64_t rate)
 {
-	struct relief_order order = {
+	return (struct relief_order){
 		.vm = vm,
 		.bytes = vm->action.held_back_bytes,
 		.rate = rate,
 		.min_age_s = vm->action.demote_age_s,
 		.epoch = atomic_load(&vm->epoch),
 		.nid = snapshot_tier_nid(s, (size_t)vm->input.tier),
+		.home = home_nodes(vm, s),
 	};
-
-	for (size_t i = 0; i < s->n_dram; i++)
-		if (vm->input.home_mask & UINT64_C(1) << i)
-			order.home |= UINT64_C(1) << s->dram[i].nid;
-	return order;
 }
 
 /* What the relief thread watches until the next round, and what it may order meanwhile. */
@@ -183,7 +190,9 @@ static int leave_shares(struct dispatch *dispatch, struct backpressure *backpres
 						.bytes = vm->input.tier_bytes,
 						.weight = vm->input.weight,
 						.home = roomiest(vm, rooms, s->n_dram),
-						.sheds = !vm->action.goes_home,
+						.homes = home_nodes(vm, s),
+						.sheds =
+							vm->input.may_swap && !vm->action.goes_home,
 					};
 		}
 	}

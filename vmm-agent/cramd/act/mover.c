@@ -206,6 +206,8 @@ static bool may_go_on(const struct work *w, const struct mover_job *job)
 	atomic_store(&w->self->since_ms, monotonic_ms());
 	if (vm_gone(job->vm) || atomic_load(&w->host->stopping) || atomic_load(&w->self->left))
 		return false;
+	if (job->kind == VM_JOB_SHED && atomic_load(&w->self->mover->relief_waits))
+		return false;
 	if (job->kind != VM_JOB_DEMOTE) {
 		/* Relief brings it home since; what is left then is decided on anew. */
 		if (atomic_load(&job->vm->reliefs) != job->epoch)
@@ -227,6 +229,22 @@ static int placing_begins(struct vm *vm)
 	return r;
 }
 
+/*
+ * What is in no page table any more may be where it was: swap did not take it, or not yet. Of
+ * *@moved, as page tables have it, what the VM has less on cards than @before.
+ */
+static int gone_from_cards(const struct vm *vm, uint64_t before, uint64_t *moved)
+{
+	uint64_t after;
+	int r = cgroup_read_cram_current(&vm->cgroup, &after);
+
+	if (r < 0)
+		return r;
+	before -= before < after ? before : after;
+	*moved = *moved < before ? *moved : before;
+	return 0;
+}
+
 /* As move_range(), with vm->placing held. */
 static int move_range_alone(struct work *w, const struct mover_job *job, size_t index,
 			    uint64_t most, uint64_t *ret_bytes)
@@ -238,7 +256,7 @@ static int move_range_alone(struct work *w, const struct mover_job *job, size_t 
 	struct move_result result = {};
 	const struct ramblock *block;
 	size_t n, wanted;
-	uint64_t addr, moved, refused;
+	uint64_t addr, moved, refused, there = 0;
 
 	*ret_bytes = 0;
 	w->tier_nodes = vm_tiers_of(vm, atomic_load(&w->host->tier_nodes));
@@ -265,6 +283,11 @@ static int move_range_alone(struct work *w, const struct mover_job *job, size_t 
 			return 0;
 		}
 	}
+	if (job->kind == VM_JOB_SHED) {
+		r = cgroup_read_cram_current(&vm->cgroup, &there);
+		if (r < 0)
+			return r;
+	}
 	wanted = wanted_of(w, demote, n, most / PAGE_BYTES);
 	vm_move_begins(vm, (demote ? 1 : -1) * (int64_t)(wanted * PAGE_BYTES));
 	r = move_pages_of(w, job, block, addr, n, most / PAGE_BYTES, &result);
@@ -279,6 +302,11 @@ static int move_range_alone(struct work *w, const struct mover_job *job, size_t 
 	else
 		moved = tier_before > tier ? (uint64_t)(tier_before - tier) : 0;
 	moved *= PAGE_BYTES;
+	if (job->kind == VM_JOB_SHED) {
+		r = gone_from_cards(vm, there, &moved);
+		if (r < 0 || !moved)
+			return r;
+	}
 	refused = result.asked * PAGE_BYTES > moved ? result.asked * PAGE_BYTES - moved : 0;
 
 	if (result.calls)
@@ -556,6 +584,9 @@ static int run(struct work *w, const struct mover_job *job)
 									  : &w->host->relieved,
 						 bytes);
 			w->left -= bytes < w->left ? bytes : w->left;
+			/* Swap takes no more of it. */
+			if (job->kind == VM_JOB_SHED && !bytes)
+				return 0;
 		}
 		/*
 		 * Nothing of what was picked could be moved. What is to come home lies behind it,
@@ -585,7 +616,7 @@ static bool take(struct mover_queue *queue, struct mover_job *ret_job)
 
 static size_t waiting(const struct mover *mover, bool urgent)
 {
-	return urgent ? mover->urgent.n : mover->home.n + mover->out.n;
+	return urgent ? mover->urgent.n + mover->shed.n : mover->home.n + mover->out.n;
 }
 
 /* Leaves those whose step does not end with their VMs, which get no other job before it has. */
@@ -667,8 +698,13 @@ static bool next_job(struct mover *mover, struct mover_thread *self, struct move
 	stopping = mover->stopping;
 	first = atomic_load(&mover->host->short_nodes) ? &mover->out : &mover->home;
 	second = first == &mover->home ? &mover->out : &mover->home;
-	if (!stopping && !take(urgent ? &mover->urgent : first, ret_job))
+	if (urgent) {
+		first = &mover->urgent;
+		second = &mover->shed;
+	}
+	if (!stopping && !take(first, ret_job))
 		take(second, ret_job);
+	atomic_store(&mover->relief_waits, mover->urgent.n > 0);
 	if (!stopping)
 		go_to_work(mover, self, ret_job->vm);
 	pthread_mutex_unlock(&mover->lock);
@@ -773,7 +809,8 @@ bool mover_stop(struct mover *mover)
 		if (pthread_clockjoin_np(mover->threads[mover->n_threads - 1].thread, NULL,
 					 CLOCK_MONOTONIC, &until))
 			return false;
-	while (take(&mover->urgent, &job) || take(&mover->home, &job) || take(&mover->out, &job))
+	while (take(&mover->urgent, &job) || take(&mover->shed, &job) || take(&mover->home, &job) ||
+	       take(&mover->out, &job))
 		vm_unref(job.vm);
 	pthread_cond_destroy(&mover->wake);
 	pthread_cond_destroy(&mover->wake_urgent);
@@ -799,9 +836,16 @@ static void overtake(struct mover *mover, struct vm *vm)
 
 static struct mover_queue *lane(struct mover *mover, enum vm_job_kind kind)
 {
-	if (is_urgent(kind))
+	switch (kind) {
+	case VM_JOB_RELIEVE:
 		return &mover->urgent;
-	return kind == VM_JOB_DEMOTE ? &mover->out : &mover->home;
+	case VM_JOB_SHED:
+		return &mover->shed;
+	case VM_JOB_DEMOTE:
+		return &mover->out;
+	default:
+		return &mover->home;
+	}
 }
 
 int mover_submit(struct mover *mover, struct vm *vm, enum vm_job_kind kind, uint64_t bytes,
@@ -832,6 +876,7 @@ int mover_submit(struct mover *mover, struct vm *vm, enum vm_job_kind kind, uint
 			    .epoch = atomic_load(kind == VM_JOB_DEMOTE ? &vm->epoch : &vm->reliefs),
 		    });
 		atomic_fetch_or(&vm->busy, 1U << kind);
+		atomic_store(&mover->relief_waits, mover->urgent.n > 0);
 		pthread_cond_signal(is_urgent(kind) ? &mover->wake_urgent : &mover->wake);
 	}
 	pthread_mutex_unlock(&mover->lock);

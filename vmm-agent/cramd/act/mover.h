@@ -49,8 +49,13 @@ struct mover {
 	 * but where DRAM is short: then demotions never wait behind them.
 	 */
 	struct mover_queue home, out;
-	/* And what leaves a tier since that pushes back waits for neither: it has a thread too. */
-	struct mover_queue urgent;
+	/*
+	 * And what leaves a tier since that pushes back waits for neither: it has a thread too.
+	 * What goes to swap then is last there, for a disk is slow, and ends when anything else
+	 * comes.
+	 */
+	struct mover_queue urgent, shed;
+	_Atomic bool relief_waits; /* urgent is not empty */
 	pthread_cond_t wake_urgent;
 	bool stopping;
 	uint32_t patience_ms; /* a thread whose step takes longer is left with it */

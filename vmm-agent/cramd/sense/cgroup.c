@@ -100,6 +100,14 @@ static uint64_t line_value(const char *text, const char *key, int nid)
 	return 0;
 }
 
+static int read_counter(const struct cgroup *cgroup, const char *name, uint64_t *ret_bytes)
+{
+	char text[64];
+	int r = read_file(cgroup->memory, name, text, sizeof(text));
+
+	return r < 0 ? r : parse_counter(text, ret_bytes);
+}
+
 int cgroup_read_cram(const struct cgroup *cgroup, int nid, struct cgroup_cram *ret_cram)
 {
 	char text[4096];
@@ -113,6 +121,12 @@ int cgroup_read_cram(const struct cgroup *cgroup, int nid, struct cgroup_cram *r
 		.device = line_value(text, "device_bytes", nid),
 	};
 	return 0;
+}
+
+int cgroup_read_cram_current(const struct cgroup *cgroup, uint64_t *ret_bytes)
+{
+	return cgroup->memory < 0 ? -ENOENT
+				  : read_counter(cgroup, "memory.cram.current", ret_bytes);
 }
 
 int cgroup_read_cram_max(const struct cgroup *cgroup, uint64_t *ret_bytes)
@@ -135,14 +149,6 @@ int cgroup_write_cram_max(const struct cgroup *cgroup, uint64_t bytes)
 	else
 		snprintf(text, sizeof(text), "%llu", (unsigned long long)bytes);
 	return sysroot_write(&dir, "memory.cram.max", text);
-}
-
-static int read_counter(const struct cgroup *cgroup, const char *name, uint64_t *ret_bytes)
-{
-	char text[64];
-	int r = read_file(cgroup->memory, name, text, sizeof(text));
-
-	return r < 0 ? r : parse_counter(text, ret_bytes);
 }
 
 uint64_t cgroup_read_zswapped(const struct cgroup *cgroup)

@@ -30,6 +30,8 @@ struct cgroup_cram {
 /* Of the card of node @nid. -ENOENT: this kernel measures nothing, or there is no cgroup. */
 int cgroup_read_cram(const struct cgroup *cgroup, int nid, struct cgroup_cram *ret_cram);
 
+/* memory.cram.current: what it has on all cards, mapped or not. -ENOENT as below. */
+int cgroup_read_cram_current(const struct cgroup *cgroup, uint64_t *ret_bytes);
 /* memory.cram.max; UINT64_MAX: no limit. -ENOENT: there is none, or no cgroup. */
 int cgroup_read_cram_max(const struct cgroup *cgroup, uint64_t *ret_bytes);
 int cgroup_write_cram_max(const struct cgroup *cgroup, uint64_t bytes);

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -266,36 +267,85 @@ const struct node *nodes_find(const struct nodes *nodes, int nid)
 	return NULL;
 }
 
-/* The number in column @n of a line of /proc/swaps, from KiB; 0: there is none. */
-static uint64_t swaps_column(const char *line, int n)
-{
-	uint64_t kib;
+/* A line of /proc/swaps. */
+struct swap_area {
+	bool zram;
+	uint64_t size, used; /* bytes */
+	long priority;	     /* the highest is filled first */
+};
 
+static const char *swaps_column(const char *line, int n)
+{
 	for (; n > 0; n--) {
 		line += strcspn(line, " \t");
 		line += strspn(line, " \t");
 	}
-	return parse_u64(&line, 10, &kib) < 0 || kib > UINT64_MAX >> 10 ? 0 : kib << 10;
+	return line;
+}
+
+static uint64_t swaps_bytes(const char *line, int n)
+{
+	const char *p = swaps_column(line, n);
+	uint64_t kib;
+
+	return parse_u64(&p, 10, &kib) < 0 || kib > UINT64_MAX >> 10 ? 0 : kib << 10;
+}
+
+/* The next area of swap; lines that are none are passed over. */
+static bool next_swap_area(struct line_reader *reader, struct swap_area *ret_area)
+{
+	char *line;
+
+	while (line_reader_next(reader, &line) > 0) {
+		ret_area->size = swaps_bytes(line, 2);
+		ret_area->used = swaps_bytes(line, 3);
+		ret_area->priority = strtol(swaps_column(line, 4), NULL, 10);
+		ret_area->zram = strncmp(line, "/dev/zram", 9) == 0;
+		if (ret_area->size && ret_area->used <= ret_area->size)
+			return true;
+	}
+	return false;
 }
 
 void zram_swap_read(const struct sysroot *root, uint64_t *ret_free, uint64_t *ret_used)
 {
 	struct line_reader reader;
+	struct swap_area area;
 	cleanup_close int fd = -1;
-	char *line;
 
 	*ret_free = *ret_used = 0;
 	if (sysroot_open_file(root, "/proc/swaps", O_RDONLY, &fd) < 0)
 		return;
 	line_reader_init(&reader, fd);
-	while (line_reader_next(&reader, &line) > 0) {
-		uint64_t size = swaps_column(line, 2), used = swaps_column(line, 3);
-
-		if (strncmp(line, "/dev/zram", 9) != 0 || used > size)
+	while (next_swap_area(&reader, &area)) {
+		if (!area.zram)
 			continue;
-		*ret_used += used;
-		*ret_free += size - used;
+		*ret_used += area.used;
+		*ret_free += area.size - area.used;
 	}
+}
+
+uint64_t disk_swap_free(const struct sysroot *root)
+{
+	long zram = LONG_MIN;
+	uint64_t bytes = 0;
+
+	for (int pass = 0; pass < 2; pass++) {
+		struct line_reader reader;
+		struct swap_area area;
+		cleanup_close int fd = -1;
+
+		if (sysroot_open_file(root, "/proc/swaps", O_RDONLY, &fd) < 0)
+			return 0;
+		line_reader_init(&reader, fd);
+		while (next_swap_area(&reader, &area)) {
+			if (pass == 0 && area.zram && area.used < area.size)
+				zram = area.priority > zram ? area.priority : zram;
+			if (pass == 1 && !area.zram && area.priority > zram)
+				bytes += area.size - area.used;
+		}
+	}
+	return bytes;
 }
 
 /* "some avg10=1.23 avg60=0.00 avg300=0.00 total=456" behind the word @which. */

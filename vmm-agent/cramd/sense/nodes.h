@@ -56,6 +56,12 @@ void hugepages_read(const struct sysroot *root, uint64_t size, uint64_t *ret_fre
 /* Swap on compressed block devices (zram), which is DRAM itself; bytes. 0, 0: there is none. */
 void zram_swap_read(const struct sysroot *root, uint64_t *ret_free, uint64_t *ret_used);
 
+/*
+ * Free swap to which the kernel goes before any zram that has room: what is swapped now is not in
+ * DRAM afterwards. Bytes.
+ */
+uint64_t disk_swap_free(const struct sysroot *root);
+
 /* Share of time some (full) tasks were stalled over 10 s, in hundredths of a percent. */
 struct pressure {
 	uint32_t some_avg10, full_avg10;

@@ -313,6 +313,20 @@ static uint64_t swapped_besides(const struct vm *vm)
 					 : vm->swapped;
 }
 
+/*
+ * May what it has on a tier of @kind go to swap in need? Not where nobody could tell afterwards
+ * whether it did: its cgroup's word on cards is what counts, and memory that swap is or was the
+ * tier of is counted there already.
+ */
+static bool may_swap(const struct vm *vm, enum cram_tier kind, const struct cram_host_settings *set)
+{
+	uint64_t there;
+
+	return set->relief_swap == CRAM_YES && kind == CRAM_TIER_CRAM && !vm->in_others_cgroup &&
+	       !atomic_load(&vm->on_swap) && cgroup_may_swap(&vm->cgroup) &&
+	       cgroup_read_cram_current(&vm->cgroup, &there) == 0;
+}
+
 static void sense_vm(struct snapshot *s, struct host *host, struct vm *vm,
 		     const struct cram_host_settings *set, uint64_t now_ms)
 {
@@ -362,6 +376,7 @@ static void sense_vm(struct snapshot *s, struct host *host, struct vm *vm,
 	s->promoted += vm->counters.promoted;
 	pthread_mutex_unlock(&vm->lock);
 
+	in->may_swap = tier >= 0 && may_swap(vm, s->tiers[tier].kind, set);
 	in->device_bytes = in->device_upper = in->tier_bytes;
 	in->ratio_q16 = 1U << 16;
 	if (in->hot_bytes > in->tier_bytes)
@@ -424,15 +439,12 @@ static void sense_rate(struct snapshot *s, uint64_t before, uint64_t before_ms, 
 
 /* ------------------------------------------------------------------ all of it */
 
-/* Swap that relief may use; on zram it would be DRAM again. */
+/* Swap that relief may use: none that would be DRAM again. */
 static uint64_t swap_room(const struct host *host, const struct cram_host_settings *set)
 {
-	uint64_t zram_free, zram_used;
-
-	if (set->relief_swap != CRAM_YES)
+	if (set->relief_swap != CRAM_YES || zswap_is_on(&host->root))
 		return 0;
-	zram_swap_read(&host->root, &zram_free, &zram_used);
-	return sub(sysroot_meminfo(&host->root, "SwapFree:"), zram_free);
+	return disk_swap_free(&host->root);
 }
 
 int snapshot_take(struct snapshot *s, struct host *host, const struct cram_host_settings *set,

@@ -26,6 +26,14 @@ static void refuse(struct zswap *zswap, const char *why)
 	snprintf(zswap->why, sizeof(zswap->why), "%s", why);
 }
 
+bool zswap_is_on(const struct sysroot *root)
+{
+	char enabled[16];
+
+	return sysroot_read(root, PARAMETERS "enabled", enabled, sizeof(enabled), NULL) == 0 &&
+	       enabled[0] == 'Y';
+}
+
 void zswap_read(const struct sysroot *root, struct zswap *ret_zswap)
 {
 	struct zswap zswap = {

@@ -15,5 +15,7 @@ struct zswap {
 	uint64_t swap_free; /* bytes: each page keeps a place in swap, used or not */
 };
 
+/* Is what is swapped compressed into a pool in DRAM first? */
+bool zswap_is_on(const struct sysroot *root);
 /* Tells what it finds, be it that there is none. */
 void zswap_read(const struct sysroot *root, struct zswap *ret_zswap);

@@ -486,16 +486,18 @@ static uint64_t check_vm(struct daemon *d, struct vm *vm, struct findings *f)
 static void check_swap(const struct daemon *d, struct findings *f)
 {
 	bool wanted = d->conf.host.relief_swap == CRAM_YES;
-	uint64_t total = sysroot_meminfo(&d->host.root, "SwapTotal:"), zram_free, zram_used;
 
-	zram_swap_read(&d->host.root, &zram_free, &zram_used);
-	if (total == 0)
+	if (sysroot_meminfo(&d->host.root, "SwapTotal:") == 0)
 		add(f, wanted ? "warning" : "info", "host", CRAM_FINDING_NO_SWAP, 0,
 		    "no swap: when DRAM and tier are full, only killing frees memory%s",
 		    wanted ? "; relief_swap = yes has none to use" : "");
-	else if (wanted && total <= zram_free + zram_used)
+	else if (wanted && zswap_is_on(&d->host.root))
 		add(f, "warning", "host", CRAM_FINDING_NO_SWAP, 0,
-		    "relief_swap = yes has no swap to use: all of it is on zram, which is DRAM");
+		    "relief_swap = yes has no swap to use: zswap is on, and its pool is DRAM");
+	else if (wanted && disk_swap_free(&d->host.root) == 0)
+		add(f, "warning", "host", CRAM_FINDING_NO_SWAP, 0,
+		    "relief_swap = yes has no swap to use: what is on disks is full, or comes after "
+		    "zram, which is DRAM");
 }
 
 /* What the kernel would do better with. */
