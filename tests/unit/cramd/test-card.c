@@ -454,10 +454,9 @@ static void put_swap(const char *disk, const char *zram)
 	put("/proc/swaps", text);
 }
 
-/* No DRAM above headroom: whose memory is idle on the card, and too much, has it go to swap. */
-static void what_has_no_room_at_home_goes_to_swap_if_it_may(void **state)
+/* A VM that a card has too much of, no DRAM above headroom, and a disk for swap. */
+static struct vm *put_without_room(struct daemon *d)
 {
-	struct daemon *d = *state;
 	struct vm *vm = make_card_vm(d, 0);
 
 	put_card(80 * MiB, 64 * MiB);
@@ -465,10 +464,19 @@ static void what_has_no_room_at_home_goes_to_swap_if_it_may(void **state)
 	    "Node 0 MemTotal: 16777216 kB\nNode 0 MemFree: 0 kB\n");
 	put_swap("-2", "-3");
 	put_out(vm, RANGES, 1, 0);
-	put_cgroup(0, "memory.cram.current", "67108864\n");
 	put_cgroup(0, "memory.cram.stat",
 		   "sampled N1=256\nsampled_bytes N1=1310720\ndevice_bytes N1=83886080\n");
 	put_number("physical_bytes", 60 * MiB);
+	return vm;
+}
+
+/* No DRAM above headroom: whose memory is idle on the card, and too much, has it go to swap. */
+static void what_has_no_room_at_home_goes_to_swap_if_it_may(void **state)
+{
+	struct daemon *d = *state;
+
+	put_without_room(d);
+	put_cgroup(0, "memory.cram.current", "67108864\n");
 	round_run(d);
 	assert_int_equal(d->mover.shed.n, 0);
 	d->conf.host.relief_swap = CRAM_YES;
@@ -487,17 +495,9 @@ static void what_has_no_room_at_home_goes_to_swap_if_it_may(void **state)
 static void who_may_not_swap_or_cannot_does_not(void **state)
 {
 	struct daemon *d = *state;
-	struct vm *vm = make_card_vm(d, 0);
+	struct vm *vm = put_without_room(d);
 
-	put_card(80 * MiB, 64 * MiB);
-	put("/sys/devices/system/node/node0/meminfo",
-	    "Node 0 MemTotal: 16777216 kB\nNode 0 MemFree: 0 kB\n");
-	put_out(vm, RANGES, 1, 0);
-	put_cgroup(0, "memory.cram.stat",
-		   "sampled N1=256\nsampled_bytes N1=1310720\ndevice_bytes N1=83886080\n");
-	put_number("physical_bytes", 60 * MiB);
 	d->conf.host.relief_swap = CRAM_YES;
-	put_swap("-2", "-3");
 	/* Nobody can tell afterwards whether it is off the card. */
 	round_run(d);
 	assert_int_equal(d->mover.shed.n, 0);
