@@ -1078,9 +1078,14 @@ static void what_has_room_on_another_home_node_is_not_swapped(void **state)
 	dram[0].free = 0;
 	dram[1].free = h.d.headroom[1] + 2 * GiB;
 	vm->return_mask = 1;
+	vm->hot_bytes = 2 * MiB;
 	decide(&h);
 	assert_int_equal(comes_home(&h), 0);
 	assert_int_equal(h.actions[0].swap_bytes, 0);
+	/* Where nothing is, that is where all that is out may come home to. */
+	vm->hot_bytes = 0;
+	decide(&h);
+	assert_int_equal(h.actions[0].swap_bytes, GiB);
 	vm->return_mask = 0;
 	vm->home_mask = 1;
 	decide(&h);

@@ -159,6 +159,13 @@ static uint64_t return_of(const struct cram_snapshot *snap, const struct cram_vm
 	return home ? home : home_of(snap, vm);
 }
 
+static uint64_t all_returns(const struct cram_snapshot *snap, const struct cram_vm_input *vm)
+{
+	uint64_t nodes = cram_return_mask(vm) & all_nodes(snap);
+
+	return nodes ? nodes : all_nodes(snap);
+}
+
 static const struct cram_tier_input *tier_of(const struct cram_snapshot *snap,
 					     const struct cram_vm_input *vm)
 {
@@ -594,7 +601,7 @@ static void promote(const struct cram_snapshot *snap, struct cram_policy_workspa
 		a->promote_hot_bytes = ws->work[v].leaving ? 0 : min(got, ws->work[v].hot);
 		a->promote_bytes = got - a->promote_hot_bytes;
 		over = shed(vm, &ws->work[v], *excess, got, a->promote_hot_bytes,
-			    room_on(room, snap->n_dram, home_of(snap, vm)));
+			    room_on(room, snap->n_dram, all_returns(snap, vm)));
 		a->swap_bytes = pages_down(min(over, swap));
 		if (a->swap_bytes > 0)
 			reason(a, CRAM_REASON_SWAP, over, a->swap_bytes);

@@ -179,6 +179,15 @@ struct cram_vm_input {
 	struct cram_policy_memory memory; /* from the previous action; zero for a new VM */
 };
 
+/*
+ * As home_mask, where what is out of a VM may come home to, in this round or a later one. While
+ * some of it is hot, return_mask tells of that alone.
+ */
+static inline uint64_t cram_return_mask(const struct cram_vm_input *vm)
+{
+	return vm->return_mask && !vm->hot_bytes ? vm->return_mask : vm->home_mask;
+}
+
 struct cram_tier_input {
 	int nid; /* NUMA node, -1 for zswap */
 	enum cram_tier kind;

@@ -173,8 +173,7 @@ static void order(struct backpressure *backpressure, struct backpressure_vm *vm,
 		bytes -=
 			order_part(backpressure, vm, VM_JOB_RELIEVE, vm->home, bytes, &room->bytes);
 	if (vm->sheds)
-		order_part(backpressure, vm, VM_JOB_SHED, NODE_SWAP,
-			   sub(bytes, room_on(backpressure, vm->homes)), &backpressure->swap_room);
+		vm->left = sub(bytes, room_on(backpressure, vm->homes));
 }
 
 /*
@@ -207,6 +206,13 @@ static void relieve(struct backpressure *backpressure, size_t c, uint64_t budget
 		order(backpressure, &backpressure->vms.v[claims[most].id],
 		      claims[most].demand - claims[most].grant);
 		claims[most] = claims[left - 1];
+	}
+	for (size_t i = 0; i < backpressure->vms.n; i++) {
+		struct backpressure_vm *vm = &backpressure->vms.v[i];
+
+		order_part(backpressure, vm, VM_JOB_SHED, NODE_SWAP, vm->left,
+			   &backpressure->swap_room);
+		vm->left = 0;
 	}
 }
 

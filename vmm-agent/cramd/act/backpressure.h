@@ -25,6 +25,7 @@ struct backpressure_vm {
 	uint64_t device; /* bytes there ... */
 	uint64_t bytes;	 /* ... of so many of its own */
 	uint64_t given;	 /* of these, ordered off since */
+	uint64_t left;	 /* to swap, when all has been ordered home that may come home */
 	uint32_t weight;
 	int home;	/* node where it comes home to */
 	uint64_t homes; /* mask of nodes where it could */

@@ -63,8 +63,6 @@ static void hand_out(struct mover *mover, struct host *host, struct vm *vm,
 		cram_bucket_take(&host->promote_bucket, back);
 		cram_bucket_take(&vm->promote_bucket, back);
 	}
-	if (a->swap_bytes)
-		mover_submit(mover, vm, VM_JOB_SHED, a->swap_bytes, 0, NODE_SWAP);
 	if (a->demote_bytes && vm->input.tier >= 0 && limited &&
 	    mover_submit(mover, vm, VM_JOB_DEMOTE, a->demote_bytes, a->demote_age_s,
 			 snapshot_tier_nid(s, (size_t)vm->input.tier)) == 0) {
@@ -82,13 +80,13 @@ static void hand_out(struct mover *mover, struct host *host, struct vm *vm,
 	}
 }
 
-/* Mask of nodes that @vm is at home on. */
-static uint64_t home_nodes(const struct vm *vm, const struct snapshot *s)
+/* Of a mask as policy has it, the nodes. */
+static uint64_t nodes_of(const struct snapshot *s, uint64_t mask)
 {
 	uint64_t nodes = 0;
 
 	for (size_t i = 0; i < s->n_dram; i++)
-		if (vm->input.home_mask & UINT64_C(1) << i)
+		if (mask & UINT64_C(1) << i)
 			nodes |= UINT64_C(1) << s->dram[i].nid;
 	return nodes;
 }
@@ -102,7 +100,7 @@ static struct relief_order order_for(struct vm *vm, const struct snapshot *s, ui
 		.min_age_s = vm->action.demote_age_s,
 		.epoch = atomic_load(&vm->epoch),
 		.nid = snapshot_tier_nid(s, (size_t)vm->input.tier),
-		.home = home_nodes(vm, s),
+		.home = nodes_of(s, vm->input.home_mask),
 	};
 }
 
@@ -190,7 +188,7 @@ static int leave_shares(struct dispatch *dispatch, struct backpressure *backpres
 						.bytes = vm->input.tier_bytes,
 						.weight = vm->input.weight,
 						.home = roomiest(vm, rooms, s->n_dram),
-						.homes = home_nodes(vm, s),
+						.homes = nodes_of(s, cram_return_mask(&vm->input)),
 						.sheds =
 							vm->input.may_swap && !vm->action.goes_home,
 					};
@@ -222,6 +220,13 @@ int dispatch_work(struct dispatch *dispatch, struct mover *mover, struct relief 
 	put_in_order(dispatch, n, decision);
 	for (size_t k = 0; k < n; k++)
 		hand_out(mover, host, host->vms.v[dispatch->by_priority.v[k]], s);
+	/* Each ends when another VM's memory may come home: that is to be known first. */
+	for (size_t k = 0; k < n; k++) {
+		struct vm *vm = host->vms.v[dispatch->by_priority.v[k]];
+
+		if (vm->action.swap_bytes)
+			mover_submit(mover, vm, VM_JOB_SHED, vm->action.swap_bytes, 0, NODE_SWAP);
+	}
 	r = leave_orders(dispatch, relief, host, set, s, decision);
 	return r < 0 ? r : leave_shares(dispatch, backpressure, host, set, s, decision);
 }

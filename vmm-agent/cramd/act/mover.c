@@ -19,6 +19,8 @@
 #define PICKS_IN_VAIN 4
 
 #define PATIENCE_MS 1000 /* for a step */
+/* A call that has pages of a card swapped out waits for the disk: shorter ones wait more often. */
+#define DISK_CALL_US 200000
 /* A VM whose placement someone else is at for longer is left alone for a while. */
 #define PLACING_MS 500
 #define UNMOVED_MS 5000
@@ -28,8 +30,10 @@ struct work {
 	struct mover_thread *self;
 	struct page_idle idle;
 	struct move_pace pace;
-	uint64_t tier_nodes; /* of the VM whose turn it is */
-	uint64_t left;	     /* bytes of the job */
+	struct move_pace disk_pace; /* of what goes to swap to relieve a tier */
+	uint64_t tier_nodes;	    /* of the VM whose turn it is */
+	uint64_t left;		    /* bytes of the job */
+	size_t asked;		    /* pages of the last range that were to move */
 	int nodes[PAGES_PER_RANGE];
 	uint64_t entries[PAGES_PER_RANGE], heads[PAGES_PER_RANGE];
 	bool still_idle[PAGES_PER_RANGE];
@@ -60,11 +64,15 @@ static void count_nodes(const struct work *w, size_t n, uint16_t *ret_dram, uint
 
 /* Pages of one block, on their way to swap or from it. */
 struct swapping {
+	struct work *work;
+	const struct mover_job *job;
 	const struct host *host;
 	const struct vm *vm;
 	const struct ramblock *block;
 	int nid;
 };
+
+static bool may_go_on(const struct work *w, const struct mover_job *job);
 
 static int page_out(void *const *addrs, size_t n, void *arg)
 {
@@ -72,6 +80,9 @@ static int page_out(void *const *addrs, size_t n, void *arg)
 	struct iovec pages[MOVE_BATCH_MAX];
 	size_t runs = 0;
 
+	/* Each call may take as long as a disk does. */
+	if (s->job->kind == VM_JOB_SHED && !may_go_on(s->work, s->job))
+		return -ECANCELED;
 	for (size_t i = 0; i < n; i++) {
 		uintptr_t end =
 			runs ? (uintptr_t)pages[runs - 1].iov_base + pages[runs - 1].iov_len : 0;
@@ -123,12 +134,13 @@ static int move_by(struct work *w, const struct mover_job *job, const struct ram
 		[WAY_PAGE_OUT_UNMAPPED] = page_out_unmapped,
 		[WAY_PAGE_IN] = page_in,
 	};
-	struct swapping s = { w->host, job->vm, block, job->nid };
+	struct swapping s = { w, job, w->host, job->vm, block, job->nid };
+	struct move_pace *pace = job->kind == VM_JOB_SHED ? &w->disk_pace : &w->pace;
 
 	if (way == WAY_MOVE)
 		return move_pages_to(w->host->kernel, job->vm->pid, w->addrs, n, job->nid, &w->pace,
 				     ret_result);
-	return move_in_calls(w->addrs, n, calls[way], &s, &w->pace, ret_result);
+	return move_in_calls(w->addrs, n, calls[way], &s, pace, ret_result);
 }
 
 /* Moves of the range at @addr what is in the wrong place, @most pages of it. */
@@ -231,18 +243,16 @@ static int placing_begins(struct vm *vm)
 
 /*
  * What is in no page table any more may be where it was: swap did not take it, or not yet. Of
- * *@moved, as page tables have it, what the VM has less on cards than @before.
+ * @moved, as page tables have it, what the VM has less on cards than @before. 0 if that is unknown.
  */
-static int gone_from_cards(const struct vm *vm, uint64_t before, uint64_t *moved)
+static uint64_t gone_from_cards(const struct vm *vm, uint64_t before, uint64_t moved)
 {
-	uint64_t after;
-	int r = cgroup_read_cram_current(&vm->cgroup, &after);
+	uint64_t after, gone;
 
-	if (r < 0)
-		return r;
-	before -= before < after ? before : after;
-	*moved = *moved < before ? *moved : before;
-	return 0;
+	if (cgroup_read_cram_current(&vm->cgroup, &after) < 0)
+		return 0;
+	gone = before > after ? before - after : 0;
+	return moved < gone ? moved : gone;
 }
 
 /* As move_range(), with vm->placing held. */
@@ -259,6 +269,7 @@ static int move_range_alone(struct work *w, const struct mover_job *job, size_t 
 	uint64_t addr, moved, refused, there = 0;
 
 	*ret_bytes = 0;
+	w->asked = 0;
 	w->tier_nodes = vm_tiers_of(vm, atomic_load(&w->host->tier_nodes));
 	block = vm_range(vm, index, &addr, &n);
 	/* Unplugged since it was picked: other memory of QEMU's may be there. */
@@ -302,11 +313,8 @@ static int move_range_alone(struct work *w, const struct mover_job *job, size_t 
 	else
 		moved = tier_before > tier ? (uint64_t)(tier_before - tier) : 0;
 	moved *= PAGE_BYTES;
-	if (job->kind == VM_JOB_SHED) {
-		r = gone_from_cards(vm, there, &moved);
-		if (r < 0 || !moved)
-			return r;
-	}
+	if (job->kind == VM_JOB_SHED)
+		moved = gone_from_cards(vm, there, moved);
 	refused = result.asked * PAGE_BYTES > moved ? result.asked * PAGE_BYTES - moved : 0;
 
 	if (result.calls)
@@ -327,7 +335,8 @@ static int move_range_alone(struct work *w, const struct mover_job *job, size_t 
 	vm->counters.batches += result.calls;
 	if (result.worst_us > vm->counters.worst_batch_us)
 		vm->counters.worst_batch_us = result.worst_us;
-	if (result.error)
+	w->asked = result.asked;
+	if (result.error && result.error != -ECANCELED)
 		vm->counters.last_error = result.error;
 	pthread_mutex_unlock(&vm->lock);
 	*ret_bytes = moved;
@@ -585,7 +594,7 @@ static int run(struct work *w, const struct mover_job *job)
 						 bytes);
 			w->left -= bytes < w->left ? bytes : w->left;
 			/* Swap takes no more of it. */
-			if (job->kind == VM_JOB_SHED && !bytes)
+			if (job->kind == VM_JOB_SHED && w->asked && !bytes)
 				return 0;
 		}
 		/*
@@ -745,7 +754,8 @@ static void *worker(void *arg)
 			page_idle_close(&w.idle);
 		pthread_mutex_lock(&host->lock);
 		w.pace.limit_us = host->settings.batch_ms * 1000;
-		w.pace.most = host->settings.batch_pages;
+		w.pace.most = w.disk_pace.most = host->settings.batch_pages;
+		w.disk_pace.limit_us = DISK_CALL_US;
 		pthread_mutex_unlock(&host->lock);
 
 		w.left = job.bytes;
