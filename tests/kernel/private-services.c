@@ -73,8 +73,7 @@ static void madvise_leaves_it(void)
 
 	madvise(card, LENGTH, MADV_COLD);
 	fill(home, LENGTH, 5);
-	/* What another processor has on its way to a list it passes over: who runs may have moved.
-	 */
+	/* What another processor has on its way to a list is passed over: we may have moved. */
 	drain_lru_lists(CARD);
 	madvise(home, LENGTH, MADV_FREE);
 	ok(lazy_free_kb() == LENGTH / 1024, "MADV_FREE gives ordinary memory up (%ld kB)",
