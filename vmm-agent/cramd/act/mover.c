@@ -62,17 +62,31 @@ static void count_nodes(const struct work *w, size_t n, uint16_t *ret_dram, uint
 	*ret_tier = tier;
 }
 
+/* Asked before each step. */
+static bool may_go_on(const struct work *w, const struct mover_job *job)
+{
+	atomic_store(&w->self->since_ms, monotonic_ms());
+	if (vm_gone(job->vm) || atomic_load(&w->host->stopping) || atomic_load(&w->self->left))
+		return false;
+	if (job->kind == VM_JOB_SHED && atomic_load(&w->self->mover->relief_waits))
+		return false;
+	if (job->kind != VM_JOB_DEMOTE) {
+		/* Relief brings it home since; what is left then is decided on anew. */
+		if (atomic_load(&job->vm->reliefs) != job->epoch)
+			return false;
+		return !(atomic_load(&w->host->short_nodes) & UINT64_C(1) << job->nid);
+	}
+	if (atomic_load(&w->host->closed_nodes) & UINT64_C(1) << job->nid)
+		return false;
+	return atomic_load(&job->vm->epoch) == job->epoch && !atomic_load(&w->host->paused);
+}
+
 /* Pages of one block, on their way to swap or from it. */
 struct swapping {
-	struct work *work;
+	const struct work *work;
 	const struct mover_job *job;
-	const struct host *host;
-	const struct vm *vm;
 	const struct ramblock *block;
-	int nid;
 };
-
-static bool may_go_on(const struct work *w, const struct mover_job *job);
 
 static int page_out(void *const *addrs, size_t n, void *arg)
 {
@@ -92,21 +106,23 @@ static int page_out(void *const *addrs, size_t n, void *arg)
 		else
 			pages[runs++] = (struct iovec){ addrs[i], PAGE_BYTES };
 	}
-	return s->host->kernel->swap_out(s->vm->pidfd, pages, runs);
+	return s->work->host->kernel->swap_out(s->job->vm->pidfd, pages, runs);
 }
 
 static int page_out_unmapped(void *const *addrs, size_t n, void *arg)
 {
 	const struct swapping *s = arg;
 
-	return s->host->kernel->swap_out_unmapped(&s->host->root, s->vm->pid, s->block, addrs, n);
+	return s->work->host->kernel->swap_out_unmapped(&s->work->host->root, s->job->vm->pid,
+							s->block, addrs, n);
 }
 
 static int page_in(void *const *addrs, size_t n, void *arg)
 {
 	const struct swapping *s = arg;
 
-	return s->host->kernel->swap_in(&s->host->root, s->vm->pid, s->block, addrs, n, s->nid);
+	return s->work->host->kernel->swap_in(&s->work->host->root, s->job->vm->pid, s->block,
+					      addrs, n, s->job->nid);
 }
 
 /* The pages of a range that are to move, by the call that moves them. */
@@ -134,7 +150,7 @@ static int move_by(struct work *w, const struct mover_job *job, const struct ram
 		[WAY_PAGE_OUT_UNMAPPED] = page_out_unmapped,
 		[WAY_PAGE_IN] = page_in,
 	};
-	struct swapping s = { w, job, w->host, job->vm, block, job->nid };
+	struct swapping s = { w, job, block };
 	struct move_pace *pace = job->kind == VM_JOB_SHED ? &w->disk_pace : &w->pace;
 
 	if (way == WAY_MOVE)
@@ -210,25 +226,6 @@ static int touched(struct work *w, const struct vm *vm, uint64_t addr, size_t n,
 		if (w->heads[i] && !w->still_idle[i])
 			*ret_touched = true;
 	return 0;
-}
-
-/* Asked before each step. */
-static bool may_go_on(const struct work *w, const struct mover_job *job)
-{
-	atomic_store(&w->self->since_ms, monotonic_ms());
-	if (vm_gone(job->vm) || atomic_load(&w->host->stopping) || atomic_load(&w->self->left))
-		return false;
-	if (job->kind == VM_JOB_SHED && atomic_load(&w->self->mover->relief_waits))
-		return false;
-	if (job->kind != VM_JOB_DEMOTE) {
-		/* Relief brings it home since; what is left then is decided on anew. */
-		if (atomic_load(&job->vm->reliefs) != job->epoch)
-			return false;
-		return !(atomic_load(&w->host->short_nodes) & UINT64_C(1) << job->nid);
-	}
-	if (atomic_load(&w->host->closed_nodes) & UINT64_C(1) << job->nid)
-		return false;
-	return atomic_load(&job->vm->epoch) == job->epoch && !atomic_load(&w->host->paused);
 }
 
 /* Takes vm->placing. Who cannot is told so, and with it who would come next. */

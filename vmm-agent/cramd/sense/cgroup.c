@@ -125,16 +125,12 @@ int cgroup_read_cram(const struct cgroup *cgroup, int nid, struct cgroup_cram *r
 
 int cgroup_read_cram_current(const struct cgroup *cgroup, uint64_t *ret_bytes)
 {
-	return cgroup->memory < 0 ? -ENOENT
-				  : read_counter(cgroup, "memory.cram.current", ret_bytes);
+	return read_counter(cgroup, "memory.cram.current", ret_bytes);
 }
 
 int cgroup_read_cram_max(const struct cgroup *cgroup, uint64_t *ret_bytes)
 {
-	char text[64];
-	int r = read_file(cgroup->memory, "memory.cram.max", text, sizeof(text));
-
-	return r < 0 ? r : parse_counter(text, ret_bytes);
+	return read_counter(cgroup, "memory.cram.max", ret_bytes);
 }
 
 int cgroup_write_cram_max(const struct cgroup *cgroup, uint64_t bytes)
