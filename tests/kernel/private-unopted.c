@@ -120,9 +120,7 @@ int main(int argc, char **argv)
 	/* Not the judge. */
 	need(write_file("/proc/self/oom_score_adj", "-1000") == 0,
 	     "protection from the OOM killer");
-	need(system("echo 256M >/sys/block/zram0/disksize && mkswap /dev/zram0 >/dev/null && "
-		    "swapon /dev/zram0") == 0,
-	     "swap");
+	swap_on("256M");
 	card_private();
 	before = free_pages();
 	ever = allocations(CARD);
