@@ -180,7 +180,20 @@ at_most()
 # Guest RAM on the slow node, in pages, as the judge finds it.
 slow_pages()
 {
-	"$judge" where "$("$guest" pid "$1")" | sed 's/.*N1=\([0-9]*\).*/\1/'
+	slow_pages_of "$("$guest" pid "$1")"
+}
+
+slow_pages_of()
+{
+	"$judge" where "$1" | sed 's/.*N1=\([0-9]*\).*/\1/'
+}
+
+slow_pages_of_at_least()
+{
+	local have
+	have=$(slow_pages_of "$1")
+	echo "$have pages are on the slow node, wanted $2"
+	[ -n "$have" ] && ((have >= $2))
 }
 
 slow_pages_at_most()
