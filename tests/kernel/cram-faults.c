@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "card.h"
@@ -442,6 +443,28 @@ static void fail_frame(uint64_t frame)
 	need(frame_is(frame, KPF_HWPOISON), "a frame fails");
 }
 
+/* Whoever finds no room has the worker look, but not more often than the card has patience for. */
+static void asked_with_patience(void)
+{
+	uint64_t before, asked;
+	int tries = 0;
+
+	note("a busy mailbox, and a full card");
+	need(move_to(moving, MOVING, 0) == 0 && pages_on(moving, MOVING, cram_nid) == 0,
+	     "there is something to come");
+	card_fault("mailbox-busy", true, 0);
+	need(cram_becomes("stale", 20), "nothing is given any more");
+	before = cram_stat("reports_failed");
+	for (const time_t until = time(NULL) + 3; time(NULL) < until; tries++)
+		move_to(moving, MOVING, cram_nid);
+	asked = cram_stat("reports_failed") - before;
+	card_fault("mailbox-busy", false, 0);
+	ok(tries > 8 && asked <= 10,
+	   "a card that does not answer is asked twice a second, however often room is wanted (%llu times for %d)",
+	   (unsigned long long)asked, tries);
+	over("a busy mailbox");
+}
+
 static bool retired(const void *frames)
 {
 	come_and_go(1);
@@ -549,6 +572,7 @@ int main(int argc, char **argv)
 	untrusted("report-version", 0);
 	untrusted("mailbox-busy", 0);
 	untrusted("mailbox-retry", 0);
+	asked_with_patience();
 	overfull();
 	bearable("reports-slow", 300);
 	bearable("generation-reordered", 0);

@@ -307,6 +307,40 @@ static void first_touch_is_home(void)
 	intact("mbind");
 }
 
+/* Reclaim finds pages that nobody maps, filled or not. */
+static void cold_and_never_filled(void)
+{
+	const size_t half = 4UL << 20;
+	static char zeros[PAGE], page[PAGE];
+	size_t wrong = 0;
+	char *memory;
+	int fd;
+
+	enter_cgroup("fallocated");
+	memory = map_shared(2 * half, &fd);
+	fill(memory, half, 5);
+	need(fallocate(fd, 0, (off_t)half, (off_t)half) == 0, "fallocate: %m");
+	leave_cgroup();
+	need(npt_set_ops(CARD, FLAGS | NP_OPS_DEMOTION) == 0 &&
+		     write_file("/sys/kernel/mm/numa/demotion_enabled", "true") == 0 &&
+		     write_cgroup("fallocated", "memory.swap.max", "0") == 0,
+	     "demotion");
+	for (int i = 0; i < 16; i++)
+		write_cgroup("fallocated", "memory.reclaim", "1M");
+	need(pages_on(memory, half, CARD) > 0, "cold pages of a file are demoted");
+	for (size_t at = half; at < 2 * half; at += PAGE)
+		wrong += pread(fd, page, PAGE, (off_t)at) != (ssize_t)PAGE ||
+			 memcmp(page, zeros, PAGE) != 0;
+	ok(filled(memory, half, 5) && !wrong, "those that were never filled are zeros (%zu not)",
+	   wrong);
+	need(write_file("/sys/kernel/mm/numa/demotion_enabled", "false") == 0 &&
+		     npt_set_ops(CARD, FLAGS | NP_OPS_RECLAIM) == 0,
+	     "no demotion any more");
+	munmap(memory, 2 * half);
+	close(fd);
+	intact("cold pages that were never filled");
+}
+
 /* fallocate without writing: the kernel has yet to fill such pages. */
 static void only_filled_pages_come(void)
 {
@@ -321,6 +355,7 @@ static void only_filled_pages_come(void)
 	munmap(memory, LENGTH);
 	close(fd);
 	intact("fallocated pages");
+	cold_and_never_filled();
 }
 
 static void swapped(void)
@@ -529,6 +564,58 @@ static void failed_page(void)
 	munmap(memory, LENGTH);
 	close(fd);
 	intact("a failed page");
+}
+
+/* Is all of the file as fill() made it, but the hole from @start to @end, and the failed page? */
+static bool punched(int fd, size_t start, size_t end, size_t failed)
+{
+	static char page[PAGE], as_filled[2 * HUGE];
+
+	fill(as_filled, sizeof(as_filled), 5);
+	memset(as_filled + start, 0, end - start);
+	for (size_t at = start / HUGE * HUGE; at < start / HUGE * HUGE + HUGE; at += PAGE) {
+		const ssize_t n = pread(fd, page, PAGE, (off_t)at);
+
+		if (at == failed ? n != -1 || errno != EIO
+				 : n != (ssize_t)PAGE || memcmp(page, as_filled + at, PAGE) != 0) {
+			note("page %zu of %zu: read(2) says %zd", at / PAGE, failed / PAGE, n);
+			return false;
+		}
+	}
+	return true;
+}
+
+/* One page of a huge one has failed, and a pipe holds another: it can be neither split nor moved.
+ */
+static void failed_huge_page(void)
+{
+	struct failed page;
+	struct iovec vector;
+	int ends[2];
+	char *memory = huge_file(&page.fd);
+
+	need(pipe(ends) == 0, "pipe: %m");
+	for (size_t start = 0; start < 2 * HUGE; start += HUGE) {
+		vector = (struct iovec){ memory + start + PAGE, PAGE };
+		need(vmsplice(ends[1], &vector, 1, 0) == (ssize_t)PAGE, "vmsplice: %m");
+		need(page_fails(memory + start + 5 * PAGE), "a failed page: %m");
+	}
+	need(meminfo_kb("ShmemHugePages:") == (long)(2 * HUGE / 1024), "it is huge all the same");
+	page.at = 3 * PAGE + WHERE % PAGE;
+	ok(in_time(20, hole_is_punched, &page) &&
+		   punched(page.fd, (size_t)page.at, (size_t)page.at + 2 * PAGE, 5 * PAGE),
+	   "a hole can be punched that ends in a failed page of a huge one, and what is in it is gone");
+	page.at = HUGE + 5 * PAGE + WHERE % PAGE;
+	ok(in_time(20, hole_is_punched, &page) &&
+		   punched(page.fd, (size_t)page.at, (size_t)page.at + 2 * PAGE, HUGE + 5 * PAGE),
+	   "and one that begins in it");
+	ok(in_time(20, write_fails, &page) && pwrite(page.fd, "n", 1, page.at + (off_t)PAGE) == 1,
+	   "write(2) to it is EIO, and to its neighbour is not");
+	munmap(memory, 2 * HUGE);
+	close(page.fd);
+	close(ends[0]);
+	close(ends[1]);
+	intact("a failed page of a huge one");
 }
 
 /*
@@ -933,6 +1020,7 @@ static const struct {
 	{ "a page of another processor", page_of_another_processor },
 	{ "offline memory", fence_of_offline_memory },
 	{ "counters", counted },
+	{ "a failed page of a huge one", failed_huge_page },
 	{ "served at once", served_at_once },
 	{ "writers and movers", writers_and_movers },
 	/* The last: its page stays where nobody gets it, and its block offline. */

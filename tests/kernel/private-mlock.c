@@ -217,6 +217,109 @@ static void resolved_by_userfaultfd(void)
 	close(fd);
 }
 
+/* MADV_COLLAPSE maps a huge page of a file that is there already. */
+static void collapsed(void)
+{
+	char *locked = map_huge(HUGE), *file = map_huge(HUGE);
+	int fd = memfd_create("huge", MFD_CLOEXEC), rc;
+	volatile char sum = 0;
+
+	need(write_file("/sys/kernel/mm/transparent_hugepage/shmem_enabled", "advise") == 0 &&
+		     fd >= 0 && ftruncate(fd, HUGE) == 0 &&
+		     mmap(file, HUGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0) ==
+			     file &&
+		     mmap(locked, HUGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0) ==
+			     locked &&
+		     madvise(file, HUGE, MADV_HUGEPAGE) == 0,
+	     "a file of a huge page: %m");
+	fill(file, HUGE, 5);
+	need(meminfo_kb("ShmemHugePages:") == (long)(HUGE / 1024) &&
+		     move_to(file, HUGE, CARD) == 0 && pages_on(file, HUGE, CARD) == HUGE / PAGE,
+	     "it is there");
+	need(mlock2(locked, HUGE, MLOCK_ONFAULT) == 0, "mlock2: %m");
+	rc = madvise(locked, HUGE, MADV_COLLAPSE);
+	ok(pages_on(locked, HUGE, CARD) == 0,
+	   "MADV_COLLAPSE maps none of it where memory is locked (%d, %zu pages)", rc,
+	   pages_on(locked, HUGE, CARD));
+	sum += locked[5 * PAGE];
+	ok(at_home(locked + 5 * PAGE) && filled(locked, HUGE, 5) &&
+		   pages_on(locked, HUGE, CARD) == 0,
+	   "and when it is read it is at home, as it was");
+	munmap(locked, HUGE);
+	munmap(file, HUGE);
+	close(fd);
+}
+
+/*
+ * Somebody is about to write to a page that he has pinned, as a device would: the byte comes
+ * from memory that is not there yet.
+ */
+struct pinned {
+	char *at, *from;
+	ssize_t written;
+};
+
+static void *write_pinned(void *argument)
+{
+	struct pinned *p = argument;
+	struct iovec from = { p->from, PAGE }, to = { p->at, PAGE };
+
+	p->written = process_vm_writev(getpid(), &from, 1, &to, 1, 0);
+	return NULL;
+}
+
+static void *read_locked(void *argument)
+{
+	(void)*(volatile char *)argument;
+	return NULL;
+}
+
+/* It is not moved from under him, nor copied: what he writes would be lost. */
+static void written_by_a_device(void)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register range = { .mode = UFFDIO_REGISTER_MODE_MISSING };
+	struct uffdio_copy copy = { .len = PAGE };
+	struct uffd_msg message;
+	char *bytes = map_anonymous(PAGE), *file, *locked;
+	struct pinned pinned;
+	pthread_t writer, reader;
+	int fd, uffd;
+
+	file = map_shared(4 * PAGE, &fd);
+	fill(file, 4 * PAGE, 5);
+	fill(bytes, PAGE, 6);
+	need(move_to(file, 4 * PAGE, CARD) == 0, "a file there");
+	locked = mmap(NULL, 4 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	need(locked != MAP_FAILED && mlock2(locked, 4 * PAGE, MLOCK_ONFAULT) == 0, "mlock2: %m");
+	pinned = (struct pinned){ .at = file, .from = map_anonymous(PAGE) };
+	range.range = (struct uffdio_range){ (uintptr_t)pinned.from, PAGE };
+	uffd = (int)syscall(__NR_userfaultfd, O_CLOEXEC);
+	need(uffd >= 0 && ioctl(uffd, UFFDIO_API, &api) == 0 &&
+		     ioctl(uffd, UFFDIO_REGISTER, &range) == 0,
+	     "userfaultfd: %m");
+	need(pthread_create(&writer, NULL, write_pinned, &pinned) == 0, "a thread");
+	need(read(uffd, &message, sizeof(message)) == (ssize_t)sizeof(message),
+	     "he has the page, and wants the byte: %m");
+	need(pthread_create(&reader, NULL, read_locked, locked) == 0, "a thread");
+	usleep(200000);
+	copy.dst = (uintptr_t)pinned.from;
+	copy.src = (uintptr_t)bytes;
+	need(ioctl(uffd, UFFDIO_COPY, &copy) == 0, "UFFDIO_COPY: %m");
+	pthread_join(writer, NULL);
+	pthread_join(reader, NULL);
+	ok(pinned.written == (ssize_t)PAGE && at_home(locked) && filled(locked, PAGE, 6) &&
+		   filled(file, PAGE, 6),
+	   "what is written by who had a page pinned is not lost when it is locked (%zd bytes)",
+	   pinned.written);
+	close(uffd);
+	munmap(pinned.from, PAGE);
+	munmap(bytes, PAGE);
+	munmap(locked, 4 * PAGE);
+	munmap(file, 4 * PAGE);
+	close(fd);
+}
+
 /* Pages of the card that were unmapped to be swapped out, but are held: they stay in the swap
  * cache. */
 static void back_from_the_swap_cache(void)
@@ -275,6 +378,8 @@ int main(int argc, char **argv)
 	locked_on_fault();
 	first_touch();
 	resolved_by_userfaultfd();
+	collapsed();
+	written_by_a_device();
 	swap_on("64M");
 	need(npt_set_ops(CARD, NP_OPS_MIGRATION | NP_OPS_MEMPOLICY | NP_OPS_RECLAIM) == 0,
 	     "operations");

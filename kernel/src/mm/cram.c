@@ -43,7 +43,9 @@ struct cram *cram_of(int nid)
 /* Have the worker look, as soon as the card may be asked again. */
 void cram_kick(struct cram *c)
 {
-	const unsigned long due = READ_ONCE(c->asked) + msecs_to_jiffies(CRAM_MIN_INTERVAL_MS);
+	const unsigned int pause = READ_ONCE(c->silent) ? READ_ONCE(c->interval_ms) :
+							  CRAM_MIN_INTERVAL_MS;
+	const unsigned long due = READ_ONCE(c->asked) + msecs_to_jiffies(pause);
 
 	mod_delayed_work(c->queue, &c->work, time_before(jiffies, due) ? due - jiffies : 0);
 }
@@ -202,9 +204,11 @@ static int cram_start_card(struct cram *c)
 	return 0;
 }
 
+/* On return nothing is about to be given, and the worker does not run. */
 static void cram_close(struct cram *c)
 {
-	WRITE_ONCE(c->closed, true);
+	scoped_guard(mutex, &c->give_lock)
+		WRITE_ONCE(c->closed, true);
 	disable_delayed_work_sync(&c->work);
 	wake_up_all(&c->passed);
 }
@@ -384,7 +388,7 @@ void cram_card_gone(int nid, void *card, bool readable)
 	if (readable)
 		saved = cram_send_all_home(c);
 	WRITE_ONCE(c->lost, true);
-	/* Nobody asks whether it answers any more. */
+	/* Nobody asks whether it answers any more, or is on the way there with a page. */
 	synchronize_srcu(&node_private_srcu);
 	dev_err(c->dev, "cram: node %d: the card is gone; %lu pages left it before, and %lu are lost: whoever comes to one gets a SIGBUS\n",
 		nid, saved, cram_lose_pages(c));

@@ -158,6 +158,7 @@ struct cram {
 	bool wanting;		/* somebody wanted more than there was */
 	unsigned long passes;	/* of the worker, each with a report and what that gives */
 	wait_queue_head_t passed;
+	bool silent;		/* the card did not answer the newest request */
 	bool doubted;		/* the newest report made no sense */
 	bool overrun;
 	bool cannot_trim;		/* since the node came */
@@ -172,7 +173,8 @@ struct cram {
 	unsigned long reported;	/* jiffies of the report in force */
 	unsigned long asked;	/* jiffies of the newest request */
 	unsigned long overrun_since;	/* jiffies */
-	unsigned long searched;	/* jiffies, for frames that failed */
+	unsigned long searched;	/* jiffies, for frames that failed; or 0 */
+	long nr_poisoned;	/* pages of the host, then */
 	unsigned int interval_ms;
 	u64 watermarks_of;	/* bytes that the watermarks are parts of; 0: not set */
 };

@@ -29,6 +29,8 @@
 
 #define PASS_MS		100	/* of trims, before reports have their turn again */
 #define REFUSED_MS	10000	/* until a card that said it cannot trim is asked again */
+#define SEARCH_MS	1000	/* between two looks for frames that failed ... */
+#define SEARCH_AGAIN	60	/* ... and so many times as long while no more have */
 
 static struct page *frame_page(const struct cram *c, unsigned long index)
 {
@@ -138,17 +140,24 @@ void cram_settle(struct cram *c)
 	c->used += nr;
 }
 
-/* Frames that were never written are CRAM's again, and the room that was theirs. */
-static void keep_taken(struct cram *c, unsigned long first, unsigned long nr)
+/*
+ * Frames that were never written are CRAM's again, and the room that was theirs: those that
+ * still are @what, as one of them may have failed at this moment.
+ */
+static void keep_unwritten(struct cram *c, unsigned long first, unsigned long nr,
+			   enum cram_frame what)
 {
-	unsigned long flags, i;
+	unsigned long flags, i, kept = 0;
 
 	spin_lock_irqsave(&c->lock, flags);
 	for (i = first; i < first + nr; i++) {
+		if (cram_frame(c, i) != what)
+			continue;
 		set_frame(c, i, CRAM_KEPT);
 		block_kept(c, i >> CRAM_BLOCK_ORDER, 1);
+		kept++;
 	}
-	cram_account_take(&c->account, nr);
+	cram_account_take(&c->account, kept);
 	spin_unlock_irqrestore(&c->lock, flags);
 }
 
@@ -192,7 +201,7 @@ bool cram_free_folio(struct page *page, unsigned int order)
 	}
 	if (taken) {
 		WARN_ON_ONCE(taken != nr);
-		keep_taken(c, first, nr);
+		keep_unwritten(c, first, nr, CRAM_TAKEN);
 	}
 	atomic_long_sub(nr - written - soiled, &c->nr_dying);
 	if (written || soiled) {
@@ -391,8 +400,27 @@ unsigned long cram_give(struct cram *c, unsigned long want)
 	return given;
 }
 
-/* What was allocated, and nobody can have written to, is taken back. */
-static void take_piece(struct cram *c, struct page *page, unsigned int order)
+/*
+ * The frame has failed, and nobody has it: its room would be set aside for ever. Unless somebody
+ * else did it meanwhile: its memory may be going offline. It may have been written to before.
+ */
+static bool retire_frame(struct cram *c, unsigned long index, enum cram_frame what)
+{
+	bool retired;
+
+	spin_lock_irq(&c->lock);
+	retired = cram_frame(c, index) == what;
+	if (retired) {
+		set_frame(c, index, CRAM_FAILED);
+		cram_account_written(&c->account, 1);
+	}
+	spin_unlock_irq(&c->lock);
+	cram_count(c, CRAM_RETIRED, retired);
+	return retired;
+}
+
+/* What was allocated, and nobody can have written to, is taken back: returns so many frames. */
+static unsigned long take_piece(struct cram *c, struct page *page, unsigned int order)
 {
 	const unsigned long first = cram_index(c, page);
 
@@ -401,6 +429,10 @@ static void take_piece(struct cram *c, struct page *page, unsigned int order)
 		set_frame(c, i, CRAM_TAKEN);
 	}
 	__free_pages(page, order);
+	/* A base page that has failed meanwhile is not freed, but forgotten. */
+	if (!order && PageHWPoison(page) && retire_frame(c, first, CRAM_TAKEN))
+		return 0;
+	return 1UL << order;
 }
 
 /* The same of @nr base pages in a row. */
@@ -414,8 +446,7 @@ void cram_take_untouched(struct cram *c, struct page *page, unsigned long nr)
 			__free_page(page);
 			continue;
 		}
-		take_piece(c, page, 0);
-		taken++;
+		taken += take_piece(c, page, 0);
 	}
 	cram_count(c, CRAM_TAKEN_BACK, taken);
 }
@@ -440,8 +471,7 @@ unsigned long cram_take(struct cram *c, unsigned long want)
 			order--;
 			continue;
 		}
-		take_piece(c, page, order);
-		taken += 1UL << order;
+		taken += take_piece(c, page, order);
 		cond_resched();
 	}
 	cram_count(c, CRAM_TAKEN_BACK, taken);
@@ -461,39 +491,35 @@ static bool is_withheld(const struct page *page)
 	return !is_free_buddy_page(page);
 }
 
-/* Unless somebody else did meanwhile: its memory may be going offline. */
-static bool retire_frame(struct cram *c, unsigned long index)
+/* Is it time to look for frames that failed? It means to look at all of them. */
+static bool search_is_due(struct cram *c)
 {
-	bool credited;
+	const long nr_poisoned = atomic_long_read(&num_poisoned_pages);
+	unsigned int pause = SEARCH_MS;
 
-	spin_lock_irq(&c->lock);
-	credited = cram_frame(c, index) == CRAM_CREDITED;
-	if (credited) {
-		set_frame(c, index, CRAM_FAILED);
-		cram_account_written(&c->account, 1);
-	}
-	spin_unlock_irq(&c->lock);
-	return credited;
+	if (!nr_poisoned)
+		return false;
+	/* Whichever failed while somebody had them are found yet. */
+	if (nr_poisoned == c->nr_poisoned)
+		pause *= SEARCH_AGAIN;
+	if (c->searched && time_before(jiffies, c->searched + msecs_to_jiffies(pause)))
+		return false;
+	c->searched = jiffies ?: 1;
+	c->nr_poisoned = nr_poisoned;
+	return true;
 }
 
-/*
- * Frames that cannot be taken back for they have failed while they were free: their room
- * would be set aside for ever. They may have been written to before.
- */
+/* Frames that cannot be taken back for they have failed while they were free. */
 void cram_retire_failed(struct cram *c)
 {
-	unsigned long i, retired = 0;
-
-	if (!atomic_long_read(&num_poisoned_pages))
+	if (!search_is_due(c))
 		return;
-	for (i = 0; i < c->nr_frames; i++) {
+	for (unsigned long i = 0; i < c->nr_frames; i++) {
 		if (!(i % CRAM_BLOCK_FRAMES))
 			cond_resched();
-		if (cram_frame(c, i) != CRAM_CREDITED || !is_withheld(frame_page(c, i)))
-			continue;
-		retired += retire_frame(c, i);
+		if (cram_frame(c, i) == CRAM_CREDITED && is_withheld(frame_page(c, i)))
+			retire_frame(c, i, CRAM_CREDITED);
 	}
-	cram_count(c, CRAM_RETIRED, retired);
 }
 
 /*
@@ -522,10 +548,10 @@ void cram_frames_gone(struct cram *c, unsigned long start_pfn, unsigned long nr)
 	for (unsigned long i = first; i < first + nr; i++) {
 		switch (cram_frame(c, i)) {
 		case CRAM_CREDITED:
-			if (!PageHWPoison(frame_page(c, i)))
-				keep_taken(c, i, 1);
-			else if (retire_frame(c, i))
-				cram_count(c, CRAM_RETIRED, 1);
+			if (PageHWPoison(frame_page(c, i)))
+				retire_frame(c, i, CRAM_CREDITED);
+			else
+				keep_unwritten(c, i, 1, CRAM_CREDITED);
 			break;
 		case CRAM_WRITTEN:
 			/* Its page has failed, and was nobody's. */

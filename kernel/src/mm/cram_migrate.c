@@ -69,6 +69,9 @@ static struct folio *take_destination(struct folio *src, unsigned long private)
 	gfp_t gfp = (GFP_HIGHUSER_MOVABLE & ~__GFP_RECLAIM) | __GFP_PRIVATE;
 	struct folio *dst;
 
+	/* There may be frames that could not be taken back: of memory on its way offline. */
+	if (READ_ONCE(b->cram->closed) || READ_ONCE(b->cram->lost))
+		return NULL;
 	if (b->reserved < 1UL << order)
 		return NULL;
 	list_for_each_entry(dst, &b->spare, lru) {

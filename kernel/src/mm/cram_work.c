@@ -26,7 +26,6 @@
 #define WORST_MAX		SZ_64K	/* nothing that stores a page takes more */
 #define GENERATIONS_MAX		BIT_ULL(32)	/* that a card makes between two reports */
 #define OVERRUN_MS		1000	/* for which it is said at least */
-#define SEARCH_MS		1000	/* between two looks for frames that failed */
 #define PATIENCE_MS		1000	/* with who does nothing to make room for a shrink */
 #define PATIENCE_IN_ALL_MS	10000	/* and with who does */
 #define ZERO_BUDGET_BYTES	SZ_2M	/* by the processor, between two reports */
@@ -272,11 +271,8 @@ static void balance(struct cram *c)
 	scoped_guard(spinlock_irq, &c->lock)
 		surplus = cram_surplus(c);
 	/* What cannot be taken is being written to, or has failed. */
-	if (surplus && cram_take(c, surplus) < surplus &&
-	    time_after(jiffies, c->searched + msecs_to_jiffies(SEARCH_MS))) {
+	if (surplus && cram_take(c, surplus) < surplus)
 		cram_retire_failed(c);
-		c->searched = jiffies;
-	}
 	scoped_guard(spinlock_irq, &c->lock)
 		excess = to_evict(&c->account);
 
@@ -324,8 +320,9 @@ void cram_work(struct work_struct *work)
 		return;
 	mutex_lock(&c->work_lock);
 	/* A card that does not answer is not asked more often than it would take to notice. */
-	if (ask(c))
-		c->interval_ms = min(2 * c->interval_ms, MAX_INTERVAL_MS);
+	WRITE_ONCE(c->silent, ask(c));
+	if (c->silent)
+		WRITE_ONCE(c->interval_ms, min(2 * c->interval_ms, MAX_INTERVAL_MS));
 	else
 		arm_watermarks(c);
 	balance(c);

@@ -473,8 +473,22 @@ static void free_copies(struct list_head *copies)
 
 	list_for_each_entry_safe(copy, next, copies, lru) {
 		list_del(&copy->lru);
+		if (TestClearPageHWPoison(&copy->page))
+			num_poisoned_pages_sub(folio_pfn(copy), 1);
 		folio_put(copy);
 	}
+}
+
+/*
+ * What has failed cannot be copied: whoever comes to the copy is to be told, as of what it
+ * is a copy of.
+ */
+static void copy_page_home(struct page *copy, struct page *page)
+{
+	if (!PageHWPoison(page) && !copy_mc_highpage(copy, page))
+		return;
+	SetPageHWPoison(copy);
+	num_poisoned_pages_inc(page_to_pfn(copy));
 }
 
 /* Put @copies of order 0 in the place that the locked shmem @folio has in its file. */
@@ -512,7 +526,8 @@ static void replace_in_file(struct folio *folio, struct xa_state *xas,
 /*
  * A shmem folio that is pinned, or off its LRU list, cannot move, but copies of its pages
  * can take its place in the file. Whoever has hold of it keeps what it was, as if it had
- * been truncated. Returns as node_private_promote_page().
+ * been truncated. Where there is no fence that may be a device which writes to it: -EBUSY,
+ * until it is done. Returns as node_private_promote_page().
  */
 static int copy_home(struct folio *folio, const nodemask_t *home, gfp_t gfp,
 		     bool killable)
@@ -544,7 +559,7 @@ static int copy_home(struct folio *folio, const nodemask_t *home, gfp_t gfp,
 	/* Unlocked for a while, it may have moved, split or been truncated: look again. */
 	if (!folio->mapping || folio_order(folio) != order)
 		goto out;
-	if (folio_contain_hwpoisoned_page(folio)) {
+	if (!order && PageHWPoison(&folio->page)) {
 		rc = -EIO;
 		goto out;
 	}
@@ -559,12 +574,13 @@ static int copy_home(struct folio *folio, const nodemask_t *home, gfp_t gfp,
 	}
 	/* Not as for truncation: what userfaultfd protects stays protected. */
 	unmap_mapping_pages(folio->mapping, folio->index, 1L << order, false);
+	if (!folio_is_fenced(folio) && folio_maybe_dma_pinned(folio)) {
+		rc = -EBUSY;
+		goto out;
+	}
 	i = 0;
 	list_for_each_entry(copy, &copies, lru) {
-		if (copy_mc_highpage(&copy->page, folio_page(folio, i++))) {
-			rc = -EIO;
-			goto out;
-		}
+		copy_page_home(&copy->page, folio_page(folio, i++));
 		rc = node_private_verify(folio, &copy->page, 1);
 		if (rc)
 			goto out;
@@ -586,7 +602,9 @@ static int copy_home(struct folio *folio, const nodemask_t *home, gfp_t gfp,
 	list_for_each_entry_safe(copy, next, &copies, lru) {
 		list_del(&copy->lru);
 		folio_mark_dirty(copy);
-		folio_add_lru(copy);
+		/* As what memory_failure() leaves in the file */
+		if (!PageHWPoison(&copy->page))
+			folio_add_lru(copy);
 		folio_unlock(copy);
 		folio_put(copy);
 	}
@@ -603,7 +621,8 @@ out:
  * @promotion: see &node_private_ops.promote
  *
  * Of a large folio only @page leaves, unless it cannot be split. What cannot move is
- * copied if it is part of a file. Nothing waits for whoever pinned the page.
+ * copied if it is part of a file. Nothing waits for whoever pinned the page, unless
+ * that may write to it, which nobody does behind the fence.
  *
  * Return: see &node_private_ops.promote; or -EAGAIN if &node_private_ops.verify says so.
  */
@@ -628,14 +647,15 @@ int node_private_promote_page(struct page *page,
 							       TASK_UNINTERRUPTIBLE);
 	if (!folio->mapping || !folio_is_private_node(folio))
 		goto out_unlock;
-	if (PageHWPoison(page)) {
-		rc = -EIO;
-		goto out_unlock;
-	}
 	if (folio_test_large(folio)) {
 		/* On success the lock and the reference are those of @page. */
 		split_huge_page(page);
 		folio = page_folio(page);
+	}
+	/* Of a file's that cannot be split the others are not to stay for that. */
+	if (PageHWPoison(page) && (!folio_test_large(folio) || folio_test_anon(folio))) {
+		rc = -EIO;
+		goto out_unlock;
 	}
 	folio_unlock(folio);
 

@@ -130,9 +130,10 @@ struct node_reclaim_policy {
  * @promote: have @page, which must not stay, leave for an ordinary node, as
  *	@promotion says. Uses up a reference to its folio. Returns 0 if it has left, or
  *	somebody else was at it: whoever needs it looks for it again; -EBUSY if
- *	it cannot leave now and a copy of it will do, which is so for anonymous
- *	memory only; -EIO if the page has failed; -ENOMEM; -EINTR if the caller
- *	is being killed. Of the errors only -EIO with NODE_PROMOTE_TRUNCATE. May
+ *	it cannot leave now, which is so for anonymous memory, of which a copy
+ *	will do, and without PROTECT_WRITE for what may be written to by a
+ *	device; -EIO if the page has failed; -ENOMEM; -EINTR if the caller is
+ *	being killed. Of the errors only -EIO with NODE_PROMOTE_TRUNCATE. May
  *	sleep, but must not release locks of a fault.
  *	Optional: node_private_promote_page() is complete, and what is called if
  *	there is none. Needs PROTECT_WRITE.
