@@ -1020,11 +1020,13 @@ static const struct {
 	{ "a page of another processor", page_of_another_processor },
 	{ "offline memory", fence_of_offline_memory },
 	{ "counters", counted },
-	{ "a failed page of a huge one", failed_huge_page },
 	{ "served at once", served_at_once },
 	{ "writers and movers", writers_and_movers },
-	/* The last: its page stays where nobody gets it, and its block offline. */
+	/* Late: its page stays where nobody gets it, and its block offline. */
 	{ "a failed page", failed_page },
+	/* The last: of a huge page that is freed whole the kernel gives the failed part out again.
+	 */
+	{ "a failed page of a huge one", failed_huge_page },
 };
 
 /* How many parts, or rows of the table, have that name? They are made. */
