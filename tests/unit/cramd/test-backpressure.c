@@ -88,7 +88,7 @@ static int drop(void **state)
 /* 64 MiB of each VM are there; they take 64 and 16 MiB of the card. @room: above headroom. */
 static void publish(struct fixture *f, uint64_t room)
 {
-	struct backpressure_card card = { .nid = 1 };
+	struct backpressure_card card = { .nid = 1, .stored = 80 * MiB };
 	struct backpressure_vm vms[] = {
 		{ .vm = f->good, .nid = 1, .device = 16 * MiB, .bytes = 64 * MiB, .weight = 100 },
 		{ .vm = f->bad,
@@ -180,14 +180,44 @@ static void without_a_round_who_is_furthest_over_its_share_gives_back(void **sta
 	atomic_store(&f->bad->busy, 0);
 	backpressure_look(&f->backpressure, 5000);
 	assert_int_equal(f->mover.urgent.n, 1);
-	/* Far below both shares: both give, the one that is further over first. */
+	/* It has left, and the card is far below both shares: both give, who is further over first.
+	 */
+	recorded_put_card_number(f->dir, "stored_bytes", 60 * MiB);
 	shrink(f, 20 * MiB);
 	backpressure_look(&f->backpressure, 6000);
 	assert_int_equal(f->mover.urgent.n, 3);
 	assert_ptr_equal(f->mover.urgent.jobs[1].vm, f->bad);
+	assert_in_range(f->mover.urgent.jobs[1].bytes, 34 * MiB - PAGE_BYTES, 34 * MiB);
 	assert_ptr_equal(f->mover.urgent.jobs[2].vm, f->good);
 	/* A page of this one is a quarter of one on the card. */
 	assert_in_range(f->mover.urgent.jobs[2].bytes, 24 * MiB - PAGE_BYTES, 24 * MiB);
+}
+
+/* It does not shrink, but fills: what it has more since the round is everybody's as much. */
+static void what_has_come_since_the_round_is_given_back_too(void **state)
+{
+	struct fixture *f = *state;
+
+	publish(f, GiB);
+	shrink(f, 100 * MiB);
+	recorded_put_card_number(f->dir, "stored_bytes", 110 * MiB);
+	backpressure_look(&f->backpressure, 1000);
+	backpressure_look(&f->backpressure, 5000);
+	assert_int_equal(f->mover.urgent.n, 1);
+	assert_ptr_equal(f->mover.urgent.jobs[0].vm, f->bad);
+	assert_in_range(f->mover.urgent.jobs[0].bytes, 10 * MiB - PAGE_BYTES,
+			10 * MiB + PAGE_BYTES);
+	/* It goes on, faster than that comes home: the rest, once. */
+	atomic_store(&f->bad->busy, 0);
+	recorded_put_card_number(f->dir, "stored_bytes", 115 * MiB);
+	backpressure_look(&f->backpressure, 6000);
+	assert_int_equal(f->mover.urgent.n, 2);
+	assert_in_range(f->mover.urgent.jobs[1].bytes, 5 * MiB - PAGE_BYTES, 5 * MiB + PAGE_BYTES);
+	/* What has left since is what was ordered. */
+	atomic_store(&f->bad->busy, 0);
+	recorded_put_card_number(f->dir, "stored_bytes", 105 * MiB);
+	backpressure_look(&f->backpressure, 7000);
+	assert_int_equal(f->mover.urgent.n, 2);
 }
 
 static void nothing_comes_home_below_headroom(void **state)
@@ -377,6 +407,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(a_card_that_pushes_back_takes_nothing_and_a_round_is_asked_for_once),
 		TEST(without_a_round_who_is_furthest_over_its_share_gives_back),
+		TEST(what_has_come_since_the_round_is_given_back_too),
 		TEST(nothing_comes_home_below_headroom),
 		TEST(what_has_no_room_goes_to_swap),
 		TEST(what_cannot_be_ordered_takes_nobodys_room),

@@ -177,22 +177,42 @@ static void order(struct backpressure *backpressure, struct backpressure_vm *vm,
 }
 
 /*
- * Those on card @c keep what is fair of @budget, the rest comes home: in the order of who is
- * furthest over, as in policy.
+ * What VMs have on card @c that stores @stored now, as claims to it. Returns how many. What it
+ * stores more than at the round has come to all alike: to whom is not known. What it stores less
+ * has left since it was ordered off, and that counts as gone from then on (given).
  */
-static void relieve(struct backpressure *backpressure, size_t c, uint64_t budget)
+static size_t claim(struct backpressure *backpressure, size_t c, uint64_t stored)
 {
+	const struct backpressure_card *card = &backpressure->cards[c].is;
 	struct cram_claim *claims = backpressure->claims.v;
+	uint64_t used = 0, now;
 	size_t n = 0;
 
 	for (size_t i = 0; i < backpressure->vms.n; i++) {
 		const struct backpressure_vm *vm = &backpressure->vms.v[i];
 
-		if (vm->nid == backpressure->cards[c].is.nid && vm->device)
-			claims[n++] = (struct cram_claim){ .demand = vm->device,
-							   .weight = vm->weight,
-							   .id = (uint32_t)i };
+		if (vm->nid != card->nid || !vm->device)
+			continue;
+		used = add(used, vm->device);
+		claims[n++] = (struct cram_claim){ .demand = vm->device,
+						   .weight = vm->weight,
+						   .id = (uint32_t)i };
 	}
+	now = add(used, sub(stored, max(card->stored, used)));
+	for (size_t k = 0; k < n; k++)
+		claims[k].demand = scale_up(claims[k].demand, now, used);
+	return n;
+}
+
+/*
+ * Those on card @c, which stores @stored, keep what is fair of @budget, the rest comes home: in the
+ * order of who is furthest over, as in policy.
+ */
+static void relieve(struct backpressure *backpressure, size_t c, uint64_t stored, uint64_t budget)
+{
+	struct cram_claim *claims = backpressure->claims.v;
+	size_t n = claim(backpressure, c, stored);
+
 	cram_waterfill(claims, n, sub(budget, backpressure->cards[c].is.used_other));
 	for (size_t left = n; left > 0; left--) {
 		size_t most = 0;
@@ -274,7 +294,7 @@ void backpressure_look(struct backpressure *backpressure, uint64_t now_ms)
 		/* Without reports nobody knows whether it is too much. */
 		if (over && card.state != CARD_STALE &&
 		    now_ms >= backpressure->due_ms + BACKPRESSURE_ROUND_WAIT_MS)
-			relieve(backpressure, i, budget);
+			relieve(backpressure, i, card.stored, budget);
 	}
 	atomic_store(&host->closed_nodes, closed);
 	if (!pressed)

@@ -15,7 +15,8 @@
 
 struct backpressure_card {
 	int nid;
-	uint64_t used_other; /* device bytes of no VM's */
+	uint64_t stored;     /* device bytes in all, as the last round saw it */
+	uint64_t used_other; /* of no VM's */
 };
 
 /* A VM's memory on a card, as the last round saw it. */

@@ -174,6 +174,7 @@ static int leave_shares(struct dispatch *dispatch, struct backpressure *backpres
 			continue;
 		cards[n_cards++] = (struct backpressure_card){
 			.nid = s->tiers[t].nid,
+			.stored = s->tier_device[t],
 			.used_other = s->tiers[t].used_other,
 		};
 		for (size_t i = 0; i < host->vms.n; i++) {
