@@ -304,6 +304,26 @@ static void on_a_stale_card_nobody_knows_what_is_too_much(void **state)
 	assert_int_equal(atomic_load(&f->host.closed_nodes), 2);
 }
 
+/* Reports come faster than they can be read: what was too much before is so still. */
+static void a_look_that_fails_does_not_end_the_pressure(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t since;
+
+	publish(f, GiB);
+	shrink(f, 60 * MiB);
+	backpressure_look(&f->backpressure, 1000);
+	since = atomic_load(&f->host.pressed_us);
+	assert_true(since > 0);
+	recorded_put(f->dir, RECORDED_CARD "stored_bytes", "\n");
+	backpressure_look(&f->backpressure, 1100);
+	assert_int_equal(atomic_load(&f->host.closed_nodes), 2);
+	assert_int_equal(atomic_load(&f->host.pressed_us), since);
+	recorded_put_card_number(f->dir, "stored_bytes", 50 * MiB);
+	backpressure_look(&f->backpressure, 1200);
+	assert_int_equal(atomic_load(&f->host.pressed_us), 0);
+}
+
 static void a_card_that_has_gone_is_not_waited_for(void **state)
 {
 	struct fixture *f = *state;
@@ -412,6 +432,7 @@ int main(void)
 		TEST(what_has_no_room_goes_to_swap),
 		TEST(what_cannot_be_ordered_takes_nobodys_room),
 		TEST(on_a_stale_card_nobody_knows_what_is_too_much),
+		TEST(a_look_that_fails_does_not_end_the_pressure),
 		TEST(a_card_that_has_gone_is_not_waited_for),
 		TEST(a_state_that_could_not_be_waited_for_at_first_is_later),
 		TEST(a_card_that_has_come_back_is_waited_for_again),

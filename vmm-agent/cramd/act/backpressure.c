@@ -277,6 +277,7 @@ void backpressure_look(struct backpressure *backpressure, uint64_t now_ms)
 		/* Going away, or reports come faster than they are read: nothing new is known. */
 		if (card_read(&host->root, backpressure->cards[i].is.nid, &card) < 0) {
 			closed |= atomic_load(&host->closed_nodes) & bit;
+			pressed |= backpressure->cards[i].over;
 			continue;
 		}
 		budget = cram_card_budget(&card, &set);
