@@ -232,6 +232,52 @@ static void room_is_given_before_memory_goes_there(void **state)
 	assert_int_equal(limit_of(vm), UINT64_MAX);
 }
 
+static void *run_round(void *d)
+{
+	round_run(d);
+	return NULL;
+}
+
+/* Runs a round that can hand out nothing before @vm's limit is @limit. */
+static void assert_limited_first(struct daemon *d, const struct vm *vm, uint64_t limit)
+{
+	bool limited = false;
+	pthread_t thread;
+
+	pthread_mutex_lock(&d->mover.lock);
+	assert_int_equal(pthread_create(&thread, NULL, run_round, d), 0);
+	for (int ms = 0; ms < 10000 && !limited; ms++) {
+		uint64_t is;
+
+		usleep(1000);
+		limited = cgroup_read_cram_max(&vm->cgroup, &is) == 0 && is == limit;
+	}
+	pthread_mutex_unlock(&d->mover.lock);
+	pthread_join(thread, NULL);
+	assert_true(limited);
+}
+
+/* A mover may be quicker than the loop. */
+static void the_kernel_is_told_before_any_mover_is(void **state)
+{
+	struct daemon *d = *state;
+	struct vm *vm = make_card_vm(d, 0);
+
+	vm->settings.quota = 16 * MiB;
+	round_run(d);
+	pass_time(d);
+	put_cgroup(0, "memory.cram.max", "0\n");
+	assert_limited_first(d, vm, 16 * MiB);
+	assert_int_equal(d->mover.out.n, 1);
+	/* Nothing comes home that the kernel could replace. */
+	put_card(64 * MiB, 64 * MiB);
+	put_out(vm, 32, 1, 0);
+	put_cgroup(0, "memory.cram.max", "max\n");
+	vm->promote_bucket.filled_ms = d->host.promote_bucket.filled_ms = 1;
+	assert_limited_first(d, vm, 16 * MiB);
+	assert_int_equal(d->mover.home.n, 1);
+}
+
 static void where_no_room_can_be_given_nothing_goes(void **state)
 {
 	struct daemon *d = *state;
@@ -583,6 +629,7 @@ int main(void)
 		TEST(a_private_node_of_somebody_elses_is_neither),
 		TEST(a_card_whose_node_grows_is_not_asked_again),
 		TEST(room_is_given_before_memory_goes_there),
+		TEST(the_kernel_is_told_before_any_mover_is),
 		TEST(where_no_room_can_be_given_nothing_goes),
 		TEST(who_may_have_nothing_there_has_no_room),
 		TEST(what_is_measured_decides_what_a_vm_takes),
