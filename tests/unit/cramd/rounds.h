@@ -85,6 +85,8 @@ static inline int drop(void **state)
 		vm_unref(d->mover.out.jobs[i].vm);
 	for (size_t i = 0; i < d->mover.urgent.n; i++)
 		vm_unref(d->mover.urgent.jobs[i].vm);
+	for (size_t i = 0; i < d->mover.shed.n; i++)
+		vm_unref(d->mover.shed.jobs[i].vm);
 	for (size_t i = 0; i < d->mover.home.n; i++)
 		vm_unref(d->mover.home.jobs[i].vm);
 	daemon_fini(d);

@@ -445,6 +445,13 @@ static void a_card_that_fills_up_is_relieved_at_no_rate(void **state)
 	assert_int_equal(d->mover.urgent.jobs[0].bytes, 32 * MiB);
 }
 
+/* Looks at cards when the next round is late. */
+static void look_late(struct daemon *d)
+{
+	backpressure_look(&d->backpressure,
+			  monotonic_ms() + d->conf.host.round_ms + BACKPRESSURE_ROUND_WAIT_MS);
+}
+
 /*
  * Its RAM is one block at home on node 0, which has more room, and one on node 2, which alone has
  * anything out. No round comes when the card fills up.
@@ -478,12 +485,68 @@ static void without_a_round_each_block_comes_home_to_its_own_home(void **state)
 	round_run(d);
 	assert_int_equal(d->mover.urgent.n, 0);
 	put_number("physical_bytes", 60 * MiB);
-	backpressure_look(&d->backpressure, monotonic_ms());
-	backpressure_look(&d->backpressure, monotonic_ms() + BACKPRESSURE_ROUND_WAIT_MS);
+	look_late(d);
 	assert_int_equal(d->mover.urgent.n, 1);
 	assert_int_equal(d->mover.urgent.jobs[0].kind, VM_JOB_RELIEVE);
 	assert_int_equal(d->mover.urgent.jobs[0].nid, 2);
 	assert_true(vm->block_returns[1] & UINT64_C(1) << d->mover.urgent.jobs[0].nid);
+}
+
+/* 80 MiB of the card that VMs may fill 53 of. */
+static struct vm *put_too_much(struct daemon *d)
+{
+	struct vm *vm = make_card_vm(d, 0);
+
+	host_set_settings(&d->host, &d->conf.host);
+	put_card(80 * MiB, VM_RAM);
+	put_out(vm, RANGES, 1, 0);
+	put_cgroup(0, "memory.cram.stat",
+		   "sampled N1=256\nsampled_bytes N1=655360\ndevice_bytes N1=83886080\n");
+	put_number("physical_bytes", 60 * MiB);
+	return vm;
+}
+
+/* No mover has anything left of it, and the next round is late. */
+static void without_a_round_what_the_last_one_ordered_is_not_ordered_again(void **state)
+{
+	struct daemon *d = *state;
+	struct vm *vm = put_too_much(d);
+	const struct mover_job *jobs = d->mover.urgent.jobs;
+
+	round_run(d);
+	assert_int_equal(d->mover.urgent.n, 1);
+	assert_in_range(jobs[0].bytes, 43 * MiB, 44 * MiB);
+	atomic_store(&vm->busy, 0);
+	look_late(d);
+	assert_int_equal(d->mover.urgent.n, 1);
+	/* It shrinks again: what is too much in all is half of what is there. */
+	put_number("physical_bytes", (40 + 4) * MiB * 20 / 19 + 1);
+	look_late(d);
+	assert_int_equal(d->mover.urgent.n, 2);
+	assert_in_range(jobs[0].bytes + jobs[1].bytes, VM_RAM / 2 - MiB, VM_RAM / 2 + MiB);
+}
+
+/* Nor do two orders share the same DRAM above headroom. */
+static void without_a_round_the_last_ones_room_is_not_used_again(void **state)
+{
+	struct daemon *d = *state;
+	struct vm *vm = put_too_much(d);
+	char text[96];
+
+	put_number("physical_bytes", 256 * MiB);
+	round_run(d);
+	assert_int_equal(d->mover.urgent.n, 0);
+	snprintf(text, sizeof(text),
+		 "Node 0 MemTotal: 16777216 kB\nNode 0 MemFree: %" PRIu64 " kB\n",
+		 (d->decision.headroom[0] + 30 * MiB) >> 10);
+	put("/sys/devices/system/node/node0/meminfo", text);
+	put_number("physical_bytes", 60 * MiB);
+	round_run(d);
+	assert_int_equal(d->mover.urgent.n, 1);
+	assert_in_range(d->mover.urgent.jobs[0].bytes, 30 * MiB - PAGE_BYTES, 30 * MiB);
+	atomic_store(&vm->busy, 0);
+	look_late(d);
+	assert_int_equal(d->mover.urgent.n, 1);
 }
 
 /* A disk of 1 GiB that is half used, and a zram that is empty; the higher priority is filled first.
@@ -535,6 +598,24 @@ static void what_has_no_room_at_home_goes_to_swap_if_it_may(void **state)
 	assert_int_equal(d->mover.shed.jobs[0].nid, NODE_SWAP);
 	/* At least 23 of 80 MiB of the card, which hold 64 MiB. */
 	assert_true(d->mover.shed.jobs[0].bytes >= 23 * MiB / 5 * 4);
+}
+
+/* Nor is the same part of a disk used twice. */
+static void without_a_round_no_swap_is_used_again(void **state)
+{
+	struct daemon *d = *state;
+	struct vm *vm = put_without_room(d);
+
+	put_cgroup(0, "memory.cram.current", "67108864\n");
+	d->conf.host.relief_swap = CRAM_YES;
+	put("/proc/swaps", "Filename Type Size Used Priority\n"
+			   "/dev/sda2 partition 1048576 1040384 -2\n");
+	round_run(d);
+	assert_int_equal(d->mover.shed.n, 1);
+	assert_int_equal(d->mover.shed.jobs[0].bytes, 8 * MiB);
+	atomic_store(&vm->busy, 0);
+	look_late(d);
+	assert_int_equal(d->mover.shed.n, 1);
 }
 
 /* Each for a reason of its own: nothing is moved, and the kernel finds a place. */
@@ -591,8 +672,7 @@ static void without_a_home_and_a_round_memory_comes_home_all_the_same(void **sta
 	assert_int_equal(d->mover.urgent.n, 0);
 	assert_int_equal(daemon_missing(d, vm, MiB), 0);
 	put_number("physical_bytes", 60 * MiB);
-	backpressure_look(&d->backpressure, monotonic_ms());
-	backpressure_look(&d->backpressure, monotonic_ms() + BACKPRESSURE_ROUND_WAIT_MS);
+	look_late(d);
 	assert_int_equal(d->mover.urgent.n, 1);
 	assert_int_equal(d->mover.urgent.jobs[0].nid, 0);
 }
@@ -638,8 +718,11 @@ int main(void)
 		TEST(a_card_that_is_taken_away_is_emptied),
 		TEST(a_card_that_fills_up_is_relieved_by_who_is_furthest_over_its_share),
 		TEST(a_card_that_fills_up_is_relieved_at_no_rate),
+		TEST(without_a_round_what_the_last_one_ordered_is_not_ordered_again),
+		TEST(without_a_round_the_last_ones_room_is_not_used_again),
 		TEST(without_a_round_each_block_comes_home_to_its_own_home),
 		TEST(what_has_no_room_at_home_goes_to_swap_if_it_may),
+		TEST(without_a_round_no_swap_is_used_again),
 		TEST(who_may_not_swap_or_cannot_does_not),
 		TEST(without_a_home_and_a_round_memory_comes_home_all_the_same),
 		TEST(a_card_that_cannot_be_read_is_as_it_was),

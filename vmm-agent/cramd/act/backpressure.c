@@ -105,7 +105,6 @@ int backpressure_publish(struct backpressure *backpressure, const struct backpre
 		r = array_reserve(&backpressure->claims, plan->n_vms);
 	for (size_t i = 0; r == 0 && i < plan->n_vms; i++) {
 		backpressure->vms.v[backpressure->vms.n] = plan->vms[i];
-		backpressure->vms.v[backpressure->vms.n].given = 0;
 		vm_ref(backpressure->vms.v[backpressure->vms.n++].vm);
 	}
 	backpressure->n_rooms = plan->n_rooms < CRAM_MAX_DRAM ? plan->n_rooms : CRAM_MAX_DRAM;

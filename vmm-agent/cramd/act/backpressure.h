@@ -25,7 +25,7 @@ struct backpressure_vm {
 	int nid;	 /* of the card */
 	uint64_t device; /* bytes there ... */
 	uint64_t bytes;	 /* ... of so many of its own */
-	uint64_t given;	 /* of these, ordered off since */
+	uint64_t given;	 /* of these, ordered off by it, and since */
 	uint64_t left;	 /* to swap, when all has been ordered home that may come home */
 	uint32_t weight;
 	int home;	/* node where it comes home to */
@@ -33,7 +33,7 @@ struct backpressure_vm {
 	bool sheds;	/* what has no room on any of these may go to swap */
 };
 
-/* What is above headroom of a home node. */
+/* What is above headroom of a home node, and for nothing that is ordered there. */
 struct backpressure_room {
 	int nid;
 	uint64_t bytes;
@@ -47,7 +47,7 @@ struct backpressure_plan {
 	size_t n_vms;
 	const struct backpressure_room *rooms;
 	size_t n_rooms;
-	uint64_t swap_room; /* as struct cram_snapshot's */
+	uint64_t swap_room; /* as struct cram_snapshot's, less what was ordered there */
 	uint64_t due_ms;    /* of the next round */
 };
 

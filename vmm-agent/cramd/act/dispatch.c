@@ -47,6 +47,12 @@ static bool keep_limit(struct host *host, const struct vm *vm, const struct snap
 	return r == 0;
 }
 
+/* What was decided to come home of a VM. */
+static uint64_t comes_home(const struct cram_vm_action *a)
+{
+	return a->promote_hot_bytes + a->promote_bytes;
+}
+
 static enum vm_job_kind kind_of(const struct cram_vm_action *a)
 {
 	return a->urgent ? VM_JOB_RELIEVE : a->promote_bytes ? VM_JOB_PROMOTE : VM_JOB_PROMOTE_HOT;
@@ -56,7 +62,7 @@ static void hand_out(struct mover *mover, struct host *host, struct vm *vm,
 		     const struct snapshot *s)
 {
 	const struct cram_vm_action *a = &vm->action;
-	uint64_t back = a->promote_hot_bytes + a->promote_bytes;
+	uint64_t back = comes_home(a);
 	bool limited = keep_limit(host, vm, s);
 
 	if (back && mover_submit(mover, vm, kind_of(a), back, 0, s->dram[a->home].nid) == 0) {
@@ -154,6 +160,53 @@ static int roomiest(const struct vm *vm, const struct backpressure_room *rooms, 
 	return best < 0 ? -1 : rooms[best].nid;
 }
 
+/* What is above headroom of each home node once all is there that was decided to come home. */
+static void find_rooms(const struct host *host, const struct snapshot *s,
+		       const struct cram_decision *decision, struct backpressure_room *rooms)
+{
+	for (size_t i = 0; i < s->n_dram; i++)
+		rooms[i] = (struct backpressure_room){
+			.nid = s->dram[i].nid,
+			.bytes = sub(decision->available[i], decision->headroom[i]),
+		};
+	for (size_t i = 0; i < host->vms.n; i++) {
+		const struct cram_vm_action *a = &host->vms.v[i]->action;
+
+		if (a->home >= 0)
+			rooms[a->home].bytes = sub(rooms[a->home].bytes, comes_home(a));
+	}
+}
+
+/* The same of swap. */
+static uint64_t find_swap_room(const struct host *host, const struct snapshot *s)
+{
+	uint64_t bytes = s->view.swap_room;
+
+	for (size_t i = 0; i < host->vms.n; i++)
+		bytes = sub(bytes, host->vms.v[i]->action.swap_bytes);
+	return bytes;
+}
+
+/*
+ * What @vm has on its card, and where of it may go. What was decided to leave counts as ordered
+ * whether or not a mover had a place for it: its room is kept, too.
+ */
+static struct backpressure_vm share_of(struct vm *vm, const struct snapshot *s,
+				       const struct backpressure_room *rooms)
+{
+	return (struct backpressure_vm){
+		.vm = vm,
+		.nid = s->tiers[vm->input.tier].nid,
+		.device = vm->input.device_bytes,
+		.bytes = vm->input.tier_bytes,
+		.given = comes_home(&vm->action) + vm->action.swap_bytes,
+		.weight = vm->input.weight,
+		.home = roomiest(vm, rooms, s->n_dram),
+		.homes = nodes_of(s, cram_return_mask(&vm->input)),
+		.sheds = vm->input.may_swap && !vm->action.goes_home,
+	};
+}
+
 /* What the pressure thread watches until the next round, and who could give back meanwhile. */
 static int leave_shares(struct dispatch *dispatch, struct backpressure *backpressure,
 			struct host *host, const struct cram_host_settings *set,
@@ -163,11 +216,7 @@ static int leave_shares(struct dispatch *dispatch, struct backpressure *backpres
 	struct backpressure_card cards[TIERS_MAX];
 	size_t n_cards = 0;
 
-	for (size_t i = 0; i < s->n_dram; i++)
-		rooms[i] = (struct backpressure_room){
-			.nid = s->dram[i].nid,
-			.bytes = sub(decision->available[i], decision->headroom[i]),
-		};
+	find_rooms(host, s, decision, rooms);
 	dispatch->on_cards.n = 0;
 	for (size_t t = 0; t < s->n_tiers; t++) {
 		if (s->tiers[t].kind != CRAM_TIER_CRAM)
@@ -182,17 +231,7 @@ static int leave_shares(struct dispatch *dispatch, struct backpressure *backpres
 
 			if (vm->input.tier == (int)t && vm->input.device_bytes)
 				dispatch->on_cards.v[dispatch->on_cards.n++] =
-					(struct backpressure_vm){
-						.vm = vm,
-						.nid = s->tiers[t].nid,
-						.device = vm->input.device_bytes,
-						.bytes = vm->input.tier_bytes,
-						.weight = vm->input.weight,
-						.home = roomiest(vm, rooms, s->n_dram),
-						.homes = nodes_of(s, cram_return_mask(&vm->input)),
-						.sheds =
-							vm->input.may_swap && !vm->action.goes_home,
-					};
+					share_of(vm, s, rooms);
 		}
 	}
 	return backpressure_publish(backpressure, &(struct backpressure_plan){
@@ -202,7 +241,7 @@ static int leave_shares(struct dispatch *dispatch, struct backpressure *backpres
 							  .n_vms = dispatch->on_cards.n,
 							  .rooms = rooms,
 							  .n_rooms = s->n_dram,
-							  .swap_room = s->view.swap_room,
+							  .swap_room = find_swap_room(host, s),
 							  .due_ms = s->view.now_ms + set->round_ms,
 						  });
 }
