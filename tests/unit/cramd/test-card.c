@@ -618,6 +618,28 @@ static void without_a_round_no_swap_is_used_again(void **state)
 	assert_int_equal(d->mover.shed.n, 1);
 }
 
+/* It is not its host's yet: with a round or without one, it stays as it is. */
+static void a_vm_that_is_migrated_in_is_left_alone(void **state)
+{
+	struct daemon *d = *state;
+	struct vm *vm = put_without_room(d);
+
+	put_cgroup(0, "memory.cram.current", "67108864\n");
+	d->conf.host.relief_swap = CRAM_YES;
+	vm->incoming = true;
+	round_run(d);
+	look_late(d);
+	put("/sys/devices/system/node/node0/meminfo",
+	    "Node 0 MemTotal: 16777216 kB\nNode 0 MemFree: 4194304 kB\n");
+	round_run(d);
+	look_late(d);
+	assert_int_equal(d->mover.urgent.n + d->mover.home.n, 0);
+	assert_int_equal(d->mover.shed.n, 0);
+	vm->incoming = false;
+	round_run(d);
+	assert_int_equal(d->mover.urgent.n, 1);
+}
+
 /* Each for a reason of its own: nothing is moved, and the kernel finds a place. */
 static void who_may_not_swap_or_cannot_does_not(void **state)
 {
@@ -723,6 +745,7 @@ int main(void)
 		TEST(without_a_round_each_block_comes_home_to_its_own_home),
 		TEST(what_has_no_room_at_home_goes_to_swap_if_it_may),
 		TEST(without_a_round_no_swap_is_used_again),
+		TEST(a_vm_that_is_migrated_in_is_left_alone),
 		TEST(who_may_not_swap_or_cannot_does_not),
 		TEST(without_a_home_and_a_round_memory_comes_home_all_the_same),
 		TEST(a_card_that_cannot_be_read_is_as_it_was),

@@ -28,7 +28,7 @@ struct backpressure_vm {
 	uint64_t given;	 /* of these, ordered off by it, and since */
 	uint64_t left;	 /* to swap, when all has been ordered home that may come home */
 	uint32_t weight;
-	int home;	/* node where it comes home to */
+	int home;	/* node where it comes home to; -1: it stays */
 	uint64_t homes; /* mask of nodes where it could */
 	bool sheds;	/* what has no room on any of these may go to swap */
 };

@@ -194,6 +194,8 @@ static uint64_t find_swap_room(const struct host *host, const struct snapshot *s
 static struct backpressure_vm share_of(struct vm *vm, const struct snapshot *s,
 				       const struct backpressure_room *rooms)
 {
+	bool stays = vm->input.flags & CRAM_VM_F_INCOMING;
+
 	return (struct backpressure_vm){
 		.vm = vm,
 		.nid = s->tiers[vm->input.tier].nid,
@@ -201,9 +203,9 @@ static struct backpressure_vm share_of(struct vm *vm, const struct snapshot *s,
 		.bytes = vm->input.tier_bytes,
 		.given = comes_home(&vm->action) + vm->action.swap_bytes,
 		.weight = vm->input.weight,
-		.home = roomiest(vm, rooms, s->n_dram),
+		.home = stays ? -1 : roomiest(vm, rooms, s->n_dram),
 		.homes = nodes_of(s, cram_return_mask(&vm->input)),
-		.sheds = vm->input.may_swap && !vm->action.goes_home,
+		.sheds = vm->input.may_swap && !vm->action.goes_home && !stays,
 	};
 }
 
