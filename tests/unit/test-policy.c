@@ -1686,6 +1686,17 @@ static void the_kernel_may_not_take_a_floor_either(void **state)
 	vm->floor = 50 * GiB;
 	decide(&h);
 	assert_int_equal(h.actions[0].kernel_limit, 14 * GiB);
+	/* Less than its floor has been touched, or nothing of it was seen yet: all that comes is.
+	 */
+	for (uint64_t seen = 0; seen <= 50; seen += 10) {
+		vm->dram = seen * GiB;
+		vm->tier_bytes = vm->device_bytes = vm->device_upper = 0;
+		decide(&h);
+		assert_int_equal(h.actions[0].kernel_limit, 0);
+	}
+	vm->floor = 0;
+	decide(&h);
+	assert_true(h.actions[0].kernel_limit == CRAM_UNLIMITED);
 	host_free(&h);
 }
 

@@ -284,7 +284,8 @@ static uint64_t kernel_limit(const struct cram_vm_input *vm, const struct work *
 	/* That takes nothing away; it keeps what comes home from being replaced. */
 	if (w->must > 0)
 		limit = min(limit, vm->tier_bytes - w->must);
-	if (a->effective_floor > 0)
+	/* Of who has a floor; also where nothing was touched yet that anybody has seen. */
+	if (vm->floor > 0)
 		limit = min(limit, sub(add(vm->dram, vm->tier_bytes), a->effective_floor));
 	return limit;
 }
