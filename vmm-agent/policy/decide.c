@@ -144,24 +144,10 @@ static uint64_t all_nodes(const struct cram_snapshot *snap)
 	return snap->n_dram >= 64 ? UINT64_MAX : (UINT64_C(1) << snap->n_dram) - 1;
 }
 
-static uint64_t home_of(const struct cram_snapshot *snap, const struct cram_vm_input *vm)
+/* Of @mask the nodes that there are; where there is none, all are. */
+static uint64_t nodes_of(const struct cram_snapshot *snap, uint64_t mask)
 {
-	uint64_t home = vm->home_mask & all_nodes(snap);
-
-	return home ? home : all_nodes(snap);
-}
-
-/* Each RAM block has its own home: not all that is out may be at home on each of the VM's nodes. */
-static uint64_t return_of(const struct cram_snapshot *snap, const struct cram_vm_input *vm)
-{
-	uint64_t home = vm->return_mask & all_nodes(snap);
-
-	return home ? home : home_of(snap, vm);
-}
-
-static uint64_t all_returns(const struct cram_snapshot *snap, const struct cram_vm_input *vm)
-{
-	uint64_t nodes = cram_return_mask(vm) & all_nodes(snap);
+	uint64_t nodes = mask & all_nodes(snap);
 
 	return nodes ? nodes : all_nodes(snap);
 }
@@ -316,7 +302,7 @@ static void observe(const struct cram_policy_params *p, const struct cram_snapsh
 	if (slo.per_minute > slo.allowed)
 		reason(a, CRAM_REASON_SLO_OVER, slo.per_minute, slo.allowed);
 	a->cold_age_s = vm->cold_age_s ? vm->cold_age_s : a->memory.cold_age_s;
-	node = short_home(snap, d, home_of(snap, vm));
+	node = short_home(snap, d, nodes_of(snap, vm->home_mask));
 	if (node >= 0 && vm->cold_age_s == 0 && vm->mode == CRAM_MODE_AUTO) {
 		/* Better younger pages of an idle guest now than the kernel's choice later. */
 		reason(a, CRAM_REASON_DRAM_PRESSURE, d->available[node], d->headroom[node]);
@@ -583,7 +569,7 @@ static void promote(const struct cram_snapshot *snap, struct cram_policy_workspa
 		uint64_t want = ws->work[v].want_home, got = 0, over;
 		uint64_t rated = min(tokens, vm->promote_tokens);
 		uint64_t allowed = min(want, max(rated, relief(vm, &ws->work[v], *excess)));
-		int home = roomiest(room, snap->n_dram, return_of(snap, vm));
+		int home = roomiest(room, snap->n_dram, nodes_of(snap, cram_next_return_mask(vm)));
 
 		if (allowed < want)
 			reason(a, CRAM_REASON_RATE, want, allowed);
@@ -602,7 +588,7 @@ static void promote(const struct cram_snapshot *snap, struct cram_policy_workspa
 		a->promote_hot_bytes = ws->work[v].leaving ? 0 : min(got, ws->work[v].hot);
 		a->promote_bytes = got - a->promote_hot_bytes;
 		over = shed(vm, &ws->work[v], *excess, got, a->promote_hot_bytes,
-			    room_on(room, snap->n_dram, all_returns(snap, vm)));
+			    room_on(room, snap->n_dram, nodes_of(snap, cram_return_mask(vm))));
 		a->swap_bytes = pages_down(min(over, swap));
 		if (a->swap_bytes > 0)
 			reason(a, CRAM_REASON_SWAP, over, a->swap_bytes);
@@ -673,10 +659,11 @@ static void demote(const struct cram_snapshot *snap, struct cram_policy_workspac
 		a->held_back_bytes = sub(a->held_back_bytes, a->demote_bytes);
 		d->demote_bytes = add(d->demote_bytes, a->demote_bytes);
 		if (a->priority == 0 && a->demote_bytes > 0)
-			a->priority = (uint32_t)min(a->demote_bytes >> 20, URGENCY_MASK >> 1) |
-				      (short_home(snap, d, home_of(snap, &snap->vms[i])) >= 0
-					       ? 1U << (URGENCY_SHIFT - 1)
-					       : 0);
+			a->priority =
+				(uint32_t)min(a->demote_bytes >> 20, URGENCY_MASK >> 1) |
+				(short_home(snap, d, nodes_of(snap, snap->vms[i].home_mask)) >= 0
+					 ? 1U << (URGENCY_SHIFT - 1)
+					 : 0);
 	}
 }
 

@@ -180,12 +180,20 @@ struct cram_vm_input {
 };
 
 /*
- * As home_mask, where what is out of a VM may come home to, in this round or a later one. While
- * some of it is hot, return_mask tells of that alone.
+ * As home_mask, where what is out of a VM may come home to next: each RAM block has its own home,
+ * so not all of it may be at home on each of the VM's nodes.
+ */
+static inline uint64_t cram_next_return_mask(const struct cram_vm_input *vm)
+{
+	return vm->return_mask ? vm->return_mask : vm->home_mask;
+}
+
+/*
+ * The same in this round or a later one. While some of it is hot, return_mask tells of that alone.
  */
 static inline uint64_t cram_return_mask(const struct cram_vm_input *vm)
 {
-	return vm->return_mask && !vm->hot_bytes ? vm->return_mask : vm->home_mask;
+	return vm->hot_bytes ? vm->home_mask : cram_next_return_mask(vm);
 }
 
 struct cram_tier_input {

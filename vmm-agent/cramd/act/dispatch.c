@@ -151,7 +151,7 @@ static int leave_orders(struct dispatch *dispatch, struct relief *relief, struct
  */
 static int roomiest(const struct vm *vm, const struct backpressure_room *rooms, size_t n)
 {
-	uint64_t nodes = vm->input.return_mask ? vm->input.return_mask : vm->input.home_mask;
+	uint64_t nodes = cram_next_return_mask(&vm->input);
 	int best = -1;
 
 	for (size_t i = 0; i < n; i++)
