@@ -28,10 +28,10 @@ struct host {
 	_Atomic uint64_t short_nodes;	/* mask: home nodes with less free than their headroom */
 	_Atomic uint64_t closed_nodes;	/* mask: tier nodes that take nothing now */
 	_Atomic uint64_t
-		pressed_us; /* a card pushes back since then, and nothing has been done; 0: no */
-	_Atomic uint64_t reliefs, relieved; /* how often memory came home for that; bytes */
+		pressed_us; /* a card pushes back since then, and nothing was moved yet; 0: no */
+	_Atomic uint64_t reliefs, relieved; /* how often memory was to leave for that; bytes home */
 	_Atomic uint64_t shed;		    /* bytes that went to swap for it */
-	_Atomic uint64_t relief_us; /* last time from a card's pushing back to the first move */
+	_Atomic uint64_t relief_us; /* last time from pressed_us to when the first move began */
 	/* As struct cram_duration_counts. */
 	_Atomic uint64_t durations[CRAM_N_DURATIONS][CRAM_DURATION_BUCKETS];
 	_Atomic uint64_t duration_sums[CRAM_N_DURATIONS]; /* microseconds */

@@ -17,7 +17,8 @@ const struct cram_duration_row cram_durations[CRAM_N_DURATIONS] = {
 				 "that was moved took, in seconds: a vCPU that needs such a page "
 				 "waits so long." },
 	[CRAM_DURATION_RELIEF] = { "relief", "cram_relief_time_seconds",
-				   "Time from a card's pushing back to the first move, in seconds." },
+				   "Time from the agent's finding that a card pushes back to the "
+				   "beginning of the first move, in seconds." },
 };
 
 const uint64_t cram_duration_edges[CRAM_DURATION_BUCKETS - 1] = {

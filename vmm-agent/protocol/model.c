@@ -115,7 +115,8 @@ const struct cram_field cram_host_fields[] = {
 	H(shed, U64, COUNTER, "cram_shed_bytes_total", 0,
 	  "Bytes moved to swap since a card pushed back and DRAM had no room for them (relief_swap)."),
 	H(relief_us, U64, GAUGE, "cram_last_relief_seconds", 6,
-	  "Last time from a card's pushing back to the first move, in seconds."),
+	  "Last time from the agent's finding that a card pushes back to the beginning of the first "
+	  "move, in seconds."),
 	H(libvirt_stale, U64, COUNTER, "cram_libvirt_stale_results_total", 0,
 	  "Answers of libvirt dropped because they came too late."),
 	H(log_missed, U64, COUNTER, "cram_log_suppressed_lines_total", 0,

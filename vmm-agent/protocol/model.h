@@ -90,10 +90,10 @@ struct cram_host_report {
 	uint64_t demoted;     /* bytes since start */
 	uint64_t promoted;
 	uint64_t refused;	/* bytes asked to move that did not */
-	uint64_t reliefs;	/* times memory came home since a card pushed back */
+	uint64_t reliefs;	/* times memory was to leave a card that pushed back */
 	uint64_t relieved;	/* bytes of it */
 	uint64_t shed;		/* bytes that went to swap then, DRAM having no room */
-	uint64_t relief_us;	/* last time: from the card's pushing back to the first move */
+	uint64_t relief_us;	/* last time: from finding that to the first move */
 	uint64_t libvirt_stale; /* results dropped because they were too old */
 	uint64_t log_missed;	/* rate-limited log lines suppressed */
 	uint64_t cpu_us;	/* of the daemon, user + system */

@@ -693,6 +693,27 @@ static void what_is_urgent_waits_for_no_mover(void **state)
 	drop_when_done(vms, ARRAY_SIZE(vms));
 }
 
+/* Where nothing could be moved, nothing has been done about it. */
+static void the_time_to_relief_ends_with_the_first_move(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t since = monotonic_us() - 1000000;
+
+	do_job(f, VM_JOB_DEMOTE, 2 * RANGE_BYTES, TIER);
+	pin(0, true);
+	pin(1, true);
+	atomic_store(&f->host.pressed_us, since);
+	do_job(f, VM_JOB_RELIEVE, 2 * RANGE_BYTES, 0);
+	assert_int_equal(atomic_load(&f->host.reliefs), 1);
+	assert_int_equal(atomic_load(&f->host.pressed_us), since);
+	assert_int_equal(atomic_load(&f->host.relief_us), 0);
+	pin(1, false);
+	do_job(f, VM_JOB_RELIEVE, 2 * RANGE_BYTES, 0);
+	assert_int_equal(atomic_load(&f->host.reliefs), 2);
+	assert_int_equal(atomic_load(&f->host.pressed_us), 0);
+	assert_true(atomic_load(&f->host.relief_us) >= 1000000);
+}
+
 /* Four ranges, in a cgroup. */
 static void put_on_the_tier(struct fixture *f)
 {
@@ -963,6 +984,7 @@ int main(void)
 		TEST(what_comes_home_does_not_wait_behind_what_goes_out),
 		TEST(where_dram_is_short_what_makes_room_goes_first),
 		TEST(what_is_urgent_waits_for_no_mover),
+		TEST(the_time_to_relief_ends_with_the_first_move),
 		TEST(what_is_idle_on_the_tier_goes_to_swap),
 		TEST(what_swap_does_not_take_is_on_the_tier_still),
 		TEST(what_swap_never_takes_is_in_nobodys_way),

@@ -482,15 +482,14 @@ static bool is_urgent(enum vm_job_kind kind)
 	return kind == VM_JOB_RELIEVE || kind == VM_JOB_SHED;
 }
 
-/* The first that is done about a card's pushing back tells how long that took. */
-static void note_relief(struct host *host)
+/* The first move since a card pushes back, which began at @began_us, tells how long that took. */
+static void note_relief(struct host *host, uint64_t began_us)
 {
 	uint64_t since = atomic_exchange(&host->pressed_us, 0);
 
-	atomic_fetch_add(&host->reliefs, 1);
 	if (!since)
 		return;
-	atomic_store(&host->relief_us, monotonic_us() - since);
+	atomic_store(&host->relief_us, began_us > since ? began_us - since : 0);
 	host_took(host, CRAM_DURATION_RELIEF, atomic_load(&host->relief_us));
 }
 
@@ -560,8 +559,6 @@ static int run(struct work *w, const struct mover_job *job)
 		return vm_gone(job->vm) ? 0 : unbind_blocks(w, job->vm);
 	if (!may_go_on(w, job))
 		return 0;
-	if (is_urgent(job->kind))
-		note_relief(w->host);
 	if (job->kind == VM_JOB_DEMOTE)
 		atomic_fetch_or(&job->vm->used_tiers, UINT64_C(1) << job->nid);
 	if (job->kind == VM_JOB_DEMOTE &&
@@ -577,7 +574,7 @@ static int run(struct work *w, const struct mover_job *job)
 		uint64_t moved = 0;
 
 		for (size_t i = 0; i < n && w->left >= PAGE_BYTES; i++) {
-			uint64_t bytes;
+			uint64_t bytes, began = monotonic_us();
 
 			if (!may_go_on(w, job))
 				return 0;
@@ -585,6 +582,8 @@ static int run(struct work *w, const struct mover_job *job)
 			if (r < 0)
 				return r;
 			moved += bytes;
+			if (is_urgent(job->kind) && bytes)
+				note_relief(w->host, began);
 			if (is_urgent(job->kind))
 				atomic_fetch_add(job->kind == VM_JOB_SHED ? &w->host->shed
 									  : &w->host->relieved,
@@ -873,6 +872,8 @@ int mover_submit(struct mover *mover, struct vm *vm, enum vm_job_kind kind, uint
 	} else {
 		if (kind == VM_JOB_RELIEVE)
 			atomic_fetch_add(&vm->reliefs, 1);
+		if (is_urgent(kind))
+			atomic_fetch_add(&mover->host->reliefs, 1);
 		put(queue,
 		    &(struct mover_job){
 			    .vm = vm_ref(vm),
