@@ -44,6 +44,7 @@ static struct kernel_played {
 	int refused;   /* what was submitted then */
 	bool in_cache; /* what is swapped out is in no page table, and in its frame all the same */
 	uint64_t on_cards;
+	uint64_t shed_before; /* what comes home instead */
 } kernel;
 
 /* The process whose memory map is locked: calls on it wait for the test. */
@@ -813,10 +814,16 @@ static void what_swap_never_takes_is_in_nobodys_way(void **state)
 	assert_int_equal(f->vm->counters.shed, 3 * RANGE_BYTES);
 }
 
+static void see_shed(void)
+{
+	kernel.before_move = NULL;
+	kernel.shed_before = atomic_load(&it->host.shed);
+}
+
 /* A disk is slow, and another VM's memory has room at home. */
 static void press_another(void)
 {
-	kernel.before_move = NULL;
+	kernel.before_move = see_shed;
 	kernel.refused = mover_submit(&it->mover, it->other, VM_JOB_RELIEVE, RANGE_BYTES, 10, 0);
 }
 
@@ -825,12 +832,16 @@ static void what_goes_to_swap_makes_way_for_what_comes_home(void **state)
 	struct fixture *f = *state;
 
 	f->other = make_vm();
+	f->other->ranges.v[RANGES].tier_pages = 1;
+	kernel.node[PAGE(RANGES)] = TIER;
 	put_on_the_tier(f);
 	kernel.before_move = press_another;
-	do_job(f, VM_JOB_SHED, 4 * RANGE_BYTES, NODE_SWAP);
+	do_job(f, VM_JOB_SHED, 2 * RANGE_BYTES, NODE_SWAP);
 	assert_int_equal(kernel.refused, 0);
-	/* The call that was under way, and no other. */
-	assert_int_equal(atomic_load(&f->host.shed), BATCH * PAGE_BYTES);
+	assert_int_equal(kernel.shed_before, BATCH * PAGE_BYTES);
+	/* It has gone on since, with what was left of it. */
+	assert_int_equal(atomic_load(&f->host.shed), 2 * RANGE_BYTES);
+	assert_int_equal(pages_on(TIER), 2 * PAGES_PER_RANGE);
 	wait_until_done(f->other);
 	vm_unref(f->other);
 }
@@ -854,6 +865,20 @@ static void relief_takes_over_what_is_under_way(void **state)
 	wait_for(f, VM_JOB_RELIEVE);
 	assert_int_equal(atomic_load(&f->host.relieved), 2 * RANGE_BYTES);
 	assert_int_equal(pages_on(TIER), PAGES_PER_RANGE);
+}
+
+/* What it would have brought out is on its way home by now, as far as is wanted. */
+static void what_goes_to_swap_does_not_go_on_when_it_comes_home_itself(void **state)
+{
+	struct fixture *f = *state;
+
+	put_on_the_tier(f);
+	kernel.before_move = press;
+	do_job(f, VM_JOB_SHED, 4 * RANGE_BYTES, NODE_SWAP);
+	wait_for(f, VM_JOB_RELIEVE);
+	assert_int_equal(kernel.refused, 0);
+	assert_int_equal(atomic_load(&f->host.relieved), 2 * RANGE_BYTES);
+	assert_int_equal(atomic_load(&f->host.shed), BATCH * PAGE_BYTES);
 }
 
 /* ------------------------------------------------------------------ what is stuck */
@@ -990,6 +1015,7 @@ int main(void)
 		TEST(what_swap_never_takes_is_in_nobodys_way),
 		TEST(what_goes_to_swap_makes_way_for_what_comes_home),
 		TEST(relief_takes_over_what_is_under_way),
+		TEST(what_goes_to_swap_does_not_go_on_when_it_comes_home_itself),
 		TEST(processes_that_are_stuck_delay_themselves_alone),
 		TEST(moves_do_not_wait_for_looks_that_are_stuck),
 		TEST(the_end_does_not_wait_for_what_is_stuck),

@@ -262,7 +262,7 @@ int dispatch_work(struct dispatch *dispatch, struct mover *mover, struct relief 
 	put_in_order(dispatch, n, decision);
 	for (size_t k = 0; k < n; k++)
 		hand_out(mover, host, host->vms.v[dispatch->by_priority.v[k]], s);
-	/* Each ends when another VM's memory may come home: that is to be known first. */
+	/* Each makes way for another VM's memory that may come home: that is to be known first. */
 	for (size_t k = 0; k < n; k++) {
 		struct vm *vm = host->vms.v[dispatch->by_priority.v[k]];
 

@@ -716,7 +716,16 @@ static bool next_job(struct mover *mover, struct mover_thread *self, struct move
 	return !stopping;
 }
 
-static void end_job(struct mover *mover, struct mover_thread *self, const struct mover_job *job)
+/* What goes to swap has made way for what comes home, and is to go on after that. */
+static bool makes_way(const struct work *w, const struct mover_job *job)
+{
+	return job->kind == VM_JOB_SHED && w->left >= PAGE_BYTES &&
+	       atomic_load(&w->self->mover->relief_waits);
+}
+
+/* @again: it waits for another turn with what is left of it. */
+static void end_job(struct mover *mover, struct mover_thread *self, const struct mover_job *job,
+		    bool again)
 {
 	pthread_mutex_lock(&mover->lock);
 	if (atomic_exchange(&self->left, false))
@@ -724,7 +733,12 @@ static void end_job(struct mover *mover, struct mover_thread *self, const struct
 	else
 		mover->at_work[self->urgent]--;
 	self->vm = NULL;
+	again = again && mover->shed.n < MOVER_QUEUE;
+	if (again)
+		put(&mover->shed, job);
 	pthread_mutex_unlock(&mover->lock);
+	if (again)
+		return;
 	atomic_fetch_and(&job->vm->busy, ~(1U << job->kind));
 	vm_unref(job->vm);
 }
@@ -742,6 +756,7 @@ static void *worker(void *arg)
 	struct work w = { .host = host, .self = self, .idle = { .bitmap = -1, .flags = -1 } };
 
 	for (struct mover_job job = {}; next_job(mover, self, &job);) {
+		bool again;
 		int r;
 
 		if (atomic_load(&host->idle_active) && w.idle.bitmap < 0)
@@ -756,6 +771,8 @@ static void *worker(void *arg)
 
 		w.left = job.bytes;
 		r = is_stuck(job.vm) ? -ETIMEDOUT : run(&w, &job);
+		again = r == 0 && makes_way(&w, &job);
+		job.bytes = w.left;
 		pthread_mutex_lock(&job.vm->lock);
 		if (r < 0 && r != -ESRCH) {
 			job.vm->counters.last_error = r;
@@ -765,7 +782,7 @@ static void *worker(void *arg)
 			job.vm->counters.move_error = r;
 		job.vm->jobs_ended++;
 		pthread_mutex_unlock(&job.vm->lock);
-		end_job(mover, self, &job);
+		end_job(mover, self, &job, again);
 	}
 	page_idle_close(&w.idle);
 	return NULL;

@@ -51,8 +51,8 @@ struct mover {
 	struct mover_queue home, out;
 	/*
 	 * And what leaves a tier since that pushes back waits for neither: it has a thread too.
-	 * What goes to swap then is last there, for a disk is slow, and ends when anything else
-	 * comes.
+	 * What goes to swap then is last there, for a disk is slow, makes way when anything else
+	 * comes, and goes on after that.
 	 */
 	struct mover_queue urgent, shed;
 	_Atomic bool relief_waits; /* urgent is not empty */
