@@ -46,6 +46,7 @@ struct host {
 	unsigned int vms_generation;
 
 	/* Of the loop alone. */
+	bool gathering; /* VMs that run are still to be taken in: the agent was just started */
 	struct cram_bucket demote_bucket, promote_bucket;
 	struct vm_counters gone; /* bytes moved of VMs that have gone */
 	struct cram_ratelimit log_limit;

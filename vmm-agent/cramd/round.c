@@ -6,6 +6,14 @@
 
 #include "announce.h"
 
+/* No VM is waited for longer than this. */
+#define GATHERING_MS 10000
+
+static bool is_gathering(const struct daemon *d)
+{
+	return monotonic_ms() < d->started_ms + GATHERING_MS && (d->unlisted || d->candidates.n);
+}
+
 static int decide(struct daemon *d)
 {
 	const struct snapshot *s = &d->snapshot;
@@ -41,6 +49,7 @@ static int round_once(struct daemon *d)
 	const struct cram_host_settings *set = &d->conf.host;
 	int r;
 
+	d->host.gathering = is_gathering(d);
 	r = snapshot_take(&d->snapshot, &d->host, set, monotonic_ms());
 	if (r < 0)
 		return r;

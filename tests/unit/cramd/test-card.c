@@ -549,6 +549,83 @@ static void without_a_round_the_last_ones_room_is_not_used_again(void **state)
 	assert_int_equal(d->mover.urgent.n, 1);
 }
 
+/*
+ * The agent was restarted. VMs may fill 100 MiB of the card, which stores 120; @device bytes are of
+ * the first one that it finds.
+ */
+static struct vm *put_restarted(struct daemon *d, const char *device)
+{
+	struct vm *vm = make_card_vm(d, 0);
+	char stat[96];
+
+	host_set_settings(&d->host, &d->conf.host);
+	d->started_ms = monotonic_ms();
+	d->unlisted = true;
+	put_card(120 * MiB, 2 * VM_RAM);
+	put_number("physical_bytes", (100 + 4) * MiB * 20 / 19 + 1);
+	put_out(vm, RANGES, 1, 0);
+	snprintf(stat, sizeof(stat),
+		 "sampled N1=256\nsampled_bytes N1=655360\ndevice_bytes N1=%s\n", device);
+	put_cgroup(0, "memory.cram.stat", stat);
+	return vm;
+}
+
+/* What is nobody's yet may be of those that take most. */
+static void after_a_restart_nobody_gives_back_for_who_is_yet_to_be_found(void **state)
+{
+	struct daemon *d = *state;
+	struct vm *other;
+
+	put_restarted(d, "47185920");
+	round_run(d);
+	look_late(d);
+	assert_int_equal(d->mover.urgent.n, 0);
+	/* libvirt has told of all, and one is still being examined. */
+	d->unlisted = false;
+	assert_int_equal(array_push(&d->candidates, (struct daemon_candidate){ .pid = 1001 }), 0);
+	round_run(d);
+	look_late(d);
+	assert_int_equal(d->mover.urgent.n, 0);
+	d->candidates.n = 0;
+	other = make_card_vm(d, 1);
+	put_out(other, RANGES, 1, 0);
+	put_cgroup(1, "memory.cram.stat",
+		   "sampled N1=256\nsampled_bytes N1=655360\ndevice_bytes N1=78643200\n");
+	round_run(d);
+	assert_int_equal(d->mover.urgent.n, 1);
+	assert_ptr_equal(d->mover.urgent.jobs[0].vm, other);
+	/* 20 of 75 MiB. */
+	assert_in_range(d->mover.urgent.jobs[0].bytes, VM_RAM / 75 * 20 - MiB,
+			VM_RAM / 75 * 20 + MiB);
+}
+
+/* But what those that were found have too much by themselves. */
+static void after_a_restart_who_has_too_much_alone_gives_back_at_once(void **state)
+{
+	struct daemon *d = *state;
+
+	put_restarted(d, "115343360");
+	round_run(d);
+	assert_int_equal(d->mover.urgent.n, 1);
+	/* 10 of 110 MiB. */
+	assert_in_range(d->mover.urgent.jobs[0].bytes, VM_RAM / 110 * 10 - MiB,
+			VM_RAM / 110 * 10 + MiB);
+}
+
+/* libvirt may be stuck. */
+static void after_a_restart_nobody_is_waited_for_for_long(void **state)
+{
+	struct daemon *d = *state;
+
+	put_restarted(d, "47185920");
+	d->started_ms = 1;
+	round_run(d);
+	assert_int_equal(d->mover.urgent.n, 1);
+	/* 20 of 45 MiB. */
+	assert_in_range(d->mover.urgent.jobs[0].bytes, VM_RAM / 45 * 20 - MiB,
+			VM_RAM / 45 * 20 + MiB);
+}
+
 /* A disk of 1 GiB that is half used, and a zram that is empty; the higher priority is filled first.
  */
 static void put_swap(const char *disk, const char *zram)
@@ -743,6 +820,9 @@ int main(void)
 		TEST(without_a_round_what_the_last_one_ordered_is_not_ordered_again),
 		TEST(without_a_round_the_last_ones_room_is_not_used_again),
 		TEST(without_a_round_each_block_comes_home_to_its_own_home),
+		TEST(after_a_restart_nobody_gives_back_for_who_is_yet_to_be_found),
+		TEST(after_a_restart_who_has_too_much_alone_gives_back_at_once),
+		TEST(after_a_restart_nobody_is_waited_for_for_long),
 		TEST(what_has_no_room_at_home_goes_to_swap_if_it_may),
 		TEST(without_a_round_no_swap_is_used_again),
 		TEST(a_vm_that_is_migrated_in_is_left_alone),

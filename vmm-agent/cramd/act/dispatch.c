@@ -231,7 +231,8 @@ static int leave_shares(struct dispatch *dispatch, struct backpressure *backpres
 		for (size_t i = 0; i < host->vms.n; i++) {
 			struct vm *vm = host->vms.v[i];
 
-			if (vm->input.tier == (int)t && vm->input.device_bytes)
+			/* Who has too much is for a round to say when all are in. */
+			if (vm->input.tier == (int)t && vm->input.device_bytes && !host->gathering)
 				dispatch->on_cards.v[dispatch->on_cards.n++] =
 					share_of(vm, s, rooms);
 		}

@@ -130,7 +130,7 @@ static void meter(struct snapshot *s, size_t t, const struct host *host,
 		  const struct cram_host_settings *set)
 {
 	const struct card *card = &s->cards[t];
-	int nid = s->tiers[t].nid;
+	struct cram_tier_input *tier = &s->tiers[t];
 	uint64_t ours = 0;
 
 	(void)set;
@@ -141,7 +141,7 @@ static void meter(struct snapshot *s, size_t t, const struct host *host,
 
 		if (in->tier != (int)t)
 			continue;
-		if (!vm->in_others_cgroup && cgroup_read_cram(&vm->cgroup, nid, &cram) == 0)
+		if (!vm->in_others_cgroup && cgroup_read_cram(&vm->cgroup, tier->nid, &cram) == 0)
 			meter_sampled(card, &cram, in);
 		else
 			meter_unsampled(card, in);
@@ -150,7 +150,10 @@ static void meter(struct snapshot *s, size_t t, const struct host *host,
 		ours = add(ours, in->device_bytes);
 	}
 	s->tier_device[t] = card->stored;
-	s->tiers[t].used_other = sub(card->stored, ours);
+	tier->used_other = sub(card->stored, ours);
+	/* That may be of VMs yet to be taken in: none that is gives back for them. */
+	if (host->gathering && card->stored > tier->budget)
+		tier->budget = min(card->stored, add(tier->budget, tier->used_other));
 }
 
 static int limit(const struct vm *vm, uint64_t bytes)
