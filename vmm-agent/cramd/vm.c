@@ -248,6 +248,7 @@ static int keep_known(struct vm *vm, const struct vm *old, const struct ramblock
 	vm->ranges.idle_flags = old->ranges.idle_flags;
 	vm->ranges.faults_home = old->ranges.faults_home;
 	vm->ranges.nominated = old->ranges.nominated;
+	vm->ranges.nominated_s = old->ranges.nominated_s;
 	for (size_t i = 0; r == 0 && i < old->blocks.n; i++)
 		if (vm_has_block(old, i) && has_block(there, &old->blocks.v[i]))
 			r = keep_block(vm, old, i);

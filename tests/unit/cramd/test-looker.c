@@ -466,14 +466,20 @@ static void damon_tells_of_the_ranges_of_its_region_and_no_more(void **state)
 	const struct damon_region region = { START + RANGE_BYTES, START + 3UL * RANGE_BYTES, 0 };
 	const struct damon_region hot = { START, START + RANGE_BYTES, 5 };
 
-	nominate_region(vm, &region, 77);
+	nominate_begin(vm);
+	nominate_region(vm, &region);
+	assert_int_equal(vm->ranges.v[1].quiet_s, 0);
+	nominate_end(vm, 77);
 	assert_int_equal(vm->ranges.v[0].quiet_s, 0);
 	assert_int_equal(vm->ranges.v[1].quiet_s, 77);
 	assert_int_equal(vm->ranges.v[2].quiet_s, 77);
 	assert_int_equal(vm->ranges.v[3].quiet_s, 0);
 	vm->ranges.v[0].tier_pages = 512;
-	nominate_region(vm, &hot, 79);
-	nominate_region(vm, &hot, 81);
+	for (uint32_t now_s = 79; now_s <= 81; now_s += 2) {
+		nominate_begin(vm);
+		nominate_region(vm, &hot);
+		nominate_end(vm, now_s);
+	}
 	assert_int_equal(vm->counters.returned, RANGE_BYTES);
 }
 

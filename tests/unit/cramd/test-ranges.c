@@ -42,6 +42,14 @@ static unsigned int look(struct ranges *r, size_t i, uint16_t dram, uint16_t tie
 	return range_looked(&r->v[i], &l, now);
 }
 
+/* A snapshot of one region. */
+static size_t snapshot(struct ranges *r, size_t first, size_t last, uint32_t accesses, uint32_t now)
+{
+	ranges_snapshot_begin(r);
+	ranges_region(r, first, last, accesses);
+	return ranges_snapshot_end(r, now);
+}
+
 static void age_is_what_the_last_look_confirmed(void **state)
 {
 	struct ranges *r = *state;
@@ -104,16 +112,66 @@ static void damons_quiet_counts_only_without_idle_flags(void **state)
 {
 	struct ranges *r = *state;
 
-	ranges_region(r, 0, 1, 0, 1000);
+	snapshot(r, 0, 1, 0, 1000);
+	snapshot(r, 0, 1, 0, 1050);
 	r->v[0].checked_s = 1050;
 	assert_int_equal(range_age(r, &r->v[0]), 0);
 	r->idle_flags = false;
 	assert_int_equal(range_age(r, &r->v[0]), 50);
-	ranges_region(r, 0, 0, 3, 1060);
+	snapshot(r, 0, 0, 3, 1060);
 	assert_int_equal(range_age(r, &r->v[0]), 0);
 	/* Regions beyond the end are cut, not followed. */
-	ranges_region(r, 7, 1000, 0, 1060);
+	snapshot(r, 7, 1000, 0, 1060);
 	assert_int_equal(r->v[7].quiet_s, 1060);
+}
+
+/* [hot][quiet] and [quiet][hot] in one range. */
+static void a_range_was_accessed_where_any_region_of_it_was(void **state)
+{
+	struct ranges *r = *state;
+
+	r->idle_flags = false;
+	r->v[0].tier_pages = 40;
+	r->v[1].tier_pages = 40;
+	for (uint32_t now = 1000; now < 1020; now += 10) {
+		ranges_snapshot_begin(r);
+		ranges_region(r, 0, 0, 5);
+		ranges_region(r, 0, 1, 0);
+		ranges_region(r, 1, 1, 5);
+		assert_int_equal(ranges_snapshot_end(r, now), now == 1000 ? 0 : 80);
+		assert_int_equal(r->v[0].quiet_s + r->v[1].quiet_s, 0);
+	}
+	assert_true(r->v[0].flags & r->v[1].flags & RANGE_HOT);
+}
+
+static void two_regions_of_one_snapshot_are_not_two_snapshots(void **state)
+{
+	struct ranges *r = *state;
+
+	r->idle_flags = false;
+	r->v[0].tier_pages = 40;
+	ranges_snapshot_begin(r);
+	ranges_region(r, 0, 0, 5);
+	ranges_region(r, 0, 0, 5);
+	assert_int_equal(ranges_snapshot_end(r, 1000), 0);
+	assert_false(r->v[0].flags & RANGE_HOT);
+	assert_int_equal(snapshot(r, 0, 0, 5, 1010), 40);
+}
+
+static void a_snapshot_that_was_not_read_to_its_end_tells_nothing(void **state)
+{
+	struct ranges *r = *state;
+
+	snapshot(r, 0, 1, 0, 1000);
+	ranges_snapshot_begin(r);
+	ranges_region(r, 0, 0, 5);
+	/* The next one. */
+	snapshot(r, 0, 0, 0, 1020);
+	assert_int_equal(r->v[0].quiet_s, 1000);
+	assert_int_equal(r->v[0].accessed_s, 0);
+	assert_int_equal(r->nominated_s, 1020);
+	/* And of what it does not cover it tells nothing either. */
+	assert_int_equal(r->v[1].quiet_s, 0);
 }
 
 static void only_nominated_memory_is_looked_at(void **state)
@@ -124,7 +182,7 @@ static void only_nominated_memory_is_looked_at(void **state)
 	assert_true(range_wants_look(r, &r->v[0], 25, 1000)); /* never seen */
 	look(r, 0, 512, 0, 0, 0, 1000);
 	assert_false(range_wants_look(r, &r->v[0], 25, 1030));
-	ranges_region(r, 0, 0, 0, 1030);
+	snapshot(r, 0, 0, 0, 1030);
 	assert_true(range_wants_look(r, &r->v[0], 25, 1030));
 	assert_false(range_wants_look(r, &r->v[0], 25, 1010));
 	/* On the tier, reads do not fault: always looked at. */
@@ -139,7 +197,7 @@ static void what_stays_idle_is_looked_at_less_often(void **state)
 	struct range *range = &r->v[0];
 
 	r->nominated = true;
-	ranges_region(r, 0, 0, 0, 999);
+	snapshot(r, 0, 0, 0, 999);
 	look(r, 0, 512, 0, 0, 0, 1000);
 	/* Until it is cold, as often as any. */
 	look(r, 0, 512, 0, 0, 0, 1000 + COLD - 1);
@@ -152,12 +210,12 @@ static void what_stays_idle_is_looked_at_less_often(void **state)
 	assert_false(range_wants_look(r, range, often, range->checked_s + most - 1));
 	assert_true(range_wants_look(r, range, often, range->checked_s + most));
 	/* DAMON saw an access since, though none now. */
-	ranges_region(r, 0, 0, 1, range->checked_s + 10);
-	ranges_region(r, 0, 0, 0, range->checked_s + 20);
+	snapshot(r, 0, 0, 1, range->checked_s + 10);
+	snapshot(r, 0, 0, 0, range->checked_s + 20);
 	assert_true(range_wants_look(r, range, often, range->checked_s + often));
 	/* And where it does not watch, nobody else would tell. */
-	ranges_region(r, 0, 0, 1, 990);
-	ranges_region(r, 0, 0, 0, 990);
+	snapshot(r, 0, 0, 1, 990);
+	snapshot(r, 0, 0, 0, 990);
 	assert_false(range_wants_look(r, range, often, range->checked_s + often));
 	r->nominated = false;
 	assert_true(range_wants_look(r, range, often, range->checked_s + often));
@@ -340,23 +398,23 @@ static void damon_alone_counts_returns_at_the_second_snapshot(void **state)
 	r->idle_flags = false;
 	r->v[0].tier_pages = 40;
 	r->v[1].dram_pages = 512;
-	assert_int_equal(ranges_region(r, 0, 1, 1, 1000), 0);
+	assert_int_equal(snapshot(r, 0, 1, 1, 1000), 0);
 	assert_false(r->v[0].flags & RANGE_HOT);
-	assert_int_equal(ranges_region(r, 0, 1, 1, 1002), 40);
+	assert_int_equal(snapshot(r, 0, 1, 1, 1002), 40);
 	assert_true(r->v[0].flags & RANGE_HOT);
 	/* Counted once. */
-	assert_int_equal(ranges_region(r, 0, 1, 1, 1004), 0);
+	assert_int_equal(snapshot(r, 0, 1, 1, 1004), 0);
 	/* A quiet snapshot between makes it one again. */
 	r->v[0].flags = 0;
-	assert_int_equal(ranges_region(r, 0, 0, 1, 1006), 0);
-	assert_int_equal(ranges_region(r, 0, 0, 0, 1008), 0);
-	assert_int_equal(ranges_region(r, 0, 0, 1, 1010), 0);
+	assert_int_equal(snapshot(r, 0, 0, 1, 1006), 0);
+	assert_int_equal(snapshot(r, 0, 0, 0, 1008), 0);
+	assert_int_equal(snapshot(r, 0, 0, 1, 1010), 0);
 	/* What we have just moved is ignored, and with idle flags those tell. */
 	r->v[0].flags = RANGE_SEEN | RANGE_MOVED;
-	assert_int_equal(ranges_region(r, 0, 0, 1, 1012), 0);
+	assert_int_equal(snapshot(r, 0, 0, 1, 1012), 0);
 	r->v[0].flags = RANGE_SEEN;
 	r->idle_flags = true;
-	assert_int_equal(ranges_region(r, 0, 0, 1, 1014), 0);
+	assert_int_equal(snapshot(r, 0, 0, 1, 1014), 0);
 }
 
 static void strays_go_home_and_are_not_returns(void **state)
@@ -398,6 +456,12 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_range_never_armed_has_no_age, make, drop),
 		cmocka_unit_test_setup_teardown(damons_quiet_counts_only_without_idle_flags, make,
 						drop),
+		cmocka_unit_test_setup_teardown(a_range_was_accessed_where_any_region_of_it_was,
+						make, drop),
+		cmocka_unit_test_setup_teardown(two_regions_of_one_snapshot_are_not_two_snapshots,
+						make, drop),
+		cmocka_unit_test_setup_teardown(
+			a_snapshot_that_was_not_read_to_its_end_tells_nothing, make, drop),
 		cmocka_unit_test_setup_teardown(only_nominated_memory_is_looked_at, make, drop),
 		cmocka_unit_test_setup_teardown(what_stays_idle_is_looked_at_less_often, make,
 						drop),

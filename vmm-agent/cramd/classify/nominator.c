@@ -8,14 +8,26 @@
 #include <string.h>
 #include <unistd.h>
 
+/* DAMON's targets: those there should be, with their VMs, and those it has. They only grow. */
+struct watch {
+	CRAM_ARRAY(struct vm *) vms;
+	CRAM_ARRAY(struct damon_target) wanted, watched;
+};
+
 struct nomination {
 	const struct host *host;
 	struct vm **vms;
 	size_t n;
-	uint32_t now_s;
 };
 
-void nominate_region(struct vm *vm, const struct damon_region *region, uint32_t now_s)
+void nominate_begin(struct vm *vm)
+{
+	pthread_mutex_lock(&vm->lock);
+	ranges_snapshot_begin(&vm->ranges);
+	pthread_mutex_unlock(&vm->lock);
+}
+
+void nominate_region(struct vm *vm, const struct damon_region *region)
 {
 	size_t first, last;
 
@@ -23,8 +35,14 @@ void nominate_region(struct vm *vm, const struct damon_region *region, uint32_t 
 	    vm_range_index(vm, region->end - 1, &last) < 0)
 		return;
 	pthread_mutex_lock(&vm->lock);
-	vm->counters.returned +=
-		ranges_region(&vm->ranges, first, last, region->accesses, now_s) * PAGE_BYTES;
+	ranges_region(&vm->ranges, first, last, region->accesses);
+	pthread_mutex_unlock(&vm->lock);
+}
+
+void nominate_end(struct vm *vm, uint32_t now_s)
+{
+	pthread_mutex_lock(&vm->lock);
+	vm->counters.returned += ranges_snapshot_end(&vm->ranges, now_s) * PAGE_BYTES;
 	pthread_mutex_unlock(&vm->lock);
 }
 
@@ -37,8 +55,23 @@ static int nominate(size_t target, const struct damon_region *region, void *arg)
 	/* There may be thousands, and DAMON is to be left in order. */
 	if (atomic_load(&nom->host->stopping))
 		return -ECANCELED;
-	nominate_region(nom->vms[target], region, nom->now_s);
+	nominate_region(nom->vms[target], region);
 	return 0;
+}
+
+/* One of all that DAMON watches. What could not be read to its end has told nothing. */
+static int take_snapshot(const struct host *host, struct damon *damon, const struct watch *w)
+{
+	struct nomination nom = { .host = host, .vms = w->vms.v, .n = w->watched.n };
+	uint32_t now_s = monotonic_s();
+	int r;
+
+	for (size_t i = 0; i < nom.n; i++)
+		nominate_begin(nom.vms[i]);
+	r = damon_snapshot(damon, nominate, &nom);
+	for (size_t i = 0; r == 0 && i < nom.n; i++)
+		nominate_end(nom.vms[i], now_s);
+	return r;
 }
 
 /* CPU time of the kdamond, from its stat file; what it costs is part of what the agent costs. */
@@ -71,12 +104,6 @@ static void note(struct host *host, const char *text)
 	snprintf(host->detector_note, sizeof(host->detector_note), "%s", text);
 	pthread_mutex_unlock(&host->lock);
 }
-
-/* DAMON's targets: those there should be, with their VMs, and those it has. They only grow. */
-struct watch {
-	CRAM_ARRAY(struct vm *) vms;
-	CRAM_ARRAY(struct damon_target) wanted, watched;
-};
 
 static void fill_target(struct damon_target *t, const struct vm *vm)
 {
@@ -158,7 +185,6 @@ static uint32_t snapshot_pause_ms(const struct cram_host_settings *set, int64_t 
 static int nominate_once(struct host *host, struct damon *damon, const struct roster *roster,
 			 struct watch *w)
 {
-	struct nomination nom = { .host = host, .vms = w->vms.v, .now_s = monotonic_s() };
 	int r;
 
 	r = collect(roster, w);
@@ -167,9 +193,7 @@ static int nominate_once(struct host *host, struct damon *damon, const struct ro
 	atomic_store(&host->damon_active, r == 0 && damon->running);
 	if (r < 0 || !damon->running)
 		return r;
-	nom.vms = w->vms.v;
-	nom.n = w->watched.n;
-	r = damon_snapshot(damon, nominate, &nom);
+	r = take_snapshot(host, damon, w);
 	account_kdamond(host);
 	return r;
 }

@@ -79,25 +79,40 @@ static size_t seen_on_tier(struct range *range)
 	return range->tier_pages;
 }
 
-size_t ranges_region(struct ranges *ranges, size_t first, size_t last, uint32_t accesses,
-		     uint32_t now_s)
+void ranges_snapshot_begin(struct ranges *ranges)
+{
+	for (size_t i = 0; i < ranges->n; i++)
+		ranges->v[i].flags &= (uint8_t) ~(RANGE_COVERED | RANGE_ACCESSED);
+}
+
+void ranges_region(struct ranges *ranges, size_t first, size_t last, uint32_t accesses)
+{
+	for (size_t i = first; i <= last && i < ranges->n; i++)
+		ranges->v[i].flags |= RANGE_COVERED | (accesses ? RANGE_ACCESSED : 0);
+}
+
+size_t ranges_snapshot_end(struct ranges *ranges, uint32_t now_s)
 {
 	size_t returned = 0;
 
-	for (size_t i = first; i <= last && i < ranges->n; i++) {
+	for (size_t i = 0; i < ranges->n; i++) {
 		struct range *range = &ranges->v[i];
 
-		if (accesses) {
+		if (range->flags & RANGE_ACCESSED) {
 			range->quiet_s = 0;
 			range->accessed_s = now_s;
 			if (!ranges->idle_flags && !ranges->faults_home)
 				returned += seen_on_tier(range);
-		} else {
-			range->flags &= (uint8_t)~RANGE_SEEN;
-			if (!range->quiet_s)
-				range->quiet_s = now_s;
+			continue;
 		}
+		range->flags &= (uint8_t)~RANGE_SEEN;
+		/* Of what it does not watch (yet), DAMON's silence tells nothing. */
+		if (!(range->flags & RANGE_COVERED))
+			range->quiet_s = 0;
+		else if (!range->quiet_s)
+			range->quiet_s = now_s;
 	}
+	ranges->nominated_s = now_s;
 	return returned;
 }
 

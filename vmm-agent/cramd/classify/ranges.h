@@ -21,6 +21,9 @@
 #define RANGE_MOVED (1U << 2) /* moved by us: the next look only starts over */
 #define RANGE_STAYS (1U << 4) /* was to come home, and nothing of it could: others first */
 #define RANGE_GONE  (1U << 5) /* unplugged: nothing is known, wanted or learnt of it */
+/* Of the snapshot of DAMON's that is being read; what follows from them is concluded at its end. */
+#define RANGE_COVERED  (1U << 6) /* a region of it lies in the range */
+#define RANGE_ACCESSED (1U << 7) /* and one of them was accessed */
 
 /* A range promoted within this many cold ages after its demotion went too early. */
 #define RANGE_EARLY_COLD_AGES 4
@@ -50,6 +53,7 @@ struct ranges {
 	bool faults_home; /* what is accessed on the tier is there no more: DAMON's word on it is
 			     void */
 	bool nominated;	  /* only what DAMON calls quiet is looked at */
+	uint32_t nominated_s; /* the last snapshot of DAMON's that counts; 0: none has been */
 };
 
 /* 0 or -ENOMEM. */
@@ -64,12 +68,18 @@ void ranges_forget(struct ranges *ranges, size_t first, size_t end, bool back);
 uint32_t range_age(const struct ranges *ranges, const struct range *range);
 
 /*
- * DAMON saw [@first, @last] as one region, accessed in @accesses of its samples. Returns how many
- * pages on the tier were newly found accessed. Without idle flags two snapshots in a row must say
- * so: one sample of a large region is no proof.
+ * A snapshot of DAMON's begins, has regions, and ends; one that was not read to its end counts for
+ * nothing. Several regions may lie in one range: it was accessed where one of them was.
  */
-size_t ranges_region(struct ranges *ranges, size_t first, size_t last, uint32_t accesses,
-		     uint32_t now_s);
+void ranges_snapshot_begin(struct ranges *ranges);
+/* DAMON saw [@first, @last] as one region, accessed in @accesses of its samples. */
+void ranges_region(struct ranges *ranges, size_t first, size_t last, uint32_t accesses);
+/*
+ * What the snapshot taken at @now_s says. Returns how many pages on the tier were newly found
+ * accessed. Without idle flags two snapshots in a row must say so: one sample of a large region is
+ * no proof.
+ */
+size_t ranges_snapshot_end(struct ranges *ranges, uint32_t now_s);
 
 /*
  * Should this range be looked at now, when looks are @interval_s apart? What has been idle for a
