@@ -117,6 +117,8 @@ static void a_tree_taken_by_another_tool_is_not_written_to(void **state)
 	assert_false(damon.acquired);
 	assert_int_equal(damon_stop(&damon), -EBUSY);
 	damon_release(&damon);
+	/* Nor is it when it is tried again: it is no predecessor's. */
+	assert_int_equal(damon_acquire(&damon), -EBUSY);
 	assert_int_equal(sysroot_read(&root, ADMIN "/0/state", text, sizeof(text), NULL), 0);
 	assert_string_equal(text, "on\n");
 	assert_int_equal(sysroot_read(&root, ADMIN "/nr_kdamonds", text, sizeof(text), NULL), 0);

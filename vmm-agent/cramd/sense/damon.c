@@ -76,15 +76,26 @@ static bool is_ours(const struct damon *damon)
 	       parse_u64(&p, 10, &pid) == 0 && pid == (uint64_t)damon->first_pid;
 }
 
+static void remove_marker(const struct damon *damon)
+{
+	unlinkat(damon->root->fd, damon->marker + strspn(damon->marker, "/"), 0);
+}
+
+/* Another tool has made the tree its own. What runs there now is not what an agent has left. */
+static void lose(struct damon *damon)
+{
+	damon->acquired = false;
+	damon->running = false;
+	remove_marker(damon);
+}
+
 /* Writes to the tree, which is looked at before every try: who else has it keeps it. */
 static int put(struct damon *damon, const char *path, const char *text)
 {
 	int r;
 
-	if (damon->acquired && !is_ours(damon)) {
-		damon->acquired = false;
-		damon->running = false;
-	}
+	if (damon->acquired && !is_ours(damon))
+		lose(damon);
 	if (!damon->acquired)
 		return -EBUSY;
 	for (int i = 0; i < BUSY_TRIES; i++) {
@@ -451,7 +462,7 @@ void damon_release(struct damon *damon)
 		damon_stop(damon);
 		put(damon, ADMIN "/nr_kdamonds", "0");
 		damon->acquired = false;
-		unlinkat(damon->root->fd, damon->marker + strspn(damon->marker, "/"), 0);
+		remove_marker(damon);
 	}
 	array_free(&damon->pids);
 }
