@@ -14,9 +14,9 @@
 #include <unistd.h>
 
 #include "cramd/sense/damon.h"
-#include "recorded.h"
+#include "recorded-damon.h"
 
-#define ADMIN "/sys/kernel/mm/damon/admin/kdamonds"
+#define ADMIN RECORDED_DAMON
 
 static char dir[64];
 static struct sysroot root = { .fd = -1 };
@@ -88,15 +88,6 @@ static void a_predecessors_damon_is_taken_over(void **state)
 	assert_memory_equal(text, "fvaddr", 6);
 }
 
-/* As the kernel has it once it was made: files with what is in them by default. */
-static void put_tree(void)
-{
-	put(ADMIN "/nr_kdamonds", "0\n");
-	put(ADMIN "/0/state", "off\n");
-	put(ADMIN "/0/contexts/nr_contexts", "0\n");
-	put(ADMIN "/0/contexts/0/operations", "vaddr\n");
-}
-
 /* Between two of our writes another tool makes the tree its own: it has a target of its own. */
 static void a_tree_taken_by_another_tool_is_not_written_to(void **state)
 {
@@ -104,7 +95,7 @@ static void a_tree_taken_by_another_tool_is_not_written_to(void **state)
 	char text[128] = "";
 
 	(void)state;
-	put_tree();
+	recorded_put_damon(dir);
 	damon_init(&damon, &root, "/run/cramd/damon");
 	assert_int_equal(damon_acquire(&damon), 0);
 	assert_true(damon.acquired);
@@ -134,7 +125,7 @@ static void a_tree_with_another_target_is_anothers(void **state)
 	struct damon damon;
 
 	(void)state;
-	put_tree();
+	recorded_put_damon(dir);
 	damon_init(&damon, &root, "/run/cramd/damon");
 	assert_int_equal(damon_acquire(&damon), 0);
 	damon.first_pid = 42;
@@ -155,54 +146,6 @@ static void state_is(const char *wanted)
 	assert_string_equal(text, wanted);
 }
 
-/* Files that are written to, for @n targets of one range each. */
-static void put_targets(unsigned int n)
-{
-	static const char *const once[] = {
-		"monitoring_attrs/intervals/sample_us",
-		"monitoring_attrs/intervals/aggr_us",
-		"monitoring_attrs/intervals/update_us",
-		"monitoring_attrs/nr_regions/min",
-		"monitoring_attrs/nr_regions/max",
-		"targets/nr_targets",
-		"schemes/nr_schemes",
-	};
-	static const char *const of_target[] = {
-		"pid_target",
-		"regions/nr_regions",
-		"regions/0/start",
-		"regions/0/end",
-	};
-	static const char *const of_scheme[] = {
-		"action",
-		"access_pattern/sz/max",
-		"access_pattern/nr_accesses/max",
-		"access_pattern/age/max",
-		"filters/nr_filters",
-		"filters/0/type",
-		"filters/0/matching",
-		"filters/0/damon_target_idx",
-	};
-	char path[256];
-
-	for (size_t k = 0; k < sizeof(once) / sizeof(once[0]); k++) {
-		snprintf(path, sizeof(path), ADMIN "/0/contexts/0/%s", once[k]);
-		put(path, "");
-	}
-	for (unsigned int i = 0; i < n; i++) {
-		for (size_t k = 0; k < sizeof(of_target) / sizeof(of_target[0]); k++) {
-			snprintf(path, sizeof(path), ADMIN "/0/contexts/0/targets/%u/%s", i,
-				 of_target[k]);
-			put(path, "");
-		}
-		for (size_t k = 0; k < sizeof(of_scheme) / sizeof(of_scheme[0]); k++) {
-			snprintf(path, sizeof(path), ADMIN "/0/contexts/0/schemes/%u/%s", i,
-				 of_scheme[k]);
-			put(path, "");
-		}
-	}
-}
-
 /*
  * damo #36: three targets, the first ends, and the others shift and inherit its regions. The file
  * is not truncated by what is written over it: "onf" was "off" and then "on".
@@ -218,8 +161,8 @@ static void a_target_never_takes_anothers_place(void **state)
 	struct damon damon;
 
 	(void)state;
-	put_tree();
-	put_targets(3);
+	recorded_put_damon(dir);
+	recorded_put_damon_targets(dir, 3);
 	damon_init(&damon, &root, "/run/cramd/damon");
 	assert_int_equal(damon_acquire(&damon), 0);
 	put(ADMIN "/0/state", "on\n");

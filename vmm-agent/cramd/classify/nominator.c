@@ -181,18 +181,27 @@ static uint32_t snapshot_pause_ms(const struct cram_host_settings *set, int64_t 
 	return (uint32_t)(paid < aggregation ? aggregation : paid);
 }
 
-/* One round. Negative errno: what DAMON says against it; -EBUSY: the tree is somebody else's. */
+/*
+ * Keeps DAMON watching who is to be watched, and takes a snapshot. Negative errno: what DAMON says
+ * against it; -EBUSY: the tree is somebody else's.
+ */
 static int nominate_once(struct host *host, struct damon *damon, const struct roster *roster,
 			 struct watch *w)
 {
 	int r;
 
+	if (!damon->acquired) {
+		w->watched.n = 0;
+		r = damon_acquire(damon);
+		if (r < 0)
+			return r;
+	}
 	r = collect(roster, w);
 	if (r == 0 && (!same_targets(w) || (w->wanted.n && !damon->running)))
 		r = watch(damon, &roster->settings, w);
-	atomic_store(&host->damon_active, r == 0 && damon->running);
 	if (r < 0 || !damon->running)
 		return r;
+	atomic_store(&host->damon_active, true);
 	r = take_snapshot(host, damon, w);
 	account_kdamond(host);
 	return r;
@@ -244,19 +253,13 @@ static void *nominate_all(void *arg)
 
 		if (roster_copy(host, &roster) < 0)
 			continue;
-		if (roster.settings.detector == CRAM_DETECTOR_PAGE_IDLE) {
+		if (roster.settings.detector == CRAM_DETECTOR_PAGE_IDLE)
 			damon_release(&damon);
-			w.watched.n = 0;
-			atomic_store(&host->damon_active, false);
-			pause_ms = AGAIN_MS;
-			continue;
-		}
-		if (!damon.acquired) {
-			w.watched.n = 0;
-			r = damon_acquire(&damon);
-		}
-		if (r == 0)
+		else
 			r = nominate_once(host, &damon, &roster, &w);
+		/* Given back, with nothing to watch, or lost to another tool. */
+		if (!damon.running)
+			atomic_store(&host->damon_active, false);
 		pause_ms = damon.acquired
 				   ? snapshot_pause_ms(&roster.settings, thread_cpu_ns() - began)
 				   : AGAIN_MS;

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The thread that keeps DAMON, on a recorded tree: what it makes of what DAMON says, and of its
+ * being lost to another tool.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cramd/classify/nominator.h"
+#include "cramd/sense/pages.h"
+#include "recorded-damon.h"
+
+#define START  0x7f0000000000UL
+#define RANGES 4
+#define VMS    2
+#define STATE  RECORDED_DAMON "/0/state"
+#define REGION RECORDED_DAMON "/0/contexts/0/schemes/0/tried_regions/0/"
+
+struct fixture {
+	char dir[64];
+	struct host host;
+	struct nominator nominator;
+	struct vm *vms[VMS];
+};
+
+static void put(struct fixture *f, const char *path, const char *text)
+{
+	recorded_put(f->dir, path, text);
+}
+
+/* Until @host is told otherwise, the first of two is watched. */
+static struct vm *make_vm(struct fixture *f, int i)
+{
+	struct vm *vm = calloc(1, sizeof(*vm));
+
+	assert_non_null(vm);
+	vm_init(vm);
+	vm->pid = 4242 + i;
+	vm->watched = i == 0;
+	vm->blocks.n = 1;
+	vm->blocks.v[0] =
+		(struct ramblock){ .start = START, .end = START + RANGES * (uint64_t)RANGE_BYTES };
+	assert_int_equal(ranges_init(&vm->ranges, RANGES), 0);
+	assert_int_equal(host_add_vm(&f->host, vm), 0);
+	return vm;
+}
+
+/* Snapshots are a hundredth of a second apart; all of the first VM is one region that is quiet. */
+static int make(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+	const struct cram_host_settings settings = {
+		.detector = CRAM_DETECTOR_AUTO,
+		.damon_sample_us = 1000,
+		.damon_aggr_us = 10000,
+	};
+	char end[32];
+
+	assert_non_null(f);
+	recorded_make(f->dir, sizeof(f->dir));
+	assert_int_equal(host_init(&f->host, f->dir, "/run/cramd"), 0);
+	f->host.log.level = LOG_EMERG;
+	host_set_settings(&f->host, &settings);
+	put(f, "/proc/sys/kernel/random/boot_id", "boot-1\n");
+	put(f, "/run/cramd/", NULL);
+	recorded_put_damon(f->dir);
+	recorded_put_damon_targets(f->dir, VMS);
+	put(f, STATE, "");
+	snprintf(end, sizeof(end), "%llu\n",
+		 (unsigned long long)(START + RANGES * (uint64_t)RANGE_BYTES));
+	put(f, REGION "end", end);
+	snprintf(end, sizeof(end), "%llu\n", (unsigned long long)START);
+	put(f, REGION "start", end);
+	put(f, REGION "nr_accesses", "0\n");
+	for (int i = 0; i < VMS; i++)
+		f->vms[i] = make_vm(f, i);
+	*state = f;
+	return 0;
+}
+
+static int drop(void **state)
+{
+	struct fixture *f = *state;
+	int r;
+
+	host_stop(&f->host);
+	nominator_join(&f->nominator);
+	for (int i = 0; i < VMS; i++) {
+		host_remove_vm(&f->host, f->vms[i]);
+		vm_unref(f->vms[i]);
+	}
+	host_fini(&f->host);
+	r = recorded_drop(f->dir);
+	free(f);
+	return r;
+}
+
+static bool active(struct fixture *f)
+{
+	return atomic_load(&f->host.damon_active);
+}
+
+static bool noted(struct fixture *f, const char *text)
+{
+	bool found;
+
+	pthread_mutex_lock(&f->host.lock);
+	found = text[0] ? strstr(f->host.detector_note, text) != NULL
+			: f->host.detector_note[0] == '\0';
+	pthread_mutex_unlock(&f->host.lock);
+	return found;
+}
+
+static bool nominated(struct fixture *f)
+{
+	bool quiet;
+
+	pthread_mutex_lock(&f->vms[0]->lock);
+	quiet = f->vms[0]->ranges.v[RANGES - 1].quiet_s != 0;
+	pthread_mutex_unlock(&f->vms[0]->lock);
+	return quiet;
+}
+
+#define wait_for(condition)                                        \
+	do {                                                       \
+		for (int ms = 0; ms < 20000 && !(condition); ms++) \
+			usleep(1000);                              \
+		assert_true(condition);                            \
+	} while (0)
+
+static void start(struct fixture *f)
+{
+	assert_int_equal(nominator_start(&f->nominator, &f->host), 0);
+	wait_for(active(f) && nominated(f));
+}
+
+/* What was hot then would never be looked at again. */
+static void what_another_tool_took_is_not_in_use(void **state)
+{
+	struct fixture *f = *state;
+
+	start(f);
+	put(f, RECORDED_DAMON "/0/contexts/0/targets/0/pid_target", "4711\n");
+	wait_for(noted(f, "in use by"));
+	wait_for(!active(f));
+}
+
+static void what_was_noted_of_damon_goes_when_it_is_not_wanted(void **state)
+{
+	struct fixture *f = *state;
+	struct cram_host_settings settings = f->host.settings;
+
+	put(f, REGION "end", "0\n");
+	assert_int_equal(nominator_start(&f->nominator, &f->host), 0);
+	wait_for(noted(f, "does not work"));
+	settings.detector = CRAM_DETECTOR_PAGE_IDLE;
+	host_set_settings(&f->host, &settings);
+	wait_for(noted(f, ""));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(what_another_tool_took_is_not_in_use, make, drop),
+		cmocka_unit_test_setup_teardown(what_was_noted_of_damon_goes_when_it_is_not_wanted,
+						make, drop),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
