@@ -47,6 +47,7 @@ int main(void)
 	if (ranges_init(&ranges, RANGES) < 0)
 		return 1;
 	ranges.idle_flags = true;
+	ranges.damon = true;
 	ranges.nominated = true;
 	/* Ages spread as after a day: a third hot, the rest of all ages. */
 	for (size_t i = 0; i < RANGES; i++) {

@@ -30,6 +30,11 @@ void host_fini(struct host *host)
 	sysroot_close(&host->root);
 }
 
+bool host_damon_answers(const struct host *host)
+{
+	return monotonic_ms() < atomic_load(&host->damon_until_ms);
+}
+
 void host_took(struct host *host, enum cram_duration what, uint64_t us)
 {
 	atomic_fetch_add(&host->durations[what][cram_duration_bucket(us)], 1);

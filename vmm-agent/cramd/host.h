@@ -36,7 +36,9 @@ struct host {
 	_Atomic uint64_t durations[CRAM_N_DURATIONS][CRAM_DURATION_BUCKETS];
 	_Atomic uint64_t duration_sums[CRAM_N_DURATIONS]; /* microseconds */
 	_Atomic uint64_t kdamond_cpu_us;
-	_Atomic bool damon_active, idle_active;
+	/* DAMON is to have answered again by then, monotonic milliseconds; 0: it does not watch. */
+	_Atomic uint64_t damon_until_ms;
+	_Atomic bool idle_active;
 
 	pthread_mutex_t lock;
 	pthread_cond_t wake; /* workers that wait for time or for the end */
@@ -71,6 +73,9 @@ void host_stop(struct host *host);
  * from something, is *@running still, and what it uses must stay until the process ends.
  */
 bool host_join(pthread_t thread, bool *running);
+
+/* Does DAMON watch, and is what it saw last not too old to go by? */
+bool host_damon_answers(const struct host *host);
 
 /* Counts something that took so long. */
 void host_took(struct host *host, enum cram_duration what, uint64_t us);

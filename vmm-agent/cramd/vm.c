@@ -247,6 +247,7 @@ static int keep_known(struct vm *vm, const struct vm *old, const struct ramblock
 	vm->swapped = old->swapped;
 	vm->ranges.idle_flags = old->ranges.idle_flags;
 	vm->ranges.faults_home = old->ranges.faults_home;
+	vm->ranges.damon = old->ranges.damon;
 	vm->ranges.nominated = old->ranges.nominated;
 	vm->ranges.nominated_s = old->ranges.nominated_s;
 	for (size_t i = 0; r == 0 && i < old->blocks.n; i++)

@@ -469,7 +469,7 @@ static void damon_tells_of_the_ranges_of_its_region_and_no_more(void **state)
 	nominate_begin(vm);
 	nominate_region(vm, &region);
 	assert_int_equal(vm->ranges.v[1].quiet_s, 0);
-	nominate_end(vm, 77);
+	nominate_end(vm, 10, 77);
 	assert_int_equal(vm->ranges.v[0].quiet_s, 0);
 	assert_int_equal(vm->ranges.v[1].quiet_s, 77);
 	assert_int_equal(vm->ranges.v[2].quiet_s, 77);
@@ -478,9 +478,36 @@ static void damon_tells_of_the_ranges_of_its_region_and_no_more(void **state)
 	for (uint32_t now_s = 79; now_s <= 81; now_s += 2) {
 		nominate_begin(vm);
 		nominate_region(vm, &hot);
-		nominate_end(vm, now_s);
+		nominate_end(vm, 10, now_s);
 	}
 	assert_int_equal(vm->counters.returned, RANGE_BYTES);
+}
+
+static bool damon_counts(struct vm *vm)
+{
+	bool counts;
+
+	pthread_mutex_lock(&vm->lock);
+	counts = vm->ranges.damon && vm->ranges.nominated;
+	pthread_mutex_unlock(&vm->lock);
+	return counts;
+}
+
+static void what_damon_says_counts_while_it_answers(void **state)
+{
+	struct fixture *f = *state;
+	struct vm *vm = f->vms[0];
+
+	f->host.damon_until_ms = UINT64_MAX;
+	assert_int_equal(looker_start(&f->looker, &f->host), 0);
+	for (int i = 0; i < 3000 && !damon_counts(vm); i++)
+		usleep(10000);
+	assert_true(damon_counts(vm));
+	f->host.damon_until_ms = 1;
+	for (int i = 0; i < 3000 && damon_counts(vm); i++)
+		usleep(10000);
+	assert_false(vm->ranges.damon);
+	assert_false(vm->ranges.nominated);
 }
 
 static void only_watched_vms_are_looked_at(void **state)
@@ -691,6 +718,8 @@ int main(void)
 		cmocka_unit_test(looks_are_four_to_a_cold_age),
 		cmocka_unit_test_setup_teardown(damon_tells_of_the_ranges_of_its_region_and_no_more,
 						make, drop),
+		cmocka_unit_test_setup_teardown(what_damon_says_counts_while_it_answers, make,
+						drop),
 		cmocka_unit_test_setup_teardown(only_watched_vms_are_looked_at, make, drop),
 		cmocka_unit_test_setup_teardown(a_paused_host_looks_at_nothing, make, drop),
 		cmocka_unit_test_setup_teardown(a_paused_host_looks_for_what_is_out, make, drop),

@@ -106,7 +106,7 @@ static int drop(void **state)
 
 static bool active(struct fixture *f)
 {
-	return atomic_load(&f->host.damon_active);
+	return atomic_load(&f->host.damon_until_ms) != 0;
 }
 
 static bool noted(struct fixture *f, const char *text)
@@ -130,11 +130,16 @@ static bool nominated(struct fixture *f)
 	return quiet;
 }
 
-#define wait_for(condition)                                        \
-	do {                                                       \
-		for (int ms = 0; ms < 20000 && !(condition); ms++) \
-			usleep(1000);                              \
-		assert_true(condition);                            \
+/* Until it was once. */
+#define wait_for(condition)                                 \
+	do {                                                \
+		bool met = false;                           \
+		for (int ms = 0; ms < 8000 && !met; ms++) { \
+			met = (condition);                  \
+			if (!met)                           \
+				usleep(1000);               \
+		}                                           \
+		assert_true(met);                           \
 	} while (0)
 
 static void start(struct fixture *f)
@@ -154,6 +159,20 @@ static void what_another_tool_took_is_not_in_use(void **state)
 	wait_for(!active(f));
 }
 
+/* A kdamond that is stuck; the file of a region is one that cannot be read. */
+static void what_damon_saw_last_gets_too_old(void **state)
+{
+	struct fixture *f = *state;
+
+	start(f);
+	wait_for(host_damon_answers(&f->host));
+	put(f, REGION "nr_accesses", "what\n");
+	wait_for(!host_damon_answers(&f->host));
+	assert_true(active(f));
+	put(f, REGION "nr_accesses", "0\n");
+	wait_for(host_damon_answers(&f->host));
+}
+
 static void what_was_noted_of_damon_goes_when_it_is_not_wanted(void **state)
 {
 	struct fixture *f = *state;
@@ -171,6 +190,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(what_another_tool_took_is_not_in_use, make, drop),
+		cmocka_unit_test_setup_teardown(what_damon_saw_last_gets_too_old, make, drop),
 		cmocka_unit_test_setup_teardown(what_was_noted_of_damon_goes_when_it_is_not_wanted,
 						make, drop),
 	};

@@ -18,6 +18,7 @@ static int make(void **state)
 
 	assert_int_equal(ranges_init(&ranges, 8), 0);
 	ranges.idle_flags = true;
+	ranges.damon = true;
 	*state = &ranges;
 	return 0;
 }
@@ -42,12 +43,15 @@ static unsigned int look(struct ranges *r, size_t i, uint16_t dram, uint16_t tie
 	return range_looked(&r->v[i], &l, now);
 }
 
+/* Snapshots count as in a row within this. */
+#define APART 1000
+
 /* A snapshot of one region. */
 static size_t snapshot(struct ranges *r, size_t first, size_t last, uint32_t accesses, uint32_t now)
 {
 	ranges_snapshot_begin(r);
 	ranges_region(r, first, last, accesses);
-	return ranges_snapshot_end(r, now);
+	return ranges_snapshot_end(r, APART, now);
 }
 
 static void age_is_what_the_last_look_confirmed(void **state)
@@ -125,6 +129,45 @@ static void damons_quiet_counts_only_without_idle_flags(void **state)
 	assert_int_equal(r->v[7].quiet_s, 1060);
 }
 
+/* The last snapshot was at 1050, whatever looks say later. */
+static void without_idle_flags_an_age_is_what_snapshots_confirmed(void **state)
+{
+	struct ranges *r = *state;
+	struct ranges_summary s;
+
+	r->idle_flags = false;
+	snapshot(r, 0, 0, 0, 1000);
+	snapshot(r, 0, 0, 0, 1050);
+	look(r, 0, 512, 0, 0, 0, 1030);
+	assert_int_equal(range_age(r, &r->v[0]), 30);
+	look(r, 0, 512, 0, 0, 0, 5000);
+	assert_int_equal(range_age(r, &r->v[0]), 50);
+	/* And none where DAMON has not answered for long. */
+	r->damon = false;
+	assert_int_equal(range_age(r, &r->v[0]), 0);
+	ranges_summarise(r, 5000, &s);
+	assert_int_equal(s.cold[0], s.dram);
+	r->idle_flags = true;
+	assert_int_equal(range_age(r, &r->v[0]), 5000 - 1030);
+}
+
+static void what_was_between_snapshots_far_apart_nobody_knows(void **state)
+{
+	struct ranges *r = *state;
+
+	r->idle_flags = false;
+	r->v[1].tier_pages = 40;
+	snapshot(r, 0, 0, 0, 1000);
+	snapshot(r, 0, 0, 0, 1000 + APART);
+	assert_int_equal(r->v[0].quiet_s, 1000);
+	snapshot(r, 0, 0, 0, 1001 + 2 * APART);
+	assert_int_equal(r->v[0].quiet_s, 1001 + 2 * APART);
+	/* Nor are two of them two in a row. */
+	assert_int_equal(snapshot(r, 1, 1, 5, 1002 + 2 * APART), 0);
+	assert_int_equal(snapshot(r, 1, 1, 5, 1003 + 3 * APART), 0);
+	assert_int_equal(snapshot(r, 1, 1, 5, 1004 + 3 * APART), 40);
+}
+
 /* [hot][quiet] and [quiet][hot] in one range. */
 static void a_range_was_accessed_where_any_region_of_it_was(void **state)
 {
@@ -138,7 +181,7 @@ static void a_range_was_accessed_where_any_region_of_it_was(void **state)
 		ranges_region(r, 0, 0, 5);
 		ranges_region(r, 0, 1, 0);
 		ranges_region(r, 1, 1, 5);
-		assert_int_equal(ranges_snapshot_end(r, now), now == 1000 ? 0 : 80);
+		assert_int_equal(ranges_snapshot_end(r, APART, now), now == 1000 ? 0 : 80);
 		assert_int_equal(r->v[0].quiet_s + r->v[1].quiet_s, 0);
 	}
 	assert_true(r->v[0].flags & r->v[1].flags & RANGE_HOT);
@@ -153,7 +196,7 @@ static void two_regions_of_one_snapshot_are_not_two_snapshots(void **state)
 	ranges_snapshot_begin(r);
 	ranges_region(r, 0, 0, 5);
 	ranges_region(r, 0, 0, 5);
-	assert_int_equal(ranges_snapshot_end(r, 1000), 0);
+	assert_int_equal(ranges_snapshot_end(r, APART, 1000), 0);
 	assert_false(r->v[0].flags & RANGE_HOT);
 	assert_int_equal(snapshot(r, 0, 0, 5, 1010), 40);
 }
@@ -456,6 +499,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_range_never_armed_has_no_age, make, drop),
 		cmocka_unit_test_setup_teardown(damons_quiet_counts_only_without_idle_flags, make,
 						drop),
+		cmocka_unit_test_setup_teardown(
+			without_idle_flags_an_age_is_what_snapshots_confirmed, make, drop),
+		cmocka_unit_test_setup_teardown(what_was_between_snapshots_far_apart_nobody_knows,
+						make, drop),
 		cmocka_unit_test_setup_teardown(a_range_was_accessed_where_any_region_of_it_was,
 						make, drop),
 		cmocka_unit_test_setup_teardown(two_regions_of_one_snapshot_are_not_two_snapshots,

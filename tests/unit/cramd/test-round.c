@@ -685,7 +685,7 @@ static void check_says_how_coarse_damon_sees(void **state)
 	make_vm(d, 1);
 	round_run(d);
 	d->conf.host.damon_max_regions = 4;
-	atomic_store(&d->host.damon_active, true);
+	atomic_store(&d->host.damon_until_ms, UINT64_MAX);
 	assert_int_equal(finding(d, "host", "damon-regions")->bytes, 2 * VM_RAM / 4);
 	assert_string_equal(finding(d, "host", "damon-regions")->severity, "warning");
 	/* Looks see what it does not. */
@@ -693,6 +693,24 @@ static void check_says_how_coarse_damon_sees(void **state)
 	assert_string_equal(finding(d, "host", "damon-regions")->severity, "info");
 	d->conf.host.damon_max_regions = 2 * VM_RAM / RANGE_BYTES;
 	assert_false(found(d, "host", "damon-regions"));
+}
+
+static void check_says_when_damon_does_not_answer(void **state)
+{
+	struct daemon *d = *state;
+	struct cram_host_report host;
+
+	round_run(d);
+	atomic_store(&d->host.damon_until_ms, monotonic_ms() + 60000);
+	assert_string_equal(finding(d, "host", "detector")->severity, "ok");
+	assert_non_null(strstr(finding(d, "host", "detector")->text, "found by damon"));
+	atomic_store(&d->host.damon_until_ms, monotonic_ms() - 1);
+	assert_string_equal(finding(d, "host", "detector")->severity, "warning");
+	assert_non_null(strstr(finding(d, "host", "detector")->text, "counts as cold"));
+	report_host(d, &host);
+	assert_string_equal(host.detector, "none");
+	atomic_store(&d->host.idle_active, true);
+	assert_non_null(strstr(finding(d, "host", "detector")->text, "is looked at"));
 }
 
 static void turn(struct daemon *d)
@@ -890,6 +908,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(
 			check_says_what_could_be_gained_and_for_the_rest_why_not, make, drop),
 		cmocka_unit_test_setup_teardown(check_says_how_coarse_damon_sees, make, drop),
+		cmocka_unit_test_setup_teardown(check_says_when_damon_does_not_answer, make, drop),
 		cmocka_unit_test_setup_teardown(a_steady_round_allocates_nothing, make, drop),
 		cmocka_unit_test_setup_teardown(check_says_first_what_may_be_sold_and_at_what_risk,
 						make, drop),

@@ -215,14 +215,15 @@ static void look_at_vm(struct looker *looker, struct vm *vm, const struct page_i
 {
 	uint32_t interval = look_interval_s(atomic_load(&vm->cold_age_s));
 	cleanup_close int pagemap = -1;
+	bool damon = host_damon_answers(looker->host);
 	struct look_buffers buffers;
 	int r = 0;
 
 	pthread_mutex_lock(&vm->lock);
 	vm->ranges.idle_flags = idle;
 	vm->ranges.faults_home = atomic_load(&vm->tier_nid) == NODE_SWAP;
-	vm->ranges.nominated =
-		atomic_load(&looker->host->damon_active) && !atomic_load(&vm->look_everywhere);
+	vm->ranges.damon = damon;
+	vm->ranges.nominated = damon && !atomic_load(&vm->look_everywhere);
 	pthread_mutex_unlock(&vm->lock);
 
 	for (size_t left = vm->ranges.n; left > 0 && thread_cpu_ns() < until;) {

@@ -12,7 +12,16 @@
 struct watch {
 	CRAM_ARRAY(struct vm *) vms;
 	CRAM_ARRAY(struct damon_target) wanted, watched;
+	uint32_t pause_ms; /* between snapshots */
 };
+
+/*
+ * A snapshot counts for so many pauses, none of which is shorter than an aggregation of DAMON's.
+ * After its pause the next one takes an aggregation, or two where the kernel has waited in vain for
+ * a scheme, and a change of targets before it another: that are four. Half as many again are for
+ * one that a VM's end has broken off.
+ */
+#define SNAPSHOT_PAUSES 6
 
 struct nomination {
 	const struct host *host;
@@ -39,10 +48,10 @@ void nominate_region(struct vm *vm, const struct damon_region *region)
 	pthread_mutex_unlock(&vm->lock);
 }
 
-void nominate_end(struct vm *vm, uint32_t now_s)
+void nominate_end(struct vm *vm, uint32_t apart_s, uint32_t now_s)
 {
 	pthread_mutex_lock(&vm->lock);
-	vm->counters.returned += ranges_snapshot_end(&vm->ranges, now_s) * PAGE_BYTES;
+	vm->counters.returned += ranges_snapshot_end(&vm->ranges, apart_s, now_s) * PAGE_BYTES;
 	pthread_mutex_unlock(&vm->lock);
 }
 
@@ -63,14 +72,14 @@ static int nominate(size_t target, const struct damon_region *region, void *arg)
 static int take_snapshot(const struct host *host, struct damon *damon, const struct watch *w)
 {
 	struct nomination nom = { .host = host, .vms = w->vms.v, .n = w->watched.n };
-	uint32_t now_s = monotonic_s();
+	uint32_t apart_s = w->pause_ms * SNAPSHOT_PAUSES / 1000 + 1, now_s = monotonic_s();
 	int r;
 
 	for (size_t i = 0; i < nom.n; i++)
 		nominate_begin(nom.vms[i]);
 	r = damon_snapshot(damon, nominate, &nom);
 	for (size_t i = 0; r == 0 && i < nom.n; i++)
-		nominate_end(nom.vms[i], now_s);
+		nominate_end(nom.vms[i], apart_s, now_s);
 	return r;
 }
 
@@ -181,6 +190,12 @@ static uint32_t snapshot_pause_ms(const struct cram_host_settings *set, int64_t 
 	return (uint32_t)(paid < aggregation ? aggregation : paid);
 }
 
+static void expect_answer(struct host *host, const struct watch *w)
+{
+	atomic_store(&host->damon_until_ms,
+		     monotonic_ms() + (uint64_t)w->pause_ms * SNAPSHOT_PAUSES);
+}
+
 /*
  * Keeps DAMON watching who is to be watched, and takes a snapshot. Negative errno: what DAMON says
  * against it; -EBUSY: the tree is somebody else's.
@@ -201,7 +216,11 @@ static int nominate_once(struct host *host, struct damon *damon, const struct ro
 		r = watch(damon, &roster->settings, w);
 	if (r < 0 || !damon->running)
 		return r;
-	atomic_store(&host->damon_active, true);
+	/* The first one may take as long as any. */
+	if (!atomic_load(&host->damon_until_ms)) {
+		w->pause_ms = snapshot_pause_ms(&roster->settings, 0);
+		expect_answer(host, w);
+	}
 	r = take_snapshot(host, damon, w);
 	account_kdamond(host);
 	return r;
@@ -257,17 +276,18 @@ static void *nominate_all(void *arg)
 			damon_release(&damon);
 		else
 			r = nominate_once(host, &damon, &roster, &w);
+		w.pause_ms = snapshot_pause_ms(&roster.settings, thread_cpu_ns() - began);
 		/* Given back, with nothing to watch, or lost to another tool. */
 		if (!damon.running)
-			atomic_store(&host->damon_active, false);
-		pause_ms = damon.acquired
-				   ? snapshot_pause_ms(&roster.settings, thread_cpu_ns() - began)
-				   : AGAIN_MS;
+			atomic_store(&host->damon_until_ms, 0);
+		else if (r == 0)
+			expect_answer(host, &w);
+		pause_ms = damon.acquired ? w.pause_ms : AGAIN_MS;
 		say_trouble(host, &damon, r);
 	} while (host_sleep(host, pause_ms));
 
 	damon_release(&damon);
-	atomic_store(&host->damon_active, false);
+	atomic_store(&host->damon_until_ms, 0);
 	array_free(&w.vms);
 	array_free(&w.wanted);
 	array_free(&w.watched);

@@ -16,11 +16,11 @@ struct nominator {
 
 /*
  * A snapshot of @vm: begins, has regions, and once it has been read to its end what DAMON saw is
- * taken into account, as of @now_s.
+ * taken into account, as ranges_snapshot_end() does.
  */
 void nominate_begin(struct vm *vm);
 void nominate_region(struct vm *vm, const struct damon_region *region);
-void nominate_end(struct vm *vm, uint32_t now_s);
+void nominate_end(struct vm *vm, uint32_t apart_s, uint32_t now_s);
 
 /* @nominator is zero. 0 or -errno of pthread_create(3). */
 int nominator_start(struct nominator *nominator, struct host *host);

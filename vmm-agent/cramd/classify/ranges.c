@@ -49,16 +49,20 @@ void ranges_free(struct ranges *ranges)
 	*ranges = (struct ranges){};
 }
 
-/* Time without an access that the last look confirmed, seconds. */
+/* Time without an access that the last look, and the last snapshot, confirmed, seconds. */
 static uint32_t idle_time(const struct ranges *ranges, const struct range *range)
 {
+	uint32_t until_s = range->checked_s;
+
 	if (ranges->idle_flags)
-		return (range->flags & RANGE_ARMED) && range->checked_s > range->armed_s
-			       ? range->checked_s - range->armed_s
+		return (range->flags & RANGE_ARMED) && until_s > range->armed_s
+			       ? until_s - range->armed_s
 			       : 0;
-	return range->quiet_s && range->checked_s > range->quiet_s
-		       ? range->checked_s - range->quiet_s
-		       : 0;
+	if (!ranges->damon || !range->quiet_s)
+		return 0;
+	if (until_s > ranges->nominated_s)
+		until_s = ranges->nominated_s;
+	return until_s > range->quiet_s ? until_s - range->quiet_s : 0;
 }
 
 uint32_t range_age(const struct ranges *ranges, const struct range *range)
@@ -91,13 +95,18 @@ void ranges_region(struct ranges *ranges, size_t first, size_t last, uint32_t ac
 		ranges->v[i].flags |= RANGE_COVERED | (accesses ? RANGE_ACCESSED : 0);
 }
 
-size_t ranges_snapshot_end(struct ranges *ranges, uint32_t now_s)
+size_t ranges_snapshot_end(struct ranges *ranges, uint32_t apart_s, uint32_t now_s)
 {
+	bool in_a_row = ranges->nominated_s && now_s - ranges->nominated_s <= apart_s;
 	size_t returned = 0;
 
 	for (size_t i = 0; i < ranges->n; i++) {
 		struct range *range = &ranges->v[i];
 
+		if (!in_a_row) {
+			range->flags &= (uint8_t)~RANGE_SEEN;
+			range->quiet_s = 0;
+		}
 		if (range->flags & RANGE_ACCESSED) {
 			range->quiet_s = 0;
 			range->accessed_s = now_s;

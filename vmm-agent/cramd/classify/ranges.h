@@ -5,7 +5,8 @@
  *
  * Times are seconds of a monotonic clock, never 0. A range's age is what has been *confirmed*: the
  * time between setting its idle flags and the last look that still found all of them, or, without
- * idle flags, the time DAMON has seen no access. Time since the last look does not count.
+ * idle flags, the time in which no snapshot of DAMON's has seen an access, up to the last of them.
+ * Time since the last look does not count.
  */
 #pragma once
 
@@ -52,6 +53,7 @@ struct ranges {
 	bool idle_flags;  /* ages come from idle flags, else from DAMON alone */
 	bool faults_home; /* what is accessed on the tier is there no more: DAMON's word on it is
 			     void */
+	bool damon;	  /* it answers: without idle flags there are no ages else */
 	bool nominated;	  /* only what DAMON calls quiet is looked at */
 	uint32_t nominated_s; /* the last snapshot of DAMON's that counts; 0: none has been */
 };
@@ -75,11 +77,12 @@ void ranges_snapshot_begin(struct ranges *ranges);
 /* DAMON saw [@first, @last] as one region, accessed in @accesses of its samples. */
 void ranges_region(struct ranges *ranges, size_t first, size_t last, uint32_t accesses);
 /*
- * What the snapshot taken at @now_s says. Returns how many pages on the tier were newly found
- * accessed. Without idle flags two snapshots in a row must say so: one sample of a large region is
- * no proof.
+ * What the snapshot taken at @now_s says. Where it follows the last one by more than @apart_s,
+ * nobody knows what was between them: what is quiet is so from now on. Returns how many pages on
+ * the tier were newly found accessed. Without idle flags two snapshots in a row must say so: one
+ * sample of a large region is no proof.
  */
-size_t ranges_snapshot_end(struct ranges *ranges, uint32_t now_s);
+size_t ranges_snapshot_end(struct ranges *ranges, uint32_t apart_s, uint32_t now_s);
 
 /*
  * Should this range be looked at now, when looks are @interval_s apart? What has been idle for a

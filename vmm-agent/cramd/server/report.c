@@ -53,13 +53,30 @@ static uint64_t own_rss(void)
 
 static void detector_text(struct daemon *d, char *buf, size_t size)
 {
-	bool damon = atomic_load(&d->host.damon_active), idle = atomic_load(&d->host.idle_active);
+	bool damon = host_damon_answers(&d->host), idle = atomic_load(&d->host.idle_active);
 
 	snprintf(buf, size, "%s",
 		 damon && idle ? "damon+page_idle"
 		 : damon       ? "damon"
 		 : idle	       ? "page_idle"
 			       : "none");
+}
+
+/* What keeps a detector from its work, and what follows; empty: nothing does. Returns @buf. */
+static const char *detector_note(struct daemon *d, char *buf, size_t size)
+{
+	bool idle = atomic_load(&d->host.idle_active);
+
+	pthread_mutex_lock(&d->host.lock);
+	snprintf(buf, size, "%s", d->host.detector_note);
+	pthread_mutex_unlock(&d->host.lock);
+	/* The thread that would note it is the one that waits for the answer. */
+	if (!buf[0] && atomic_load(&d->host.damon_until_ms) && !host_damon_answers(&d->host))
+		snprintf(buf, size,
+			 "DAMON does not answer, as when a QEMU keeps its memory map locked: until "
+			 "it does, %s",
+			 idle ? "all memory is looked at" : "no memory counts as cold");
+	return buf;
 }
 
 static void sums(struct daemon *d, struct cram_host_report *ret)
@@ -568,7 +585,7 @@ static void check_regions(struct daemon *d, struct findings *f)
 		if (atomic_load(&d->host.vms.v[i]->watched))
 			watched += d->host.vms.v[i]->ram;
 	region = watched / d->conf.host.damon_max_regions;
-	if (!atomic_load(&d->host.damon_active) || region <= RANGE_BYTES)
+	if (!host_damon_answers(&d->host) || region <= RANGE_BYTES)
 		return;
 	add(f, looks ? "info" : "warning", "host", CRAM_FINDING_DAMON_REGIONS, region,
 	    "in a region of DAMON's, with damon_max_regions = %u: less that is hot in it %s",
@@ -579,7 +596,7 @@ static void check_regions(struct daemon *d, struct findings *f)
 size_t report_check(struct daemon *d, struct cram_check_report *findings, size_t max)
 {
 	struct findings f = { .v = findings, .max = max };
-	char detector[32], note[160], why[256];
+	char detector[32], note[256], why[256];
 	uint64_t gain = 0;
 
 	check_selling(d, &f);
@@ -595,10 +612,7 @@ size_t report_check(struct daemon *d, struct cram_check_report *findings, size_t
 	for (size_t i = 0; i < d->snapshot.n_tiers; i++)
 		check_tier(d, i, &f);
 	detector_text(d, detector, sizeof(detector));
-	pthread_mutex_lock(&d->host.lock);
-	TEXT(note, "%s", d->host.detector_note);
-	pthread_mutex_unlock(&d->host.lock);
-	if (note[0])
+	if (detector_note(d, note, sizeof(note))[0])
 		add(&f, "warning", "host", CRAM_FINDING_DETECTOR, 0, "%s", note);
 	else
 		add(&f, "ok", "host", CRAM_FINDING_DETECTOR, 0, "cold memory is found by %s",
