@@ -713,6 +713,23 @@ static void check_says_when_damon_does_not_answer(void **state)
 	assert_non_null(strstr(finding(d, "host", "detector")->text, "is looked at"));
 }
 
+static void check_says_what_to_do_where_the_detector_is_not_there(void **state)
+{
+	struct daemon *d = *state;
+
+	round_run(d);
+	/* DAMON waits for a VM. */
+	assert_string_equal(finding(d, "host", "detector")->severity, "ok");
+	assert_null(strstr(finding(d, "host", "detector")->text, "none"));
+	d->conf.host.detector = CRAM_DETECTOR_PAGE_IDLE;
+	assert_string_equal(finding(d, "host", "detector")->severity, "warning");
+	assert_non_null(strstr(finding(d, "host", "detector")->text, "set detector to auto"));
+	atomic_store(&d->host.idle_active, true);
+	assert_string_equal(finding(d, "host", "detector")->severity, "ok");
+	assert_string_equal(finding(d, "host", "detector")->text,
+			    "cold memory is found by page_idle");
+}
+
 static void turn(struct daemon *d)
 {
 	round_run(d);
@@ -909,6 +926,8 @@ int main(void)
 			check_says_what_could_be_gained_and_for_the_rest_why_not, make, drop),
 		cmocka_unit_test_setup_teardown(check_says_how_coarse_damon_sees, make, drop),
 		cmocka_unit_test_setup_teardown(check_says_when_damon_does_not_answer, make, drop),
+		cmocka_unit_test_setup_teardown(
+			check_says_what_to_do_where_the_detector_is_not_there, make, drop),
 		cmocka_unit_test_setup_teardown(a_steady_round_allocates_nothing, make, drop),
 		cmocka_unit_test_setup_teardown(check_says_first_what_may_be_sold_and_at_what_risk,
 						make, drop),

@@ -70,12 +70,18 @@ static const char *detector_note(struct daemon *d, char *buf, size_t size)
 	pthread_mutex_lock(&d->host.lock);
 	snprintf(buf, size, "%s", d->host.detector_note);
 	pthread_mutex_unlock(&d->host.lock);
+	if (buf[0])
+		return buf;
 	/* The thread that would note it is the one that waits for the answer. */
-	if (!buf[0] && atomic_load(&d->host.damon_until_ms) && !host_damon_answers(&d->host))
+	if (atomic_load(&d->host.damon_until_ms) && !host_damon_answers(&d->host))
 		snprintf(buf, size,
 			 "DAMON does not answer, as when a QEMU keeps its memory map locked: until "
 			 "it does, %s",
 			 idle ? "all memory is looked at" : "no memory counts as cold");
+	else if (d->conf.host.detector == CRAM_DETECTOR_PAGE_IDLE && !idle)
+		snprintf(buf, size,
+			 "no memory counts as cold: detector is page_idle, and this kernel has no "
+			 "idle page tracking (CONFIG_IDLE_PAGE_TRACKING); set detector to auto");
 	return buf;
 }
 
@@ -614,9 +620,12 @@ size_t report_check(struct daemon *d, struct cram_check_report *findings, size_t
 	detector_text(d, detector, sizeof(detector));
 	if (detector_note(d, note, sizeof(note))[0])
 		add(&f, "warning", "host", CRAM_FINDING_DETECTOR, 0, "%s", note);
-	else
+	else if (strcmp(detector, "none") != 0)
 		add(&f, "ok", "host", CRAM_FINDING_DETECTOR, 0, "cold memory is found by %s",
 		    detector);
+	else
+		add(&f, "ok", "host", CRAM_FINDING_DETECTOR, 0,
+		    "cold memory is looked for once there is a VM to watch");
 	check_regions(d, &f);
 	if (d->libvirt && !libvirt_connected(d->libvirt))
 		add(&f, "warning", "host", CRAM_FINDING_NO_LIBVIRT, 0,
