@@ -175,10 +175,12 @@ static void a_target_never_takes_anothers_place(void **state)
 	/* One more behind them: they keep what was seen of them. */
 	damon_watch(&damon, &attrs, targets, 3);
 	state_is("commit");
+	assert_false(damon.started_over);
 	/* The first ends. */
 	put(ADMIN "/0/state", "on\n");
 	damon_watch(&damon, &attrs, targets + 1, 2);
 	state_is("onf");
+	assert_true(damon.started_over);
 	damon_release(&damon);
 }
 

@@ -173,6 +173,40 @@ static void what_damon_saw_last_gets_too_old(void **state)
 	wait_for(host_damon_answers(&f->host));
 }
 
+static size_t lines_with(FILE *log, const char *text)
+{
+	char line[1024];
+	size_t n = 0;
+
+	rewind(log);
+	while (fgets(line, sizeof(line), log))
+		n += strstr(line, text) != NULL;
+	return n;
+}
+
+static void that_damon_starts_over_is_in_the_log_once(void **state)
+{
+	struct fixture *f = *state;
+	FILE *log = tmpfile();
+
+	assert_non_null(log);
+	/* What the thread writes goes to the end, wherever this has read to. */
+	assert_int_equal(fcntl(fileno(log), F_SETFL, O_APPEND), 0);
+	f->host.log.fd = fileno(log);
+	f->host.log.level = LOG_INFO;
+	start(f);
+	assert_int_equal(lines_with(log, "starts over"), 0);
+	/* The first is left alone from now on, and the other takes its place. */
+	f->vms[0]->watched = false;
+	f->vms[1]->watched = true;
+	wait_for(lines_with(log, "starts over with 1 VM,"));
+	usleep(100000);
+	assert_int_equal(lines_with(log, "starts over"), 1);
+	host_stop(&f->host);
+	assert_true(nominator_join(&f->nominator));
+	fclose(log);
+}
+
 static void what_was_noted_of_damon_goes_when_it_is_not_wanted(void **state)
 {
 	struct fixture *f = *state;
@@ -191,6 +225,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(what_another_tool_took_is_not_in_use, make, drop),
 		cmocka_unit_test_setup_teardown(what_damon_saw_last_gets_too_old, make, drop),
+		cmocka_unit_test_setup_teardown(that_damon_starts_over_is_in_the_log_once, make,
+						drop),
 		cmocka_unit_test_setup_teardown(what_was_noted_of_damon_goes_when_it_is_not_wanted,
 						make, drop),
 	};

@@ -8,6 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "util/plural.h"
+
 /* DAMON's targets: those there should be, with their VMs, and those it has. They only grow. */
 struct watch {
 	CRAM_ARRAY(struct vm *) vms;
@@ -157,7 +159,8 @@ static bool same_targets(const struct watch *w)
 	       memcmp(w->wanted.v, w->watched.v, w->wanted.n * sizeof(w->wanted.v[0])) == 0;
 }
 
-static int watch(struct damon *damon, const struct cram_host_settings *set, struct watch *w)
+static int watch(struct host *host, struct damon *damon, const struct cram_host_settings *set,
+		 struct watch *w)
 {
 	const struct damon_attrs attrs = {
 		.sample_us = set->damon_sample_us,
@@ -168,9 +171,13 @@ static int watch(struct damon *damon, const struct cram_host_settings *set, stru
 	};
 	int r;
 
-	/* Where a VM has ended, DAMON starts over; our own ages stay. */
 	w->watched.n = 0;
 	r = damon_watch(damon, &attrs, w->wanted.v, w->wanted.n);
+	if (damon->started_over)
+		cram_log_info(&host->log,
+			      "DAMON starts over with %zu VM%s, since one before them has gone: "
+			      "until it has found their regions again it sees coarsely; ages stay",
+			      w->wanted.n, plural(w->wanted.n));
 	if (r < 0)
 		return r;
 	memcpy(w->watched.v, w->wanted.v, w->wanted.n * sizeof(w->wanted.v[0]));
@@ -213,7 +220,7 @@ static int nominate_once(struct host *host, struct damon *damon, const struct ro
 	}
 	r = collect(roster, w);
 	if (r == 0 && (!same_targets(w) || (w->wanted.n && !damon->running)))
-		r = watch(damon, &roster->settings, w);
+		r = watch(host, damon, &roster->settings, w);
 	if (r < 0 || !damon->running)
 		return r;
 	/* The first one may take as long as any. */

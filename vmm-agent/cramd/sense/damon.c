@@ -324,9 +324,11 @@ int damon_watch(struct damon *damon, const struct damon_attrs *attrs,
 	int r;
 
 	damon->n_targets = 0;
+	damon->started_over = false;
 	if (array_reserve(&damon->pids, n_targets) < 0)
 		return -ENOMEM;
 	if (n_targets == 0 || !in_place(damon, targets, n_targets)) {
+		damon->started_over = n_targets > 0;
 		r = damon_stop(damon);
 		if (r < 0 || n_targets == 0)
 			return r;

@@ -36,6 +36,7 @@ struct damon {
 	bool configured;
 	pid_t first_pid; /* of the first target, which tells our tree from another's; 0: none */
 	bool running;
+	bool started_over; /* the last damon_watch() has: nothing of what it had seen is left */
 	size_t n_targets;
 	CRAM_ARRAY(pid_t) pids; /* of the targets that DAMON has, in their places */
 };
