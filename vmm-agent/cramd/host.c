@@ -63,7 +63,12 @@ void host_stop(struct host *host)
 
 bool host_join(pthread_t thread, bool *running)
 {
-	struct timespec until = monotonic_after(STOP_MS);
+	return host_join_after(thread, running, 0);
+}
+
+bool host_join_after(pthread_t thread, bool *running, uint32_t ms)
+{
+	struct timespec until = monotonic_after(ms + STOP_MS);
 
 	if (*running && pthread_clockjoin_np(thread, NULL, CLOCK_MONOTONIC, &until))
 		return false;

@@ -73,6 +73,8 @@ void host_stop(struct host *host);
  * from something, is *@running still, and what it uses must stay until the process ends.
  */
 bool host_join(pthread_t thread, bool *running);
+/* The same of one that may be with something for @ms before it hears of the end. */
+bool host_join_after(pthread_t thread, bool *running, uint32_t ms);
 
 /* Does DAMON watch, and is what it saw last not too old to go by? */
 bool host_damon_answers(const struct host *host);

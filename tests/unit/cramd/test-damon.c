@@ -8,9 +8,11 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "cramd/sense/damon.h"
@@ -117,6 +119,30 @@ static void a_tree_taken_by_another_tool_is_not_written_to(void **state)
 	/* Whose it is can be said. */
 	damon_owner(&damon, text, sizeof(text));
 	assert_non_null(strstr(text, "4711 (damo)"));
+}
+
+/* As when the kernel is with a snapshot still: no write succeeds. */
+static void what_could_not_be_turned_off_is_the_next_agents_to_turn_off(void **state)
+{
+	struct rlimit before, none;
+	struct damon damon;
+	char text[8] = "";
+
+	(void)state;
+	recorded_put_damon(dir);
+	damon_init(&damon, &root, "/run/cramd/damon");
+	assert_int_equal(damon_acquire(&damon), 0);
+	put(ADMIN "/0/state", "on\n");
+	signal(SIGXFSZ, SIG_IGN);
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+	none = before;
+	none.rlim_cur = 0;
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &none), 0);
+	damon_release(&damon);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+	assert_int_equal(acquire(), 0);
+	assert_int_equal(sysroot_read(&root, ADMIN "/0/state", text, sizeof(text), NULL), 0);
+	assert_memory_equal(text, "off", 3);
 }
 
 /* Operations alike: the target tells. */
@@ -249,6 +275,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_predecessors_damon_is_taken_over, make, drop),
 		cmocka_unit_test_setup_teardown(a_tree_taken_by_another_tool_is_not_written_to,
 						make, drop),
+		cmocka_unit_test_setup_teardown(
+			what_could_not_be_turned_off_is_the_next_agents_to_turn_off, make, drop),
 		cmocka_unit_test_setup_teardown(a_tree_with_another_target_is_anothers, make, drop),
 		cmocka_unit_test_setup_teardown(a_target_never_takes_anothers_place, make, drop),
 		cmocka_unit_test_setup_teardown(every_region_of_a_snapshot_is_read, make, drop),

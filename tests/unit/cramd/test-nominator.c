@@ -10,9 +10,11 @@
 
 #include <cmocka.h>
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cramd/classify/nominator.h"
@@ -207,6 +209,46 @@ static void that_damon_starts_over_is_in_the_log_once(void **state)
 	fclose(log);
 }
 
+/* The kernel's answer, at the other end of *@fifo, comes after three seconds. */
+static void *answer_late(void *fifo)
+{
+	const int *fd = fifo;
+
+	usleep(3000000);
+	if (write(*fd, "0\n", 2) != 2)
+		abort();
+	close(*fd);
+	return NULL;
+}
+
+/* A snapshot is under way, of an aggregation that takes as long. */
+static void damon_is_off_when_the_agent_has_gone(void **state)
+{
+	struct fixture *f = *state;
+	struct cram_host_settings settings = f->host.settings;
+	char path[192], text[8] = "";
+	pthread_t kernel;
+	static int fd; /* the answer comes though the test may have failed */
+
+	start(f);
+	snprintf(path, sizeof(path), "%s" REGION "nr_accesses", f->dir);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(mkfifo(path, 0600), 0);
+	/* It can be opened so when the other end is open. */
+	wait_for((fd = open(path, O_WRONLY | O_NONBLOCK)) >= 0);
+	settings.damon_aggr_us = 3000000;
+	host_set_settings(&f->host, &settings);
+	put(f, STATE, "on\n");
+	host_stop(&f->host);
+	assert_int_equal(pthread_create(&kernel, NULL, answer_late, &fd), 0);
+	assert_true(nominator_join(&f->nominator));
+	pthread_join(kernel, NULL);
+	assert_int_equal(sysroot_read(&f->host.root, STATE, text, sizeof(text), NULL), 0);
+	assert_string_equal(text, "off");
+	assert_int_equal(sysroot_read(&f->host.root, "/run/cramd/damon", text, sizeof(text), NULL),
+			 -ENOENT);
+}
+
 static void what_was_noted_of_damon_goes_when_it_is_not_wanted(void **state)
 {
 	struct fixture *f = *state;
@@ -225,6 +267,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(what_another_tool_took_is_not_in_use, make, drop),
 		cmocka_unit_test_setup_teardown(what_damon_saw_last_gets_too_old, make, drop),
+		cmocka_unit_test_setup_teardown(damon_is_off_when_the_agent_has_gone, make, drop),
 		cmocka_unit_test_setup_teardown(that_damon_starts_over_is_in_the_log_once, make,
 						drop),
 		cmocka_unit_test_setup_teardown(what_was_noted_of_damon_goes_when_it_is_not_wanted,

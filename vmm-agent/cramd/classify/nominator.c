@@ -314,7 +314,30 @@ int nominator_start(struct nominator *nominator, struct host *host)
 	return 0;
 }
 
+/* Longer aggregations are not waited for: a service has 90 s to stop in all. */
+#define SNAPSHOT_MAX_MS 60000
+
+/*
+ * How long a snapshot that has begun may take, and DAMON be turned off only then: the kernel waits
+ * for an aggregation, or in vain for a scheme two of them, and its tree is locked until then for
+ * whoever else would write to it. The process cannot end before that anyway.
+ */
+static uint32_t snapshot_ms(struct host *host)
+{
+	uint64_t us;
+
+	if (!atomic_load(&host->damon_until_ms))
+		return 0;
+	pthread_mutex_lock(&host->lock);
+	us = 2 * ((uint64_t)host->settings.damon_aggr_us + host->settings.damon_sample_us);
+	pthread_mutex_unlock(&host->lock);
+	return us / 1000 < SNAPSHOT_MAX_MS ? (uint32_t)(us / 1000) : SNAPSHOT_MAX_MS;
+}
+
 bool nominator_join(struct nominator *nominator)
 {
-	return host_join(nominator->thread, &nominator->running);
+	if (!nominator->running)
+		return true;
+	return host_join_after(nominator->thread, &nominator->running,
+			       snapshot_ms(nominator->host));
 }

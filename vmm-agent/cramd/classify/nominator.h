@@ -24,5 +24,5 @@ void nominate_end(struct vm *vm, uint32_t apart_s, uint32_t now_s);
 
 /* @nominator is zero. 0 or -errno of pthread_create(3). */
 int nominator_start(struct nominator *nominator, struct host *host);
-/* After host_stop(); as host_join(). */
+/* After host_stop(); as host_join(), but waits for a snapshot that is under way. */
 bool nominator_join(struct nominator *nominator);

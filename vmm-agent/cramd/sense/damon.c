@@ -462,9 +462,10 @@ void damon_release(struct damon *damon)
 {
 	if (damon->acquired) {
 		damon_stop(damon);
-		put(damon, ADMIN "/nr_kdamonds", "0");
+		/* Refused while it runs: then the next agent finds it as one that died left it. */
+		if (put(damon, ADMIN "/nr_kdamonds", "0") == 0)
+			remove_marker(damon);
 		damon->acquired = false;
-		remove_marker(damon);
 	}
 	array_free(&damon->pids);
 }
