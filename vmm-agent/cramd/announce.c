@@ -93,6 +93,7 @@ static void announce_refusals(struct daemon *d, struct vm *vm)
 	pthread_mutex_unlock(&vm->lock);
 	announce_trouble(d, vm, "moved", counters.move_error, &vm->reported_move_error);
 	announce_trouble(d, vm, "looked at", counters.look_error, &vm->reported_look_error);
+	announce_trouble(d, vm, "examined", counters.examine_error, &vm->reported_examine_error);
 	if (counters.refused < vm->reported_refused + REFUSED_TOLD)
 		return;
 	if (host_may_log(&d->host, monotonic_ms()))

@@ -235,18 +235,47 @@ static void find_homes(struct vm *vm, uint64_t mems, uint64_t tier_nodes)
 		vm->home_nodes = mems & ~tier_nodes;
 }
 
-void vm_examine(struct vm *vm, const struct examination *e, const struct proc_status *status)
+/* A process may be in no group but the root one, and its group may have ended with it. */
+static bool has_none(int r)
+{
+	return r == -ENOENT || r == -ENODEV;
+}
+
+/* Its cpuset, which is what @status says where there is none, and how much of it is swapped. */
+static int read_cgroup(const struct vm *vm, const struct proc_status *status, uint64_t *ret_mems,
+		       uint64_t *ret_swapped)
+{
+	uint64_t mems = status->mems_allowed, swapped = vm->swapped;
+	int r = cgroup_read_mems(&vm->cgroup, &mems);
+	int also = cgroup_read_swapped(&vm->cgroup, &swapped);
+
+	if (r < 0 && !has_none(r) && vm->mems_allowed)
+		mems = vm->mems_allowed;
+	*ret_mems = mems;
+	*ret_swapped = swapped;
+	if (r < 0 && !has_none(r))
+		return r;
+	return has_none(also) ? 0 : also;
+}
+
+static int read_placement(const struct vm *vm, const struct examination *e, struct placement *p)
+{
+	int r = e->kernel->numa_maps(e->root, vm->pid, place, p);
+
+	return r == 0 && atomic_load(&vm->on_swap) ? place_unmapped(p, e) : r;
+}
+
+int vm_examine(struct vm *vm, const struct examination *e, const struct proc_status *status)
 {
 	struct placement p = { .vm = vm };
 	enum vm_ineligible reason = VM_ELIGIBLE;
 	struct vm_counters before = {};
 	uint32_t jobs_ended = 0, epoch = 0;
-	uint64_t mems = status->mems_allowed, swapped = 0, began_us, took_us = 0;
+	uint64_t mems, swapped, began_us, took_us = 0;
 	uint64_t nodes = e->tier_nodes & ~SWAP_BIT;
 	bool placed = false, on_swap = atomic_load(&vm->on_swap);
+	int r = read_cgroup(vm, status, &mems, &swapped), unplaced = 0;
 
-	cgroup_read_mems(&vm->cgroup, &mems);
-	cgroup_read_swapped(&vm->cgroup, &swapped);
 	if (vm->blocks.n) {
 		reason = examine_pins(vm, e, status);
 		if (reason == VM_ELIGIBLE && !(mems & nodes) && nodes && !on_swap)
@@ -258,9 +287,10 @@ void vm_examine(struct vm *vm, const struct examination *e, const struct proc_st
 			jobs_ended = vm->jobs_ended;
 			pthread_mutex_unlock(&vm->lock);
 			began_us = monotonic_us();
-			placed = e->kernel->numa_maps(e->root, vm->pid, place, &p) == 0 &&
-				 (!on_swap || place_unmapped(&p, e) == 0);
+			unplaced = read_placement(vm, e, &p);
 			took_us = monotonic_us() - began_us;
+			placed = unplaced == 0;
+			vm->seen.unplaced_ms = placed ? 0 : e->now_ms;
 		}
 		if (placed && p.huge)
 			reason = VM_HUGETLB;
@@ -302,4 +332,5 @@ void vm_examine(struct vm *vm, const struct examination *e, const struct proc_st
 	}
 	find_homes(vm, mems, vm_tiers_of(vm, e->tier_nodes));
 	pthread_mutex_unlock(&vm->lock);
+	return unplaced < 0 ? unplaced : r;
 }

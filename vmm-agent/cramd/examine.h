@@ -18,6 +18,7 @@ struct examination {
 
 /*
  * One thread at a time per VM; takes vm->lock for short moments only. Reading placement waits for
- * the process's mmap lock. @status is fresh.
+ * the process's mmap lock. @status is fresh. 0, or the negative errno of what could not be read: of
+ * that, what was known before stays.
  */
-void vm_examine(struct vm *vm, const struct examination *e, const struct proc_status *status);
+int vm_examine(struct vm *vm, const struct examination *e, const struct proc_status *status);

@@ -40,6 +40,7 @@ struct vm_counters {
 	int last_error; /* of the last refusal, negative errno */
 	/* Why the last job, or the last looks, could not be done at all; 0: they were. */
 	int move_error, look_error;
+	int examine_error; /* why not all could be read in the last examination; 0: all was */
 };
 
 struct vm {
@@ -131,6 +132,7 @@ struct vm {
 		uint64_t size;		   /* of its address space when its RAM was looked for */
 		uint64_t guest_time;	   /* ticks */
 		uint64_t placed_rss;	   /* bytes, when placement was read */
+		uint64_t unplaced_ms;	   /* it could not be read, last time, then; 0: it could */
 		uint64_t examined_ms;	   /* 0: never */
 		bool placed_same;	   /* that told what the reading before it had told */
 		bool arrived;		   /* no longer migrating in */
@@ -161,7 +163,7 @@ struct vm {
 	enum cram_vm_state reported_state, settling_state; /* told of; seen since so many rounds: */
 	unsigned int settling_rounds;
 	uint64_t reported_refused; /* bytes */
-	int reported_move_error, reported_look_error;
+	int reported_move_error, reported_look_error, reported_examine_error;
 	enum vm_ineligible reported_reason;
 	bool has_action;
 };

@@ -38,6 +38,7 @@ static struct {
 	uint64_t burn_ns, burnt_ns, numa_ns;
 	int node;	  /* where pages are */
 	int refused;	  /* errno of asking for it */
+	int numa_refused; /* and of reading numa_maps */
 	bool touched_all; /* idle flags are found cleared */
 } kernel = { .lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER };
 
@@ -90,7 +91,7 @@ static int numa(const struct sysroot *root, pid_t pid,
 	pthread_mutex_lock(&kernel.lock);
 	kernel.numas[pid - 100]++;
 	pthread_mutex_unlock(&kernel.lock);
-	return visit(&line, arg);
+	return kernel.numa_refused ? -kernel.numa_refused : visit(&line, arg);
 }
 
 static int check(const struct page_idle *idle, const uint64_t *frames, size_t n, bool *ret_idle)
@@ -174,7 +175,7 @@ static int make(void **state)
 	for (int i = 0; i < VMS; i++)
 		f->vms[i] = make_vm(f, i);
 	kernel.stuck = 0;
-	kernel.node = kernel.refused = 0;
+	kernel.node = kernel.refused = kernel.numa_refused = 0;
 	kernel.touched_all = false;
 	kernel.burn_ns = kernel.burnt_ns = 0;
 	kernel.numa_ns = 2000000; /* what a guest of some GiB takes */
@@ -423,6 +424,36 @@ static void looks_that_are_refused_are_noted_with_why(void **state)
 	assert_int_equal(error, -EPERM);
 	/* It was not looked at. */
 	assert_int_equal(f->vms[0]->scanned_ms, 0);
+}
+
+static int examine_error(struct vm *vm)
+{
+	int error;
+
+	pthread_mutex_lock(&vm->lock);
+	error = vm->counters.examine_error;
+	pthread_mutex_unlock(&vm->lock);
+	return error;
+}
+
+/* Rounds and examinations without it go on meanwhile, and looks. */
+static void placement_that_cannot_be_read_is_noted_and_tried_again_later(void **state)
+{
+	struct fixture *f = *state;
+
+	kernel.numa_refused = EACCES;
+	assert_int_equal(looker_start(&f->looker, &f->host), 0);
+	wait_until(&kernel.numas[0], 1);
+	wait_until(&kernel.wheres[0], RANGES);
+	usleep(500000);
+	assert_int_equal(examine_error(f->vms[0]), -EACCES);
+	assert_int_equal(count(&kernel.numas[0]), 1);
+	/* Later. */
+	kernel.numa_refused = 0;
+	f->vms[0]->seen.unplaced_ms = 1;
+	for (int i = 0; i < 2000 && examine_error(f->vms[0]); i++)
+		usleep(10000);
+	assert_int_equal(examine_error(f->vms[0]), 0);
 }
 
 static sem_t moving;
@@ -713,6 +744,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(the_longest_look_is_known, make, drop),
 		cmocka_unit_test_setup_teardown(looks_that_are_refused_are_noted_with_why, make,
 						drop),
+		cmocka_unit_test_setup_teardown(
+			placement_that_cannot_be_read_is_noted_and_tried_again_later, make, drop),
 		cmocka_unit_test_setup_teardown(a_range_that_is_being_moved_is_looked_at_later,
 						make, drop),
 		cmocka_unit_test(looks_are_four_to_a_cold_age),

@@ -806,6 +806,15 @@ static void what_cannot_be_moved_or_looked_at_is_said_once_with_why(void **state
 	vm->counters.look_error = 0;
 	round_run(d);
 	assert_int_equal(events_of(d, "trouble-over"), 1);
+	vm->counters.examine_error = -EACCES;
+	round_run(d);
+	round_run(d);
+	assert_int_equal(events_of(d, "trouble"), 1);
+	report_vm(d, vm, &report);
+	assert_string_equal(report.note, "cannot be examined: Permission denied");
+	vm->counters.examine_error = 0;
+	round_run(d);
+	assert_int_equal(events_of(d, "trouble-over"), 1);
 	report_vm(d, vm, &report);
 	assert_string_equal(report.note, "");
 }

@@ -19,6 +19,8 @@
 #define PLACEMENT_SHARE 500
 /* ... and are this many times as far apart where the last one told nothing new. */
 #define PLACEMENT_UNCHANGED 8
+/* One that failed is tried again after this, whoever waits for it. */
+#define PLACEMENT_AGAIN_MS 10000
 
 /* So may examinations: however many VMs there are, what may change is read again all the time. */
 #define EXAMINE_SHARE 2000
@@ -192,13 +194,14 @@ static int look_and_open(struct looker *looker, struct vm *vm, size_t index,
 	return r < 0 ? r : look_at_range(looker, vm, index, idle, *pagemap, b);
 }
 
-static void note_error(struct vm *vm, int r)
+/* @error: the counter of @vm for it. */
+static void note_error(struct vm *vm, int *error, int r)
 {
 	/* It has ended. */
 	if (r == -ESRCH || r == -ENOENT)
 		return;
 	pthread_mutex_lock(&vm->lock);
-	vm->counters.look_error = r;
+	*error = r;
 	pthread_mutex_unlock(&vm->lock);
 }
 
@@ -239,7 +242,7 @@ static void look_at_vm(struct looker *looker, struct vm *vm, const struct page_i
 		if (r < 0)
 			break;
 	}
-	note_error(vm, r);
+	note_error(vm, &vm->counters.look_error, r);
 	if (r >= 0)
 		note_scanned(vm);
 }
@@ -261,6 +264,8 @@ static bool placement_is_due(const struct looker *looker, const struct vm *vm,
 {
 	uint64_t wait_ms = atomic_load(&looker->placement_us) * PLACEMENT_SHARE / 1000;
 
+	if (vm->seen.unplaced_ms && now_ms < vm->seen.unplaced_ms + PLACEMENT_AGAIN_MS)
+		return false;
 	if (!vm->placed_ms || atomic_load(&vm->recount))
 		return true;
 	if (vm->seen.placed_same && status->rss == vm->seen.placed_rss)
@@ -297,12 +302,15 @@ static void examine(struct looker *looker, struct vm *vm)
 	vm->seen.examined_ms = e.now_ms;
 	r = proc_read_status(&host->root, vm->pid, &status);
 	if (r < 0) {
-		note_error(vm, r);
+		note_error(vm, &vm->counters.examine_error, r);
 		return;
 	}
 	e.placement = placement_is_due(looker, vm, &status, e.now_ms);
 	start = thread_cpu_ns();
-	vm_examine(vm, &e, &status);
+	r = vm_examine(vm, &e, &status);
+	/* What could not be read last time is not yet read again. */
+	if (r < 0 || !vm->seen.unplaced_ms)
+		note_error(vm, &vm->counters.examine_error, r);
 	if (e.placement)
 		vm->placement_cost_us = (uint64_t)(thread_cpu_ns() - start) / 1000;
 	else

@@ -305,6 +305,9 @@ void report_vm(struct daemon *d, struct vm *vm, struct cram_vm_report *ret)
 	if (!ret->note[0] && vm->counters.look_error)
 		TEXT(ret->note, "cannot be looked at: %s",
 		     vm_trouble_text(vm->counters.look_error));
+	if (!ret->note[0] && vm->counters.examine_error)
+		TEXT(ret->note, "cannot be examined: %s",
+		     vm_trouble_text(vm->counters.examine_error));
 	ret->looks = vm->counters.looks;
 	ret->worst_look_us = vm->counters.worst_look_us;
 	ret->worst_placement_us = vm->counters.worst_placement_us;
