@@ -450,6 +450,7 @@ static void take_in_unexamined(struct daemon *d, const struct discovery *found,
 	vm->unexamined = true;
 	vm->scanned_ms = monotonic_ms();
 	vm->ram = domain->domain.ram;
+	memcpy(vm->cmdline.uuid, domain->uuid, sizeof(vm->cmdline.uuid));
 	memcpy(vm->uuid, domain->uuid, sizeof(vm->uuid));
 	memcpy(vm->name, domain->name, sizeof(vm->name));
 	r = take_in(d, vm, true, &err);
@@ -625,7 +626,8 @@ void daemon_domain(struct daemon *d, const struct libvirt_domain *domain)
 			daemon_want_vm(d, domain->pid, domain, NULL);
 		return;
 	}
-	if (strcasecmp(vm->uuid, domain->uuid) != 0) {
+	/* What it is listed by may be another: see name_vm(). */
+	if (strcasecmp(vm->cmdline.uuid, domain->uuid) != 0) {
 		/* The pid file is older than the process: it is not that domain. */
 		if (vm->from_libvirt)
 			daemon_remove_vm(d, vm);

@@ -140,11 +140,11 @@ struct vm {
 	} seen;
 
 	/* Of the loop alone. */
-	struct loop_source *exit;  /* its pidfd, watched */
-	bool from_libvirt;	   /* else added by pid */
-	bool unexamined;	   /* vm_new_unexamined() made it: libvirt's word is all there is */
-	char uuid[CRAM_UUID_TEXT]; /* "pid-N" where QEMU was given none, or another VM has the same
-				    */
+	struct loop_source *exit; /* its pidfd, watched */
+	bool from_libvirt;	  /* else added by pid */
+	bool unexamined;	  /* vm_new_unexamined() made it: libvirt's word is all there is */
+	/* What it is listed by: "pid-N" where QEMU was given none, or another VM has the same. */
+	char uuid[CRAM_UUID_TEXT];
 	char name[QEMU_NAME_MAX];
 	uint64_t relayout_ms;
 	struct cram_vm_layer xml_layer, cli_layer;

@@ -813,11 +813,11 @@ static void a_guest_migrating_in_is_left_alone_until_it_runs(void **state)
 	}
 }
 
-/* A copy started by hand, with the command line of the first: it is told apart all the same. */
-/* A second VM, of the test's own process, said to have the same UUID. */
+/* Another VM, of the test's own process, said to have the same UUID. */
 static struct vm *take_in_another(struct fixture *f, const char *cgroup)
 {
 	struct fixture other = *f;
+	size_t n = f->d.host.vms.n;
 
 	other.pid = getpid();
 	put(&other, "cgroup", cgroup, strlen(cgroup));
@@ -826,12 +826,13 @@ static struct vm *take_in_another(struct fixture *f, const char *cgroup)
 	put(&other, "maps", "7f1000000000-7f1004000000 rw-p 00000000 00:00 0 \n", 49);
 	assert_int_equal(daemon_want_vm(&f->d, other.pid, NULL, NULL), 0);
 	take_discovered(f);
-	assert_int_equal(f->d.host.vms.n, 2);
+	assert_int_equal(f->d.host.vms.n, n + 1);
 	put(&other, "numa_maps", "", 0);
 	link_fd(&other, 3, "/dev/null");
-	return f->d.host.vms.v[1];
+	return f->d.host.vms.v[n];
 }
 
+/* A copy started by hand, with the command line of the first: it is told apart all the same. */
 static void two_vms_of_one_uuid_are_told_apart(void **state)
 {
 	struct fixture *f = *state;
@@ -842,6 +843,41 @@ static void two_vms_of_one_uuid_are_told_apart(void **state)
 	assert_string_equal(first->uuid, UUID);
 	assert_string_equal(second->uuid, expected);
 	assert_string_equal(second->name, "db");
+}
+
+/* Added by hand before libvirt told of its own, and listed by the UUID that this one has, too. */
+static void a_copy_of_a_vm_of_libvirts_does_not_keep_it_out(void **state)
+{
+	struct fixture *f = *state;
+	const struct vm *copy = take_in_another(f, "0::/\n"), *vm;
+
+	say(f, TIERING("mode='auto'>"));
+	unlock(f, maps);
+	take_discovered(f);
+	for (int answers = 0; answers < 3; answers++) {
+		assert_int_equal(f->d.host.vms.n, 2);
+		vm = f->d.host.vms.v[1];
+		assert_int_equal(vm->pid, f->pid);
+		assert_true(vm->from_libvirt);
+		assert_int_equal(vm->settings.mode, CRAM_MODE_AUTO);
+		say(f, TIERING("mode='auto'>"));
+	}
+	assert_string_equal(copy->uuid, UUID);
+	assert_int_not_equal(copy->settings.mode, CRAM_MODE_AUTO);
+}
+
+static void nor_does_it_keep_out_one_that_cannot_be_examined(void **state)
+{
+	struct fixture *f = *state;
+
+	take_in_another(f, "0::/\n");
+	put_cmdline(f, "/opt/x/emulator -m 64M");
+	say(f, "");
+	take_discovered(f);
+	assert_int_equal(f->d.host.vms.n, 2);
+	say(f, "");
+	assert_int_equal(f->d.host.vms.n, 2);
+	assert_int_equal(f->d.host.vms.v[1]->ram, 64 * MiB);
 }
 
 static uint64_t limit_of(const struct vm *vm)
@@ -945,6 +981,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_guest_migrating_in_is_left_alone_until_it_runs,
 						make, drop),
 		cmocka_unit_test_setup_teardown(two_vms_of_one_uuid_are_told_apart, make, drop),
+		cmocka_unit_test_setup_teardown(a_copy_of_a_vm_of_libvirts_does_not_keep_it_out,
+						make, drop),
+		cmocka_unit_test_setup_teardown(nor_does_it_keep_out_one_that_cannot_be_examined,
+						make, drop),
 		cmocka_unit_test_setup_teardown(of_two_vms_in_one_cgroup_the_second_is_left_alone,
 						make, drop),
 		cmocka_unit_test_setup_teardown(a_stuck_qemu_delays_no_other, make, drop),
