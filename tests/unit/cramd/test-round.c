@@ -586,10 +586,13 @@ static void what_a_round_decided_on_can_be_decided_on_again(void **state)
 	put_out(make_vm(d, 1), 8, 1, RANGE_HOT);
 	warm_host();
 	let_come_home(d);
-	/* One that came after the round is not in it. */
-	make_vm(d, 2);
+	/* Those that came after the round are not in it, though there is a place for each. */
+	for (size_t i = 2; i < 64; i++)
+		make_vm(d, i);
 	o = snapshot_record(&d->snapshot, &d->host, &d->conf.host.policy);
 	assert_non_null(o);
+	assert_ptr_equal(d->snapshot.view.vms, d->snapshot.inputs.v);
+	assert_int_equal(d->snapshot.view.n_vms, 2);
 	text = json_object_to_json_string(o);
 	assert_int_equal(cram_record_parse("record", text, strlen(text), &other, &rec, &err), 0);
 	json_object_put(o);

@@ -486,16 +486,14 @@ void snapshot_free(struct snapshot *s)
 struct json_object *snapshot_record(struct snapshot *s, const struct host *host,
 				    const struct cram_policy_params *params)
 {
-	struct cram_snapshot view = s->view;
-
-	/* The names of those that are gone have gone with them. */
-	s->inputs.n = 0;
 	if (array_reserve(&s->inputs, host->vms.n) < 0)
 		return NULL;
+	/* The names of those that are gone have gone with them. */
+	s->inputs.n = 0;
 	for (size_t i = 0; i < host->vms.n; i++)
 		if (host->vms.v[i]->has_action)
 			s->inputs.v[s->inputs.n++] = host->vms.v[i]->input;
-	view.vms = s->inputs.v;
-	view.n_vms = s->inputs.n;
-	return cram_record_encode(params, &view);
+	s->view.vms = s->inputs.v;
+	s->view.n_vms = s->inputs.n;
+	return cram_record_encode(params, &s->view);
 }
