@@ -658,6 +658,31 @@ static void check_says_what_could_be_gained_and_for_the_rest_why_not(void **stat
 	assert_string_equal(finding(d, "host", "no-tier")->severity, "error");
 }
 
+static bool no_tier_of(struct daemon *d, struct vm *vm, const char *text)
+{
+	char buf[256] = "";
+
+	report_no_tier(d, vm, buf, sizeof(buf));
+	return strstr(buf, text);
+}
+
+static void what_a_host_without_slow_memory_lacks_is_said_by_kind(void **state)
+{
+	struct daemon *d = *state;
+	struct vm *card = make_vm(d, 0), *node = make_vm(d, 1);
+
+	card->settings.tiers = 1U << CRAM_TIER_CRAM;
+	node->settings.tiers = 1U << CRAM_TIER_NODE;
+	put("/sys/devices/system/node/has_memory", "0\n");
+	round_run(d);
+	assert_true(no_tier_of(d, card, "tiers is cram, and no card that compresses is online"));
+	assert_false(no_tier_of(d, card, "tier_nodes"));
+	assert_true(no_tier_of(d, node, "no node of tier_nodes, which is auto, has memory"));
+	assert_false(no_tier_of(d, node, "card"));
+	assert_true(said(d, "host", "no-tier", "no card that compresses is online"));
+	assert_true(said(d, "host", "no-tier", "tier_nodes, which is auto,"));
+}
+
 static void check_says_first_what_may_be_sold_and_at_what_risk(void **state)
 {
 	static struct cram_check_report findings[32];
@@ -936,6 +961,8 @@ int main(void)
 						make, drop),
 		cmocka_unit_test_setup_teardown(
 			check_says_what_could_be_gained_and_for_the_rest_why_not, make, drop),
+		cmocka_unit_test_setup_teardown(
+			what_a_host_without_slow_memory_lacks_is_said_by_kind, make, drop),
 		cmocka_unit_test_setup_teardown(check_says_how_coarse_damon_sees, make, drop),
 		cmocka_unit_test_setup_teardown(check_says_when_damon_does_not_answer, make, drop),
 		cmocka_unit_test_setup_teardown(

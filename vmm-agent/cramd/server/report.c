@@ -416,6 +416,20 @@ static bool does_not_fit(const struct daemon *d, const struct vm *vm, enum cram_
 	return false;
 }
 
+/* Of a host with none: by each kind that @vm may use, what would have to be there. */
+static void no_slow_memory(const struct daemon *d, const struct vm *vm, char *buf, size_t size)
+{
+	bool card = vm->settings.tiers & 1U << CRAM_TIER_CRAM;
+	bool node = vm->settings.tiers & 1U << CRAM_TIER_NODE;
+	char tiers[64];
+
+	cram_settings_text(&vm->settings, CRAM_SET_TIERS, tiers, sizeof(tiers));
+	snprintf(buf, size, "no slow memory: its setting tiers is %s%s%s%s%s", tiers,
+		 card ? ", and no card that compresses is online (cramctl node online)" : "",
+		 node ? ", and no node of tier_nodes, which is " : "",
+		 node ? d->conf.host.tier_nodes : "", node ? ", has memory" : "");
+}
+
 void report_no_tier(const struct daemon *d, const struct vm *vm, char *buf, size_t size)
 {
 	enum cram_tier kind;
@@ -447,8 +461,7 @@ void report_no_tier(const struct daemon *d, const struct vm *vm, char *buf, size
 	if (d->snapshot.n_tiers)
 		snprintf(buf, size, "its cpuset allows none of the tiers");
 	else
-		snprintf(buf, size, "no slow memory: tier_nodes is %s, and no such node has memory",
-			 d->conf.host.tier_nodes);
+		no_slow_memory(d, vm, buf, size);
 }
 
 /* Returns the bytes that could leave DRAM if they were cold. */
@@ -616,7 +629,9 @@ size_t report_check(struct daemon *d, struct cram_check_report *findings, size_t
 			    d->snapshot.nodes.v[i].total, "%s", why);
 	if (d->snapshot.n_tiers == 0)
 		add(&f, "error", "host", CRAM_FINDING_NO_TIER, 0,
-		    "no slow memory: no node with memory and without CPUs (tier_nodes = %s)",
+		    "no slow memory: no card that compresses is online (cramctl node list), and no "
+		    "node of tier_nodes, which is %s, has memory; compressed swap (tiers = zswap) "
+		    "needs neither",
 		    d->conf.host.tier_nodes);
 	for (size_t i = 0; i < d->snapshot.n_tiers; i++)
 		check_tier(d, i, &f);
