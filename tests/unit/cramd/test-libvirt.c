@@ -12,6 +12,7 @@
 
 #include <dlfcn.h>
 #include <libvirt/libvirt.h>
+#include <libvirt/virterror.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -20,6 +21,7 @@
 
 #include "cramd/sense/libvirt.h"
 #include "recorded.h"
+#include "util/cleanup.h"
 #include "util/clock.h"
 
 #define URI	   "test:///default"
@@ -39,12 +41,38 @@ static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
 static bool held;
 static int waiting;
 
+/* What calls about a domain's XML and its job fail with; 0: they do not. */
+static int xml_error, job_error;
+static int failed_calls;
+/* Of this thread's last call; 0: libvirt's own. */
+static _Thread_local virError said;
+
+/* Does a call that fails with *@error fail now? It is counted then. */
+static bool fails_with(const int *error)
+{
+	pthread_mutex_lock(&lock);
+	said.code = *error;
+	failed_calls += *error != 0;
+	pthread_cond_broadcast(&changed);
+	pthread_mutex_unlock(&lock);
+	return said.code;
+}
+
 /* Called instead of libvirt's own. */
+virErrorPtr virGetLastError(void)
+{
+	virErrorPtr (*real)(void) = (virErrorPtr(*)(void))dlsym(RTLD_NEXT, "virGetLastError");
+
+	return said.code ? &said : real();
+}
+
 char *virDomainGetXMLDesc(virDomainPtr domain, unsigned int flags)
 {
 	char *(*real)(virDomainPtr, unsigned int) =
 		(char *(*)(virDomainPtr, unsigned int))dlsym(RTLD_NEXT, "virDomainGetXMLDesc");
 
+	if (fails_with(&xml_error))
+		return NULL;
 	pthread_mutex_lock(&lock);
 	waiting++;
 	pthread_cond_broadcast(&changed);
@@ -55,13 +83,22 @@ char *virDomainGetXMLDesc(virDomainPtr domain, unsigned int flags)
 	return real(domain, flags);
 }
 
+/* libvirt's driver for tests has no jobs. */
+int virDomainGetJobInfo(virDomainPtr domain, virDomainJobInfoPtr info)
+{
+	int (*real)(virDomainPtr, virDomainJobInfoPtr) =
+		(int (*)(virDomainPtr, virDomainJobInfoPtr))dlsym(RTLD_NEXT, "virDomainGetJobInfo");
+
+	return fails_with(&job_error) ? -1 : real(domain, info);
+}
+
 /* What the agent's connections are, in the order in which they were made; each has a reference. */
 static struct connection {
 	virConnectPtr conn;
 	virConnectCloseFunc on_close;
 	void *opaque;
 } connections[8];
-static int n_connections, failed_calls;
+static int n_connections;
 /* libvirtd is not there; it goes away while the agent connects; a call fails. */
 static bool refusing, leaving, failing;
 
@@ -116,6 +153,14 @@ static void set(bool *flag, bool value)
 {
 	pthread_mutex_lock(&lock);
 	*flag = value;
+	pthread_mutex_unlock(&lock);
+}
+
+static void fail_with(int *error, int code)
+{
+	pthread_mutex_lock(&lock);
+	*error = code;
+	failed_calls = 0;
 	pthread_mutex_unlock(&lock);
 }
 
@@ -195,7 +240,7 @@ static int drop(void **state)
 	for (; n_connections; n_connections--)
 		virConnectClose(connections[n_connections - 1].conn);
 	refusing = leaving = failing = false;
-	failed_calls = 0;
+	xml_error = job_error = failed_calls = 0;
 	virConnectClose(f->conn);
 	r = recorded_drop(f->dir);
 	free(f);
@@ -478,6 +523,56 @@ static void what_could_not_be_asked_is_asked_with_the_next_refresh(void **state)
 	assert_int_equal(answer.domain.tiering.weight, 10);
 }
 
+/* libvirtd ends between two calls: half an answer would undo what is known of the VM. */
+static void what_is_answered_in_part_is_not_told(void **state)
+{
+	int *const errors[] = { &xml_error, &job_error };
+	struct fixture *f = *state;
+	struct libvirt_domain answer;
+
+	answers_about(f, TEST_UUID, &answer);
+	for (unsigned int i = 0; i < ARRAY_SIZE(errors); i++) {
+		fail_with(errors[i], VIR_ERR_RPC);
+		set_weight(f, 11 + i);
+		wait_until(&failed_calls, 1);
+		assert_false(answer_within(f, QUIET_MS, &answer));
+		fail_with(errors[i], 0);
+		libvirt_refresh(f->libvirt);
+		answers_about(f, TEST_UUID, &answer);
+		assert_true(answer.running && answer.has_domain);
+		assert_int_equal(answer.domain.tiering.weight, 11 + i);
+	}
+}
+
+/* On its way in it has no job that can be asked for; nor has any VM of some drivers. */
+static void a_vm_that_can_have_no_job_is_told_of(void **state)
+{
+	const int codes[] = { VIR_ERR_OPERATION_INVALID, VIR_ERR_NO_SUPPORT };
+	struct fixture *f = *state;
+	struct libvirt_domain answer;
+
+	answers_about(f, TEST_UUID, &answer);
+	for (unsigned int i = 0; i < ARRAY_SIZE(codes); i++) {
+		fail_with(&job_error, codes[i]);
+		set_weight(f, 13 + i);
+		answers_about(f, TEST_UUID, &answer);
+		assert_false(answer.busy);
+		assert_int_equal(answer.domain.tiering.weight, 13 + i);
+	}
+}
+
+static void a_domain_that_ends_while_it_is_asked_has_ended(void **state)
+{
+	struct fixture *f = *state;
+	struct libvirt_domain answer;
+
+	answers_about(f, TEST_UUID, &answer);
+	fail_with(&xml_error, VIR_ERR_NO_DOMAIN);
+	set_weight(f, 15);
+	answers_about(f, TEST_UUID, &answer);
+	assert_false(answer.running);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, make, drop)
@@ -491,6 +586,9 @@ int main(void)
 		TEST(what_changed_while_libvirt_was_away_is_told),
 		TEST(a_connection_that_ends_while_it_is_made_is_made_again),
 		TEST(what_could_not_be_asked_is_asked_with_the_next_refresh),
+		TEST(what_is_answered_in_part_is_not_told),
+		TEST(a_vm_that_can_have_no_job_is_told_of),
+		TEST(a_domain_that_ends_while_it_is_asked_has_ended),
 		TEST(a_domain_without_a_pid_is_told_of_at_each_refresh),
 		cmocka_unit_test_setup_teardown(
 			what_runs_is_known_when_every_domain_has_been_told_of, prepare, drop),

@@ -446,24 +446,42 @@ static pid_t read_pid(const struct libvirt *l, const char *name)
 	return (pid_t)pid;
 }
 
-/* Is QEMU itself reading all of the guest's memory now? */
-static bool is_busy(virDomainPtr domain)
+/* Why the last call failed. -ENOENT: there is no such domain (any more); -EIO: no answer. */
+static int call_failed(void)
 {
-	virDomainJobInfo info = {};
+	const virError *error = virGetLastError();
 
-	if (virDomainGetJobInfo(domain, &info) < 0)
-		return false;
-	return info.type == VIR_DOMAIN_JOB_BOUNDED || info.type == VIR_DOMAIN_JOB_UNBOUNDED;
+	return error && error->code == VIR_ERR_NO_DOMAIN ? -ENOENT : -EIO;
 }
 
-static void fill_xml(virDomainPtr domain, struct libvirt_domain *answer)
+/*
+ * Is QEMU itself reading all of the guest's memory now? A driver without jobs has none, and one
+ * that finds the call invalid says that of a VM that is on its way in, or has just ended.
+ */
+static int ask_job(virDomainPtr domain, struct libvirt_domain *answer)
+{
+	virDomainJobInfo info = {};
+	const virError *error;
+
+	if (virDomainGetJobInfo(domain, &info) < 0) {
+		error = virGetLastError();
+		if (!error ||
+		    (error->code != VIR_ERR_NO_SUPPORT && error->code != VIR_ERR_OPERATION_INVALID))
+			return call_failed();
+		info.type = VIR_DOMAIN_JOB_NONE;
+	}
+	answer->busy = info.type == VIR_DOMAIN_JOB_BOUNDED || info.type == VIR_DOMAIN_JOB_UNBOUNDED;
+	return 0;
+}
+
+static int ask_xml(virDomainPtr domain, struct libvirt_domain *answer)
 {
 	cleanup_free char *xml = virDomainGetXMLDesc(domain, 0);
 	struct cram_error err = {};
 	int r;
 
 	if (!xml)
-		return;
+		return call_failed();
 	r = cram_domain_parse(xml, strlen(xml), &answer->domain, &err);
 	if (r < 0) {
 		char text[CRAM_ERROR_TEXT];
@@ -475,38 +493,43 @@ static void fill_xml(virDomainPtr domain, struct libvirt_domain *answer)
 		memcpy(answer->note, answer->domain.warning, sizeof(answer->note));
 	}
 	answer->has_domain = r == 0 || r == -EDOM;
+	return 0;
 }
 
-/* 0: answered; -ENOENT: no such domain (any more); -EIO: libvirt did not answer. */
+static int ask_domain(const struct libvirt *l, virDomainPtr domain, struct libvirt_domain *answer)
+{
+	int state, reason, r;
+
+	utf8_copy(answer->name, sizeof(answer->name), virDomainGetName(domain),
+		  strlen(virDomainGetName(domain)));
+	if (virDomainGetState(domain, &state, &reason, 0) < 0)
+		return call_failed();
+	if (state == VIR_DOMAIN_SHUTOFF || state == VIR_DOMAIN_CRASHED)
+		return -ENOENT;
+	answer->incoming = state == VIR_DOMAIN_PAUSED && (reason == VIR_DOMAIN_PAUSED_MIGRATION ||
+							  reason == VIR_DOMAIN_PAUSED_STARTING_UP);
+	answer->pid = read_pid(l, answer->name);
+	r = ask_job(domain, answer);
+	return r < 0 ? r : ask_xml(domain, answer);
+}
+
+/*
+ * 0: answered as a whole; -ENOENT: no such domain (any more); -EIO: libvirt did not answer, or not
+ * all of it, and half an answer would undo what is known.
+ */
 static int ask(struct libvirt *l, virConnectPtr conn, const char *uuid,
 	       struct libvirt_domain *answer)
 {
 	virDomainPtr domain = virDomainLookupByUUIDString(conn, uuid);
-	int state, reason;
+	int r;
 
 	snprintf(answer->uuid, sizeof(answer->uuid), "%s", uuid);
-	if (!domain) {
-		virErrorPtr error = virGetLastError();
-
-		return error && error->code == VIR_ERR_NO_DOMAIN ? -ENOENT : -EIO;
-	}
-	utf8_copy(answer->name, sizeof(answer->name), virDomainGetName(domain),
-		  strlen(virDomainGetName(domain)));
-	if (virDomainGetState(domain, &state, &reason, 0) < 0) {
-		virDomainFree(domain);
-		return -EIO;
-	}
-	answer->running = state != VIR_DOMAIN_SHUTOFF && state != VIR_DOMAIN_CRASHED;
-	if (answer->running) {
-		answer->incoming =
-			state == VIR_DOMAIN_PAUSED && (reason == VIR_DOMAIN_PAUSED_MIGRATION ||
-						       reason == VIR_DOMAIN_PAUSED_STARTING_UP);
-		answer->busy = is_busy(domain);
-		answer->pid = read_pid(l, answer->name);
-		fill_xml(domain, answer);
-	}
+	if (!domain)
+		return call_failed();
+	r = ask_domain(l, domain, answer);
+	answer->running = r == 0;
 	virDomainFree(domain);
-	return answer->running ? 0 : -ENOENT;
+	return r;
 }
 
 /* Lock held. */
