@@ -613,6 +613,19 @@ static void take_xml(struct vm *vm, const struct libvirt_domain *domain)
 	}
 }
 
+/* What else the XML says. One that cannot be read says nothing, and what was known stays. */
+static void take_domain(struct vm *vm, const struct libvirt_domain *domain)
+{
+	if (!domain->has_domain)
+		return;
+	vm->has_domain = true;
+	vm->domain = domain->domain;
+	pthread_mutex_lock(&vm->lock);
+	vm->realtime = domain->domain.realtime;
+	vm->vhost_user = domain->domain.vhost_user;
+	pthread_mutex_unlock(&vm->lock);
+}
+
 void daemon_domain(struct daemon *d, const struct libvirt_domain *domain)
 {
 	struct vm *vm;
@@ -645,12 +658,7 @@ void daemon_domain(struct daemon *d, const struct libvirt_domain *domain)
 	vm->incoming = domain->incoming;
 	take_note(d, vm, domain);
 	take_xml(vm, domain);
-	vm->has_domain = domain->has_domain;
-	vm->domain = domain->domain;
-	pthread_mutex_lock(&vm->lock);
-	vm->realtime = domain->has_domain && domain->domain.realtime;
-	vm->vhost_user = domain->has_domain && domain->domain.vhost_user;
-	pthread_mutex_unlock(&vm->lock);
+	take_domain(vm, domain);
 	daemon_resolve(d, vm);
 }
 

@@ -287,6 +287,29 @@ static void a_typo_in_the_live_xml_changes_nothing(void **state)
 	assert_int_equal(vm->settings.origin[CRAM_SET_MODE], CRAM_ORIGIN_DEFAULT);
 }
 
+/* Too large, or cut off: then nothing is known of it that was not known before. */
+static void xml_that_cannot_be_read_changes_nothing(void **state)
+{
+	struct fixture *f = *state;
+	struct libvirt_domain *domain = calloc(1, sizeof(*domain));
+	struct vm *vm;
+
+	say_with(f, TIERING("mode='auto'>"), "<interface type='vhostuser'/>");
+	vm = taken_in(f);
+	assert_non_null(domain);
+	strcpy(domain->uuid, UUID);
+	strcpy(domain->name, "db");
+	domain->running = true;
+	domain->pid = f->pid;
+	strcpy(domain->note, "XML: cannot parse: too large");
+	daemon_domain(&f->d, domain);
+	free(domain);
+	assert_int_equal(vm->settings.mode, CRAM_MODE_AUTO);
+	assert_true(vm->vhost_user);
+	assert_true(vm->has_domain && vm->domain.ram == 64 * MiB);
+	assert_string_equal(vm->note, "XML: cannot parse: too large");
+}
+
 static void a_vm_that_starts_with_a_bad_setting_is_only_monitored(void **state)
 {
 	struct fixture *f = *state;
@@ -951,6 +974,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_typo_in_the_live_xml_changes_nothing, make, drop),
 		cmocka_unit_test_setup_teardown(
 			a_vm_that_starts_with_a_bad_setting_is_only_monitored, make, drop),
+		cmocka_unit_test_setup_teardown(xml_that_cannot_be_read_changes_nothing, make,
+						drop),
 		cmocka_unit_test_setup_teardown(what_cannot_be_a_vm_is_forgotten, make, drop),
 		cmocka_unit_test_setup_teardown(
 			a_vm_of_libvirts_that_cannot_be_examined_is_listed_and_sold, make, drop),
