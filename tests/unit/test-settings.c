@@ -415,6 +415,23 @@ static void what_a_change_did_is_one_line(void **state)
 	assert_string_equal(little, "mode off -> auto, quota unlimited -> 3 GiB, and 2 more");
 }
 
+/* What was an override is none any more, or is kept from now on: as much a change as a value. */
+static void that_a_value_comes_from_elsewhere_is_a_change(void **state)
+{
+	struct cram_vm_settings before = { .quota = 3 * GiB, .floor = 512 * MiB }, after = before;
+	char text[256];
+	(void)state;
+
+	after.origin[CRAM_SET_QUOTA] = CRAM_ORIGIN_PERSIST;
+	after.origin[CRAM_SET_WEIGHT] = CRAM_ORIGIN_MATCH;
+	strcpy(after.match[CRAM_SET_WEIGHT], "web");
+	/* It will be another one when the VM's RAM is. */
+	after.floor_percent = 50;
+	assert_true(cram_settings_changes(&before, &after, text, sizeof(text)));
+	assert_string_equal(text, "quota 3 GiB (default -> cli-persist), floor 512 MiB (default -> "
+				  "default, 50%), weight 0 (default -> match web)");
+}
+
 static void what_a_new_configuration_changes_is_one_line(void **state)
 {
 	struct cram_conf before, after;
@@ -991,6 +1008,7 @@ int main(void)
 		cmocka_unit_test(a_floor_beyond_the_guest_is_the_guest),
 		cmocka_unit_test(printed_values_are_values_that_can_be_set),
 		cmocka_unit_test(what_a_change_did_is_one_line),
+		cmocka_unit_test(that_a_value_comes_from_elsewhere_is_a_change),
 		cmocka_unit_test(what_a_new_configuration_changes_is_one_line),
 		cmocka_unit_test(the_table_of_options_is_sound),
 		cmocka_unit_test(a_bad_configuration_is_refused_with_file_and_line),

@@ -61,6 +61,22 @@ static const char *value(const struct cram_vm_settings *set, enum cram_setting s
 	return buf;
 }
 
+/* "xml", "match web", "cli, 50%", "cli, 4 GiB asked for": where a value comes from, and out of
+ * what. */
+static const char *source(const struct cram_vm_settings *set, enum cram_setting s, char buf[96])
+{
+	size_t n = (size_t)snprintf(buf, 96, "%s%s%s", cram_origin_name(set->origin[s]),
+				    set->match[s][0] ? " " : "", set->match[s]);
+	char asked[32];
+
+	if (s == CRAM_SET_FLOOR && set->floor_percent)
+		snprintf(buf + n, 96 - n, ", %" PRIu32 "%%", set->floor_percent);
+	else if (s == CRAM_SET_FLOOR && set->floor_asked > set->floor)
+		snprintf(buf + n, 96 - n, ", %s asked for",
+			 cram_size_format(set->floor_asked, asked, sizeof(asked)));
+	return buf;
+}
+
 bool cram_settings_changes(const struct cram_vm_settings *before,
 			   const struct cram_vm_settings *after, char *buf, size_t size)
 {
@@ -69,7 +85,7 @@ bool cram_settings_changes(const struct cram_vm_settings *before,
 	buf[0] = '\0';
 	for (unsigned int i = 0; i < CRAM_N_SETTINGS; i++) {
 		enum cram_setting s = (enum cram_setting)i;
-		char was[64], is[64];
+		char was[64], is[64], old[96], new[96];
 
 		/* Sizes that are printed alike may differ in the last digits. */
 		cram_settings_text(before, s, was, sizeof(was));
@@ -77,6 +93,9 @@ bool cram_settings_changes(const struct cram_vm_settings *before,
 		if (strcmp(was, is) != 0)
 			add(&l, "%s %s -> %s", cram_setting_name(s), value(before, s, was),
 			    value(after, s, is));
+		else if (strcmp(source(before, s, old), source(after, s, new)) != 0)
+			add(&l, "%s %s (%s -> %s)", cram_setting_name(s), value(after, s, is), old,
+			    new);
 	}
 	return done(&l);
 }

@@ -70,8 +70,9 @@ struct cram_vm_settings {
 	enum cram_mode mode;
 	uint64_t quota;
 	uint64_t hard_limit;
-	uint64_t floor;	      /* bytes, percentages resolved, at most guest RAM */
-	uint64_t floor_asked; /* the same, before that */
+	uint64_t floor;		/* bytes, percentages resolved, at most guest RAM */
+	uint64_t floor_asked;	/* the same, before that */
+	uint32_t floor_percent; /* it was asked for as; 0: as bytes */
 	uint32_t weight;
 	uint32_t cold_age_s;
 	uint32_t tiers;
@@ -97,8 +98,9 @@ const char *cram_settings_text(const struct cram_vm_settings *set, enum cram_set
 			       size_t size);
 
 /*
- * "quota unlimited -> 3 GiB, weight 100 -> 200": what differs, cut to @size (at least 64) with how
- * much was left out. Returns whether anything does.
+ * "quota unlimited -> 3 GiB, weight 100 (xml -> cli)": what differs, be it only where it comes from
+ * and so how long it lasts, cut to @size (at least 64) with how much was left out. Returns whether
+ * anything does.
  */
 bool cram_settings_changes(const struct cram_vm_settings *before,
 			   const struct cram_vm_settings *after, char *buf, size_t size);

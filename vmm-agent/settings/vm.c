@@ -298,6 +298,7 @@ static void apply(struct cram_vm_settings *ret, const struct cram_vm_layer *l, e
 				? ram / 100 * l->floor_percent + ram % 100 * l->floor_percent / 100
 				: l->floor;
 		ret->floor_asked = floor;
+		ret->floor_percent = l->floor_is_percent ? l->floor_percent : 0;
 		ret->floor = floor < ram ? floor : ram;
 		break;
 	case CRAM_SET_WEIGHT:

@@ -270,6 +270,36 @@ static void what_was_done_is_in_the_log_with_who_asked_for_it(void **state)
 			    "vm \"db\": quota unlimited -> 3 MiB, by uid 7 (pid 8)\n");
 }
 
+/* Of whom the value in force stays what it was, the kept file changes all the same. */
+static void what_is_kept_or_dropped_without_another_value_is_said(void **state)
+{
+	struct fixture *f = *state;
+	struct cram_set_request now = request(CRAM_SET_QUOTA, "3 MiB", false);
+	struct cram_set_request keep = request(CRAM_SET_QUOTA, "3 MiB", true);
+	struct cram_set_request half = request(CRAM_SET_FLOOR, "512 MiB", true);
+	struct cram_error err = {};
+	int log;
+
+	assert_int_equal(daemon_set(&f->d, f->vm, &now, &err), 0);
+	strcpy(f->d.request.who, "uid 7 (pid 8)");
+	log = keep_log(f);
+	assert_int_equal(daemon_set(&f->d, f->vm, &keep, &err), 0);
+	assert_string_equal(logged(f, log),
+			    "vm \"db\": quota 3 MiB (cli -> cli-persist), by uid 7 (pid 8)\n");
+	assert_string_equal(f->d.request.did, "vm \"db\": quota 3 MiB (cli -> cli-persist)");
+	f->d.request.did[0] = '\0';
+	assert_int_equal(daemon_set(&f->d, f->vm, &keep, &err), 0);
+	assert_string_equal(f->d.request.did, "vm \"db\": nothing changed, it was so before");
+	/* As is the half of 1 GiB that is the default. */
+	assert_int_equal(daemon_set(&f->d, f->vm, &half, &err), 0);
+	log = keep_log(f);
+	f->d.request.did[0] = '\0';
+	assert_int_equal(daemon_drop(&f->d, f->vm, &err), 0);
+	assert_string_equal(logged(f, log),
+			    "vm \"db\": quota 3 MiB -> unlimited, floor 512 MiB (cli-persist -> "
+			    "default, 50%), by uid 7 (pid 8)\n");
+}
+
 static void what_is_left_at_the_end_is_said_with_where_and_what_to_do(void **state)
 {
 	struct fixture *f = *state;
@@ -474,6 +504,7 @@ int main(void)
 		TEST(what_is_to_be_kept_makes_its_directory),
 		TEST(so_does_the_agent_when_it_starts),
 		TEST(what_was_done_is_in_the_log_with_who_asked_for_it),
+		TEST(what_is_kept_or_dropped_without_another_value_is_said),
 		TEST(what_is_left_at_the_end_is_said_with_where_and_what_to_do),
 		TEST(a_refused_setting_changes_nothing),
 		TEST(floors_that_exceed_dram_can_be_lowered),
