@@ -914,8 +914,24 @@ static void a_state_that_comes_and_goes_is_not_told_each_time(void **state)
 		assert_int_equal(told(d, vm, 1, CRAM_VM_DEMOTING), 0);
 		assert_int_equal(told(d, vm, 1, CRAM_VM_STEADY), 0);
 	}
-	assert_int_equal(told(d, vm, 5, CRAM_VM_DEMOTING), 1);
+	/* It has lasted with the third round. */
+	assert_int_equal(told(d, vm, 2, CRAM_VM_DEMOTING), 0);
+	assert_int_equal(told(d, vm, 1, CRAM_VM_DEMOTING), 1);
 	assert_int_equal(vm->reported_state, CRAM_VM_DEMOTING);
+	assert_int_equal(told(d, vm, 5, CRAM_VM_DEMOTING), 0);
+}
+
+static void a_state_that_was_asked_for_is_told_at_once_and_its_end(void **state)
+{
+	struct daemon *d = *state;
+	struct vm *vm = make_vm(d, 0);
+
+	vm->reported_state = CRAM_N_VM_STATES;
+	assert_int_equal(told(d, vm, 1, CRAM_VM_STEADY), 1);
+	vm->paused_by_operator = true;
+	assert_int_equal(told(d, vm, 1, CRAM_VM_PAUSED), 1);
+	vm->paused_by_operator = false;
+	assert_int_equal(told(d, vm, 1, CRAM_VM_STEADY), 1);
 }
 
 int main(void)
@@ -976,6 +992,8 @@ int main(void)
 						make, drop),
 		cmocka_unit_test_setup_teardown(each_home_node_is_told_of, make, drop),
 		cmocka_unit_test_setup_teardown(what_is_refused_is_in_the_log_with_why, make, drop),
+		cmocka_unit_test_setup_teardown(
+			a_state_that_was_asked_for_is_told_at_once_and_its_end, make, drop),
 		cmocka_unit_test_setup_teardown(a_state_that_comes_and_goes_is_not_told_each_time,
 						make, drop),
 	};
