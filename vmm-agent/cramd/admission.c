@@ -222,15 +222,15 @@ uint64_t admission_room(const struct daemon *d, const struct cram_overcommit_inp
 
 /* ------------------------------------------------------------------ the hook */
 
-static void tell(struct daemon *d, const char *type, uint64_t ram, const char *text)
+static void tell(struct daemon *d, const char *type, const struct admission *answer, uint64_t ram)
 {
-	cram_log_warn(&d->host.log, "%s", text);
-	events_say(&d->events, type, NULL, ram, "%s", text);
+	cram_log_warn(&d->host.log, "%s", answer->text);
+	events_say_of(&d->events, type, answer->uuid, answer->name, ram, answer->text);
 }
 
 static void warn(struct daemon *d, const struct admission *answer, uint64_t ram)
 {
-	tell(d, "admission-warning", ram, answer->text);
+	tell(d, "admission-warning", answer, ram);
 	d->admissions_warned++;
 }
 
@@ -242,7 +242,7 @@ static int pass_unjudged(struct daemon *d, const struct cram_domain *domain, con
 	struct daemon_reservation r = reservation(domain->uuid, &promise, false);
 
 	snprintf(ret->text, sizeof(ret->text), "vm \"%s\": starts unjudged: %s", domain->name, why);
-	tell(d, "admission-warning", domain->ram, ret->text);
+	tell(d, "admission-warning", ret, domain->ram);
 	return reserve(d, &r);
 }
 
@@ -301,7 +301,7 @@ static int prepare(struct daemon *d, const struct cram_domain *domain, const cha
 
 void admission_refused(struct daemon *d, const struct admission *answer)
 {
-	tell(d, "admission-refused", answer->otherwise.promise.ram, answer->text);
+	tell(d, "admission-refused", answer, answer->otherwise.promise.ram);
 	d->admissions_refused++;
 }
 
@@ -340,7 +340,7 @@ static int judge(struct daemon *d, const struct cram_domain *domain, const struc
 	mistakes_look(d, domain, bad, mistake, sizeof(mistake));
 	if (mistake[0]) {
 		snprintf(ret->text, sizeof(ret->text), "vm \"%s\": %s", domain->name, mistake);
-		tell(d, "admission-warning", domain->ram, ret->text);
+		tell(d, "admission-warning", ret, domain->ram);
 	}
 	ret->known = !why;
 	if (d->conf.host.admission == CRAM_ADMISSION_OFF || !domain->ram)
@@ -361,6 +361,8 @@ int admission_hook(struct daemon *d, const char *operation, const char *xml, siz
 		return r;
 	if (!domain.uuid[0])
 		return cram_error_set(err, -EINVAL, "<uuid>", NULL, NULL, "is missing");
+	memcpy(ret->uuid, domain.uuid, sizeof(ret->uuid));
+	memcpy(ret->name, domain.name, sizeof(ret->name));
 	drop_past(d);
 	if (strcmp(operation, "prepare") == 0)
 		return judge(d, &domain, err, ret);

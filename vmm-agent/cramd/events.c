@@ -21,26 +21,33 @@ void events_free(struct events *events)
 	array_free(&events->queue);
 }
 
-void events_say(struct events *events, const char *type, const struct vm *vm, uint64_t bytes,
-		const char *fmt, ...)
+void events_say_of(struct events *events, const char *type, const char *uuid, const char *name,
+		   uint64_t bytes, const char *text)
 {
 	struct event event = { .kind = EVENT_NEWS, .news.bytes = bytes };
 	struct cram_event_report *news = &event.news;
 	struct timespec ts;
-	va_list ap;
 
 	clock_gettime(CLOCK_REALTIME, &ts);
 	news->time_us = (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
 	snprintf(news->type, sizeof(news->type), "%s", type);
-	if (vm) {
-		snprintf(news->uuid, sizeof(news->uuid), "%s", vm->uuid);
-		snprintf(news->name, sizeof(news->name), "%s", vm->name);
-	}
-	va_start(ap, fmt);
-	vsnprintf(news->text, sizeof(news->text), fmt, ap);
-	va_end(ap);
+	snprintf(news->uuid, sizeof(news->uuid), "%s", uuid);
+	snprintf(news->name, sizeof(news->name), "%s", name);
+	snprintf(news->text, sizeof(news->text), "%s", text);
 	if (array_push(&events->queue, event) < 0)
 		events->lost++;
+}
+
+void events_say(struct events *events, const char *type, const struct vm *vm, uint64_t bytes,
+		const char *fmt, ...)
+{
+	char text[sizeof(((struct cram_event_report *)NULL)->text)];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	events_say_of(events, type, vm ? vm->uuid : "", vm ? vm->name : "", bytes, text);
 }
 
 void events_examined(struct events *events, pid_t pid, struct vm *vm, const struct cram_error *err)

@@ -41,4 +41,7 @@ void events_free(struct events *events);
 /* @type: as in model.h; @vm NULL: it is about the host. */
 void events_say(struct events *events, const char *type, const struct vm *vm, uint64_t bytes,
 		const char *fmt, ...) __attribute__((format(printf, 5, 6)));
+/* The same of a VM that does not run here, or not yet. */
+void events_say_of(struct events *events, const char *type, const char *uuid, const char *name,
+		   uint64_t bytes, const char *text);
 void events_examined(struct events *events, pid_t pid, struct vm *vm, const struct cram_error *err);

@@ -171,6 +171,8 @@ static void what_does_not_fit_is_refused_with_the_numbers(void **state)
 	assert_int_equal(f->d.admissions_warned, 0);
 	assert_int_equal(f->d.events.queue.n, 1);
 	assert_string_equal(f->d.events.queue.v[0].news.type, "admission-refused");
+	assert_string_equal(f->d.events.queue.v[0].news.name, "db <1>");
+	assert_string_equal(f->d.events.queue.v[0].news.uuid, A);
 }
 
 static void what_starts_all_the_same_was_not_refused(void **state)
@@ -182,6 +184,7 @@ static void what_starts_all_the_same_was_not_refused(void **state)
 	assert_int_equal(f->d.admissions_refused, 0);
 	assert_int_equal(f->d.admissions_warned, 1);
 	assert_string_equal(f->d.events.queue.v[0].news.type, "admission-warning");
+	assert_string_equal(f->d.events.queue.v[0].news.name, "db <1>");
 	assert_int_equal(admission_reserved(&f->d), 32 * GiB);
 }
 

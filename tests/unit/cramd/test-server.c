@@ -546,6 +546,23 @@ static struct json_object *next_event(struct cram_client *client, const char *ty
 static void what_is_refused_is_told_to_who_monitors(void **state)
 {
 	static const char bad[] = "{\"vm\": \"db\", \"weight\": \"0\"}";
+	static const struct {
+		const char *method, *parameters, *name, *told;
+	} wrong[] = {
+		{ "SetQuota", "{\"vm\": \"no\", \"weight\": \"7\"}", "",
+		  "SetQuota refused: vm \"no\": there is none" },
+		{ "Drain", "{\"vm\": \"no\"}", "", "Drain refused: vm \"no\": there is none" },
+		{ "DropOverrides", "{\"vm\": \"no\"}", "",
+		  "DropOverrides refused: vm \"no\": there is none" },
+		{ "DropOverrides", "{}", "", "DropOverrides refused: vm: is missing" },
+		{ "Pause", "{\"vm\": \"db\", \"x\": 1}", "db",
+		  "Pause refused: x: no such parameter in this protocol version" },
+		{ "Reload", "{\"x\": 1}", "",
+		  "Reload refused: x: no such parameter in this protocol version" },
+		{ "AddVm", "{\"pid\": 0}", "", "AddVm refused: pid 0 is no pid" },
+		{ "Admit", "{\"operation\": \"prepare\"}", "", "Admit refused: xml: is missing" },
+		{ "Refuse", "{}", "", "Refuse refused: no VM was refused on this connection" },
+	};
 	struct fixture *f = *state;
 	struct cram_client *client = connect_to(f->status, CRAM_IFACE_STATUS), *control;
 	struct cram_error err = {};
@@ -562,7 +579,19 @@ static void what_is_refused_is_told_to_who_monitors(void **state)
 		strstr(text_at(event, "event", "text"),
 		       by_me("SetQuota refused: weight: bad value \"0\"; allowed: an integer "
 			     "from 1 to 10000")));
+	assert_string_equal(text_at(event, "event", "name"), "db");
 	json_object_put(event);
+	/* Whatever it is that is wrong with what was to change something. */
+	for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
+		assert_int_equal(cram_client_call(control, wrong[i].method,
+						  json_tokener_parse(wrong[i].parameters), &reply,
+						  NULL, &err),
+				 -EREMOTEIO);
+		event = next_event(client, "refused");
+		assert_non_null(strstr(text_at(event, "event", "text"), by_me(wrong[i].told)));
+		assert_string_equal(text_at(event, "event", "name"), wrong[i].name);
+		json_object_put(event);
+	}
 	recorded_put(f->dir, "/cramd.conf", "[vm]\nweight = 0\n");
 	assert_int_equal(cram_client_call(control, "Reload", NULL, &reply, NULL, &err), -EREMOTEIO);
 	event = next_event(client, "reload-refused");

@@ -14,6 +14,7 @@
 #include "../overcommit.h"
 #include "report.h"
 #include "util/cleanup.h"
+#include "util/utf8.h"
 
 static int no_parameters(struct json_object *parameters, struct cram_error *err)
 {
@@ -45,8 +46,9 @@ static void end(struct daemon *d, struct answer *answer)
 		memcpy(answer->changed, d->request.did, sizeof(answer->changed));
 }
 
-int refuse_call(struct daemon *d, struct cram_call *call, const struct vm *vm, const char *error,
-		const struct cram_error *err)
+/* Whoever is refused a change is, too. */
+static void say_refused(struct daemon *d, struct cram_call *call, const struct vm *vm,
+			const struct cram_error *err)
 {
 	char text[CRAM_ERROR_TEXT];
 
@@ -54,7 +56,33 @@ int refuse_call(struct daemon *d, struct cram_call *call, const struct vm *vm, c
 	daemon_say(d, "refused", vm, "%s refused: %s", cram_call_method(call),
 		   cram_error_format(err, text, sizeof(text)));
 	end(d, NULL);
+}
+
+int refuse_call(struct daemon *d, struct cram_call *call, const struct vm *vm, const char *error,
+		const struct cram_error *err)
+{
+	say_refused(d, call, vm, err);
 	return cram_call_fail(call, error, err);
+}
+
+/* As bad_parameter(), of a call that would change something: @vm is what it may be about. */
+static int refuse_parameter(struct daemon *d, struct cram_call *call, const struct vm *vm,
+			    const struct cram_error *err)
+{
+	return refuse_call(d, call, vm, CRAM_ERR_PARAMETER, err);
+}
+
+/* Whatever else may be wrong with them: the VM that @parameters name. NULL: none that there is. */
+static struct vm *vm_in(const struct daemon *d, struct json_object *parameters)
+{
+	struct json_object *name;
+	struct vm *vm;
+
+	if (!json_object_object_get_ex(parameters, "vm", &name) ||
+	    !json_object_is_type(name, json_type_string) ||
+	    daemon_find_vm(d, json_object_get_string(name), &vm) < 0)
+		return NULL;
+	return vm;
 }
 
 /* No VM, or more than one (-ENOTUNIQ), is called @name. */
@@ -69,18 +97,32 @@ static int answer_no_vm(struct cram_call *call, const char *name, int error)
 		call, error == -ENOTUNIQ ? CRAM_ERR_VM_AMBIGUOUS : CRAM_ERR_VM_NOT_FOUND, o);
 }
 
-/* The VM that the call names. 0; 1: answered with an error; negative: the peer failed. */
-static int call_vm(struct daemon *d, struct cram_call *call, const char *name, struct vm **ret_vm)
+/* The same of a call that would have changed it. */
+static int refuse_no_vm(struct daemon *d, struct cram_call *call, const char *name, int error)
+{
+	struct cram_error err = {};
+	char object[192], called[128];
+
+	snprintf(object, sizeof(object), "vm \"%s\"", utf8_head(called, sizeof(called), name));
+	cram_error_set(&err, error, object, NULL, NULL, "%s",
+		       error == -ENOTUNIQ ? "more than one is called so" : "there is none");
+	say_refused(d, call, NULL, &err);
+	return answer_no_vm(call, name, error);
+}
+
+/* The VM that a call to change it names. 0; 1: answered with an error; negative: no peer. */
+static int vm_to_change(struct daemon *d, struct cram_call *call, const char *name,
+			struct vm **ret_vm)
 {
 	int r = daemon_find_vm(d, name, ret_vm);
 
 	if (r == 0)
 		return 0;
-	r = answer_no_vm(call, name, r);
+	r = refuse_no_vm(d, call, name, r);
 	return r < 0 ? r : 1;
 }
 
-/* The VM that the parameters name and nothing else; as call_vm(). */
+/* The VM to be told of, which the parameters name and nothing else; as vm_to_change(). */
 static int only_vm(struct daemon *d, struct cram_call *call, struct json_object *parameters,
 		   struct cram_error *err, struct vm **ret_vm)
 {
@@ -91,7 +133,11 @@ static int only_vm(struct daemon *d, struct cram_call *call, struct json_object 
 		r = bad_parameter(call, err);
 		return r < 0 ? r : 1;
 	}
-	return call_vm(d, call, name, ret_vm);
+	r = daemon_find_vm(d, name, ret_vm);
+	if (r == 0)
+		return 0;
+	r = answer_no_vm(call, name, r);
+	return r < 0 ? r : 1;
 }
 
 static size_t collect_dram(const struct daemon *d, struct cram_dram_report *dram)
@@ -371,7 +417,7 @@ void answer_drop(struct client *client)
 
 typedef int host_or_vm(struct daemon *d, struct vm *vm, struct cram_error *err);
 
-/* A command for the VM that is named, or for the host. As call_vm(); *@ret_r is the command's. */
+/* A command for the VM named, or for the host. As vm_to_change(); *@ret_r is the command's. */
 static int command(struct daemon *d, struct cram_call *call, struct json_object *parameters,
 		   host_or_vm *run, struct cram_error *err, struct vm **ret_vm, int *ret_r)
 {
@@ -380,11 +426,11 @@ static int command(struct daemon *d, struct cram_call *call, struct json_object 
 
 	*ret_vm = NULL;
 	if (cram_decode_vm(parameters, true, &name, err) < 0) {
-		r = bad_parameter(call, err);
+		r = refuse_parameter(d, call, vm_in(d, parameters), err);
 		return r < 0 ? r : 1;
 	}
 	if (name) {
-		r = call_vm(d, call, name, ret_vm);
+		r = vm_to_change(d, call, name, ret_vm);
 		if (r)
 			return r;
 	}
@@ -478,8 +524,8 @@ static int set_quota(struct cram_call *call, struct json_object *parameters, voi
 
 	r = cram_decode_set(parameters, &set, err);
 	if (r < 0)
-		return refuse_call(d, call, NULL, CRAM_ERR_INVALID_SETTING, err);
-	r = call_vm(d, call, set.vm, &vm);
+		return refuse_call(d, call, vm_in(d, parameters), CRAM_ERR_INVALID_SETTING, err);
+	r = vm_to_change(d, call, set.vm, &vm);
 	if (r)
 		return r < 0 ? r : 0;
 	begin(d, call);
@@ -502,7 +548,7 @@ static int drop_overrides(struct cram_call *call, struct json_object *parameters
 	int r;
 
 	if (cram_decode_vm(parameters, false, &name, err) < 0)
-		return bad_parameter(call, err);
+		return refuse_parameter(d, call, vm_in(d, parameters), err);
 	begin(d, call);
 	r = daemon_find_vm(d, name, &vm);
 	if (r == 0)
@@ -511,10 +557,8 @@ static int drop_overrides(struct cram_call *call, struct json_object *parameters
 		r = daemon_drop_gone(d, name, err);
 	if (err->code)
 		return refuse_call(d, call, vm, CRAM_ERR_REFUSED, err);
-	if (r < 0) {
-		end(d, &answer);
-		return answer_no_vm(call, name, r);
-	}
+	if (r < 0)
+		return refuse_no_vm(d, call, name, r);
 	if (vm)
 		return accepted(d, call, vm, true, "");
 	end(d, &answer);
@@ -531,7 +575,7 @@ static int reload(struct cram_call *call, struct json_object *parameters, void *
 	int r;
 
 	if (no_parameters(parameters, err) < 0)
-		return bad_parameter(call, err);
+		return refuse_parameter(d, call, NULL, err);
 	begin(d, call);
 	r = daemon_reload(d, err);
 	end(d, &answer);
@@ -556,10 +600,10 @@ static int add_vm(struct cram_call *call, struct json_object *parameters, void *
 
 	if (cram_params_only(parameters, allowed, err) < 0 ||
 	    cram_param_u64(parameters, "pid", &pid, err) < 0)
-		return bad_parameter(call, err);
+		return refuse_parameter(d, call, NULL, err);
 	if (pid == 0 || pid > INT32_MAX) {
 		cram_error_set(err, -EINVAL, NULL, NULL, NULL, "pid %" PRIu64 " is no pid", pid);
-		return bad_parameter(call, err);
+		return refuse_parameter(d, call, NULL, err);
 	}
 	if (daemon_want_vm(d, (pid_t)pid, NULL, err) < 0)
 		return refuse_call(d, call, NULL, CRAM_ERR_REFUSED, err);
@@ -590,6 +634,7 @@ static int admit(struct cram_call *call, struct json_object *parameters, void *u
 	struct client *client = cram_peer_userdata(cram_call_peer(call));
 	static const char *const allowed[] = { "operation", "xml", NULL };
 	const char *operation, *xml;
+	struct daemon *d = userdata;
 	struct admission answer;
 	struct json_object *o;
 	int r;
@@ -597,10 +642,10 @@ static int admit(struct cram_call *call, struct json_object *parameters, void *u
 	if (cram_params_only(parameters, allowed, err) < 0 ||
 	    cram_param_text(parameters, "operation", &operation, err) < 0 ||
 	    cram_param_text(parameters, "xml", &xml, err) < 0)
-		return bad_parameter(call, err);
-	r = admission_hook(userdata, operation, xml, strlen(xml), &answer, err);
+		return refuse_parameter(d, call, NULL, err);
+	r = admission_hook(d, operation, xml, strlen(xml), &answer, err);
 	if (r == -EINVAL)
-		return bad_parameter(call, err);
+		return refuse_parameter(d, call, NULL, err);
 	if (r < 0)
 		return r;
 	o = json_object_new_object();
@@ -618,17 +663,17 @@ static int refuse(struct cram_call *call, struct json_object *parameters, void *
 		  struct cram_error *err)
 {
 	struct client *client = cram_peer_userdata(cram_call_peer(call));
-	static const char *const allowed[] = { NULL };
+	struct daemon *d = userdata;
 
-	if (cram_params_only(parameters, allowed, err) < 0)
-		return bad_parameter(call, err);
+	if (no_parameters(parameters, err) < 0)
+		return refuse_parameter(d, call, NULL, err);
 	if (!client->refusing) {
 		cram_error_set(err, -EINVAL, NULL, NULL, NULL,
 			       "no VM was refused on this connection");
-		return cram_call_fail(call, CRAM_ERR_REFUSED, err);
+		return refuse_call(d, call, NULL, CRAM_ERR_REFUSED, err);
 	}
 	client->refusing = false;
-	admission_refused(userdata, &client->refusal);
+	admission_refused(d, &client->refusal);
 	return cram_call_reply(call, NULL);
 }
 
