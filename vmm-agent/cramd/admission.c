@@ -55,6 +55,14 @@ static struct daemon_reservation reservation(const char *uuid, const struct cram
 	return r;
 }
 
+/* Has libvirt's hook announced that the memory of @uuid comes as a whole? */
+static bool comes_at_once(const struct daemon *d, const char *uuid)
+{
+	const struct daemon_reservation *announced = find(d, uuid);
+
+	return announced && announced->at_once;
+}
+
 static int reserve(struct daemon *d, const struct daemon_reservation *r)
 {
 	drop(d, find(d, r->uuid));
@@ -239,7 +247,8 @@ static int pass_unjudged(struct daemon *d, const struct cram_domain *domain, con
 			 struct admission *ret)
 {
 	struct cram_promise promise = overcommit_promise(d, domain);
-	struct daemon_reservation r = reservation(domain->uuid, &promise, false);
+	struct daemon_reservation r =
+		reservation(domain->uuid, &promise, comes_at_once(d, domain->uuid));
 
 	snprintf(ret->text, sizeof(ret->text), "vm \"%s\": starts unjudged: %s", domain->name, why);
 	tell(d, "admission-warning", ret, domain->ram);
@@ -267,10 +276,9 @@ static void add_mistake(const struct cram_domain *domain, const char *mistake, c
 static int prepare(struct daemon *d, const struct cram_domain *domain, const char *mistake,
 		   struct admission *ret)
 {
-	const struct daemon_reservation *announced = find(d, domain->uuid);
 	struct cram_admission_input in = host_without(d, domain->uuid);
 	struct cram_promise promise = overcommit_promise(d, domain);
-	bool at_once = announced && announced->at_once;
+	bool at_once = comes_at_once(d, domain->uuid);
 	struct daemon_reservation r;
 	struct cram_admission a;
 	struct cram_error why = {};

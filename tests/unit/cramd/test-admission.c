@@ -573,6 +573,22 @@ static void before_a_first_round_nothing_is_refused(void **state)
 	says(f, "vm \"db <1>\": starts unjudged: the agent has not looked at the host yet");
 }
 
+/* Nobody judged it, and it migrates in all the same: asked about again it is judged as that. */
+static void what_starts_unjudged_comes_as_it_was_announced(void **state)
+{
+	struct fixture *f = *state;
+
+	f->d.rounds = 0;
+	assert_true(admits(f, "migrate", A, 10, FLOOR));
+	assert_true(admits(f, "prepare", A, 10, FLOOR));
+	says(f, "starts unjudged");
+	assert_string_equal(f->d.events.queue.v[0].news.name, "db <1>");
+	f->d.rounds = 1;
+	f->d.decision.headroom[0] = GiB / 4;
+	assert_false(admits(f, "prepare", A, 10, FLOOR));
+	says(f, "its 10 GiB come at once, uncompressed, and ");
+}
+
 static uint64_t room_of(const struct fixture *f)
 {
 	struct cram_overcommit_input host;
@@ -1261,6 +1277,7 @@ int main(void)
 		TEST(a_warning_lets_it_run),
 		TEST(off_judges_nothing),
 		TEST(before_a_first_round_nothing_is_refused),
+		TEST(what_starts_unjudged_comes_as_it_was_announced),
 		TEST(before_libvirt_has_told_of_all_vms_nothing_is_known),
 		TEST(vms_that_start_with_the_host_are_judged),
 		TEST(what_libvirt_lists_counts_before_it_is_examined),
