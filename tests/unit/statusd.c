@@ -374,7 +374,7 @@ HANDLER(reload)
 		json_object_object_add(o, "generation", json_object_new_int(2));
 		json_object_object_add(
 			o, "changed",
-			json_object_new_string("the host: host.round 2000 ms -> 1000 ms"));
+			json_object_new_string("the host: host.round 2 s -> 1 s"));
 		return cram_call_reply(call, o);
 	}
 	json_object_object_add(o, "message",

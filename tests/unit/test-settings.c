@@ -120,6 +120,27 @@ static void times_take_units(void **state)
 	}
 }
 
+static void times_are_written_exactly_in_the_largest_unit_up_to_a_second(void **state)
+{
+	static const struct {
+		uint64_t us;
+		const char *text;
+	} cases[] = {
+		{ 0, "0 s" },
+		{ 500 * DURATION_MS, "500 ms" },
+		{ 1500 * DURATION_MS, "1500 ms" },
+		{ 2 * DURATION_S, "2 s" },
+		{ DURATION_H, "3600 s" },
+		{ 1500, "1500 us" },
+	};
+	char buf[24];
+	(void)state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+		assert_string_equal(cram_duration_format(cases[i].us, buf, sizeof(buf)),
+				    cases[i].text);
+}
+
 static void one_time_is_one_setting_however_it_is_written(void **state)
 {
 	static const char *const texts[] = { "[host]\nround = 3000\n", "[host]\nround = 3 s\n",
@@ -448,7 +469,7 @@ static void what_a_new_configuration_changes_is_one_line(void **state)
 	assert_true(cram_conf_changes(&before.host, &after.host, text, sizeof(text)));
 	assert_string_equal(
 		text, "host.state_dir /var/lib/cramd -> /srv (from the next start on), host.round "
-		      "2000 ms -> 3000 ms, host.reserve 1 GiB -> 64 MiB, host.admission warn -> "
+		      "2 s -> 3 s, host.reserve 1 GiB -> 64 MiB, host.admission warn -> "
 		      "strict");
 	cram_conf_free(&before);
 	cram_conf_free(&after);
@@ -995,6 +1016,7 @@ int main(void)
 		cmocka_unit_test(sizes_take_libvirts_units),
 		cmocka_unit_test(a_bare_size_is_refused_where_a_unit_is_needed),
 		cmocka_unit_test(times_take_units),
+		cmocka_unit_test(times_are_written_exactly_in_the_largest_unit_up_to_a_second),
 		cmocka_unit_test(one_time_is_one_setting_however_it_is_written),
 		cmocka_unit_test(sizes_print_for_people),
 		cmocka_unit_test(sizes_print_exactly_in_the_largest_unit),

@@ -12,6 +12,7 @@
 #include "ctl/ctl.h"
 #include "protocol/model.h"
 #include "util/cleanup.h"
+#include "util/duration.h"
 
 #define POLL_MS 250
 
@@ -93,15 +94,16 @@ static int wait_until(const struct options *o, const char *name,
 			return EXIT_OK;
 		}
 		if (waited >= o->wait_ms) {
-			char left[32];
+			char left[32], span[32];
 
 			if (o->json)
 				print_json(reply, false);
 			fprintf(stderr,
-				"cramctl: vm \"%s\": not done after %" PRIu32
-				" ms, it is %s with %s on the tier; see cramctl vm explain\n",
-				without_controls(vm.name), o->wait_ms, vm.state,
-				cram_size_format(vm.tier_bytes, left, sizeof(left)));
+				"cramctl: vm \"%s\": not done after %s, it is %s with %s on the "
+				"tier; see cramctl vm explain\n",
+				without_controls(vm.name),
+				cram_duration_format(o->wait_ms * DURATION_MS, span, sizeof(span)),
+				vm.state, cram_size_format(vm.tier_bytes, left, sizeof(left)));
 			return EXIT_PARTIAL;
 		}
 		nanosleep(&pause, NULL);

@@ -7,6 +7,7 @@
 
 #include "settings/settings.h"
 #include "util/cleanup.h"
+#include "util/duration.h"
 #include "util/utf8.h"
 
 /* A list that says how much of it had no room. */
@@ -55,10 +56,9 @@ static const char *value(const struct cram_vm_settings *set, enum cram_setting s
 		return cram_size_format(set->hard_limit, buf, 64);
 	if (s == CRAM_SET_FLOOR)
 		return cram_size_format(set->floor, buf, 64);
-	cram_settings_text(set, s, buf, 64);
 	if (s == CRAM_SET_COLD_AGE && set->cold_age_s)
-		strcat(buf, " s");
-	return buf;
+		return cram_duration_format(set->cold_age_s * DURATION_S, buf, 64);
+	return cram_settings_text(set, s, buf, 64);
 }
 
 /* "xml", "match web", "cli, 50%", "cli, 4 GiB asked for": where a value comes from, and out of
@@ -104,13 +104,16 @@ static const char *option_text(const struct cram_option *o, const struct cram_ho
 			       char *buf, size_t size)
 {
 	const char *field = (const char *)h + o->offset;
-	uint64_t u64;
+	uint64_t u64, unit_us;
 	uint32_t u32;
 
 	switch (o->type) {
 	case CRAM_OPT_U32:
 		memcpy(&u32, field, sizeof(u32));
-		snprintf(buf, size, "%" PRIu32 " %s", u32, o->unit);
+		if (cram_duration_unit(o->unit, &unit_us) == 0)
+			cram_duration_format(u32 * unit_us, buf, size);
+		else
+			snprintf(buf, size, "%" PRIu32 " %s", u32, o->unit);
 		break;
 	case CRAM_OPT_BYTES:
 		memcpy(&u64, field, sizeof(u64));

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Parsing of spans of time; see duration.h. */
+/* Spans of time, read and written; see duration.h. */
 #include "util/duration.h"
 
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "util/cleanup.h"
@@ -44,4 +46,17 @@ int cram_duration_parse(const char *text, uint64_t step, uint64_t *ret_steps)
 		return -EDOM;
 	*ret_steps = value / step;
 	return 0;
+}
+
+const char *cram_duration_format(uint64_t us, char *buf, size_t size)
+{
+	uint64_t unit = us % DURATION_S == 0	? DURATION_S
+			: us % DURATION_MS == 0 ? DURATION_MS
+						: DURATION_US;
+
+	snprintf(buf, size, "%" PRIu64 " %s", us / unit,
+		 unit == DURATION_S    ? "s"
+		 : unit == DURATION_MS ? "ms"
+				       : "us");
+	return buf;
 }

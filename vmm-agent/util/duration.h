@@ -2,6 +2,7 @@
 /* Spans of time as people write them: "1s", "1000 ms", "2 min". Not for dates. */
 #pragma once
 
+#include <stddef.h>
 #include <stdint.h>
 
 #define DURATION_US  UINT64_C(1)
@@ -18,3 +19,6 @@ int cram_duration_unit(const char *unit, uint64_t *ret_us);
  * without a unit counts. -EINVAL: no such span, -ERANGE: too long, -EDOM: no multiple of @step.
  */
 int cram_duration_parse(const char *text, uint64_t step, uint64_t *ret_steps);
+
+/* "2 s", "1500 ms": @us exactly, in the largest unit up to a second. Returns @buf (>= 24 bytes). */
+const char *cram_duration_format(uint64_t us, char *buf, size_t size);

@@ -605,11 +605,11 @@ static void what_is_refused_is_told_to_who_monitors(void **state)
 	reply = call(f, "Reload", "{}");
 	assert_true(json_object_object_get_ex(reply, "changed", &changed));
 	assert_non_null(strstr(json_object_get_string(changed),
-			       "host.round 3600000 ms -> 2000 ms, host.admission strict -> warn"));
+			       "host.round 3600 s -> 2 s, host.admission strict -> warn"));
 	json_object_put(reply);
 	event = next_event(client, "reload");
 	assert_non_null(strstr(text_at(event, "event", "text"),
-			       "configuration read again: host.round 3600000 ms -> 2000 ms, "
+			       "configuration read again: host.round 3600 s -> 2 s, "
 			       "host.admission strict -> warn"));
 	json_object_put(event);
 	cram_client_free(control);
