@@ -30,7 +30,7 @@
 
 #define MAX_CLIENTS	64
 #define OWN_FDS		8    /* the standard three, what listens, the agent's, and libraries' */
-#define CLIENT_MS	5000 /* a client that takes longer is cut off */
+#define CLIENT_MS	5000 /* a client that takes longer to ask, or to be told, is cut off */
 #define INHERITED_FD	3    /* SD_LISTEN_FDS_START of sd_listen_fds(3) */
 #define DEFAULT_ADDRESS "127.0.0.1:9811"
 
@@ -41,13 +41,14 @@ struct exporter {
 	const char *socket;
 	int timeout_ms;
 	struct cram_client *agent; /* NULL while there is no connection */
+	bool away;		   /* it was asked in vain in this turn of the loop */
 	int places;		   /* clients at a time */
 	struct render render;
 };
 
 struct client {
-	int fd; /* -1: free */
-	uint64_t since_ms;
+	int fd;		   /* -1: free */
+	uint64_t since_ms; /* it was taken in, or answered */
 	size_t in_n;
 	char in[HTTP_REQUEST_MAX];
 	char head[512];
@@ -68,6 +69,9 @@ static struct json_object *ask_agent(struct exporter *e)
 	bool fresh = !e->agent;
 	uint32_t missed;
 
+	/* Whoever had asked by then is answered alike: else each would wait for all before it. */
+	if (e->away)
+		return NULL;
 	for (;;) {
 		int r = 0;
 
@@ -84,6 +88,7 @@ static struct json_object *ask_agent(struct exporter *e)
 			break;
 		fresh = true;
 	}
+	e->away = true;
 	if (cram_ratelimit_ok(&e->down, monotonic_ms(), &missed))
 		cram_log_warn(&e->log, "%s", cram_error_format(&err, text, sizeof(text)));
 	return NULL;
@@ -126,6 +131,7 @@ static void answer(struct exporter *e, struct client *c, enum http_verdict verdi
 		c->body_n = 0;
 	c->sent = 0;
 	c->answering = true;
+	c->since_ms = monotonic_ms();
 }
 
 static void client_read(struct exporter *e, struct client *c)
@@ -207,6 +213,7 @@ static int serve(struct exporter *e, int fd, const sigset_t *unblocked, struct c
 	for (;;) {
 		struct timespec tick = { .tv_sec = 1 };
 		bool any = false, full = true;
+		uint64_t now;
 		int r;
 
 		for (int i = 0; i < e->places; i++) {
@@ -229,6 +236,8 @@ static int serve(struct exporter *e, int fd, const sigset_t *unblocked, struct c
 			free(clients);
 			return r;
 		}
+		now = monotonic_ms();
+		e->away = false;
 		for (int i = 0; i < e->places; i++) {
 			struct client *c = &clients[i];
 
@@ -236,13 +245,17 @@ static int serve(struct exporter *e, int fd, const sigset_t *unblocked, struct c
 				continue;
 			/* Whatever it does meanwhile: byte by byte it would have its place for
 			 * hours. */
-			if (monotonic_ms() - c->since_ms > CLIENT_MS)
+			if (now - c->since_ms > CLIENT_MS)
 				client_close(e, c);
 			else if (p[i].revents && c->answering)
 				client_write(e, c);
 			else if (p[i].revents)
 				client_read(e, c);
 		}
+		/* What asking the agent took is not the time of who is still to be read. */
+		for (int i = 0; i < e->places; i++)
+			if (clients[i].fd >= 0 && !clients[i].answering)
+				clients[i].since_ms += monotonic_ms() - now;
 		if (p[e->places].revents & ~POLLIN) {
 			cram_error_set(err, -ENOTCONN, NULL, "serve metrics", "start it again",
 				       "the socket that it listens on was shut down");
