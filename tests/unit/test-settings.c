@@ -461,18 +461,54 @@ static void what_a_new_configuration_changes_is_one_line(void **state)
 
 	cram_conf_init(&before);
 	cram_conf_init(&after);
-	assert_false(cram_conf_changes(&before.host, &after.host, text, sizeof(text)));
+	assert_false(cram_conf_changes(&before, &after, text, sizeof(text)));
 	after.host.reserve_bytes = 64 * MiB;
 	after.host.round_ms = 3000;
 	after.host.admission = CRAM_ADMISSION_STRICT;
 	strcpy(after.host.state_dir, "/srv");
-	assert_true(cram_conf_changes(&before.host, &after.host, text, sizeof(text)));
+	assert_true(cram_conf_changes(&before, &after, text, sizeof(text)));
 	assert_string_equal(
 		text, "host.state_dir /var/lib/cramd -> /srv (from the next start on), host.round "
 		      "2 s -> 3 s, host.reserve 1 GiB -> 64 MiB, host.admission warn -> "
 		      "strict");
 	cram_conf_free(&before);
 	cram_conf_free(&after);
+}
+
+static struct cram_conf parsed(const char *text)
+{
+	struct cram_error err = {};
+	struct cram_conf conf;
+
+	assert_int_equal(cram_conf_parse("test", text, strlen(text), &conf, &err), 0);
+	return conf;
+}
+
+/* Of what holds for VMs as much as of what the host does. */
+static void a_new_configuration_changes_defaults_and_rules_for_vms_too(void **state)
+{
+	struct cram_conf a = parsed("[vm]\nquota = 3 GiB\n"
+				    "[match web]\nname = web*\nmode = auto\n"
+				    "[match old]\nname = old*\nweight = 7\n"
+				    "[match db]\nname = db*\nfloor = 50%\n");
+	struct cram_conf b = parsed("[vm]\nmode = auto\n"
+				    "[match db]\npartition = /big\nfloor = 25%\n"
+				    "[match web]\nname = web*\nmode = auto\n"
+				    "[match new]\nflavour = m1.*\nmode = off\nweight = 9\n");
+	char text[512], little[64];
+	(void)state;
+
+	assert_false(cram_conf_changes(&a, &a, text, sizeof(text)));
+	assert_true(cram_conf_changes(&a, &b, text, sizeof(text)));
+	assert_string_equal(
+		text, "vm.mode unset -> auto, vm.quota 3 GiB -> unset, match old dropped: name "
+		      "old*, weight 7, match db.name db* -> unset, match db.partition unset -> "
+		      "/big, match db.floor 50% -> 25%, match new added: flavour m1.*, mode off, "
+		      "weight 9, match rules in another order");
+	assert_true(cram_conf_changes(&a, &b, little, sizeof(little)));
+	assert_string_equal(little, "vm.mode unset -> auto, and 7 more");
+	cram_conf_free(&a);
+	cram_conf_free(&b);
 }
 
 /* ------------------------------------------------------------------ cramd.conf */
@@ -1032,6 +1068,7 @@ int main(void)
 		cmocka_unit_test(what_a_change_did_is_one_line),
 		cmocka_unit_test(that_a_value_comes_from_elsewhere_is_a_change),
 		cmocka_unit_test(what_a_new_configuration_changes_is_one_line),
+		cmocka_unit_test(a_new_configuration_changes_defaults_and_rules_for_vms_too),
 		cmocka_unit_test(the_table_of_options_is_sound),
 		cmocka_unit_test(a_bad_configuration_is_refused_with_file_and_line),
 		cmocka_unit_test(what_a_killed_writer_left_is_swept_up_and_nothing_else),

@@ -138,7 +138,7 @@ void daemon_fini(struct daemon *d)
 
 int daemon_reload(struct daemon *d, struct cram_error *err)
 {
-	char changes[192];
+	char changes[224];
 	struct cram_conf conf;
 	int r;
 
@@ -152,8 +152,8 @@ int daemon_reload(struct daemon *d, struct cram_error *err)
 			   d->config_error);
 		return r;
 	}
-	if (!cram_conf_changes(&d->conf.host, &conf.host, changes, sizeof(changes)))
-		snprintf(changes, sizeof(changes), "no option of the host changed");
+	if (!cram_conf_changes(&d->conf, &conf, changes, sizeof(changes)))
+		snprintf(changes, sizeof(changes), "nothing changed");
 	cram_conf_free(&d->conf);
 	d->conf = conf;
 	d->config_error[0] = '\0';

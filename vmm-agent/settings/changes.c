@@ -2,6 +2,7 @@
 /* What differs between two settings or configurations, as one line for a person. */
 #include <inttypes.h>
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -131,12 +132,9 @@ static const char *option_text(const struct cram_option *o, const struct cram_ho
 	return buf;
 }
 
-bool cram_conf_changes(const struct cram_host_settings *before,
-		       const struct cram_host_settings *after, char *buf, size_t size)
+static void add_options(struct line *l, const struct cram_host_settings *before,
+			const struct cram_host_settings *after)
 {
-	struct line l = { .buf = buf, .size = size };
-
-	buf[0] = '\0';
 	for (size_t i = 0; i < cram_n_options; i++) {
 		const struct cram_option *o = &cram_options[i];
 		char was[256], is[256];
@@ -144,8 +142,125 @@ bool cram_conf_changes(const struct cram_host_settings *before,
 		option_text(o, before, was, sizeof(was));
 		option_text(o, after, is, sizeof(is));
 		if (strcmp(was, is) != 0)
-			add(&l, "%s.%s %s -> %s%s", o->section, o->key, was, is,
+			add(l, "%s.%s %s -> %s%s", o->section, o->key, was, is,
 			    o->at_start ? " (from the next start on)" : "");
 	}
+}
+
+/* @section: "vm" or "match NAME". */
+static void add_layer(struct line *l, const char *section, const struct cram_vm_layer *before,
+		      const struct cram_vm_layer *after)
+{
+	for (unsigned int i = 0; i < CRAM_N_SETTINGS; i++) {
+		enum cram_setting s = (enum cram_setting)i;
+		char was[64], is[64];
+
+		cram_layer_text(before, s, was, sizeof(was));
+		cram_layer_text(after, s, is, sizeof(is));
+		if (strcmp(was, is) != 0)
+			add(l, "%s.%s %s -> %s", section, cram_setting_name(s), was, is);
+	}
+}
+
+static const struct {
+	const char *key;
+	size_t offset; /* in struct cram_match */
+} conditions[] = {
+	{ "name", offsetof(struct cram_match, glob) },
+	{ "uuid", offsetof(struct cram_match, uuid) },
+	{ "partition", offsetof(struct cram_match, partition) },
+	{ "flavour", offsetof(struct cram_match, flavour) },
+};
+
+/* NULL: any. */
+static const char *condition(const struct cram_match *m, size_t i)
+{
+	const char *pattern;
+
+	memcpy(&pattern, (const char *)m + conditions[i].offset, sizeof(pattern));
+	return pattern;
+}
+
+/* A rule that came or went: "match web added: name web*, weight 200". */
+static void add_rule(struct line *l, const struct cram_match *m, const char *what)
+{
+	char text[512], setting[64];
+	struct line rule = { .buf = text, .size = sizeof(text) };
+
+	text[0] = '\0';
+	for (size_t i = 0; i < ARRAY_SIZE(conditions); i++)
+		if (condition(m, i))
+			add(&rule, "%s %s", conditions[i].key, condition(m, i));
+	for (unsigned int i = 0; i < CRAM_N_SETTINGS; i++) {
+		enum cram_setting s = (enum cram_setting)i;
+
+		if (m->layer.set & 1U << i)
+			add(&rule, "%s %s", cram_setting_name(s),
+			    cram_layer_text(&m->layer, s, setting, sizeof(setting)));
+	}
+	done(&rule);
+	add(l, "match %s %s: %s", m->name, what, text);
+}
+
+static void add_changed_rule(struct line *l, const struct cram_match *before,
+			     const struct cram_match *after)
+{
+	char section[sizeof(after->name) + 8];
+
+	snprintf(section, sizeof(section), "match %s", after->name);
+	for (size_t i = 0; i < ARRAY_SIZE(conditions); i++) {
+		const char *was = condition(before, i), *is = condition(after, i);
+
+		if (strcmp(was ? was : "", is ? is : "") != 0)
+			add(l, "%s.%s %s -> %s", section, conditions[i].key, was ? was : "unset",
+			    is ? is : "unset");
+	}
+	add_layer(l, section, &before->layer, &after->layer);
+}
+
+/* Where @conf has a rule of that name; the number of rules: it has none. */
+static size_t place_of(const struct cram_conf *conf, const char *name)
+{
+	size_t i = 0;
+
+	while (i < conf->matches.n && strcmp(conf->matches.v[i].name, name) != 0)
+		i++;
+	return i;
+}
+
+static void add_rules(struct line *l, const struct cram_conf *before, const struct cram_conf *after)
+{
+	bool reordered = false;
+	size_t last = 0;
+
+	for (size_t i = 0; i < before->matches.n; i++)
+		if (place_of(after, before->matches.v[i].name) == after->matches.n)
+			add_rule(l, &before->matches.v[i], "dropped");
+	for (size_t i = 0; i < after->matches.n; i++) {
+		const struct cram_match *is = &after->matches.v[i];
+		size_t was = place_of(before, is->name);
+
+		if (was == before->matches.n) {
+			add_rule(l, is, "added");
+			continue;
+		}
+		add_changed_rule(l, &before->matches.v[was], is);
+		reordered |= was < last;
+		last = was;
+	}
+	/* The last that sets a value wins. */
+	if (reordered)
+		add(l, "match rules in another order");
+}
+
+bool cram_conf_changes(const struct cram_conf *before, const struct cram_conf *after, char *buf,
+		       size_t size)
+{
+	struct line l = { .buf = buf, .size = size };
+
+	buf[0] = '\0';
+	add_options(&l, &before->host, &after->host);
+	add_layer(&l, "vm", &before->vm, &after->vm);
+	add_rules(&l, before, after);
 	return done(&l);
 }

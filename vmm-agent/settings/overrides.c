@@ -191,27 +191,6 @@ int cram_overrides_load(const char *path, struct cram_overrides *ret, struct cra
 	return r;
 }
 
-/* A layer's value as text; the settings structure is the one place that prints values. */
-static const char *layer_text(const struct cram_vm_layer *l, enum cram_setting s, char *buf,
-			      size_t size)
-{
-	struct cram_vm_settings set = {
-		.mode = l->mode,
-		.quota = l->quota,
-		.hard_limit = l->hard_limit,
-		.floor = l->floor,
-		.weight = l->weight,
-		.cold_age_s = l->cold_age_s,
-		.tiers = l->tiers,
-	};
-
-	if (s == CRAM_SET_FLOOR && l->floor_is_percent) {
-		snprintf(buf, size, "%u%%", l->floor_percent);
-		return buf;
-	}
-	return cram_settings_text(&set, s, buf, size);
-}
-
 static void add_flag(struct json_object *o, const char *key, bool value)
 {
 	if (value)
@@ -230,7 +209,7 @@ static struct json_object *vm_json(const struct cram_override *o)
 
 		if (o->layer.set & (1U << i))
 			json_object_object_add(vm, cram_setting_name(s),
-					       json_object_new_string(layer_text(
+					       json_object_new_string(cram_layer_text(
 						       &o->layer, s, value, sizeof(value))));
 	}
 	if (vm && (o->paused || o->drained)) {
@@ -336,7 +315,7 @@ const char *cram_override_text(const struct cram_override *o, char *buf, size_t 
 		if (o->layer.set & 1U << i)
 			n += (size_t)snprintf(buf + n, size - n, "%s%s %s", n ? ", " : "",
 					      cram_setting_name(s),
-					      layer_text(&o->layer, s, value, sizeof(value)));
+					      cram_layer_text(&o->layer, s, value, sizeof(value)));
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(flags) && n < size; i++)
 		if (flags[i].is)

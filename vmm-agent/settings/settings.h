@@ -96,6 +96,9 @@ int cram_layer_set(struct cram_vm_layer *layer, enum cram_setting s, const char 
  */
 const char *cram_settings_text(const struct cram_vm_settings *set, enum cram_setting s, char *buf,
 			       size_t size);
+/* The same of one source; "unset" where it has no opinion. */
+const char *cram_layer_text(const struct cram_vm_layer *layer, enum cram_setting s, char *buf,
+			    size_t size);
 
 /*
  * "quota unlimited -> 3 GiB, weight 100 (xml -> cli)": what differs, be it only where it comes from
@@ -235,9 +238,12 @@ int cram_conf_parse(const char *name, const char *text, size_t size, struct cram
 /* Consistency across options (minimum <= maximum ...); called by both of the above. */
 int cram_conf_check(const struct cram_conf *conf, struct cram_error *err);
 
-/* The same of two configurations, options of VMs aside: "policy.headroom 20 permille -> ...". */
-bool cram_conf_changes(const struct cram_host_settings *before,
-		       const struct cram_host_settings *after, char *buf, size_t size);
+/*
+ * The same of two configurations: "host.round 2 s -> 3 s, vm.mode unset -> auto, match web added:
+ * name web*, weight 200".
+ */
+bool cram_conf_changes(const struct cram_conf *before, const struct cram_conf *after, char *buf,
+		       size_t size);
 
 /* What a [match] rule looks at. NULL: unknown, matches no condition on it. */
 struct cram_vm_identity {

@@ -278,6 +278,28 @@ const char *cram_settings_text(const struct cram_vm_settings *set, enum cram_set
 	return buf;
 }
 
+const char *cram_layer_text(const struct cram_vm_layer *l, enum cram_setting s, char *buf,
+			    size_t size)
+{
+	const struct cram_vm_settings set = {
+		.mode = l->mode,
+		.quota = l->quota,
+		.hard_limit = l->hard_limit,
+		.floor = l->floor,
+		.weight = l->weight,
+		.cold_age_s = l->cold_age_s,
+		.tiers = l->tiers,
+	};
+
+	if (!(l->set & 1U << s))
+		snprintf(buf, size, "unset");
+	else if (s == CRAM_SET_FLOOR && l->floor_is_percent)
+		snprintf(buf, size, "%" PRIu32 "%%", l->floor_percent);
+	else
+		cram_settings_text(&set, s, buf, size);
+	return buf;
+}
+
 static void apply(struct cram_vm_settings *ret, const struct cram_vm_layer *l, enum cram_setting s,
 		  uint64_t ram, enum cram_origin origin, const char *match)
 {

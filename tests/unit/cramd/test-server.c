@@ -612,6 +612,12 @@ static void what_is_refused_is_told_to_who_monitors(void **state)
 			       "configuration read again: host.round 3600 s -> 2 s, "
 			       "host.admission strict -> warn"));
 	json_object_put(event);
+	/* Of VMs, too. */
+	recorded_put(f->dir, "/cramd.conf", "[vm]\nweight = 7\n");
+	assert_string_equal(changed_by(f, "Reload", "{}"),
+			    "the host: configuration read again: vm.weight unset -> 7");
+	assert_string_equal(changed_by(f, "Reload", "{}"),
+			    "the host: configuration read again: nothing changed");
 	cram_client_free(control);
 	cram_client_free(client);
 	end_loop(f);
