@@ -5,8 +5,8 @@
  *
  *   statusd DIR N [NID | unknown | names | paused | unread | bare]    listens on DIR/status and
  * DIR/control, N VMs, their tier is node NID or 1; prints "ready"; ends on EOF; unknown: of the
- * host itself nothing is known; names: VMs have long, wide and evil names; paused: the host is;
- * unread: what its card has is not known; bare: it has no tier
+ * host itself nothing is known; names: VMs have long, wide and evil names, and the tier such a
+ * state; paused: the host is; unread: what its card has is not known; bare: it has no tier
  */
 #include <errno.h>
 #include <poll.h>
@@ -33,6 +33,7 @@ struct state {
 	struct cram_status_reports status;
 	struct cram_vm_report *vms;
 	unsigned int n;
+	bool odd_names;
 	unsigned int reloads;
 	uint64_t rounds; /* every one that is recorded is a new one */
 };
@@ -213,16 +214,15 @@ HANDLER(record)
 
 HANDLER(monitor)
 {
-	struct cram_event_report e = {
-		.time_us = 1, .type = "moved", .name = "vm-0", .text = "out", .bytes = MiB
-	};
+	struct cram_event_report e = { .time_us = 1, .type = "moved", .text = "out", .bytes = MiB };
+	struct state *s = userdata;
 
 	(void)parameters;
-	(void)userdata;
 	(void)err;
-	for (int i = 0; i < 3; i++) {
+	for (unsigned int i = 0; i < 4; i++) {
 		struct json_object *o = json_object_new_object();
 
+		strcpy(e.name, s->n ? s->vms[i % s->n].name : "");
 		json_object_object_add(o, "event", cram_encode_as(event, &e));
 		cram_call_notify(call, o);
 	}
@@ -324,6 +324,8 @@ HANDLER(list_overrides)
 	(void)err;
 	strcpy(kept[0].uuid, s->vms[0].uuid);
 	strcpy(kept[0].name, s->vms[0].name);
+	if (s->odd_names)
+		strcpy(kept[1].name, s->vms[s->n - 1].name);
 	return cram_call_reply(call, cram_reply_overrides(kept, ARRAY_SIZE(kept)));
 }
 
@@ -372,9 +374,8 @@ HANDLER(reload)
 	(void)err;
 	if (s->reloads++) {
 		json_object_object_add(o, "generation", json_object_new_int(2));
-		json_object_object_add(
-			o, "changed",
-			json_object_new_string("the host: host.round 2 s -> 1 s"));
+		json_object_object_add(o, "changed",
+				       json_object_new_string("the host: host.round 2 s -> 1 s"));
 		return cram_call_reply(call, o);
 	}
 	json_object_object_add(o, "message",
@@ -408,17 +409,22 @@ static const struct cram_method control_methods[] = {
 	{ 0 },
 };
 
-static void odd_names(struct cram_vm_report *vms, unsigned int n)
+#define WIDE "\xe6\x95\xb0\xe6\x8d\xae\xe5\xba\x93" /* "database", six columns in nine bytes */
+
+static void odd_names(struct state *s)
 {
 	static const char *const names[] = {
-		"\xe6\x95\xb0\xe6\x8d\xae\xe5\xba\x93", /* "database", six columns in nine bytes */
+		WIDE,
 		"instance-of-a-tenant-who-likes-to-give-each-machine-a-name-that-says-it-all",
 		"u\xcc\x88\xc2\x9b"
 		"2J", /* u, its dots, the CSI of eight bits */
+		WIDE WIDE WIDE WIDE WIDE WIDE WIDE WIDE WIDE,
 	};
 
-	for (unsigned int i = 0; i < n; i++)
-		strcpy(vms[i].name, names[i % ARRAY_SIZE(names)]);
+	s->odd_names = true;
+	for (unsigned int i = 0; i < s->n; i++)
+		strcpy(s->vms[i].name, names[i % ARRAY_SIZE(names)]);
+	strcpy(s->node.state, WIDE WIDE);
 }
 
 /* A host that is in the way of selling its tier. */
@@ -472,7 +478,7 @@ int main(int argc, char **argv)
 	if (argc < 4 || strcmp(argv[3], "unknown") != 0)
 		synthetic_host(&s.host, s.dram, &s.node, s.n);
 	if (argc == 4 && strcmp(argv[3], "names") == 0)
-		odd_names(s.vms, s.n);
+		odd_names(&s);
 	else if (argc == 4)
 		as_it_may_be(&s, argv[3]);
 	p[0] = (struct pollfd){ .fd = STDIN_FILENO, .events = POLLIN };
