@@ -56,21 +56,60 @@ agent_start()
 	wait_for 60 ctl status >/dev/null
 }
 
+# Its status. What has not ended after two minutes is killed, and what its threads wait for in the kernel is shown.
 agent_stop()
 {
-	kill "$agent_pid" && wait "$agent_pid"
+	local task
+	kill "$agent_pid" || return
+	if ! wait_for 120 has_ended "$agent_pid"; then
+		echo "the agent has not ended, its threads are in:"
+		for task in "/proc/$agent_pid/task"/*; do
+			echo "$(cat "$task/comm"): $(cat "$task/wchan")"
+		done
+		kill -KILL "$agent_pid"
+		return 1
+	fi
+	wait "$agent_pid"
+}
+
+# has_ended PID: it is gone, or nobody has waited for it yet.
+has_ended()
+{
+	case $(sed -n 's/^State:[[:blank:]]*\(.\).*/\1/p' "/proc/$1/status" 2>/dev/null) in
+	'' | Z) ;;
+	*) return 1 ;;
+	esac
+}
+
+# Is the agent stopped, for whoever asks it something?
+agent_hangs()
+{
+	grep '^State:.*T (stopped)' "/proc/$agent_pid/status"
+}
+
+# while_it_hangs COMMAND…: which is worth nothing if the agent had gone on.
+while_it_hangs()
+{
+	agent_hangs && "$@" && agent_hangs
 }
 
 # Before libvirtd starts, for that is when it looks for hooks. 200 ms are nothing in an emulator: the deadline
-# is the unit test's, here it is 20 s.
+# is the unit test's, here it is 20 s. Where the agent hangs, each of a save and a restore waits for it.
 install_hook()
 {
 	mkdir -p /etc/libvirt/hooks/qemu.d
+	hook_deadline 20
 	cat >/etc/libvirt/hooks/qemu.d/cram <<-END
 		#!/bin/sh
-		CRAMD_HOOK_DEADLINE_MS=20000 exec "$CRAM_MESON_BUILD/libvirt-hooks/cram-hook" "\$@"
+		CRAMD_HOOK_DEADLINE_MS=\$(cat /run/hook-deadline)000 exec "$CRAM_MESON_BUILD/libvirt-hooks/cram-hook" "\$@"
 	END
 	chmod 755 /etc/libvirt/hooks/qemu.d/cram
+}
+
+# hook_deadline SECONDS: from now on.
+hook_deadline()
+{
+	echo "$1" >/run/hook-deadline
 }
 
 # wait_for SECONDS COMMAND…: until COMMAND succeeds.
