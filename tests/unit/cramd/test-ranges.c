@@ -187,6 +187,21 @@ static void a_range_was_accessed_where_any_region_of_it_was(void **state)
 	assert_true(r->v[0].flags & r->v[1].flags & RANGE_HOT);
 }
 
+/* Regions are cut roughly: with idle flags the look tells what of the range is hot. */
+static void what_is_quiet_in_part_is_looked_at(void **state)
+{
+	struct ranges *r = *state;
+
+	r->idle_flags = true;
+	ranges_snapshot_begin(r);
+	ranges_region(r, 0, 0, 0);
+	ranges_region(r, 0, 1, 5);
+	ranges_snapshot_end(r, APART, 1000);
+	assert_int_equal(r->v[0].quiet_s, 1000);
+	assert_int_equal(r->v[0].accessed_s, 1000);
+	assert_int_equal(r->v[1].quiet_s, 0);
+}
+
 static void two_regions_of_one_snapshot_are_not_two_snapshots(void **state)
 {
 	struct ranges *r = *state;
@@ -505,6 +520,7 @@ int main(void)
 						make, drop),
 		cmocka_unit_test_setup_teardown(a_range_was_accessed_where_any_region_of_it_was,
 						make, drop),
+		cmocka_unit_test_setup_teardown(what_is_quiet_in_part_is_looked_at, make, drop),
 		cmocka_unit_test_setup_teardown(two_regions_of_one_snapshot_are_not_two_snapshots,
 						make, drop),
 		cmocka_unit_test_setup_teardown(

@@ -86,13 +86,20 @@ static size_t seen_on_tier(struct range *range)
 void ranges_snapshot_begin(struct ranges *ranges)
 {
 	for (size_t i = 0; i < ranges->n; i++)
-		ranges->v[i].flags &= (uint8_t) ~(RANGE_COVERED | RANGE_ACCESSED);
+		ranges->v[i].flags &= (uint8_t) ~(RANGE_QUIET | RANGE_ACCESSED);
 }
 
 void ranges_region(struct ranges *ranges, size_t first, size_t last, uint32_t accesses)
 {
 	for (size_t i = first; i <= last && i < ranges->n; i++)
-		ranges->v[i].flags |= RANGE_COVERED | (accesses ? RANGE_ACCESSED : 0);
+		ranges->v[i].flags |= accesses ? RANGE_ACCESSED : RANGE_QUIET;
+}
+
+/* By the snapshot alone; see ranges_snapshot_begin(). */
+static bool is_quiet(const struct ranges *ranges, const struct range *range)
+{
+	return (range->flags & RANGE_QUIET) &&
+	       (ranges->idle_flags || !(range->flags & RANGE_ACCESSED));
 }
 
 size_t ranges_snapshot_end(struct ranges *ranges, uint32_t apart_s, uint32_t now_s)
@@ -108,15 +115,14 @@ size_t ranges_snapshot_end(struct ranges *ranges, uint32_t apart_s, uint32_t now
 			range->quiet_s = 0;
 		}
 		if (range->flags & RANGE_ACCESSED) {
-			range->quiet_s = 0;
 			range->accessed_s = now_s;
 			if (!ranges->idle_flags && !ranges->faults_home)
 				returned += seen_on_tier(range);
-			continue;
+		} else {
+			range->flags &= (uint8_t)~RANGE_SEEN;
 		}
-		range->flags &= (uint8_t)~RANGE_SEEN;
 		/* Of what it does not watch (yet), DAMON's silence tells nothing. */
-		if (!(range->flags & RANGE_COVERED))
+		if (!is_quiet(ranges, range))
 			range->quiet_s = 0;
 		else if (!range->quiet_s)
 			range->quiet_s = now_s;

@@ -23,8 +23,8 @@
 #define RANGE_STAYS (1U << 4) /* was to come home, and nothing of it could: others first */
 #define RANGE_GONE  (1U << 5) /* unplugged: nothing is known, wanted or learnt of it */
 /* Of the snapshot of DAMON's that is being read; what follows from them is concluded at its end. */
-#define RANGE_COVERED  (1U << 6) /* a region of it lies in the range */
-#define RANGE_ACCESSED (1U << 7) /* and one of them was accessed */
+#define RANGE_QUIET    (1U << 6) /* a region in the range was not accessed */
+#define RANGE_ACCESSED (1U << 7) /* and one was */
 
 /* A range promoted within this many cold ages after its demotion went too early. */
 #define RANGE_EARLY_COLD_AGES 4
@@ -71,7 +71,9 @@ uint32_t range_age(const struct ranges *ranges, const struct range *range);
 
 /*
  * A snapshot of DAMON's begins, has regions, and ends; one that was not read to its end counts for
- * nothing. Several regions may lie in one range: it was accessed where one of them was.
+ * nothing. Several regions may lie in one range: it was accessed where one of them was. It is
+ * nominated where one was not, since regions are cut roughly, and the look tells; without idle
+ * flags there is none, and all of it has to be quiet.
  */
 void ranges_snapshot_begin(struct ranges *ranges);
 /* DAMON saw [@first, @last] as one region, accessed in @accesses of its samples. */
