@@ -314,7 +314,7 @@ static void by_reclaim(void)
 	char *memory;
 	size_t there = 0;
 
-	need(write_file("/sys/kernel/mm/numa/demotion_enabled", "1") == 0, "demotion");
+	demotion(true);
 	enter_cgroup(GROUP);
 	/* Room for the cgroup, where there are limits. */
 	write_cgroup(GROUP, "memory.cram.max", "max");

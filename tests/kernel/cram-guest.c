@@ -354,7 +354,7 @@ int main(int argc, char **argv)
 	note("seed %llu", (unsigned long long)seed);
 
 	cram_up();
-	write_file("/sys/kernel/mm/numa/demotion_enabled", "1");
+	demotion(true);
 	enter_cgroup(GROUP);
 	write_cgroup(GROUP, "memory.cram.max", "max");
 	leave_cgroup();

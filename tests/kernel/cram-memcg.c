@@ -446,7 +446,7 @@ static void bad_values(void)
 int main(void)
 {
 	write_file("/sys/fs/cgroup/cgroup.subtree_control", "+memory");
-	write_file("/sys/kernel/mm/numa/demotion_enabled", "1");
+	demotion(true);
 	cram_up();
 	khugepaged_sleeps();
 	nothing_unless_given();

@@ -80,12 +80,6 @@ static void afterwards(void)
 	   "the card was never asked for more than it has");
 }
 
-static void demotion(const char *enabled)
-{
-	need(write_file("/sys/kernel/mm/numa/demotion_enabled", enabled) == 0,
-	     "demotion can be enabled and disabled");
-}
-
 int main(void)
 {
 	size_t dram, some, much;
@@ -102,10 +96,10 @@ int main(void)
 	note("%zu MiB of DRAM are to be had, %llu MiB on the card", dram >> 20,
 	     (unsigned long long)cram_bytes("physical_bytes") >> 20);
 
-	demotion("0");
+	demotion(false);
 	end = end_of(some);
 	ok(end == -SIGKILL, "%zu MiB: killed without demotion (%d)", some >> 20, end);
-	demotion("1");
+	demotion(true);
 	end = end_of(some);
 	ok(end == 0, "%zu MiB: there is room with it (%d)", some >> 20, end);
 	ok(cram_stat("frames_written") * PAGE > some - dram, "on the card (%llu MiB came)",

@@ -380,7 +380,7 @@ int main(int argc, char **argv)
 	pthread_rwlock_init(&still, &attributes);
 
 	cram_up();
-	write_file("/sys/kernel/mm/numa/demotion_enabled", "1");
+	demotion(true);
 	enter_cgroup(GROUP);
 	write_cgroup(GROUP, "memory.cram.max", "max");
 	set_up();

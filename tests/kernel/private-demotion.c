@@ -28,12 +28,6 @@ static void open_to(unsigned int flags)
 	need(rc == 0, "operations %#x: %s", flags, strerror(-rc));
 }
 
-static void demotion(const char *enabled)
-{
-	need(write_file("/sys/kernel/mm/numa/demotion_enabled", enabled) == 0,
-	     "demotion can be enabled and disabled");
-}
-
 /* Fresh memory of a cgroup, filled from seed 5; the caller stays outside. */
 static char *memory_of(const char *cgroup, char *(*map)(size_t), size_t length)
 {
@@ -90,10 +84,10 @@ static void proactive(const char *what, char *(*map)(size_t))
 	ok(there == 0 && used_pages(CARD) == 0, "%s: not without the opt-in (%zu pages)", what,
 	   there);
 	open_to(OPEN);
-	demotion("false");
+	demotion(false);
 	there = reclaimed_to_card("demoted", memory);
 	ok(there == 0, "%s: not where demotion is disabled (%zu pages)", what, there);
-	demotion("true");
+	demotion(true);
 	there = reclaimed_to_card("demoted", memory);
 	ok(there > LENGTH / PAGE / 4, "%s: memory.reclaim demotes (%zu of %lu pages)", what, there,
 	   LENGTH / PAGE);
@@ -320,7 +314,7 @@ int main(void)
 {
 	card_private();
 	open_to(CLOSED);
-	demotion("true");
+	demotion(true);
 	/* There is more memory than the kernel would promise: demotion is no promise. */
 	write_file("/proc/sys/vm/overcommit_memory", "1");
 	/* Not what this test is about, and it may not be the one that is killed. */

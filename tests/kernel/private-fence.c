@@ -23,7 +23,6 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -157,18 +156,10 @@ static void file_writers(void)
 /* A file of two huge pages, filled from seed 5 and on the card. */
 static char *huge_file(int *ret_fd)
 {
-	char *memory = map_huge(2 * HUGE);
-	int fd = memfd_create("huge", MFD_CLOEXEC);
+	char *memory = map_huge_file(2 * HUGE, ret_fd);
 
-	need(fd >= 0 && ftruncate(fd, 2 * HUGE) == 0 &&
-		     mmap(memory, 2 * HUGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd,
-			  0) == memory &&
-		     madvise(memory, 2 * HUGE, MADV_HUGEPAGE) == 0,
-	     "a file for huge pages: %m");
-	fill(memory, 2 * HUGE, 5);
 	need(meminfo_kb("ShmemHugePages:") == (long)(2 * HUGE / 1024), "it has huge pages");
 	need(move_to(memory, 2 * HUGE, CARD) == 0 && node_of(memory) == CARD, "on the card");
-	*ret_fd = fd;
 	return memory;
 }
 
@@ -182,10 +173,7 @@ static void huge_file_in_a_pipe(void)
 	int fd, ends[2];
 	char *memory;
 
-	need(write_file("/sys/kernel/mm/transparent_hugepage/shmem_enabled", "advise") == 0 &&
-		     pipe(ends) == 0,
-	     "huge pages for files");
-
+	need(pipe(ends) == 0, "pipe: %m");
 	memory = huge_file(&fd);
 	vector = (struct iovec){ memory + PAGE, PAGE };
 	need(vmsplice(ends[1], &vector, 1, 0) == (ssize_t)PAGE, "vmsplice: %m");
@@ -257,20 +245,16 @@ static bool uffd_protects(const char *at)
 /* A page that is replaced in its file keeps the protection of those who map it. */
 static void replaced_and_protected(void)
 {
-	struct uffdio_writeprotect protect = { .mode = UFFDIO_WRITEPROTECT_MODE_WP };
 	int fd, uffd, ends[2];
 	char *memory = map_shared(LENGTH, &fd);
-	struct uffdio_register range = { .range = { (uintptr_t)memory, LENGTH },
-					 .mode = UFFDIO_REGISTER_MODE_WP };
-	struct uffdio_api api = { .api = UFFD_API, .features = UFFD_FEATURE_WP_HUGETLBFS_SHMEM };
+	struct uffdio_writeprotect protect = { .range = { (uintptr_t)memory, LENGTH },
+					       .mode = UFFDIO_WRITEPROTECT_MODE_WP };
 	struct iovec vector = { memory + 5 * PAGE, PAGE };
 
 	fill(memory, LENGTH, 5);
-	uffd = (int)syscall(__NR_userfaultfd, O_CLOEXEC);
-	protect.range = range.range;
-	need(uffd >= 0 && ioctl(uffd, UFFDIO_API, &api) == 0 &&
-		     ioctl(uffd, UFFDIO_REGISTER, &range) == 0 &&
-		     ioctl(uffd, UFFDIO_WRITEPROTECT, &protect) == 0,
+	uffd = userfaultfd_for(memory, LENGTH, UFFDIO_REGISTER_MODE_WP,
+			       UFFD_FEATURE_WP_HUGETLBFS_SHMEM);
+	need(uffd >= 0 && ioctl(uffd, UFFDIO_WRITEPROTECT, &protect) == 0,
 	     "userfaultfd write protection of a file: %m");
 	need(move_to(memory, LENGTH, CARD) == 0 && uffd_protects(memory + WHERE),
 	     "protected pages on the card");
@@ -307,35 +291,43 @@ static void first_touch_is_home(void)
 	intact("mbind");
 }
 
+/* Else to reclaim of its own, as at the beginning. */
+static void open_to_demotion(bool open)
+{
+	demotion(open);
+	need(npt_set_ops(CARD, FLAGS | (open ? NP_OPS_DEMOTION : NP_OPS_RECLAIM)) == 0,
+	     "operations");
+}
+
 /* Reclaim finds pages that nobody maps, filled or not. */
 static void cold_and_never_filled(void)
 {
 	const size_t half = 4UL << 20;
-	static char zeros[PAGE], page[PAGE];
+	static const char zeros[PAGE];
 	size_t wrong = 0;
-	char *memory;
+	char *memory, *used;
 	int fd;
 
 	enter_cgroup("fallocated");
 	memory = map_shared(2 * half, &fd);
 	fill(memory, half, 5);
+	/* Frames that are not zeros, for it to be seen when they are made so. */
+	used = map_anonymous(4 * half);
+	fill(used, 4 * half, 6);
+	munmap(used, 4 * half);
 	need(fallocate(fd, 0, (off_t)half, (off_t)half) == 0, "fallocate: %m");
 	leave_cgroup();
-	need(npt_set_ops(CARD, FLAGS | NP_OPS_DEMOTION) == 0 &&
-		     write_file("/sys/kernel/mm/numa/demotion_enabled", "true") == 0 &&
-		     write_cgroup("fallocated", "memory.swap.max", "0") == 0,
-	     "demotion");
+	need(write_cgroup("fallocated", "memory.swap.max", "0") == 0, "nothing to swap");
+	open_to_demotion(true);
 	for (int i = 0; i < 16; i++)
 		write_cgroup("fallocated", "memory.reclaim", "1M");
 	need(pages_on(memory, half, CARD) > 0, "cold pages of a file are demoted");
+	/* By a mapping: that fills them, where read(2) takes zeros from elsewhere. */
 	for (size_t at = half; at < 2 * half; at += PAGE)
-		wrong += pread(fd, page, PAGE, (off_t)at) != (ssize_t)PAGE ||
-			 memcmp(page, zeros, PAGE) != 0;
+		wrong += memcmp(memory + at, zeros, PAGE) != 0;
 	ok(filled(memory, half, 5) && !wrong, "those that were never filled are zeros (%zu not)",
 	   wrong);
-	need(write_file("/sys/kernel/mm/numa/demotion_enabled", "false") == 0 &&
-		     npt_set_ops(CARD, FLAGS | NP_OPS_RECLAIM) == 0,
-	     "no demotion any more");
+	open_to_demotion(false);
 	munmap(memory, 2 * half);
 	close(fd);
 	intact("cold pages that were never filled");
@@ -746,9 +738,7 @@ static void page_of_another_processor(void)
 		     sched_setaffinity(0, sizeof(first), &first) == 0,
 	     "stay on the first processor: %m");
 	pthread_barrier_init(&reclaimed, NULL, 2);
-	need(npt_set_ops(CARD, FLAGS | NP_OPS_DEMOTION) == 0 &&
-		     write_file("/sys/kernel/mm/numa/demotion_enabled", "true") == 0,
-	     "demotion");
+	open_to_demotion(true);
 	for (int shared = 0; shared < 2; shared++) {
 		char *memory, *trace;
 		pthread_t other;
@@ -770,9 +760,7 @@ static void page_of_another_processor(void)
 		pthread_join(other, NULL);
 		munmap(memory, COLD);
 	}
-	need(write_file("/sys/kernel/mm/numa/demotion_enabled", "false") == 0 &&
-		     npt_set_ops(CARD, FLAGS | NP_OPS_RECLAIM) == 0,
-	     "no demotion any more");
+	open_to_demotion(false);
 	pthread_barrier_destroy(&reclaimed);
 	sched_setaffinity(0, sizeof(all), &all);
 	ok(used_pages(CARD) == 0, "nothing stays behind (%ld pages)", used_pages(CARD));

@@ -258,7 +258,7 @@ static void full_is_no_target(void)
 	size_t left, there;
 	long rc;
 
-	need(write_file("/sys/kernel/mm/numa/demotion_enabled", "true") == 0, "demotion");
+	demotion(true);
 	enter_cgroup("demoted");
 	memory = small_at_home(LENGTH);
 	leave_cgroup();
@@ -274,7 +274,7 @@ static void full_is_no_target(void)
 	   strerror((int)-rc), there);
 	ok(filled(memory, LENGTH, 5), "nothing is lost");
 	munmap(memory, LENGTH);
-	need(write_file("/sys/kernel/mm/numa/demotion_enabled", "false") == 0, "no demotion");
+	demotion(false);
 	keep_all("demotion");
 }
 

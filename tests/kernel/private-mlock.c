@@ -15,7 +15,6 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
@@ -150,17 +149,12 @@ static void first_touch(void)
 /* A mapping of a file, locked on fault, whose faults somebody else resolves. */
 static char *map_resolved(int fd, size_t length, uint64_t mode, int *ret_uffd)
 {
-	struct uffdio_api api = { .api = UFFD_API,
-				  .features = mode == UFFDIO_REGISTER_MODE_MINOR
-						      ? UFFD_FEATURE_MINOR_SHMEM
-						      : 0 };
+	const uint64_t features = mode == UFFDIO_REGISTER_MODE_MINOR ? UFFD_FEATURE_MINOR_SHMEM : 0;
 	char *mapped = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	struct uffdio_register range = { .range = { (uintptr_t)mapped, length }, .mode = mode };
 
-	*ret_uffd = (int)syscall(__NR_userfaultfd, O_CLOEXEC);
-	need(mapped != MAP_FAILED && *ret_uffd >= 0 && ioctl(*ret_uffd, UFFDIO_API, &api) == 0 &&
-		     ioctl(*ret_uffd, UFFDIO_REGISTER, &range) == 0,
-	     "userfaultfd: %m");
+	need(mapped != MAP_FAILED, "mmap: %m");
+	*ret_uffd = userfaultfd_for(mapped, length, mode, features);
+	need(*ret_uffd >= 0, "userfaultfd: %m");
 	need(mlock2(mapped, length, MLOCK_ONFAULT) == 0, "mlock2: %m");
 	return mapped;
 }
@@ -220,22 +214,14 @@ static void resolved_by_userfaultfd(void)
 /* MADV_COLLAPSE maps a huge page of a file that is there already. */
 static void collapsed(void)
 {
-	char *locked = map_huge(HUGE), *file = map_huge(HUGE);
-	int fd = memfd_create("huge", MFD_CLOEXEC), rc;
+	int fd, rc;
+	char *file = map_huge_file(HUGE, &fd), *locked = map_huge(HUGE);
 	volatile char sum = 0;
 
-	need(write_file("/sys/kernel/mm/transparent_hugepage/shmem_enabled", "advise") == 0 &&
-		     fd >= 0 && ftruncate(fd, HUGE) == 0 &&
-		     mmap(file, HUGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0) ==
-			     file &&
-		     mmap(locked, HUGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0) ==
-			     locked &&
-		     madvise(file, HUGE, MADV_HUGEPAGE) == 0,
-	     "a file of a huge page: %m");
-	fill(file, HUGE, 5);
-	need(meminfo_kb("ShmemHugePages:") == (long)(HUGE / 1024) &&
-		     move_to(file, HUGE, CARD) == 0 && pages_on(file, HUGE, CARD) == HUGE / PAGE,
-	     "it is there");
+	need(move_to(file, HUGE, CARD) == 0 && pages_on(file, HUGE, CARD) == HUGE / PAGE,
+	     "a huge page of a file there");
+	need(mmap(locked, HUGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0) == locked,
+	     "mmap: %m");
 	need(mlock2(locked, HUGE, MLOCK_ONFAULT) == 0, "mlock2: %m");
 	rc = madvise(locked, HUGE, MADV_COLLAPSE);
 	ok(pages_on(locked, HUGE, CARD) == 0,
@@ -277,8 +263,6 @@ static void *read_locked(void *argument)
 /* It is not moved from under him, nor copied: what he writes would be lost. */
 static void written_by_a_device(void)
 {
-	struct uffdio_api api = { .api = UFFD_API };
-	struct uffdio_register range = { .mode = UFFDIO_REGISTER_MODE_MISSING };
 	struct uffdio_copy copy = { .len = PAGE };
 	struct uffd_msg message;
 	char *bytes = map_anonymous(PAGE), *file, *locked;
@@ -293,11 +277,8 @@ static void written_by_a_device(void)
 	locked = mmap(NULL, 4 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	need(locked != MAP_FAILED && mlock2(locked, 4 * PAGE, MLOCK_ONFAULT) == 0, "mlock2: %m");
 	pinned = (struct pinned){ .at = file, .from = map_anonymous(PAGE) };
-	range.range = (struct uffdio_range){ (uintptr_t)pinned.from, PAGE };
-	uffd = (int)syscall(__NR_userfaultfd, O_CLOEXEC);
-	need(uffd >= 0 && ioctl(uffd, UFFDIO_API, &api) == 0 &&
-		     ioctl(uffd, UFFDIO_REGISTER, &range) == 0,
-	     "userfaultfd: %m");
+	uffd = userfaultfd_for(pinned.from, PAGE, UFFDIO_REGISTER_MODE_MISSING, 0);
+	need(uffd >= 0, "userfaultfd: %m");
 	need(pthread_create(&writer, NULL, write_pinned, &pinned) == 0, "a thread");
 	need(read(uffd, &message, sizeof(message)) == (ssize_t)sizeof(message),
 	     "he has the page, and wants the byte: %m");

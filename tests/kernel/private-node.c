@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/userfaultfd.h>
 #include <numaif.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -15,6 +16,7 @@
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -667,6 +669,24 @@ void *map_shared(size_t length, int *ret_fd)
 	return memory;
 }
 
+void *map_huge_file(size_t length, int *ret_fd)
+{
+	char *memory = map_huge(length);
+	int fd = memfd_create("huge", MFD_CLOEXEC);
+
+	need(write_file("/sys/kernel/mm/transparent_hugepage/shmem_enabled", "advise") == 0,
+	     "huge pages for files");
+	need(fd >= 0 && ftruncate(fd, (off_t)length) == 0 &&
+		     mmap(memory, length, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0) ==
+			     memory &&
+		     madvise(memory, length, MADV_HUGEPAGE) == 0,
+	     "a file for huge pages: %m");
+	fill(memory, length, 5);
+	need(meminfo_kb("ShmemHugePages:") >= (long)(length / 1024), "it has huge pages");
+	*ret_fd = fd;
+	return memory;
+}
+
 /* splitmix64: every word of a page differs from its neighbours. */
 static uint64_t word(uint64_t seed, uint64_t index)
 {
@@ -719,6 +739,25 @@ char *huge_on(int nid, size_t length)
 void khugepaged_sleeps(void)
 {
 	need(write_file(KHUGEPAGED "scan_sleep_millisecs", "3600000") == 0, "khugepaged sleeps");
+}
+
+void demotion(bool enabled)
+{
+	need(write_file("/sys/kernel/mm/numa/demotion_enabled", enabled ? "1" : "0") == 0,
+	     "demotion can be enabled and disabled");
+}
+
+int userfaultfd_for(char *memory, size_t length, uint64_t mode, uint64_t features)
+{
+	struct uffdio_api api = { .api = UFFD_API, .features = features };
+	struct uffdio_register range = { .range = { (uintptr_t)memory, length }, .mode = mode };
+	int fd = (int)syscall(__NR_userfaultfd, O_CLOEXEC);
+
+	if (fd < 0 || ioctl(fd, UFFDIO_API, &api) || ioctl(fd, UFFDIO_REGISTER, &range)) {
+		close(fd);
+		return -1;
+	}
+	return fd;
 }
 
 bool debug_kernel(void)

@@ -128,6 +128,8 @@ void *map_anonymous(size_t length);
 /* Aligned to HUGE, of which the length is a multiple, for transparent huge pages. */
 void *map_huge(size_t length);
 void *map_shared(size_t length, int *ret_fd);
+/* A memfd's, in huge pages as map_huge(), filled from seed 5. */
+void *map_huge_file(size_t length, int *ret_fd);
 void fill(void *address, size_t length, uint64_t seed);
 bool filled(const void *address, size_t length, uint64_t seed);
 /* Memory filled from seed 5, in small pages or huge ones, all of it on a node. */
@@ -139,6 +141,10 @@ char *huge_on(int nid, size_t length);
  * holds it meanwhile, and if his processor is taken away, for longer than a move tries.
  */
 void khugepaged_sleeps(void);
+/* Reclaim of ordinary nodes moves cold pages to slower ones, or does not. */
+void demotion(bool enabled);
+/* A userfaultfd that has registered the range for UFFDIO_REGISTER_MODE_*, or -1. */
+int userfaultfd_for(char *memory, size_t length, uint64_t mode, uint64_t features);
 
 /*
  * Is this the debug kernel? It makes allocations fail on request, takes several times

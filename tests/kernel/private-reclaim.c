@@ -258,13 +258,13 @@ static void swapped_instead(const char *why, struct npt_ops ops, const char *mem
 
 static void what_is_not_demoted(void)
 {
-	need(write_file("/sys/kernel/mm/numa/demotion_enabled", "true") == 0, "demotion");
+	demotion(true);
 	swapped_instead("what its cgroup may not have there", (struct npt_ops){ .accept = -1 },
 			"0-1");
 	swapped_instead("what the owner does not take", (struct npt_ops){ .accept = 0 }, "0-2");
 	swapped_instead("what the owner does not even want to be asked for",
 			(struct npt_ops){ .accept = -1, .how = NPT_CLOSED }, "0-2");
-	need(write_file("/sys/kernel/mm/numa/demotion_enabled", "false") == 0, "no demotion");
+	demotion(false);
 }
 
 /* How many huge pages of a range are whole still. */

@@ -290,19 +290,6 @@ static bool while_in_a_pipe(char *at, char byte)
 	return done;
 }
 
-static int userfaultfd_for(char *start, size_t length, uint64_t mode, uint64_t features)
-{
-	struct uffdio_api api = { .api = UFFD_API, .features = features };
-	struct uffdio_register range = { .range = { (uintptr_t)start, length }, .mode = mode };
-	int fd = (int)syscall(__NR_userfaultfd, O_CLOEXEC);
-
-	if (fd < 0 || ioctl(fd, UFFDIO_API, &api) || ioctl(fd, UFFDIO_REGISTER, &range)) {
-		close(fd);
-		return -1;
-	}
-	return fd;
-}
-
 static bool moved_by_uffd(char *start, size_t length, char *there, char *at, char byte)
 {
 	int fd = userfaultfd_for(there, length, UFFDIO_REGISTER_MODE_MISSING, UFFD_FEATURE_MOVE);
@@ -595,15 +582,7 @@ static void shared(void)
 static void shared_huge(void)
 {
 	target.length = HUGE;
-	target.memory = map_huge(HUGE);
-	target.fd = memfd_create("huge", MFD_CLOEXEC);
-	need(target.fd >= 0 && ftruncate(target.fd, HUGE) == 0 &&
-		     mmap(target.memory, HUGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
-			  target.fd, 0) == target.memory &&
-		     madvise(target.memory, HUGE, MADV_HUGEPAGE) == 0,
-	     "a file for huge pages: %m");
-	fill(target.memory, HUGE, 5);
-	need(meminfo_kb("ShmemHugePages:") >= (long)(HUGE / 1024), "it has huge pages");
+	target.memory = map_huge_file(HUGE, &target.fd);
 	to_node();
 }
 
@@ -821,9 +800,7 @@ size_t write_all_ways(int nid, const struct judge *judge, const char *only)
 {
 	size_t rows = 0;
 
-	need(write_file("/sys/kernel/mm/transparent_hugepage/shmem_enabled", "advise") == 0,
-	     "huge pages for files");
-	/* It may also make small pages of a file huge again before they are counted. */
+	/* It may make small pages of a file huge again before they are counted. */
 	khugepaged_sleeps();
 	for (size_t k = 0; k < COUNT(KINDS); k++)
 		for (size_t w = 0; w < COUNT(WAYS); w++)
