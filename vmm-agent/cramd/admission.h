@@ -13,8 +13,9 @@
 #define ADMISSION_RESERVED_MS 60000
 
 struct admission {
-	char uuid[37], name[256]; /* of the VM that it is about; empty: of one that may come */
-	bool known; /* what runs here; else @text says why not, and nothing is judged */
+	char uuid[CRAM_UUID_TEXT],
+		name[256]; /* of the VM that it is about; empty: of one that may come */
+	bool known;	   /* what runs here; else @text says why not, and nothing is judged */
 	bool admitted;
 	char text[CRAM_ERROR_TEXT];	     /* why not, or what to mend; empty: nothing to say */
 	struct daemon_reservation otherwise; /* what it takes if it starts all the same */

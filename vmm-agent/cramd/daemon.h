@@ -32,7 +32,7 @@ struct daemon_refusal {
 
 /* Of a VM that libvirt is about to start; see admission.h. */
 struct daemon_reservation {
-	char uuid[37];
+	char uuid[CRAM_UUID_TEXT];
 	struct cram_promise promise; /* zero: announced only */
 	bool at_once;		     /* its memory arrives as a whole */
 	uint64_t until_ms;

@@ -29,7 +29,7 @@ struct cram_domain_cell {
 
 struct cram_domain {
 	char name[256];
-	char uuid[37];
+	char uuid[CRAM_UUID_TEXT];
 	char partition[256]; /* empty: libvirt's default */
 	char flavour[128];   /* empty: none recorded */
 	uint64_t ram;	     /* <memory>, bytes */

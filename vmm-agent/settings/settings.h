@@ -13,6 +13,7 @@
 #include "util/array.h"
 #include "util/error.h"
 #include "util/size.h"
+#include "util/uuid.h"
 
 #define CRAM_CONF_PATH	   "/etc/cramd/cramd.conf" /* drop-ins: cramd.conf.d/NAME.conf beside it */
 #define CRAM_STATE_DIR	   "/var/lib/cramd"
@@ -266,7 +267,7 @@ void cram_settings_resolve(const struct cram_conf *conf, const struct cram_vm_id
 /* ------------------------------------------------------------------ what outlives the agent */
 
 struct cram_override {
-	char uuid[37];	/* in lower case */
+	char uuid[CRAM_UUID_TEXT]; /* in lower case */
 	char name[256]; /* as it was called then; for people, who name VMs so when they are gone */
 	struct cram_vm_layer layer;
 	/* Asked of the process that was started at that time (clock ticks after boot), not of the

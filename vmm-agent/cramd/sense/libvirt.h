@@ -21,7 +21,7 @@ struct libvirt; /* owns its threads */
 
 /* One domain as it was at time @asked_ms. */
 struct libvirt_domain {
-	char uuid[37];
+	char uuid[CRAM_UUID_TEXT];
 	char name[256];
 	bool running;  /* false: not active, or gone */
 	pid_t pid;     /* 0: libvirt has written none yet */
