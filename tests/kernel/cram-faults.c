@@ -167,6 +167,50 @@ static void bearable(const char *name, unsigned int delay_ms)
 	over(name);
 }
 
+/* Its size is known, whatever it interrupts for. */
+static bool size_known(const void *unused)
+{
+	(void)unused;
+	return cram_bytes("physical_bytes") == card_value("usable-size");
+}
+
+static bool low_is_eighth(void)
+{
+	return card_value("low-watermark") == card_value("usable-size") / 8;
+}
+
+/*
+ * Watermarks, with `fault`, or without one: the card has less of a sudden, and less is free than
+ * its low one. Whether it interrupts then, and is told of new ones, has to be as given.
+ */
+static void crosses(const char *fault, bool interrupts, bool armed)
+{
+	const char *name = fault ? fault : "watermarks";
+	uint64_t before;
+
+	note("%s", name);
+	make_resident();
+	ok(cram_becomes("normal", 30) && low_is_eighth(),
+	   "%s: an eighth of the card is its low one", name);
+	if (fault)
+		card_fault(fault, true, 0);
+	before = cram_stat("interrupts");
+	card_resize(20 * MIB, true);
+	ok(eventually(5, size_known, NULL), "%s: it is known that the card has less", name);
+	come_and_go(5);
+	before = cram_stat("interrupts") - before;
+	ok((before > 0) == interrupts, "%s: with interrupts or without (%llu)", name,
+	   (unsigned long long)before);
+	ok(low_is_eighth() == armed, "%s: with a new one or without (%llu KiB)", name,
+	   (unsigned long long)card_value("low-watermark") >> 10);
+	if (fault)
+		card_fault(fault, false, 0);
+	card_resize(128 * MIB, true);
+	ok(eventually(5, size_known, NULL), "%s: it is known that it has all again", name);
+	over(name);
+	ok(low_is_eighth(), "%s over: the low one is an eighth again", name);
+}
+
 static bool leaves(const void *before)
 {
 	return cram_bytes("resident_bytes") < *(const uint64_t *)before;
@@ -576,8 +620,9 @@ int main(int argc, char **argv)
 	overfull();
 	bearable("reports-slow", 300);
 	bearable("generation-reordered", 0);
-	bearable("watermarks-refused", 0);
-	bearable("watermark-lost", 0);
+	crosses(NULL, true, true);
+	crosses("watermarks-refused", true, false);
+	crosses("watermark-lost", false, true);
 	bearable("watermark-spurious", 0);
 	bearable("trim-space-late", 1000);
 	bearable("trim-space-partial", 0);
