@@ -34,6 +34,10 @@
 static const char other_xml[] = "<domain type='test'><name>other</name><memory>1024</memory>"
 				"<uuid>" OTHER_UUID "</uuid>"
 				"<os><type>hvm</type></os></domain>";
+static const char quoted_xml[] =
+	"<domain type='test'><name>a &quot;b&quot; &amp; &lt;c&gt;'s</name><memory>1024</memory>"
+	"<uuid>" OTHER_UUID "</uuid>"
+	"<os><type>hvm</type></os></domain>";
 
 /* While @held, calls about the domain "test" wait, as for its lock; how many do is @waiting. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -366,6 +370,23 @@ static void a_domain_without_a_pid_is_told_of_at_each_refresh(void **state)
 	virDomainFree(domain);
 }
 
+/* libvirt calls the pid file by the name as it is in XML. */
+static void a_name_with_quotes_has_a_pid(void **state)
+{
+	struct fixture *f = *state;
+	struct libvirt_domain answer;
+	virDomainPtr domain = virDomainCreateXML(f->conn, quoted_xml, 0);
+
+	assert_non_null(domain);
+	recorded_put(f->dir, "/a &quot;b&quot; &amp; &lt;c&gt;&apos;s.pid", "4713\n");
+	libvirt_refresh(f->libvirt);
+	answers_about(f, OTHER_UUID, &answer);
+	assert_string_equal(answer.name, "a \"b\" & <c>'s");
+	assert_int_equal(answer.pid, 4713);
+	assert_int_equal(virDomainDestroy(domain), 0);
+	virDomainFree(domain);
+}
+
 static void what_comes_and_goes_is_told(void **state)
 {
 	struct fixture *f = *state;
@@ -590,6 +611,7 @@ int main(void)
 		TEST(a_vm_that_can_have_no_job_is_told_of),
 		TEST(a_domain_that_ends_while_it_is_asked_has_ended),
 		TEST(a_domain_without_a_pid_is_told_of_at_each_refresh),
+		TEST(a_name_with_quotes_has_a_pid),
 		cmocka_unit_test_setup_teardown(
 			what_runs_is_known_when_every_domain_has_been_told_of, prepare, drop),
 		cmocka_unit_test_setup_teardown(that_nothing_runs_is_told_as_well, prepare, drop),

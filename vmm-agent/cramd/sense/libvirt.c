@@ -428,6 +428,38 @@ static void refresh(struct libvirt *l, virConnectPtr conn)
 	pthread_mutex_unlock(&l->lock);
 }
 
+static const char *escape(char c)
+{
+	switch (c) {
+	case '&':
+		return "&amp;";
+	case '<':
+		return "&lt;";
+	case '>':
+		return "&gt;";
+	case '"':
+		return "&quot;";
+	case '\'':
+		return "&apos;";
+	default:
+		return NULL;
+	}
+}
+
+/* libvirt writes a name into the file's as into XML. False: no file has a name of that length. */
+static bool pid_file(const struct libvirt *l, const char *name, char *path, size_t size)
+{
+	size_t n = (size_t)snprintf(path, size, "%s/", l->pid_dir);
+
+	for (; *name && n < size; name++) {
+		const char *escaped = escape(*name);
+
+		n += escaped ? (size_t)snprintf(path + n, size - n, "%s", escaped)
+			     : (size_t)snprintf(path + n, size - n, "%c", *name);
+	}
+	return n < size && n + (size_t)snprintf(path + n, size - n, ".pid") < size;
+}
+
 static pid_t read_pid(const struct libvirt *l, const char *name)
 {
 	cleanup_free char *text = NULL;
@@ -436,7 +468,7 @@ static pid_t read_pid(const struct libvirt *l, const char *name)
 	uint64_t pid;
 	size_t size;
 
-	if ((size_t)snprintf(path, sizeof(path), "%s/%s.pid", l->pid_dir, name) >= sizeof(path))
+	if (!pid_file(l, name, path, sizeof(path)))
 		return 0;
 	if (cram_file_read(path, 32, &text, &size) < 0)
 		return 0;
