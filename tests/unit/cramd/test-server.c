@@ -225,6 +225,22 @@ static void a_pause_is_answered_when_a_round_has_heeded_it(void **state)
 	assert_true(f->vm->input.flags & CRAM_VM_F_PAUSED);
 }
 
+/* Who reloads and then asks for status or check is not answered by what was before. */
+static void a_reload_is_answered_when_a_round_has_heeded_it(void **state)
+{
+	struct fixture *f = *state;
+	struct json_object *reply;
+
+	recorded_put(f->dir, "/cramd.conf", "[host]\nround = 60 s\n[vm]\nweight = 7\n");
+	reply = call(f, "Reload", "{}");
+	assert_int_equal(json_object_get_int64(json_object_object_get(reply, "generation")), 1);
+	assert_null(json_object_object_get(reply, "message"));
+	json_object_put(reply);
+	end_loop(f);
+	assert_int_equal(f->d.rounds, 1);
+	assert_int_equal(f->vm->input.weight, 7);
+}
+
 static void a_drain_is_answered_with_what_a_round_made_of_it(void **state)
 {
 	struct fixture *f = *state;
@@ -817,6 +833,7 @@ int main(void)
 #define TEST(f) cmocka_unit_test_setup_teardown(f, make, drop)
 	const struct CMUnitTest tests[] = {
 		TEST(a_pause_is_answered_when_a_round_has_heeded_it),
+		TEST(a_reload_is_answered_when_a_round_has_heeded_it),
 		TEST(a_drain_that_will_not_outlive_the_agent_is_told_so),
 		TEST(all_who_asked_for_a_process_are_answered),
 		TEST(a_drain_is_answered_with_what_a_round_made_of_it),

@@ -397,12 +397,15 @@ void answer_now(struct daemon *d, struct client *client)
 					!answer->unkept, answer->message, answer->changed);
 	} else {
 		o = json_object_new_object();
-		if (o) {
+		if (o && answer->generation)
+			json_object_object_add(o, "generation",
+					       json_object_new_uint64(answer->generation));
+		else if (o)
 			json_object_object_add(o, "message",
 					       json_object_new_string(answer->message));
+		if (o)
 			json_object_object_add(o, "changed",
 					       json_object_new_string(answer->changed));
-		}
 	}
 	cram_call_reply(client->waiting, o);
 	answer_drop(client);
@@ -570,8 +573,7 @@ static int reload(struct cram_call *call, struct json_object *parameters, void *
 		  struct cram_error *err)
 {
 	struct daemon *d = userdata;
-	struct answer answer;
-	struct json_object *o;
+	struct answer answer = {};
 	int r;
 
 	if (no_parameters(parameters, err) < 0)
@@ -581,13 +583,9 @@ static int reload(struct cram_call *call, struct json_object *parameters, void *
 	end(d, &answer);
 	if (r < 0)
 		return cram_call_fail(call, CRAM_ERR_CONFIG_INVALID, err);
-	o = json_object_new_object();
-	if (!o)
-		return -ENOMEM;
-	json_object_object_add(o, "generation",
-			       json_object_new_int64((int64_t)d->config_generation));
-	json_object_object_add(o, "changed", json_object_new_string(answer.changed));
-	return cram_call_reply(call, o);
+	answer.generation = d->config_generation;
+	answer_after_round(d, call, &answer);
+	return 0;
 }
 
 static int add_vm(struct cram_call *call, struct json_object *parameters, void *userdata,

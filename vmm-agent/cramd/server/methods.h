@@ -13,7 +13,8 @@ struct answer {
 	bool accepted;	 /* with what follows from it; else the message alone */
 	struct vm *vm;	 /* a reference; NULL: the whole host */
 	uint64_t missing;
-	bool unkept; /* it is in force, and will not outlive the agent though it should */
+	bool unkept;	     /* it is in force, and will not outlive the agent though it should */
+	uint64_t generation; /* of the configuration that was read; 0: none was */
 	char message[CRAM_ERROR_TEXT];
 	char changed[320]; /* what was done */
 };
