@@ -275,9 +275,9 @@ static void add_tier(const struct daemon *d, size_t tier, struct cram_memory *ha
 	}
 }
 
-/* Kinds of tiers that a VM may have by the configuration alone. */
-static uint32_t kinds_of(const struct cram_conf *conf)
+uint32_t overcommit_kinds(const struct daemon *d)
 {
+	const struct cram_conf *conf = &d->conf;
 	struct cram_vm_settings settings;
 	uint32_t kinds;
 
@@ -313,7 +313,7 @@ static struct cram_memory memory_of(const struct daemon *d, uint64_t swapped)
 {
 	struct cram_memory has = {
 		.kept = d->conf.host.reserve_bytes,
-		.kinds = kinds_of(&d->conf),
+		.kinds = overcommit_kinds(d),
 	};
 
 	add_swap(d, swapped, &has);

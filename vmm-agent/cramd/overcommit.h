@@ -18,6 +18,9 @@ uint64_t overcommit_hugepage(const struct daemon *d, const struct cram_domain *d
 /* Does the VM @uuid count among those that run? */
 bool overcommit_counts(const struct daemon *d, const char *uuid);
 
+/* Kinds of tiers that a VM may have by the configuration alone: a bit each. */
+uint32_t overcommit_kinds(const struct daemon *d);
+
 /* @except (may be NULL): the UUID of a VM that does not count. Reservations do not, either. */
 void overcommit_input(const struct daemon *d, const char *except,
 		      struct cram_overcommit_input *ret);

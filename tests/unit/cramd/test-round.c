@@ -683,6 +683,25 @@ static void what_a_host_without_slow_memory_lacks_is_said_by_kind(void **state)
 	assert_true(said(d, "host", "no-tier", "tier_nodes, which is auto,"));
 }
 
+/* Before there is a VM that would be told so. */
+static void a_host_that_is_to_have_zswap_is_told_what_it_lacks(void **state)
+{
+	struct daemon *d = *state;
+
+	d->conf.vm.set |= 1U << CRAM_SET_TIERS;
+	d->conf.vm.tiers = 1U << CRAM_TIER_ZSWAP;
+	put("/sys/devices/system/node/has_memory", "0\n");
+	put("/sys/module/zswap/parameters/enabled", "N\n");
+	put("/proc/meminfo", "MemTotal: 1000 kB\nSwapTotal: 8 kB\nSwapFree: 8 kB\n");
+	round_run(d);
+	assert_string_equal(finding(d, "host", "no-tier")->severity, "error");
+	assert_true(said(d, "host", "no-tier", "nothing goes to zswap: zswap is off"));
+	assert_false(said(d, "host", "no-tier", "no card"));
+	put("/sys/module/zswap/parameters/enabled", "Y\n");
+	assert_null(found(d, "host", "no-tier"));
+	assert_true(said(d, "host", "tier", "zswap takes pages"));
+}
+
 static void check_says_first_what_may_be_sold_and_at_what_risk(void **state)
 {
 	static struct cram_check_report findings[32];
@@ -979,6 +998,8 @@ int main(void)
 			check_says_what_could_be_gained_and_for_the_rest_why_not, make, drop),
 		cmocka_unit_test_setup_teardown(
 			what_a_host_without_slow_memory_lacks_is_said_by_kind, make, drop),
+		cmocka_unit_test_setup_teardown(a_host_that_is_to_have_zswap_is_told_what_it_lacks,
+						make, drop),
 		cmocka_unit_test_setup_teardown(check_says_how_coarse_damon_sees, make, drop),
 		cmocka_unit_test_setup_teardown(check_says_when_damon_does_not_answer, make, drop),
 		cmocka_unit_test_setup_teardown(

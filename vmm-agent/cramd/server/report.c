@@ -615,6 +615,30 @@ static void check_regions(struct daemon *d, struct findings *f)
 	    looks ? "only looks will find" : "may be taken for cold");
 }
 
+/* Of a host with none. zswap is read here, for rounds read it for VMs that run alone. */
+static void check_no_tier(const struct daemon *d, struct findings *f)
+{
+	uint32_t kinds = overcommit_kinds(d), compressed_swap = 1U << CRAM_TIER_ZSWAP;
+	struct zswap zswap = {};
+
+	if (kinds & compressed_swap) {
+		zswap_read(&d->host.root, &zswap);
+		if (!zswap.why[0]) {
+			add(f, "ok", "host", CRAM_FINDING_TIER, zswap.limit,
+			    "of DRAM zswap takes pages, of VMs that may use it: none runs");
+			return;
+		}
+		add(f, "error", "host", CRAM_FINDING_NO_TIER, 0, "nothing goes to zswap: %s",
+		    zswap.why);
+	}
+	if (kinds & ~compressed_swap)
+		add(f, "error", "host", CRAM_FINDING_NO_TIER, 0,
+		    "no slow memory: no card that compresses is online (cramctl node list), and no "
+		    "node of tier_nodes, which is %s, has memory; compressed swap (tiers = zswap) "
+		    "needs neither",
+		    d->conf.host.tier_nodes);
+}
+
 size_t report_check(struct daemon *d, struct cram_check_report *findings, size_t max)
 {
 	struct findings f = { .v = findings, .max = max };
@@ -628,11 +652,7 @@ size_t report_check(struct daemon *d, struct cram_check_report *findings, size_t
 			add(&f, "error", "host", CRAM_FINDING_COMPRESSING_NODE,
 			    d->snapshot.nodes.v[i].total, "%s", why);
 	if (d->snapshot.n_tiers == 0)
-		add(&f, "error", "host", CRAM_FINDING_NO_TIER, 0,
-		    "no slow memory: no card that compresses is online (cramctl node list), and no "
-		    "node of tier_nodes, which is %s, has memory; compressed swap (tiers = zswap) "
-		    "needs neither",
-		    d->conf.host.tier_nodes);
+		check_no_tier(d, &f);
 	for (size_t i = 0; i < d->snapshot.n_tiers; i++)
 		check_tier(d, i, &f);
 	detector_text(d, detector, sizeof(detector));
