@@ -133,7 +133,8 @@ static void fields(const char *title, const struct cram_field *f, size_t n)
 			printf("`%s` (%s)", f[i].metric,
 			       f[i].kind == CRAM_METRIC_COUNTER ? "counter" : "gauge");
 		else if (f[i].kind == CRAM_METRIC_INFO)
-			fputs("label of `_info`", stdout);
+			printf("label of `cram_%s_info` (gauge)",
+			       strcmp(title, "host") == 0 ? "agent" : title);
 		else
 			fputs("–", stdout);
 		printf(" | %s |\n", f[i].help);
@@ -148,7 +149,8 @@ static void metrics(void)
 	     "The keys are those of the messages on the sockets ([protocol.md](protocol.md)); the metrics are\n"
 	     "what `cram-exporter` makes of them. `cram_up` is 1 when the agent answered the scrape; when it\n"
 	     "is 0 no other series is there. Series of a VM carry `domain` and `uuid`, series of a home\n"
-	     "node `node`, series of a tier node `node` and `tier`. Limits that are not set are `null` in a message and `+Inf` in a metric.");
+	     "node `node`, series of a tier node `node` and `tier`. `cram_agent_info`, and `cram_vm_info` and `cram_node_info` of each VM\n"
+	     "and tier node, are 1: what they say is in their labels. Limits that are not set are `null` in a message and `+Inf` in a metric.");
 	fields("host", cram_host_fields, cram_n_host_fields);
 	fields("dram", cram_dram_fields, cram_n_dram_fields);
 	fields("node", cram_node_fields, cram_n_node_fields);
