@@ -145,6 +145,16 @@ static void warn_element(char *warning, size_t size, const xmlNode *n, const cha
 			 utf8_head(in, sizeof(in), where));
 }
 
+/* Text where no value is, which looks like one: <cold>120</cold>. */
+static void warn_text(char *warning, size_t size, const xmlNode *text)
+{
+	char in[NAME_PART];
+
+	if (warning[0] == '\0' && xmlNodeIsText(text) && !xmlIsBlankNode(text))
+		snprintf(warning, size, "text in <%s> is ignored",
+			 utf8_head(in, sizeof(in), chars(text->parent->name)));
+}
+
 static int bad_element(struct cram_error *err, const char *element)
 {
 	if (!err)
@@ -171,6 +181,17 @@ static void check_attributes(const xmlNode *n, const char *const *known, char *w
 	}
 }
 
+/* A setting has nothing in it but its value, if that is text. */
+static void check_content(const xmlNode *n, bool is_text, char *warning, size_t size)
+{
+	for (const xmlNode *c = n->children; c; c = c->next) {
+		if (c->type == XML_ELEMENT_NODE)
+			warn_element(warning, size, c, chars(n->name));
+		else if (!is_text)
+			warn_text(warning, size, c);
+	}
+}
+
 /* <quota>, <hard_limit>, <floor>: an integer with unit=, default KiB as in libvirt. */
 static int size_element(xmlNode *n, enum cram_setting s, struct cram_vm_layer *layer, char *warning,
 			size_t warning_size, struct cram_error *err)
@@ -181,6 +202,7 @@ static int size_element(xmlNode *n, enum cram_setting s, struct cram_vm_layer *l
 	uint64_t unit = KiB;
 
 	check_attributes(n, known, warning, warning_size);
+	check_content(n, true, warning, warning_size);
 	attribute(n, "unit", unit_name, sizeof(unit_name));
 	if (xmlHasProp(n, X("unit")) && cram_size_unit(unit_name, &unit) < 0) {
 		cram_error_set(err, -EDOM, NULL, NULL,
@@ -198,6 +220,10 @@ static int size_element(xmlNode *n, enum cram_setting s, struct cram_vm_layer *l
 	}
 	if (cram_layer_set(layer, s, text, unit, err) < 0)
 		return bad_element(err, name);
+	if (xmlHasProp(n, X("unit")) && strspn(text, "0123456789") != strlen(text) &&
+	    warning[0] == '\0')
+		snprintf(warning, warning_size,
+			 "attribute \"unit\" of <%s> is ignored: %s has none", name, text);
 	return 0;
 }
 
@@ -210,6 +236,7 @@ static int other_element(xmlNode *n, enum cram_setting s, struct cram_vm_layer *
 	int r = 0;
 
 	check_attributes(n, cold ? age : none, warning, warning_size);
+	check_content(n, !cold, warning, warning_size);
 	if (!cold)
 		r = text_of(n, text, sizeof(text));
 	else if (xmlHasProp(n, X("age")))
@@ -257,6 +284,7 @@ static int parse_tiering(xmlNode *root, struct cram_vm_layer *ret_layer, char *w
 	for (xmlNode *n = root->children; n; n = n->next) {
 		size_t i = 0;
 
+		warn_text(warning, warning_size, n);
 		if (n->type != XML_ELEMENT_NODE)
 			continue;
 		while (i < ARRAY_SIZE(elements) && !element_is(n, elements[i].element))
