@@ -167,6 +167,30 @@ static int usage_error(const char *what, const char *arg)
 	return EXIT_USAGE;
 }
 
+/* The command is known, and what it is given is not what it takes. */
+static int command_error(const struct command *c, const char *what, const char *arg)
+{
+	char name[COMMAND_NAME_MAX];
+
+	command_name(c, name, sizeof(name));
+	fprintf(stderr, "cramctl: %s: %s %s; see cramctl help %s\n", name, what, arg, name);
+	return EXIT_USAGE;
+}
+
+/* The first of the options @given that are for other commands. */
+static int option_error(const struct command *c, unsigned int given)
+{
+	char option[32];
+
+	for (size_t i = 0; i < ARRAY_SIZE(option_texts); i++) {
+		if (!(option_texts[i].taken_by & given & ~c->takes))
+			continue;
+		sscanf(option_texts[i].option, " %31s", option);
+		return command_error(c, "it does not take", option);
+	}
+	return EXIT_OK;
+}
+
 static bool number(const char *text, uint32_t min, uint32_t max, uint32_t *ret)
 {
 	uint64_t v;
@@ -365,25 +389,22 @@ int main(int argc, char **argv)
 	}
 	argc -= optind;
 	argv += optind;
-	if (help && argc == 0)
-		return help_on(0, argv);
-	if (argc == 0)
+	if (argc == 0 && !help)
 		return usage_error("a command is missing", NULL);
 	command = find_command(argc, argv, &words);
+	if (help)
+		return help_on(command ? words : argc, argv);
 	if (!command)
 		return no_such_command(argc, argv);
-	if (help) {
-		command_usage(stdout, command);
-		return EXIT_OK;
-	}
 	argc -= words;
 	argv += words;
 	if (argc < command->min_args)
-		return usage_error("arguments are missing:", command->arguments);
+		return command_error(command, "arguments are missing:", command->arguments);
 	if (command->max_args >= 0 && argc > command->max_args)
-		return usage_error("too many arguments:", argv[command->max_args]);
-	if (given & ~command->takes)
-		return usage_error("this command does not take that option:", command->name);
+		return command_error(command, "too many arguments:", argv[command->max_args]);
+	r = option_error(command, given);
+	if (r != EXIT_OK)
+		return r;
 	r = command->run(&o, argc, argv);
 	/* Output that could not be written is a failure: a script must not act on half a list. */
 	if (fflush(stdout) != 0 || ferror(stdout)) {
