@@ -13,16 +13,22 @@
 #include "ctl/ctl.h"
 #include "util/size.h"
 
-/* VM names come from tenants: no terminal codes. */
-static char printable(char c)
-{
-	return (unsigned char)c < 0x20 || c == 0x7f ? '?' : c;
-}
-
+/*
+ * VM names come from tenants: no terminal codes. In UTF-8 those of eight bits are two bytes, of
+ * which the second stands alone where it is taken for Latin-1.
+ */
 char *without_controls(char *text)
 {
-	for (char *c = text; *c; c++)
-		*c = printable(*c);
+	char *to = text;
+
+	for (const char *c = text; *c; c++) {
+		bool two =
+			c[0] == '\xc2' && (unsigned char)c[1] >= 0x80 && (unsigned char)c[1] < 0xa0;
+
+		*to++ = two || (unsigned char)*c < 0x20 || *c == 0x7f ? '?' : *c;
+		c += two;
+	}
+	*to = '\0';
 	return text;
 }
 
