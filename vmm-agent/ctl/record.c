@@ -14,6 +14,7 @@
 
 #include "ctl/ctl.h"
 #include "util/cleanup.h"
+#include "util/plural.h"
 
 static volatile sig_atomic_t interrupted;
 
@@ -123,6 +124,6 @@ int run_record(const struct options *o, int argc, char **argv)
 		return r == EXIT_OK ? EXIT_FAILED : r;
 	}
 	if (name)
-		fprintf(stderr, "cramctl: %" PRIu32 " rounds in %s\n", n, name);
+		fprintf(stderr, "cramctl: %" PRIu32 " round%s in %s\n", n, plural(n), name);
 	return EXIT_OK;
 }

@@ -593,7 +593,8 @@ static int print_event(struct json_object *reply)
 	time_t t;
 
 	if (json_object_object_get_ex(reply, "lost", &o))
-		printf("... %" PRId64 " events lost\n", json_object_get_int64(o));
+		printf("... %" PRIu64 " event%s lost\n", json_object_get_uint64(o),
+		       plural(json_object_get_uint64(o)));
 	if (!json_object_object_get_ex(reply, "event", &o))
 		return EXIT_OK;
 	if (cram_decode_as(event, o, &e, &err) < 0)

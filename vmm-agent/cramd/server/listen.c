@@ -14,6 +14,7 @@
 
 #include "methods.h"
 #include "util/cleanup.h"
+#include "util/plural.h"
 
 /* Who cannot be taken in for want of something is tried again after this. */
 #define AGAIN_MS 500
@@ -298,8 +299,8 @@ static void tell(void *userdata)
 			tell_examined(server, &event);
 	}
 	if (d->events.lost)
-		cram_log_warn(&d->host.log, "%" PRIu64 " events are not told: out of memory",
-			      d->events.lost);
+		cram_log_warn(&d->host.log, "%" PRIu64 " event%s not told: out of memory",
+			      d->events.lost, plural(d->events.lost));
 	events_clear(&d->events);
 	for (struct client *client = server->clients; client; client = client->next) {
 		if (!client->waiting || d->rounds == client->answer.rounds)
