@@ -77,30 +77,8 @@ static uint64_t range_takes(uint64_t frame, uint64_t frames)
 	return usage[0];
 }
 
-static int by_number(const void *a, const void *b)
-{
-	const uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-	return x < y ? -1 : x > y;
-}
-
-struct frames {
-	uint64_t *v;
-	size_t n, room;
-};
-
-static void add(struct frames *f, uint64_t frame)
-{
-	if (f->n == f->room) {
-		f->room = f->room ? 2 * f->room : 4096;
-		f->v = realloc(f->v, f->room * sizeof(*f->v));
-		if (!f->v)
-			fail("memory");
-	}
-	f->v[f->n++] = frame;
-}
-
-static void add_mapping(struct frames *f, int pagemap, uint64_t start, uint64_t end)
+/* Marks in @there, a bit for each frame of the card, what is mapped from @start to @end. */
+static void mark_mapping(uint64_t *there, int pagemap, uint64_t start, uint64_t end)
 {
 	static uint64_t entries[CHUNK];
 
@@ -113,20 +91,28 @@ static void add_mapping(struct frames *f, int pagemap, uint64_t start, uint64_t 
 			uint64_t frame = entries[i] & ((1ULL << 55) - 1);
 
 			if (entries[i] >> 63 && frame >= first_frame && frame < end_frame)
-				add(f, frame);
+				there[(frame - first_frame) / 64] |= UINT64_C(1)
+								     << (frame - first_frame) % 64;
 		}
 	}
+}
+
+static bool is_marked(const uint64_t *there, uint64_t i)
+{
+	return there[i / 64] >> i % 64 & 1;
 }
 
 /* Whatever of @pid is on the card counts, not only what is known to be guest RAM. */
 static void judge(pid_t pid)
 {
-	struct frames f = { 0 };
+	const uint64_t n = end_frame - first_frame;
+	uint64_t *there = calloc((n + 63) / 64, sizeof(*there)), pages = 0, stored = 0;
 	char path[64], line[4096];
-	uint64_t stored = 0;
 	int pagemap;
 	FILE *maps;
 
+	if (!there)
+		fail("memory");
 	snprintf(path, sizeof(path), "/proc/%d/pagemap", (int)pid);
 	pagemap = open(path, O_RDONLY | O_CLOEXEC);
 	if (pagemap < 0)
@@ -139,20 +125,21 @@ static void judge(pid_t pid)
 		uint64_t start, end;
 
 		if (sscanf(line, "%" SCNx64 "-%" SCNx64, &start, &end) == 2 && start >> 63 == 0)
-			add_mapping(&f, pagemap, start, end);
+			mark_mapping(there, pagemap, start, end);
 	}
 	fclose(maps);
 	close(pagemap);
-	if (f.n)
-		qsort(f.v, f.n, sizeof(*f.v), by_number);
-	for (size_t first = 0, i = 1; f.n && i <= f.n; i++) {
-		if (i < f.n && f.v[i] <= f.v[i - 1] + 1)
+	/* A command for each run of frames. */
+	for (uint64_t first = 0, end; first < n; first = end + 1) {
+		for (end = first; end < n && is_marked(there, end);)
+			end++;
+		if (end == first)
 			continue;
-		stored += range_takes(f.v[first], f.v[i - 1] + 1 - f.v[first]);
-		first = i;
+		pages += end - first;
+		stored += range_takes(first_frame + first, end - first);
 	}
-	printf("%d pages=%zu stored=%" PRIu64 "\n", (int)pid, f.n, stored);
-	free(f.v);
+	printf("%d pages=%" PRIu64 " stored=%" PRIu64 "\n", (int)pid, pages, stored);
+	free(there);
 }
 
 static uint64_t now_ms(void)
