@@ -123,6 +123,11 @@ wait_for()
 	done
 }
 
+uptime_ms()
+{
+	awk '{ print int($1 * 1000) }' /proc/uptime
+}
+
 # vm_field VM NAME: one value of `cramctl vm show`.
 vm_field()
 {
@@ -375,6 +380,16 @@ stand_in()
 kernel_counts()
 {
 	awk -v name="$1" '$1 == name { print $2 }' "$cram/stats"
+}
+
+# What of the card in $cram VMs may fill, by its account and the twentieth that is left free (card_headroom).
+may_fill()
+{
+	local physical usable pressure
+	physical=$(cat "$cram/physical_bytes")
+	usable=$((physical - $(cat "$cram/reserve_bytes")))
+	pressure=$(cat "$cram/pressure")
+	echo $((usable - physical / 20 - usable * pressure / 1000))
 }
 
 # Brings the card up as an operator would; the directory of its node is in $cram.
