@@ -5,8 +5,10 @@
  * half and by three quarters. With "pin" it is registered as an io_uring buffer, which pins it for
  * good, as VFIO would: there is no such device here. What follows is for whoever reads it.
  *
- * "works" is like quarter, but of the first quarter of it 64 pages are used every 10 ms, or as
- * often as that can be, and each second it says how often it was: "UPTIME-MS did N".
+ * "works" is like quarter, but goes on with an operation, which writes 16 pages of the first
+ * quarter of it as they are, as fast as it can for 1 of each 10 ms. Each half second it says how
+ * many it did, how long it was at them, and how much of that it was not, for others had the
+ * processor: "UPTIME-MS did N in US waited US".
  *
  *   standin pin|plain|noise|quarter|mixed|works MIB [ANYTHING…]
  *
@@ -15,6 +17,8 @@
  * quarter or mixed have written. SIGHUP: writes the second half as noise would, and says "turned".
  * SIGWINCH: pins the first three quarters, and says "pinned".
  */
+#include <fcntl.h>
+#include <inttypes.h>
 #include <linux/io_uring.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -63,44 +67,80 @@ static bool noise(char *memory, size_t size, size_t part, bool mixed, bool check
 	return there;
 }
 
-#define TICK_MS	   10
-#define TICK_PAGES 64
+#define TICK_US	 10000
+#define TOIL_US	 1000
+#define TELL_US	 500000
+#define OP_PAGES 16
 
-static uint64_t now_ms(void)
+static uint64_t now_us(void)
 {
 	struct timespec t;
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+}
+
+/* How long this thread ever was ready and did not have a processor. */
+static uint64_t waited_us(void)
+{
+	static int fd = -1;
+	char text[64] = "";
+	uint64_t ns = 0;
+
+	if (fd < 0)
+		fd = open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC);
+	if (pread(fd, text, sizeof(text) - 1, 0) <= 0 || sscanf(text, "%*u %" SCNu64, &ns) != 1) {
+		perror("standin: schedstat");
+		exit(1);
+	}
+	return ns / 1000;
+}
+
+static struct {
+	uint64_t ops, took, waited;
+} done;
+
+static void toil(volatile char *memory, size_t size)
+{
+	const uint64_t waited = waited_us(), began = now_us();
+	static size_t at;
+	uint64_t now;
+
+	do {
+		for (size_t i = 0; i < OP_PAGES; i++, at = (at + 4096) % (size / 4))
+			memory[at] = memory[at];
+		done.ops++;
+		now = now_us();
+	} while (now < began + TOIL_US);
+	done.took += now - began;
+	done.waited += waited_us() - waited;
 }
 
 /* What is late is not made up for. */
 static void work_until_signal(volatile char *memory, size_t size, const sigset_t *wanted,
 			      int *ret_signal)
 {
-	static uint64_t due, told, did;
-	static size_t at;
+	static uint64_t due, told;
 
 	for (;;) {
-		uint64_t now = now_ms(), left = due > now ? due - now : 0;
-		struct timespec t = { .tv_nsec = (long)left * 1000000 };
+		uint64_t now = now_us(), left = due > now ? due - now : 0;
+		struct timespec t = { .tv_nsec = (long)left * 1000 };
 
 		*ret_signal = sigtimedwait(wanted, NULL, &t);
 		if (*ret_signal > 0)
 			return;
-		now = now_ms();
+		now = now_us();
 		if (now < due)
 			continue;
-		due = (now > due + TICK_MS ? now : due) + TICK_MS;
-		for (size_t i = 0; i < TICK_PAGES; i++, at = (at + 4096) % (size / 4))
-			memory[at] = memory[at];
-		did++;
-		if (now < told + 1000)
+		due = (now > due + TICK_US ? now : due) + TICK_US;
+		toil(memory, size);
+		if (now < told + TELL_US)
 			continue;
-		printf("%llu did %llu\n", (unsigned long long)now, (unsigned long long)did);
+		printf("%" PRIu64 " did %" PRIu64 " in %" PRIu64 " waited %" PRIu64 "\n",
+		       now_us() / 1000, done.ops, done.took, done.waited);
 		fflush(stdout);
 		told = now;
-		did = 0;
+		memset(&done, 0, sizeof(done));
 	}
 }
 
