@@ -219,6 +219,8 @@ int main(int argc, char **argv)
 			continue;
 		if (signal == SIGHUP) {
 			noise(memory + size / 2, size / 2, 1, false, false);
+			/* So that it is done with all of it at the same time. */
+			read_all(memory + size / 2, size / 2);
 			turned = true;
 			puts("turned");
 		} else {
