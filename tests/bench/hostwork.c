@@ -5,11 +5,13 @@
  *
  *   hostwork MIB HOT_PERCENT SEED [ANYTHING…]
  *
- * Prints "ready" and works in bursts, calmly. SIGUSR1: works as fast as it can for SECONDS, then
- * prints "ops=N worst_ns=M" (operations in that time; the longest of one while it was calm) and is
+ * Prints "ready" and works in bursts, calmly. SIGHUP: from now on, or no longer, it looks for the
+ * longest that an operation takes or a burst begins late. SIGUSR1: works as fast as it can for
+ * SECONDS, prints "ops=N stall_ns=M" (operations in that time, and the longest of those) and is
  * calm again. SIGUSR2: compares all of its memory with what it wrote and ends with "verified" or
  * "damaged".
  */
+#include <errno.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -26,21 +28,23 @@
 #define WORDS	   (PAGE / sizeof(uint64_t))
 #define NOISE	   (WORDS / 4) /* of a page: it compresses to about a quarter */
 #define SECONDS	   4
-#define BURST	   100	     /* operations, when calm ... */
-#define BURST_NS   50000000L /* ... apart */
-#define COLD_EVERY 20000     /* operations to one on the rest */
+#define BURST	   100	      /* operations, when calm ... */
+#define BURST_NS   50000000UL /* ... apart */
+#define COLD_EVERY 20000      /* operations to one on the rest */
 
 struct work {
 	uint64_t *words;
 	size_t pages, hot;
 	uint64_t seed, rng, ops;
-	uint64_t worst_ns;
+	uint64_t stall_ns;
+	uint64_t due; /* when the next burst begins; 0: at once */
 };
 
-static volatile sig_atomic_t fast, end;
+static volatile sig_atomic_t fast, end, looks;
 
 static void on_signal(int signal)
 {
+	looks ^= signal == SIGHUP;
 	fast |= signal == SIGUSR1;
 	end |= signal == SIGUSR2;
 }
@@ -78,19 +82,29 @@ static void operate(struct work *w)
 	words[w->rng >> 32 & (NOISE - 1)] = word_at(w, page, w->rng >> 32 & (NOISE - 1));
 }
 
+static void stalled(struct work *w, uint64_t ns)
+{
+	if (looks && ns > w->stall_ns)
+		w->stall_ns = ns;
+}
+
 static void be_calm(struct work *w)
 {
-	static const struct timespec pause = { .tv_nsec = BURST_NS };
+	struct timespec due = { .tv_sec = (time_t)(w->due / 1000000000),
+				.tv_nsec = (long)(w->due % 1000000000) };
+	uint64_t start;
 
+	if (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &due, NULL) == EINTR)
+		return;
+	start = now_ns();
+	if (w->due)
+		stalled(w, start - w->due);
+	w->due = start + BURST_NS;
 	for (int i = 0; i < BURST; i++) {
-		uint64_t start = now_ns(), took;
-
+		start = now_ns();
 		operate(w);
-		took = now_ns() - start;
-		if (took > w->worst_ns)
-			w->worst_ns = took;
+		stalled(w, now_ns() - start);
 	}
-	nanosleep(&pause, NULL);
 }
 
 static void be_fast(struct work *w)
@@ -100,9 +114,10 @@ static void be_fast(struct work *w)
 	while (now_ns() < until)
 		for (int i = 0; i < 64; i++)
 			operate(w);
-	printf("ops=%llu worst_ns=%llu\n", (unsigned long long)(w->ops - first),
-	       (unsigned long long)w->worst_ns);
+	printf("ops=%llu stall_ns=%llu\n", (unsigned long long)(w->ops - first),
+	       (unsigned long long)w->stall_ns);
 	fflush(stdout);
+	w->due = 0;
 }
 
 static bool is_whole(const struct work *w)
@@ -129,6 +144,7 @@ int main(int argc, char **argv)
 	w.pages = size / PAGE;
 	w.hot = w.pages * strtoul(argv[2], NULL, 10) / 100;
 	w.seed = w.rng = mix(strtoull(argv[3], NULL, 10));
+	sigaction(SIGHUP, &action, NULL);
 	sigaction(SIGUSR1, &action, NULL);
 	sigaction(SIGUSR2, &action, NULL);
 	fd = memfd_create("hostwork", MFD_CLOEXEC);
