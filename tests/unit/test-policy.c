@@ -1671,6 +1671,71 @@ static void pages_that_do_not_compress_exceed_a_quota_by_the_slack_at_most(void 
 	assert_true(demoted > GiB);
 }
 
+/* What of @vm has gone out takes a card's bytes as they are, what comes home leaves it so. */
+static void move(struct cram_vm_input *vm, const struct cram_vm_action *a)
+{
+	uint64_t home = a->promote_bytes;
+
+	vm->tier_bytes += a->demote_bytes - home;
+	vm->device_bytes += a->demote_bytes - home;
+	vm->dram += home - a->demote_bytes;
+	vm->cold[CRAM_AGE_BUCKETS - 1] -= a->demote_bytes;
+	vm->ratio_q16 = (uint32_t)((vm->device_bytes << 16) / vm->tier_bytes);
+	vm->device_upper = vm->device_bytes;
+}
+
+/*
+ * A card of 100 GiB of which VMs may fill 95: one VM has 20 there, of 80 that compress by 4. It
+ * goes on with 80 that do not compress. Another has 10, and all it wants.
+ */
+static void who_compresses_no_more_fills_what_vms_leave_free_and_gives_that_back(void **state)
+{
+	uint64_t used, most = 0;
+	struct host h;
+	struct cram_vm_input *bad, *good;
+	(void)state;
+
+	host_random(&h, &(uint64_t){ 1 }, 2);
+	bad = &h.rec.vms[0];
+	good = &h.rec.vms[1];
+	for (int i = 0; i < 2; i++) {
+		struct cram_vm_input *vm = &h.rec.vms[i];
+
+		vm->ram = vm->eligible = 256 * GiB;
+		vm->quota = vm->hard_limit = CRAM_UNLIMITED;
+		vm->floor = 0;
+		vm->weight = 100;
+		vm->ratio_q16 = 65536 / 4;
+		vm->demote_tokens = vm->promote_tokens = 100 * GiB;
+		vm->dram = 80 * GiB;
+		memset(vm->cold, 0, sizeof(vm->cold));
+	}
+	h.rec.snap.demote_tokens = h.rec.snap.promote_tokens = 100 * GiB;
+	bad->tier_bytes = 80 * GiB;
+	bad->device_bytes = bad->device_upper = 20 * GiB;
+	bad->cold[CRAM_AGE_BUCKETS - 1] = 80 * GiB;
+	good->tier_bytes = 40 * GiB;
+	good->device_bytes = good->device_upper = 10 * GiB;
+	h.rec.tiers->budget = 95 * GiB;
+	for (int round = 0; round < 20; round++) {
+		used = bad->device_bytes + good->device_bytes;
+		most = used > most ? used : most;
+		h.rec.tiers->free = 100 * GiB - used;
+		decide(&h);
+		assert_int_equal(h.actions[1].promote_bytes, 0);
+		if (used > 95 * GiB) {
+			assert_true(h.actions[0].urgent);
+			assert_true(h.actions[0].promote_bytes > 0);
+		}
+		move(bad, &h.actions[0]);
+		h.rec.snap.now_ms += 2000;
+	}
+	/* More than they may fill, and no more than there is. */
+	assert_int_equal(most, 100 * GiB);
+	assert_true(used <= 95 * GiB && used > 90 * GiB);
+	host_free(&h);
+}
+
 static void the_kernel_may_not_take_a_floor_either(void **state)
 {
 	uint64_t rng = random_seed("kernel floor");
@@ -1901,6 +1966,8 @@ int main(void)
 		cmocka_unit_test(a_quota_holds_for_the_upper_bound),
 		cmocka_unit_test(what_moves_out_stays_below_a_quota_by_the_upper_bound),
 		cmocka_unit_test(pages_that_do_not_compress_exceed_a_quota_by_the_slack_at_most),
+		cmocka_unit_test(
+			who_compresses_no_more_fills_what_vms_leave_free_and_gives_that_back),
 		cmocka_unit_test(the_kernel_may_not_take_a_floor_either),
 		cmocka_unit_test(shares_go_by_what_is_likely),
 		cmocka_unit_test(buckets_start_empty_and_never_exceed_the_burst),
