@@ -64,6 +64,8 @@ static int make(void **state)
 		.detector = CRAM_DETECTOR_AUTO,
 		.damon_sample_us = 1000,
 		.damon_aggr_us = 10000,
+		.damon_min_regions = 10,
+		.damon_max_regions = 99,
 	};
 	char end[32];
 
@@ -186,9 +188,8 @@ static size_t lines_with(FILE *log, const char *text)
 	return n;
 }
 
-static void that_damon_starts_over_is_in_the_log_once(void **state)
+static FILE *log_to(struct fixture *f)
 {
-	struct fixture *f = *state;
 	FILE *log = tmpfile();
 
 	assert_non_null(log);
@@ -196,6 +197,14 @@ static void that_damon_starts_over_is_in_the_log_once(void **state)
 	assert_int_equal(fcntl(fileno(log), F_SETFL, O_APPEND), 0);
 	f->host.log.fd = fileno(log);
 	f->host.log.level = LOG_INFO;
+	return log;
+}
+
+static void that_damon_starts_over_is_in_the_log_once(void **state)
+{
+	struct fixture *f = *state;
+	FILE *log = log_to(f);
+
 	start(f);
 	assert_int_equal(lines_with(log, "starts over"), 0);
 	/* The first is left alone from now on, and the other takes its place. */
@@ -204,6 +213,39 @@ static void that_damon_starts_over_is_in_the_log_once(void **state)
 	wait_for(lines_with(log, "starts over with 1 VM,"));
 	usleep(100000);
 	assert_int_equal(lines_with(log, "starts over"), 1);
+	host_stop(&f->host);
+	assert_true(nominator_join(&f->nominator));
+	fclose(log);
+}
+
+static bool reads(struct fixture *f, const char *path, const char *text)
+{
+	char found[32] = "";
+
+	return sysroot_read(&f->host.root, path, found, sizeof(found), NULL) == 0 &&
+	       !strcmp(found, text);
+}
+
+/* What was a file of other numbers before the agent was told of these. */
+static void damon_is_told_of_other_settings_while_it_watches(void **state)
+{
+	static const char *const attrs = RECORDED_DAMON "/0/contexts/0/monitoring_attrs";
+	struct fixture *f = *state;
+	struct cram_host_settings settings = f->host.settings;
+	FILE *log = log_to(f);
+	char path[192];
+
+	start(f);
+	settings.damon_sample_us = 2000;
+	settings.damon_max_regions = 77;
+	host_set_settings(&f->host, &settings);
+	snprintf(path, sizeof(path), "%s/nr_regions/max", attrs);
+	wait_for(reads(f, path, "77"));
+	snprintf(path, sizeof(path), "%s/intervals/sample_us", attrs);
+	wait_for(reads(f, path, "2000"));
+	wait_for(lines_with(log, "samples each 2 ms and counts for 10 ms, in 10 to 77 regions"));
+	usleep(100000);
+	assert_int_equal(lines_with(log, "DAMON goes on"), 1);
 	host_stop(&f->host);
 	assert_true(nominator_join(&f->nominator));
 	fclose(log);
@@ -270,6 +312,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(damon_is_off_when_the_agent_has_gone, make, drop),
 		cmocka_unit_test_setup_teardown(that_damon_starts_over_is_in_the_log_once, make,
 						drop),
+		cmocka_unit_test_setup_teardown(damon_is_told_of_other_settings_while_it_watches,
+						make, drop),
 		cmocka_unit_test_setup_teardown(what_was_noted_of_damon_goes_when_it_is_not_wanted,
 						make, drop),
 	};

@@ -3,18 +3,21 @@
 #include "nominator.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "util/duration.h"
 #include "util/plural.h"
 
 /* DAMON's targets: those there should be, with their VMs, and those it has. They only grow. */
 struct watch {
 	CRAM_ARRAY(struct vm *) vms;
 	CRAM_ARRAY(struct damon_target) wanted, watched;
-	uint32_t pause_ms; /* between snapshots */
+	struct damon_attrs attrs; /* by which it watches them */
+	uint32_t pause_ms;	  /* between snapshots */
 };
 
 /*
@@ -159,20 +162,46 @@ static bool same_targets(const struct watch *w)
 	       memcmp(w->wanted.v, w->watched.v, w->wanted.n * sizeof(w->wanted.v[0])) == 0;
 }
 
-static int watch(struct host *host, struct damon *damon, const struct cram_host_settings *set,
-		 struct watch *w)
+static struct damon_attrs attrs_of(const struct cram_host_settings *set)
 {
-	const struct damon_attrs attrs = {
+	return (struct damon_attrs){
 		.sample_us = set->damon_sample_us,
 		.aggr_us = set->damon_aggr_us,
 		.update_us = set->damon_update_us,
 		.min_regions = set->damon_min_regions,
 		.max_regions = set->damon_max_regions,
 	};
+}
+
+static bool same_attrs(const struct damon_attrs *a, const struct damon_attrs *b)
+{
+	return a->sample_us == b->sample_us && a->aggr_us == b->aggr_us &&
+	       a->update_us == b->update_us && a->min_regions == b->min_regions &&
+	       a->max_regions == b->max_regions;
+}
+
+static void say_attrs(struct host *host, const struct damon_attrs *attrs)
+{
+	char sample[32], aggr[32];
+
+	cram_log_info(&host->log,
+		      "DAMON goes on otherwise: it samples each %s and counts for %s, in %" PRIu32
+		      " to %" PRIu32 " regions",
+		      cram_duration_format(attrs->sample_us, sample, sizeof(sample)),
+		      cram_duration_format(attrs->aggr_us, aggr, sizeof(aggr)), attrs->min_regions,
+		      attrs->max_regions);
+}
+
+static int watch(struct host *host, struct damon *damon, const struct damon_attrs *attrs,
+		 struct watch *w)
+{
 	int r;
 
+	if (w->watched.n && !same_attrs(attrs, &w->attrs))
+		say_attrs(host, attrs);
+	w->attrs = *attrs;
 	w->watched.n = 0;
-	r = damon_watch(damon, &attrs, w->wanted.v, w->wanted.n);
+	r = damon_watch(damon, attrs, w->wanted.v, w->wanted.n);
 	if (damon->started_over)
 		cram_log_info(&host->log,
 			      "DAMON starts over with %zu VM%s, since one before them has gone: "
@@ -210,6 +239,8 @@ static void expect_answer(struct host *host, const struct watch *w)
 static int nominate_once(struct host *host, struct damon *damon, const struct roster *roster,
 			 struct watch *w)
 {
+	const struct damon_attrs attrs = attrs_of(&roster->settings);
+	bool otherwise = !same_attrs(&attrs, &w->attrs);
 	int r;
 
 	if (!damon->acquired) {
@@ -219,12 +250,12 @@ static int nominate_once(struct host *host, struct damon *damon, const struct ro
 			return r;
 	}
 	r = collect(roster, w);
-	if (r == 0 && (!same_targets(w) || (w->wanted.n && !damon->running)))
-		r = watch(host, damon, &roster->settings, w);
+	if (r == 0 && (!same_targets(w) || (w->wanted.n && (!damon->running || otherwise))))
+		r = watch(host, damon, &attrs, w);
 	if (r < 0 || !damon->running)
 		return r;
-	/* The first one may take as long as any. */
-	if (!atomic_load(&host->damon_until_ms)) {
+	/* The first one may take as long as any, and by other settings longer than those before. */
+	if (!atomic_load(&host->damon_until_ms) || otherwise) {
 		w->pause_ms = snapshot_pause_ms(&roster->settings, 0);
 		expect_answer(host, w);
 	}
