@@ -22,7 +22,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "cramd/sense/damon.h"
+#include "cramd/classify/nominator.h"
 #include "settings/settings.h"
 
 #define MIB  (UINT64_C(1) << 20)
@@ -142,7 +142,7 @@ int main(int argc, char **argv)
 	}
 	cram_conf_init(&conf);
 	attrs = (struct damon_attrs){
-		.sample_us = conf.host.damon_sample_us,
+		.sample_us = nominate_sample_us(&conf.host, true),
 		.aggr_us = conf.host.damon_aggr_us,
 		.update_us = conf.host.damon_update_us,
 		.min_regions = conf.host.damon_min_regions,

@@ -571,6 +571,7 @@ static void a_bad_configuration_is_refused_with_file_and_line(void **state)
 		{ "[match a]\nmode = auto\n", "[match a]", "every VM" },
 		{ "[detect]\ndetector = magic\n", "f:2: detector", "magic" },
 		{ "[policy]\ncold_age_min = 4000\n", "[policy] cold_age_min", "cold_age_max" },
+		{ "[detect]\ndamon_sample = 999\n", "[detect] damon_sample", "too short" },
 		{ "[move]\nbatch = 15\n", "f:2: batch", "15" },
 		{ "[move]\nbatch = 513\n", "f:2: batch", "513" },
 		{ "[detect]\nsecond_look = 0\n", "f:2: second_look", "0" },

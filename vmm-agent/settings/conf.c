@@ -370,6 +370,10 @@ int cram_conf_check(const struct cram_conf *conf, struct cram_error *err)
 				      "lower it or raise damon_max_regions",
 				      "%u exceeds damon_max_regions, %u", h->damon_min_regions,
 				      h->damon_max_regions);
+	if (h->damon_sample_us && h->damon_sample_us < 1000)
+		return cram_error_set(err, -ERANGE, "[detect] damon_sample", NULL,
+				      "give at least 1 ms, or 0 for what suits damon_aggregation",
+				      "%u us is too short", h->damon_sample_us);
 	if (h->damon_sample_us > h->damon_aggr_us)
 		return cram_error_set(err, -EINVAL, "[detect] damon_sample", NULL,
 				      "lower it or raise damon_aggregation",

@@ -182,10 +182,11 @@ const struct cram_option cram_options[] = {
 	CHOICE("detect", "detector", detector, "auto", detectors,
 	       "auto: DAMON nominates cold ranges and page_idle confirms them where the kernel has it; damon; "
 	       "page_idle."),
-	U32("detect", "damon_sample", damon_sample_us, "us", "500000", 1000, 10000000,
-	    "DAMON's sampling interval. Each sample costs two page table look-ups per region."),
+	U32("detect", "damon_sample", damon_sample_us, "us", "0", 0, 10000000,
+	    "DAMON's sampling interval, at least 1 ms. Each sample costs two page table look-ups per region. 0: a twentieth of "
+	    "damon_aggregation, since 20 samples tell hot from cold; where page_idle confirms what DAMON nominates a tenth."),
 	U32("detect", "damon_aggregation", damon_aggr_us, "us", "10000000", 10000, 100000000,
-	    "DAMON's aggregation interval: 20 samples tell hot from cold."),
+	    "DAMON's aggregation interval: what a region saw in so long is one answer."),
 	U32("detect", "damon_update", damon_update_us, "us", "60000000", 10000, 1000000000,
 	    "DAMON's update interval: how often it looks for changed mappings. RAM blocks rarely change."),
 	U32("detect", "damon_min_regions", damon_min_regions, "regions", "32", 10, 100000,

@@ -169,7 +169,7 @@ struct cram_host_settings {
 	uint32_t burst_ms; /* a bucket holds what its rate gives in this time */
 
 	enum cram_detector detector;
-	uint32_t damon_sample_us;
+	uint32_t damon_sample_us; /* 0: by damon_aggr_us */
 	uint32_t damon_aggr_us;
 	uint32_t damon_update_us;
 	uint32_t damon_min_regions;

@@ -251,6 +251,28 @@ static void damon_is_told_of_other_settings_while_it_watches(void **state)
 	fclose(log);
 }
 
+/* Who set an interval gets it. */
+static void damon_samples_half_as_often_where_looks_confirm_it(void **state)
+{
+	static const char *const sample =
+		RECORDED_DAMON "/0/contexts/0/monitoring_attrs/intervals/sample_us";
+	struct fixture *f = *state;
+	struct cram_host_settings settings = f->host.settings;
+
+	start(f);
+	settings.damon_aggr_us = 40000;
+	settings.damon_sample_us = 0;
+	host_set_settings(&f->host, &settings);
+	/* The file keeps what is not written over. */
+	put(f, sample, "");
+	wait_for(reads(f, sample, "2000"));
+	atomic_store(&f->host.idle_active, true);
+	wait_for(reads(f, sample, "4000"));
+	settings.damon_sample_us = 7000;
+	host_set_settings(&f->host, &settings);
+	wait_for(reads(f, sample, "7000"));
+}
+
 /* The kernel's answer, at the other end of *@fifo, comes after three seconds. */
 static void *answer_late(void *fifo)
 {
@@ -313,6 +335,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(that_damon_starts_over_is_in_the_log_once, make,
 						drop),
 		cmocka_unit_test_setup_teardown(damon_is_told_of_other_settings_while_it_watches,
+						make, drop),
+		cmocka_unit_test_setup_teardown(damon_samples_half_as_often_where_looks_confirm_it,
 						make, drop),
 		cmocka_unit_test_setup_teardown(what_was_noted_of_damon_goes_when_it_is_not_wanted,
 						make, drop),

@@ -162,10 +162,24 @@ static bool same_targets(const struct watch *w)
 	       memcmp(w->wanted.v, w->watched.v, w->wanted.n * sizeof(w->wanted.v[0])) == 0;
 }
 
-static struct damon_attrs attrs_of(const struct cram_host_settings *set)
+/*
+ * So many samples tell hot from cold. One of a large region that is hot in part may miss that: then
+ * it is looked at in vain where looks tell, and else it would count as quiet.
+ */
+#define SAMPLES		  20
+#define SAMPLES_CONFIRMED 10
+
+uint32_t nominate_sample_us(const struct cram_host_settings *set, bool confirmed)
+{
+	if (set->damon_sample_us)
+		return set->damon_sample_us;
+	return set->damon_aggr_us / (confirmed ? SAMPLES_CONFIRMED : SAMPLES);
+}
+
+static struct damon_attrs attrs_of(const struct host *host, const struct cram_host_settings *set)
 {
 	return (struct damon_attrs){
-		.sample_us = set->damon_sample_us,
+		.sample_us = nominate_sample_us(set, atomic_load(&host->idle_active)),
 		.aggr_us = set->damon_aggr_us,
 		.update_us = set->damon_update_us,
 		.min_regions = set->damon_min_regions,
@@ -239,7 +253,7 @@ static void expect_answer(struct host *host, const struct watch *w)
 static int nominate_once(struct host *host, struct damon *damon, const struct roster *roster,
 			 struct watch *w)
 {
-	const struct damon_attrs attrs = attrs_of(&roster->settings);
+	const struct damon_attrs attrs = attrs_of(host, &roster->settings);
 	bool otherwise = !same_attrs(&attrs, &w->attrs);
 	int r;
 
@@ -360,7 +374,8 @@ static uint32_t snapshot_ms(struct host *host)
 	if (!atomic_load(&host->damon_until_ms))
 		return 0;
 	pthread_mutex_lock(&host->lock);
-	us = 2 * ((uint64_t)host->settings.damon_aggr_us + host->settings.damon_sample_us);
+	us = 2 * ((uint64_t)host->settings.damon_aggr_us +
+		  nominate_sample_us(&host->settings, atomic_load(&host->idle_active)));
 	pthread_mutex_unlock(&host->lock);
 	return us / 1000 < SNAPSHOT_MAX_MS ? (uint32_t)(us / 1000) : SNAPSHOT_MAX_MS;
 }

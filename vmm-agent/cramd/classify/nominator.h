@@ -22,6 +22,9 @@ void nominate_begin(struct vm *vm);
 void nominate_region(struct vm *vm, const struct damon_region *region);
 void nominate_end(struct vm *vm, uint32_t apart_s, uint32_t now_s);
 
+/* How far apart DAMON samples. @confirmed: what it nominates is looked at by idle flags. */
+uint32_t nominate_sample_us(const struct cram_host_settings *set, bool confirmed);
+
 /* @nominator is zero. 0 or -errno of pthread_create(3). */
 int nominator_start(struct nominator *nominator, struct host *host);
 /* After host_stop(); as host_join(), but waits for a snapshot that is under way. */
