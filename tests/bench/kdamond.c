@@ -7,9 +7,10 @@
  *   bench-kdamond MIB default      the agent's numbers of regions: what it has in production
  *   bench-kdamond MIB 2mib         as many regions as it takes for none to be larger than 2 MiB
  *
- * Prints "MIB REGIONS MOST KDAMOND AGENT": regions of a snapshot (mean) and how many there may be,
+ * Prints "MIB REGIONS MOST KDAMOND AGENT": regions of the last snapshot and how many there may be,
  * processor nanoseconds per second of the kdamond and of this process, which takes the snapshots.
  */
+#include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdint.h>
@@ -66,12 +67,34 @@ static void use_memory(char *memory, uint64_t size, uint64_t pause_us, int ready
 	}
 }
 
-static int count(size_t target, const struct damon_region *region, void *arg)
+static int ignore(size_t target, const struct damon_region *region, void *arg)
 {
 	(void)target;
 	(void)region;
-	++*(uint64_t *)arg;
+	(void)arg;
 	return 0;
+}
+
+static int count_region(int dirfd, const char *name, void *arg)
+{
+	(void)dirfd;
+	*(uint64_t *)arg += name[0] >= '0' && name[0] <= '9';
+	return 0;
+}
+
+/* Of the last snapshot: of those that DAMON has the agent reads only some. */
+static int count_regions(const struct sysroot *root, uint64_t *regions)
+{
+	int fd, r = sysroot_open_file(root,
+				      "/sys/kernel/mm/damon/admin/kdamonds/0/contexts/0/schemes/0/"
+				      "tried_regions",
+				      O_RDONLY | O_DIRECTORY, &fd);
+
+	if (r < 0)
+		return r;
+	r = for_each_entry(fd, count_region, regions);
+	close(fd);
+	return r;
 }
 
 /* The clock of the kdamond's processor time, to the nanosecond. */
@@ -85,27 +108,29 @@ static int kdamond_clock(const struct sysroot *root, clockid_t *ret_clock)
 	return -clock_getcpuclockid((pid_t)pid, ret_clock);
 }
 
-/* @n snapshots @interval_us apart, as the agent takes them; *@regions: of all together. */
-static int watch(struct damon *damon, uint32_t interval_us, int n, uint64_t *regions)
+/* @n snapshots @interval_us apart, as the agent takes them. */
+static int watch(struct damon *damon, const struct damon_target *target, uint32_t interval_us,
+		 int n)
 {
 	for (int i = 0; i < n; i++) {
 		int r;
 
 		sleep_us(interval_us);
-		r = damon_snapshot(damon, count, regions);
+		r = damon_snapshot(damon, target, ignore, NULL);
 		if (r < 0)
 			return r;
 	}
 	return 0;
 }
 
-static int measure(struct damon *damon, uint64_t mib, const struct damon_attrs *attrs)
+static int measure(struct damon *damon, const struct damon_target *target, uint64_t mib,
+		   const struct damon_attrs *attrs)
 {
-	uint64_t regions = 0, ignored = 0, wall, kdamond, agent;
+	uint64_t regions = 0, wall, kdamond, agent;
 	clockid_t clock;
 	int r;
 
-	r = watch(damon, attrs->aggr_us, WARM_UP, &ignored);
+	r = watch(damon, target, attrs->aggr_us, WARM_UP);
 	if (r == 0)
 		r = kdamond_clock(damon->root, &clock);
 	if (r < 0)
@@ -113,15 +138,17 @@ static int measure(struct damon *damon, uint64_t mib, const struct damon_attrs *
 	wall = ns_of(CLOCK_MONOTONIC);
 	kdamond = ns_of(clock);
 	agent = ns_of(CLOCK_PROCESS_CPUTIME_ID);
-	r = watch(damon, attrs->aggr_us, MEASURED, &regions);
+	r = watch(damon, target, attrs->aggr_us, MEASURED);
 	if (r < 0)
 		return r;
 	agent = ns_of(CLOCK_PROCESS_CPUTIME_ID) - agent;
 	kdamond = ns_of(clock) - kdamond;
 	wall = ns_of(CLOCK_MONOTONIC) - wall;
-	printf("%" PRIu64 " %" PRIu64 " %" PRIu32 " %.0f %.0f\n", mib, regions / MEASURED,
-	       attrs->max_regions, (double)kdamond * 1e9 / (double)wall,
-	       (double)agent * 1e9 / (double)wall);
+	r = count_regions(damon->root, &regions);
+	if (r < 0)
+		return r;
+	printf("%" PRIu64 " %" PRIu64 " %" PRIu32 " %.0f %.0f\n", mib, regions, attrs->max_regions,
+	       (double)kdamond * 1e9 / (double)wall, (double)agent * 1e9 / (double)wall);
 	return 0;
 }
 
@@ -181,7 +208,7 @@ int main(int argc, char **argv)
 	if (r == 0) {
 		r = damon_watch(&damon, &attrs, &target, 1);
 		if (r == 0)
-			r = measure(&damon, mib, &attrs);
+			r = measure(&damon, &target, mib, &attrs);
 		damon_release(&damon);
 	}
 	kill(target.pid, SIGKILL);

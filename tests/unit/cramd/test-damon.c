@@ -106,7 +106,7 @@ static void a_tree_taken_by_another_tool_is_not_written_to(void **state)
 	put(ADMIN "/0/contexts/0/operations", "vaddr\n");
 	put(ADMIN "/0/contexts/0/targets/0/pid_target", "4711\n");
 	put("/proc/4711/comm", "damo\n");
-	assert_int_equal(damon_snapshot(&damon, NULL, NULL), -EBUSY);
+	assert_int_equal(damon_snapshot(&damon, NULL, NULL, NULL), -EBUSY);
 	assert_false(damon.acquired);
 	assert_int_equal(damon_stop(&damon), -EBUSY);
 	damon_release(&damon);
@@ -211,8 +211,8 @@ static void a_target_never_takes_anothers_place(void **state)
 }
 
 struct seen {
-	unsigned int n;
-	uint64_t bytes, accesses;
+	unsigned int n, quiet;
+	uint64_t bytes, accesses, quiet_bytes;
 	int stop_at;
 };
 
@@ -223,6 +223,10 @@ static int add_up(size_t target, const struct damon_region *region, void *arg)
 	assert_int_equal(target, 0);
 	seen->bytes += region->end - region->start;
 	seen->accesses += region->accesses;
+	if (!region->accesses) {
+		seen->quiet++;
+		seen->quiet_bytes += region->end - region->start;
+	}
 	return (int)++seen->n == seen->stop_at ? 5 : 0;
 }
 
@@ -238,33 +242,105 @@ static void put_region(unsigned int i, const char *file, uint64_t value)
 	put(path, text);
 }
 
+static void watch_one(struct damon *damon)
+{
+	put(ADMIN "/0/state", "on\n");
+	put(ADMIN "/nr_kdamonds", "1\n");
+	damon_init(damon, &root, "/run/cramd/damon");
+	damon->acquired = true;
+	damon->running = true;
+	damon->n_targets = 1;
+}
+
+static void leave(struct damon *damon)
+{
+	damon->acquired = false;
+	damon_release(damon);
+}
+
+static const struct damon_target target = {
+	.n_ranges = 1,
+	.ranges = { { 0, 4096 * REGIONS } },
+};
+
+/* A kernel that says nothing of their sum, or something else than is watched. */
 static void every_region_of_a_snapshot_is_read(void **state)
 {
 	struct damon damon;
 	struct seen seen = { 0 };
 
 	(void)state;
-	put(ADMIN "/0/state", "on\n");
-	put(TRIED "/total_bytes", "1\n");
+	watch_one(&damon);
 	for (unsigned int i = 0; i < REGIONS; i++) {
 		put_region(i, "start", 4096 * i);
 		put_region(i, "end", 4096 * (i + 1));
 		put_region(i, "nr_accesses", i % 2);
 	}
-	put(ADMIN "/nr_kdamonds", "1\n");
-	damon_init(&damon, &root, "/run/cramd/damon");
-	damon.acquired = true;
-	damon.running = true;
-	damon.n_targets = 1;
-	assert_int_equal(damon_snapshot(&damon, add_up, &seen), 0);
+	assert_int_equal(damon_snapshot(&damon, &target, add_up, &seen), 0);
+	assert_int_equal(seen.n, REGIONS);
+	put(TRIED "/total_bytes", "1\n");
+	seen = (struct seen){ 0 };
+	assert_int_equal(damon_snapshot(&damon, &target, add_up, &seen), 0);
 	assert_int_equal(seen.n, REGIONS);
 	assert_int_equal(seen.bytes, 4096 * REGIONS);
 	assert_int_equal(seen.accesses, REGIONS / 2);
 	seen = (struct seen){ .stop_at = 30 };
-	assert_int_equal(damon_snapshot(&damon, add_up, &seen), 5);
+	assert_int_equal(damon_snapshot(&damon, &target, add_up, &seen), 5);
 	assert_int_equal(seen.n, 30);
 	put_region(7, "end", 0);
-	assert_int_equal(damon_snapshot(&damon, add_up, &seen), -EBADMSG);
+	assert_int_equal(damon_snapshot(&damon, &target, add_up, &seen), -EBADMSG);
+	leave(&damon);
+}
+
+/*
+ * Two ranges with nothing between them, and a third elsewhere. One region goes over the first
+ * border; files of those without accesses are not there to be read. In parts of a page.
+ */
+static void what_no_region_with_accesses_has_was_quiet(void **state)
+{
+	static const struct damon_target three = {
+		.n_ranges = 3,
+		.ranges = { { 1000, 2000 }, { 2000, 3000 }, { 8000, 9000 } },
+	};
+	struct damon damon;
+	struct seen seen = { 0 };
+
+	(void)state;
+	watch_one(&damon);
+	put(TRIED "/total_bytes", "3000\n");
+	for (unsigned int i = 0; i < 7; i++)
+		put_region(i, "nr_accesses", i % 3 == 1);
+	put_region(4, "start", 1900);
+	put_region(4, "end", 2100);
+	put_region(1, "start", 8000);
+	put_region(1, "end", 8300);
+	assert_int_equal(damon_snapshot(&damon, &three, add_up, &seen), 0);
+	assert_int_equal(seen.accesses, 2);
+	assert_int_equal(seen.quiet, 3);
+	assert_int_equal(seen.quiet_bytes, 900 + 900 + 700);
+	assert_int_equal(seen.bytes, 3000);
+	/* None of it was accessed. */
+	put_region(1, "nr_accesses", 0);
+	put_region(4, "nr_accesses", 0);
+	seen = (struct seen){ 0 };
+	assert_int_equal(damon_snapshot(&damon, &three, add_up, &seen), 0);
+	assert_int_equal(seen.n, 3);
+	assert_int_equal(seen.quiet_bytes, 3000);
+	leave(&damon);
+}
+
+/* DAMON has not come to look at it. */
+static void of_a_target_that_a_snapshot_does_not_have_nothing_is_known(void **state)
+{
+	struct damon damon;
+	struct seen seen = { 0 };
+
+	(void)state;
+	watch_one(&damon);
+	put(TRIED "/total_bytes", "0\n");
+	assert_int_equal(damon_snapshot(&damon, &target, add_up, &seen), 0);
+	assert_int_equal(seen.n, 0);
+	leave(&damon);
 }
 
 int main(void)
@@ -280,6 +356,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_tree_with_another_target_is_anothers, make, drop),
 		cmocka_unit_test_setup_teardown(a_target_never_takes_anothers_place, make, drop),
 		cmocka_unit_test_setup_teardown(every_region_of_a_snapshot_is_read, make, drop),
+		cmocka_unit_test_setup_teardown(what_no_region_with_accesses_has_was_quiet, make,
+						drop),
+		cmocka_unit_test_setup_teardown(
+			of_a_target_that_a_snapshot_does_not_have_nothing_is_known, make, drop),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -82,7 +82,7 @@ static int take_snapshot(const struct host *host, struct damon *damon, const str
 
 	for (size_t i = 0; i < nom.n; i++)
 		nominate_begin(nom.vms[i]);
-	r = damon_snapshot(damon, nominate, &nom);
+	r = damon_snapshot(damon, w->watched.v, nominate, &nom);
 	for (size_t i = 0; r == 0 && i < nom.n; i++)
 		nominate_end(nom.vms[i], apart_s, now_s);
 	return r;
@@ -228,7 +228,10 @@ static int watch(struct host *host, struct damon *damon, const struct damon_attr
 	return 0;
 }
 
-/* Snapshots may cost one part in this many of a core: DAMON shows each region as four files. */
+/*
+ * Snapshots may cost one part in this many of a core: DAMON shows each region as four files, of
+ * which one is read at least, and three where there were accesses.
+ */
 #define SNAPSHOT_SHARE 400
 
 /* Milliseconds until the next snapshot, when the last one took @took_ns of a core. */

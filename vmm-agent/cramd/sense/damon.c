@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "util/cleanup.h"
+#include "util/sort.h"
 #include "util/utf8.h"
 
 #define ADMIN	"/sys/kernel/mm/damon/admin/kdamonds"
@@ -372,20 +373,12 @@ int damon_watch(struct damon *damon, const struct damon_attrs *attrs,
 	return 0;
 }
 
-struct scheme_visit {
-	size_t target;
-	int (*visit)(size_t target, const struct damon_region *region, void *arg);
-	void *arg;
-};
-
-/* One number of the region whose directory is @name in @dirfd. */
-static int read_number(int dirfd, const char *name, const char *file, uint64_t *ret_value)
+/* The number in @path below @dirfd. */
+static int read_number(int dirfd, const char *path, uint64_t *ret_value)
 {
 	const struct sysroot dir = { .fd = dirfd };
-	char path[128];
 	int r;
 
-	snprintf(path, sizeof(path), "%s/%s", name, file);
 	for (int i = 0; i < BUSY_TRIES; i++) {
 		r = sysroot_read_u64(&dir, path, ret_value);
 		if (r != -EBUSY)
@@ -395,9 +388,24 @@ static int read_number(int dirfd, const char *name, const char *file, uint64_t *
 	return r;
 }
 
+static int read_region_number(int dirfd, const char *region, const char *file, uint64_t *ret_value)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "%s/%s", region, file);
+	return read_number(dirfd, path, ret_value);
+}
+
+/* Of one target: regions that were accessed, or all of them. */
+struct reading {
+	struct damon *damon;
+	bool all;
+};
+
+/* The region whose directory is @name in @dirfd. */
 static int read_region(int dirfd, const char *name, void *arg)
 {
-	struct scheme_visit *v = arg;
+	const struct reading *reading = arg;
 	struct damon_region region;
 	uint64_t accesses;
 	int r;
@@ -405,40 +413,117 @@ static int read_region(int dirfd, const char *name, void *arg)
 	/* Regions are numbered; there is also a file with their sum. */
 	if (name[0] < '0' || name[0] > '9')
 		return 0;
-	r = read_number(dirfd, name, "start", &region.start);
+	r = read_region_number(dirfd, name, "nr_accesses", &accesses);
+	if (r < 0 || (!accesses && !reading->all))
+		return r;
+	r = read_region_number(dirfd, name, "start", &region.start);
 	if (r == 0)
-		r = read_number(dirfd, name, "end", &region.end);
-	if (r == 0)
-		r = read_number(dirfd, name, "nr_accesses", &accesses);
+		r = read_region_number(dirfd, name, "end", &region.end);
 	if (r < 0)
 		return r;
 	if (region.start >= region.end || accesses > UINT32_MAX)
 		return -EBADMSG;
 	region.accesses = (uint32_t)accesses;
-	return v->visit(v->target, &region, v->arg);
+	return array_push(&reading->damon->regions, region);
 }
 
-static int read_scheme(const struct damon *damon, size_t target,
-		       int (*visit)(size_t target, const struct damon_region *region, void *arg),
-		       void *arg)
+static bool lies_before(const void *a, const void *b, const void *context)
 {
-	struct scheme_visit v = { .target = target, .visit = visit, .arg = arg };
-	char base[192];
-	int fd, r;
+	const struct damon_region *x = a, *y = b;
 
-	snprintf(base, sizeof(base), CONTEXT "/schemes/%zu/tried_regions", target);
-	r = sysroot_open_file(damon->root, base, O_RDONLY | O_DIRECTORY, &fd);
+	(void)context;
+	return x->start < y->start;
+}
+
+/*
+ * Reads regions of a target into damon->regions, ascending; the directory has them in no order.
+ * Each is a directory of files, and most of what is idle was not accessed: that is what is left of
+ * the target, if all of the target is there. A kernel that does not say how much is (before 6.6),
+ * or says another number, is asked of all regions. *@ret_all: it was.
+ */
+static int read_regions(struct damon *damon, int schemes, size_t i,
+			const struct damon_target *target, bool *ret_all)
+{
+	const struct sysroot root = { .fd = schemes };
+	struct reading reading = { .damon = damon };
+	uint64_t total = 0, bytes = 0;
+	cleanup_close int fd = -1;
+	char path[64];
+	int r;
+
+	snprintf(path, sizeof(path), "%zu/tried_regions", i);
+	r = sysroot_open_file(&root, path, O_RDONLY | O_DIRECTORY, &fd);
 	if (r < 0)
 		return r;
-	r = for_each_entry(fd, read_region, &v);
-	close(fd);
+	r = read_number(fd, "total_bytes", &total);
+	if (r < 0 && r != -ENOENT)
+		return r;
+	for (size_t k = 0; k < target->n_ranges; k++)
+		bytes += target->ranges[k].end - target->ranges[k].start;
+	reading.all = total != bytes;
+	damon->regions.n = 0;
+	r = for_each_entry(fd, read_region, &reading);
+	if (r < 0)
+		return r;
+	cram_sort(damon->regions.v, damon->regions.n, sizeof(damon->regions.v[0]), lies_before,
+		  NULL);
+	*ret_all = reading.all;
+	return 0;
+}
+
+typedef int damon_visit(size_t target, const struct damon_region *region, void *arg);
+
+static int visit_quiet(size_t i, uint64_t start, uint64_t end, damon_visit *visit, void *arg)
+{
+	return start < end ? visit(i, &(struct damon_region){ start, end, 0 }, arg) : 0;
+}
+
+/* Of a target of which only the regions with accesses were read: those, and what is left. */
+static int visit_both(const struct damon *damon, size_t i, const struct damon_target *target,
+		      damon_visit *visit, void *arg)
+{
+	uint64_t at = 0;
+	size_t n = 0;
+	int r = 0;
+
+	for (size_t k = 0; k < target->n_ranges && r == 0; k++) {
+		const struct damon_range *range = &target->ranges[k];
+
+		/* A region may go on from one range to the next. */
+		at = at > range->start ? at : range->start;
+		for (; n < damon->regions.n && damon->regions.v[n].start < range->end && r == 0;
+		     n++) {
+			const struct damon_region *region = &damon->regions.v[n];
+
+			r = visit_quiet(i, at, region->start, visit, arg);
+			if (r == 0)
+				r = visit(i, region, arg);
+			at = region->end;
+		}
+		if (r == 0)
+			r = visit_quiet(i, at, range->end, visit, arg);
+	}
 	return r;
 }
 
-int damon_snapshot(struct damon *damon,
+static int visit_target(struct damon *damon, int schemes, size_t i,
+			const struct damon_target *target, damon_visit *visit, void *arg)
+{
+	bool all;
+	int r = read_regions(damon, schemes, i, target, &all);
+
+	if (r < 0 || !all)
+		return r < 0 ? r : visit_both(damon, i, target, visit, arg);
+	for (size_t k = 0; k < damon->regions.n && r == 0; k++)
+		r = visit(i, &damon->regions.v[k], arg);
+	return r;
+}
+
+int damon_snapshot(struct damon *damon, const struct damon_target *targets,
 		   int (*visit)(size_t target, const struct damon_region *region, void *arg),
 		   void *arg)
 {
+	cleanup_close int schemes = -1;
 	int r;
 
 	if (!damon->running)
@@ -450,12 +535,10 @@ int damon_snapshot(struct damon *damon,
 		damon->running = is_running(damon);
 		return damon->running ? r : -ESRCH;
 	}
-	for (size_t i = 0; i < damon->n_targets; i++) {
-		r = read_scheme(damon, i, visit, arg);
-		if (r)
-			return r;
-	}
-	return 0;
+	r = sysroot_open_file(damon->root, CONTEXT "/schemes", O_RDONLY | O_DIRECTORY, &schemes);
+	for (size_t i = 0; i < damon->n_targets && r == 0; i++)
+		r = visit_target(damon, schemes, i, &targets[i], visit, arg);
+	return r;
 }
 
 void damon_release(struct damon *damon)
@@ -468,4 +551,5 @@ void damon_release(struct damon *damon)
 		damon->acquired = false;
 	}
 	array_free(&damon->pids);
+	array_free(&damon->regions);
 }

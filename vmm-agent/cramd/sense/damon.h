@@ -29,6 +29,11 @@ struct damon_target {
 	struct damon_range ranges[DAMON_RANGES_MAX]; /* ascending, disjoint */
 };
 
+struct damon_region {
+	uint64_t start, end;
+	uint32_t accesses; /* of the last aggregation's samples */
+};
+
 struct damon {
 	const struct sysroot *root;
 	const char *marker; /* file that says the tree is ours, below the root */
@@ -39,6 +44,7 @@ struct damon {
 	bool started_over; /* the last damon_watch() has: nothing of what it had seen is left */
 	size_t n_targets;
 	CRAM_ARRAY(pid_t) pids; /* of the targets that DAMON has, in their places */
+	CRAM_ARRAY(struct damon_region) regions; /* of the target that is being read */
 };
 
 /* All are borrowed. */
@@ -61,13 +67,11 @@ int damon_acquire(struct damon *damon);
 int damon_watch(struct damon *damon, const struct damon_attrs *attrs,
 		const struct damon_target *targets, size_t n_targets);
 
-struct damon_region {
-	uint64_t start, end;
-	uint32_t accesses; /* of the last aggregation's samples */
-};
-
-/* One snapshot of every target's regions. -ESRCH: monitoring ended because every target exited. */
-int damon_snapshot(struct damon *damon,
+/*
+ * One snapshot of all of @targets, which are those of the last damon_watch(), each in regions.
+ * Neighbours without accesses may be one. -ESRCH: monitoring ended because every target exited.
+ */
+int damon_snapshot(struct damon *damon, const struct damon_target *targets,
 		   int (*visit)(size_t target, const struct damon_region *region, void *arg),
 		   void *arg);
 
