@@ -40,6 +40,8 @@ static struct {
 	int refused;	  /* errno of asking for it */
 	int numa_refused; /* and of reading numa_maps */
 	bool touched_all; /* idle flags are found cleared */
+	bool large;	  /* all frames are of one page, whose flag the first has */
+	size_t looked_up; /* so many were asked for what page they are of */
 } kernel = { .lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER };
 
 static void wait_for_lock(int pid)
@@ -97,9 +99,19 @@ static int numa(const struct sysroot *root, pid_t pid,
 static int check(const struct page_idle *idle, const uint64_t *frames, size_t n, bool *ret_idle)
 {
 	(void)idle;
-	(void)frames;
 	for (size_t i = 0; i < n; i++)
-		ret_idle[i] = !kernel.touched_all;
+		ret_idle[i] = !kernel.touched_all && (!kernel.large || frames[i] == 1);
+	return 0;
+}
+
+static int heads(const struct page_idle *idle, const uint64_t *entries, size_t n, uint64_t *ret)
+{
+	for (size_t i = 0; i < n; i++)
+		kernel.looked_up += entries[i] != 0;
+	if (!kernel.large)
+		return played_heads(idle, entries, n, ret);
+	for (size_t i = 0; i < n; i++)
+		ret[i] = entries[i] ? 1 : 0;
 	return 0;
 }
 
@@ -115,7 +127,7 @@ static const struct kernel played = {
 	.move_pages = where,
 	.numa_maps = numa,
 	.pagemap = played_pagemap,
-	.idle_heads = played_heads,
+	.idle_heads = heads,
 	.idle_check = check,
 	.idle_mark = mark,
 };
@@ -176,7 +188,7 @@ static int make(void **state)
 		f->vms[i] = make_vm(f, i);
 	kernel.stuck = 0;
 	kernel.node = kernel.refused = kernel.numa_refused = 0;
-	kernel.touched_all = false;
+	kernel.touched_all = kernel.large = false;
 	kernel.burn_ns = kernel.burnt_ns = 0;
 	kernel.numa_ns = 2000000; /* what a guest of some GiB takes */
 	memset(kernel.wheres, 0, sizeof(kernel.wheres));
@@ -255,6 +267,35 @@ static void accesses_to_the_tier_are_returns_and_to_dram_are_not(void **state)
 	assert_int_equal(vm->ranges.v[1].tier_pages, 512);
 	assert_int_equal(vm->counters.returned, RANGE_BYTES);
 	assert_true(vm->ranges.v[1].flags & RANGE_HOT);
+}
+
+static void what_idle_pages_are_part_of_is_not_looked_up(void **state)
+{
+	struct fixture *f = *state;
+
+	look(f, 0);
+	kernel.looked_up = 0;
+	look(f, 0);
+	assert_int_equal(kernel.looked_up, 0);
+	assert_int_equal(f->vms[0]->ranges.v[0].dram_pages, 512);
+	assert_int_equal(f->vms[0]->ranges.v[0].accessed_pages, 0);
+	kernel.touched_all = true;
+	look(f, 0);
+	assert_int_equal(kernel.looked_up, 512);
+}
+
+static void a_large_page_is_idle_as_a_whole(void **state)
+{
+	struct fixture *f = *state;
+	struct range *range = &f->vms[0]->ranges.v[0];
+
+	kernel.large = true;
+	look(f, 0);
+	look(f, 0);
+	assert_int_equal(range->accessed_pages, 0);
+	kernel.touched_all = true;
+	look(f, 0);
+	assert_int_equal(range->accessed_pages, 512);
 }
 
 static void memory_on_a_tier_that_is_not_the_vms_wants_home(void **state)
@@ -729,6 +770,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(
 			accesses_to_the_tier_are_returns_and_to_dram_are_not, make, drop),
+		cmocka_unit_test_setup_teardown(what_idle_pages_are_part_of_is_not_looked_up, make,
+						drop),
+		cmocka_unit_test_setup_teardown(a_large_page_is_idle_as_a_whole, make, drop),
 		cmocka_unit_test_setup_teardown(memory_on_a_tier_that_is_not_the_vms_wants_home,
 						make, drop),
 		cmocka_unit_test_setup_teardown(

@@ -66,6 +66,54 @@ static uint16_t fetched(struct looker *looker, const struct range *before,
 				       monotonic_s());
 }
 
+/* Of pages that are part of a larger one that has the flag for all of them. */
+static int check_parts(const struct kernel *kernel, const struct page_idle *idle, size_t n,
+		       struct look_buffers *b)
+{
+	bool any = false;
+	int r;
+
+	for (size_t i = 0; i < n; i++) {
+		b->wholes[i] = b->heads[i] != PAGEMAP_PFN(b->entries[i]) ? b->heads[i] : 0;
+		any |= b->wholes[i];
+	}
+	if (!any)
+		return 0;
+	r = kernel->idle_check(idle, b->wholes, n, b->wholes_idle);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < n; i++)
+		if (b->wholes[i])
+			b->idle[i] = b->wholes_idle[i];
+	return 0;
+}
+
+/*
+ * Reads whose flags are still set (b->idle), and which frames have those of all others (b->heads).
+ * What is cold has flags of its own as a rule, all of them set: what its pages are part of is not
+ * looked up then. @armed: flags were set at all.
+ */
+static int read_flags(const struct kernel *kernel, const struct page_idle *idle, size_t n,
+		      bool armed, struct look_buffers *b)
+{
+	int r;
+
+	memset(b->idle, 0, sizeof(b->idle));
+	if (armed) {
+		for (size_t i = 0; i < n; i++)
+			b->heads[i] =
+				b->entries[i] & PAGEMAP_PRESENT ? PAGEMAP_PFN(b->entries[i]) : 0;
+		r = kernel->idle_check(idle, b->heads, n, b->idle);
+		if (r < 0)
+			return r;
+		for (size_t i = 0; i < n; i++)
+			if (b->idle[i])
+				b->entries[i] = 0;
+	}
+	r = kernel->idle_heads(idle, b->entries, n, b->heads);
+	return r < 0 || !armed ? r : check_parts(kernel, idle, n, b);
+}
+
 /* As look_at_range(), with vm->placing held. */
 static int look_alone(struct looker *looker, struct vm *vm, size_t index,
 		      const struct page_idle *idle, int pagemap, struct look_buffers *b)
@@ -97,15 +145,9 @@ static int look_alone(struct looker *looker, struct vm *vm, size_t index,
 		r = kernel->pagemap(pagemap, addr, n, b->entries);
 		if (r < 0)
 			return r;
-		r = kernel->idle_heads(idle, b->entries, n, b->heads);
+		r = read_flags(kernel, idle, n, armed, b);
 		if (r < 0)
 			return r;
-		memset(b->idle, 0, sizeof(b->idle));
-		if (armed) {
-			r = kernel->idle_check(idle, b->heads, n, b->idle);
-			if (r < 0)
-				return r;
-		}
 	}
 	for (size_t i = 0; i < n; i++) {
 		bool on_tier;

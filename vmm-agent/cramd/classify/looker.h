@@ -39,8 +39,8 @@ struct looker {
 
 struct look_buffers {
 	int nodes[PAGES_PER_RANGE];
-	uint64_t entries[PAGES_PER_RANGE], heads[PAGES_PER_RANGE];
-	bool idle[PAGES_PER_RANGE];
+	uint64_t entries[PAGES_PER_RANGE], heads[PAGES_PER_RANGE], wholes[PAGES_PER_RANGE];
+	bool idle[PAGES_PER_RANGE], wholes_idle[PAGES_PER_RANGE];
 };
 
 /*
