@@ -187,8 +187,9 @@ const struct cram_option cram_options[] = {
 	    "damon_aggregation, since 20 samples tell hot from cold; where page_idle confirms what DAMON nominates a tenth."),
 	U32("detect", "damon_aggregation", damon_aggr_us, "us", "10000000", 10000, 100000000,
 	    "DAMON's aggregation interval: what a region saw in so long is one answer."),
-	U32("detect", "damon_update", damon_update_us, "us", "60000000", 10000, 1000000000,
-	    "DAMON's update interval: how often it looks for changed mappings. RAM blocks rarely change."),
+	U32("detect", "damon_update", damon_update_us, "us", "10000000", 10000, 1000000000,
+	    "DAMON's update interval. Where guests' RAM is the agent tells it; how large a region may be it works out only so often, "
+	    "from all that it watches. Until then idle memory of VMs that came later is cut as small as suited the first."),
 	U32("detect", "damon_min_regions", damon_min_regions, "regions", "32", 10, 100000,
 	    "Fewest regions DAMON keeps."),
 	U32("detect", "damon_max_regions", damon_max_regions, "regions", "1000", 10, 100000,
