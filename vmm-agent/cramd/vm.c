@@ -79,16 +79,20 @@ static void set_reason(struct vm *vm, enum vm_ineligible reason, const char *why
 
 int vm_relayout(struct vm *vm, const struct ram_layout *layout)
 {
+	uint64_t gone;
+	size_t n;
 	int r = 0;
 
 	pthread_mutex_lock(&vm->lock);
+	n = vm->blocks.n;
+	gone = atomic_load(&vm->gone);
 	if (layout->reason == VM_ELIGIBLE) {
-		bool waited = vm->blocks.n == 0;
-
 		r = take_blocks(vm, &layout->blocks);
-		if (r == 0 && waited)
+		if (r == 0 && n == 0)
 			set_reason(vm, VM_NOT_LOOKED, "");
-		vm->placed_ms = 0;
+		/* With each thread of a QEMU its address space is another; what it has is not. */
+		if (vm->blocks.n != n || atomic_load(&vm->gone) != gone)
+			vm->placed_ms = 0;
 	} else if (!vm->blocks.n) {
 		set_reason(vm, layout->reason, layout->why);
 	} else {

@@ -490,8 +490,16 @@ static void memory_plugged_in_is_taken_in_and_unplugged_is_let_go(void **state)
 	/* The address space has not changed: nothing is read again. */
 	examine(f, vm, &status, 2);
 	assert_false(atomic_load(&vm->relayout));
+	/* It has, and the blocks are those that they were: so is where their memory is. */
 	status.size = 2;
 	examine(f, vm, &status, 3);
+	vm->relayout_ms = 0;
+	daemon_relayout(&f->d);
+	unlock(f, more);
+	take_discovered(f);
+	assert_int_equal(vm->placed_ms, 3);
+	status.size = 3;
+	examine(f, vm, &status, 4);
 	vm->relayout_ms = 0;
 	daemon_relayout(&f->d);
 	unlock(f, maps);
@@ -499,6 +507,7 @@ static void memory_plugged_in_is_taken_in_and_unplugged_is_let_go(void **state)
 	assert_int_equal(vm->ram, 64 << 20);
 	assert_true(vm_has_block(vm, 0));
 	assert_false(vm_has_block(vm, 1));
+	assert_int_equal(vm->placed_ms, 0);
 }
 
 /* A DIMM that comes again is mapped where it was; what was known is not true of the new one. */
