@@ -265,6 +265,20 @@ static int read_placement(const struct vm *vm, const struct examination *e, stru
 	return r == 0 && atomic_load(&vm->on_swap) ? place_unmapped(p, e) : r;
 }
 
+/*
+ * It counts with what is plugged, which is at least what is there, @bytes, in the 2 MiB in which it
+ * is plugged at least. What is there no more was unplugged, unless it may be @swapped.
+ */
+static void take_virtio_mem(struct vm *vm, uint64_t bytes, bool swapped)
+{
+	uint64_t there = (bytes + RANGE_BYTES - 1) / RANGE_BYTES * RANGE_BYTES;
+
+	if (there == vm->virtio_mem || (there < vm->virtio_mem && swapped))
+		return;
+	vm->virtio_mem = there;
+	atomic_store(&vm->relayout, true);
+}
+
 int vm_examine(struct vm *vm, const struct examination *e, const struct proc_status *status)
 {
 	struct placement p = { .vm = vm };
@@ -321,10 +335,7 @@ int vm_examine(struct vm *vm, const struct examination *e, const struct proc_sta
 		vm->seen.placed_same = vm->placed_ms && jobs_ended == vm->settled_jobs &&
 				       !memcmp(p.bytes, vm->node_bytes, sizeof(p.bytes));
 		vm_take_placement(vm, p.bytes, vm_tiers_of(vm, e->tier_nodes), &before);
-		/* It counts with what is plugged, which is at least what is there. */
-		if (p.virtio_mem > vm->virtio_mem)
-			atomic_store(&vm->relayout, true);
-		vm->virtio_mem = p.virtio_mem;
+		take_virtio_mem(vm, p.virtio_mem, swapped || on_swap);
 		vm->settled_jobs = jobs_ended;
 		vm->settled_epoch = epoch;
 		vm->placed_ms = e->now_ms;

@@ -96,7 +96,7 @@ struct vm {
 	enum vm_ineligible reason;	/* as the last examination found */
 	char why[160];			/* more of it than vm_ineligible_text() has; may be empty */
 	uint64_t node_bytes[NODES_MAX]; /* guest RAM per node, from numa_maps */
-	uint64_t virtio_mem;		/* of that, in virtio-mem */
+	uint64_t virtio_mem;		/* of that, in virtio-mem or swapped */
 	int64_t moved_since;		/* bytes moved since then: to the tier, minus from it */
 	uint64_t shed_since;		/* of those from it, what went to swap */
 	int64_t under_way;		/* the same, of a move that has begun: at most so much */

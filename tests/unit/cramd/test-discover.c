@@ -510,6 +510,65 @@ static void memory_plugged_in_is_taken_in_and_unplugged_is_let_go(void **state)
 	assert_int_equal(vm->placed_ms, 0);
 }
 
+/* What is there of virtio-mem's 32 MiB, read at @now_ms, and what that makes of the VM. */
+static uint64_t ram_with_virtio_mem(struct fixture *f, struct vm *vm, unsigned int pages,
+				    uint64_t now_ms)
+{
+	static const char mappings[] =
+		"7e0000000000-7e0002000000 rw-s 00000000 00:01 1028 /memfd:memory-backend-memfd (deleted)\n"
+		"7f0000000000-7f0004000000 rw-s 00000000 00:01 1027 /memfd:memory-backend-memfd (deleted)\n";
+	struct proc_status status = { .state = 'S', .mems_allowed = 1 };
+	char numa[160];
+
+	snprintf(numa, sizeof(numa),
+		 "7e0000000000 default N0=%u kernelpagesize_kB=4\n"
+		 "7f0000000000 default N0=16384 kernelpagesize_kB=4\n",
+		 pages);
+	put(f, "numa_maps", numa, strlen(numa));
+	status.size = vm->seen.size;
+	examine(f, vm, &status, now_ms);
+	vm->relayout_ms = 0;
+	if (atomic_load(&vm->relayout)) {
+		daemon_relayout(&f->d);
+		unlock(f, mappings);
+		take_discovered(f);
+	}
+	return vm->ram;
+}
+
+/* 4 MiB were to be plugged at the start, and more is later, of which the command line says nothing.
+ */
+static void virtio_mem_counts_with_what_is_plugged_as_that_grows_and_shrinks(void **state)
+{
+	struct fixture *f = *state;
+	struct vm *vm;
+
+	put(f, "cgroup", "0::/vm\n", 7);
+	recorded_put(f->dir, "/sys/fs/cgroup/vm/memory.current", "0\n");
+	recorded_put(f->dir, "/sys/fs/cgroup/vm/memory.swap.current", "0\n");
+	put_cmdline(f, "/usr/bin/qemu-system-x86_64 -m 64M -machine memory-backend=ram -object "
+		       "memory-backend-memfd,id=ram,size=64M -object "
+		       "memory-backend-memfd,id=v,size=32M -device "
+		       "virtio-mem-pci,memdev=v,requested-size=4M");
+	vm = take_in(
+		f,
+		"7e0000000000-7e0002000000 rw-s 00000000 00:01 1028 /memfd:memory-backend-memfd (deleted)\n"
+		"7f0000000000-7f0004000000 rw-s 00000000 00:01 1027 /memfd:memory-backend-memfd (deleted)\n");
+	assert_int_equal(vm->ram, 68 * MiB);
+	/* Not all that is plugged has been touched. */
+	assert_int_equal(ram_with_virtio_mem(f, vm, 8, 1), 68 * MiB);
+	assert_int_equal(ram_with_virtio_mem(f, vm, 4096, 2), 80 * MiB);
+	assert_int_equal(ram_with_virtio_mem(f, vm, 8192, 3), 96 * MiB);
+	assert_int_equal(ram_with_virtio_mem(f, vm, 4096, 4), 80 * MiB);
+	/* What is swapped is plugged still. */
+	recorded_put(f->dir, "/sys/fs/cgroup/vm/memory.swap.current", "4194304\n");
+	assert_int_equal(ram_with_virtio_mem(f, vm, 3072, 5), 80 * MiB);
+	recorded_put(f->dir, "/sys/fs/cgroup/vm/memory.swap.current", "0\n");
+	assert_int_equal(ram_with_virtio_mem(f, vm, 3072, 6), 76 * MiB);
+	assert_int_equal(ram_with_virtio_mem(f, vm, 0, 7), 68 * MiB);
+	assert_int_equal(vm->blocks.n, 2);
+}
+
 /* A DIMM that comes again is mapped where it was; what was known is not true of the new one. */
 static void what_is_plugged_in_again_is_new(void **state)
 {
@@ -994,6 +1053,9 @@ int main(void)
 			a_vm_whose_ram_is_not_there_yet_is_listed_and_looked_at_again, make, drop),
 		cmocka_unit_test_setup_teardown(
 			memory_plugged_in_is_taken_in_and_unplugged_is_let_go, make, drop),
+		cmocka_unit_test_setup_teardown(
+			virtio_mem_counts_with_what_is_plugged_as_that_grows_and_shrinks, make,
+			drop),
 		cmocka_unit_test_setup_teardown(what_is_plugged_in_again_is_new, make, drop),
 		cmocka_unit_test_setup_teardown(
 			memory_may_be_plugged_in_and_unplugged_as_often_as_one_likes, make, drop),
