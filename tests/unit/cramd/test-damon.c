@@ -90,6 +90,27 @@ static void a_predecessors_damon_is_taken_over(void **state)
 	assert_memory_equal(text, "fvaddr", 6);
 }
 
+static void what_another_tool_runs_since_the_predecessor_died_is_left_alone(void **state)
+{
+	char text[8] = "";
+
+	(void)state;
+	put(ADMIN "/nr_kdamonds", "1\n");
+	put(ADMIN "/0/state", "on\n");
+	put(ADMIN "/0/contexts/0/operations", "paddr\n");
+	put("/run/cramd/damon", "boot-1");
+	assert_int_equal(acquire(), -EBUSY);
+	assert_int_equal(sysroot_read(&root, ADMIN "/0/state", text, sizeof(text), NULL), 0);
+	assert_string_equal(text, "on\n");
+	/* Nor is it taken when it has stopped. */
+	put(ADMIN "/0/state", "off\n");
+	assert_int_equal(acquire(), -EBUSY);
+	/* An agent has one. */
+	put(ADMIN "/nr_kdamonds", "2\n");
+	put("/run/cramd/damon", "boot-1");
+	assert_int_equal(acquire(), -EBUSY);
+}
+
 /* Between two of our writes another tool makes the tree its own: it has a target of its own. */
 static void a_tree_taken_by_another_tool_is_not_written_to(void **state)
 {
@@ -349,6 +370,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_kernel_without_damon_is_said_so, make, drop),
 		cmocka_unit_test_setup_teardown(someone_elses_damon_is_left_alone, make, drop),
 		cmocka_unit_test_setup_teardown(a_predecessors_damon_is_taken_over, make, drop),
+		cmocka_unit_test_setup_teardown(
+			what_another_tool_runs_since_the_predecessor_died_is_left_alone, make,
+			drop),
 		cmocka_unit_test_setup_teardown(a_tree_taken_by_another_tool_is_not_written_to,
 						make, drop),
 		cmocka_unit_test_setup_teardown(

@@ -157,6 +157,15 @@ static int write_marker(const struct damon *damon)
 	return n == (ssize_t)strlen(boot) ? 0 : -EIO;
 }
 
+/* What runs there now was never an agent's: another tool has come since that died. */
+static bool is_anothers(const struct damon *damon)
+{
+	char text[64];
+
+	return is_running(damon) && get(damon, CONTEXT "/operations", text, sizeof(text)) == 0 &&
+	       strcmp(text, "fvaddr") != 0;
+}
+
 int damon_acquire(struct damon *damon)
 {
 	char buf[512];
@@ -171,6 +180,10 @@ int damon_acquire(struct damon *damon)
 	if (strcmp(buf, "0") != 0) {
 		if (!marker_is_ours(damon))
 			return -EBUSY;
+		if (strcmp(buf, "1") != 0 || is_anothers(damon)) {
+			remove_marker(damon);
+			return -EBUSY;
+		}
 		/* A predecessor's: it must stop before its directories can be replaced. */
 		if (is_running(damon)) {
 			r = sysroot_write(damon->root, KDAMOND "/state", "off");
