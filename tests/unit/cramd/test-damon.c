@@ -45,6 +45,19 @@ static int drop(void **state)
 	return recorded_drop(dir);
 }
 
+static void holds(const char *path, const char *wanted)
+{
+	char text[32] = "";
+
+	assert_int_equal(sysroot_read(&root, path, text, sizeof(text), NULL), 0);
+	assert_string_equal(text, wanted);
+}
+
+static void state_is(const char *wanted)
+{
+	holds(ADMIN "/0/state", wanted);
+}
+
 static int acquire(void)
 {
 	struct damon damon;
@@ -61,8 +74,6 @@ static void a_kernel_without_damon_is_said_so(void **state)
 
 static void someone_elses_damon_is_left_alone(void **state)
 {
-	char text[8] = "";
-
 	(void)state;
 	put(ADMIN "/nr_kdamonds", "1\n");
 	put(ADMIN "/0/state", "on\n");
@@ -70,8 +81,7 @@ static void someone_elses_damon_is_left_alone(void **state)
 	/* A marker of an earlier boot is no proof. */
 	put("/run/cramd/damon", "boot-0");
 	assert_int_equal(acquire(), -EBUSY);
-	assert_int_equal(sysroot_read(&root, ADMIN "/0/state", text, sizeof(text), NULL), 0);
-	assert_string_equal(text, "on\n");
+	state_is("on\n");
 }
 
 static void a_predecessors_damon_is_taken_over(void **state)
@@ -92,16 +102,13 @@ static void a_predecessors_damon_is_taken_over(void **state)
 
 static void what_another_tool_runs_since_the_predecessor_died_is_left_alone(void **state)
 {
-	char text[8] = "";
-
 	(void)state;
 	put(ADMIN "/nr_kdamonds", "1\n");
 	put(ADMIN "/0/state", "on\n");
 	put(ADMIN "/0/contexts/0/operations", "paddr\n");
 	put("/run/cramd/damon", "boot-1");
 	assert_int_equal(acquire(), -EBUSY);
-	assert_int_equal(sysroot_read(&root, ADMIN "/0/state", text, sizeof(text), NULL), 0);
-	assert_string_equal(text, "on\n");
+	state_is("on\n");
 	/* Nor is it taken when it has stopped. */
 	put(ADMIN "/0/state", "off\n");
 	assert_int_equal(acquire(), -EBUSY);
@@ -133,10 +140,8 @@ static void a_tree_taken_by_another_tool_is_not_written_to(void **state)
 	damon_release(&damon);
 	/* Nor is it when it is tried again: it is no predecessor's. */
 	assert_int_equal(damon_acquire(&damon), -EBUSY);
-	assert_int_equal(sysroot_read(&root, ADMIN "/0/state", text, sizeof(text), NULL), 0);
-	assert_string_equal(text, "on\n");
-	assert_int_equal(sysroot_read(&root, ADMIN "/nr_kdamonds", text, sizeof(text), NULL), 0);
-	assert_string_equal(text, "1\n");
+	state_is("on\n");
+	holds(ADMIN "/nr_kdamonds", "1\n");
 	/* Whose it is can be said. */
 	damon_owner(&damon, text, sizeof(text));
 	assert_non_null(strstr(text, "4711 (damo)"));
@@ -183,14 +188,6 @@ static void a_tree_with_another_target_is_anothers(void **state)
 	put(ADMIN "/0/contexts/0/targets/0/pid_target", "43\n");
 	assert_int_equal(damon_stop(&damon), -EBUSY);
 	assert_false(damon.acquired);
-}
-
-static void state_is(const char *wanted)
-{
-	char text[32] = "";
-
-	assert_int_equal(sysroot_read(&root, ADMIN "/0/state", text, sizeof(text), NULL), 0);
-	assert_string_equal(text, wanted);
 }
 
 /*

@@ -200,6 +200,13 @@ static FILE *log_to(struct fixture *f)
 	return log;
 }
 
+static void stop_and_close(struct fixture *f, FILE *log)
+{
+	host_stop(&f->host);
+	assert_true(nominator_join(&f->nominator));
+	fclose(log);
+}
+
 static void that_damon_starts_over_is_in_the_log_once(void **state)
 {
 	struct fixture *f = *state;
@@ -213,9 +220,7 @@ static void that_damon_starts_over_is_in_the_log_once(void **state)
 	wait_for(lines_with(log, "starts over with 1 VM,"));
 	usleep(100000);
 	assert_int_equal(lines_with(log, "starts over"), 1);
-	host_stop(&f->host);
-	assert_true(nominator_join(&f->nominator));
-	fclose(log);
+	stop_and_close(f, log);
 }
 
 static bool reads(struct fixture *f, const char *path, const char *text)
@@ -246,9 +251,7 @@ static void damon_is_told_of_other_settings_while_it_watches(void **state)
 	wait_for(lines_with(log, "samples each 2 ms and counts for 10 ms, in 10 to 77 regions"));
 	usleep(100000);
 	assert_int_equal(lines_with(log, "DAMON goes on"), 1);
-	host_stop(&f->host);
-	assert_true(nominator_join(&f->nominator));
-	fclose(log);
+	stop_and_close(f, log);
 }
 
 /* Who set an interval gets it. */
@@ -290,7 +293,7 @@ static void damon_is_off_when_the_agent_has_gone(void **state)
 {
 	struct fixture *f = *state;
 	struct cram_host_settings settings = f->host.settings;
-	char path[192], text[8] = "";
+	char path[192], text[8];
 	pthread_t kernel;
 	static int fd; /* the answer comes though the test may have failed */
 
@@ -307,8 +310,7 @@ static void damon_is_off_when_the_agent_has_gone(void **state)
 	assert_int_equal(pthread_create(&kernel, NULL, answer_late, &fd), 0);
 	assert_true(nominator_join(&f->nominator));
 	pthread_join(kernel, NULL);
-	assert_int_equal(sysroot_read(&f->host.root, STATE, text, sizeof(text), NULL), 0);
-	assert_string_equal(text, "off");
+	assert_true(reads(f, STATE, "off"));
 	assert_int_equal(sysroot_read(&f->host.root, "/run/cramd/damon", text, sizeof(text), NULL),
 			 -ENOENT);
 }
