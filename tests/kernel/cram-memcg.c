@@ -344,6 +344,11 @@ static void all_at_once(void)
 	remove_cgroup("many");
 }
 
+static bool all_came(const void *before)
+{
+	return cram_stat("frames_written") - *(const uint64_t *)before > LENGTH / PAGE;
+}
+
 /* Removed while its pages come and go: they do so all the same, as its parent's. */
 static void removed_while_they_move(void)
 {
@@ -373,8 +378,7 @@ static void removed_while_they_move(void)
 		usleep(20000);
 	remove_cgroup("moving/child");
 	before = cram_stat("frames_written");
-	usleep(2000000);
-	ok(cram_stat("frames_written") - before > LENGTH / PAGE,
+	ok(eventually(10, all_came, &before),
 	   "pages of a cgroup that was removed meanwhile come and go (%llu came)",
 	   (unsigned long long)(cram_stat("frames_written") - before));
 	ok(waitpid(pid, &status, WNOHANG) == 0, "with their data, and under its parent's limit");
