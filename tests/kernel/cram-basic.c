@@ -13,6 +13,7 @@
 #include <limits.h>
 #include <linux/kernel-page-flags.h>
 #include <numaif.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -306,6 +307,58 @@ static void parts_of(const struct kind *kind)
 }
 
 /*
+ * How many came home for a write
+ */
+
+#define WRITERS 4
+
+struct written {
+	char *memory;
+	pthread_barrier_t next;
+};
+
+/* Each page by all at once. */
+static void *write_pages(void *argument)
+{
+	struct written *w = argument;
+
+	for (size_t at = 0; at < LENGTH; at += PAGE) {
+		pthread_barrier_wait(&w->next);
+		__atomic_fetch_xor(w->memory + at, 1, __ATOMIC_RELAXED);
+	}
+	return NULL;
+}
+
+/*
+ * However many write to a page at once, one has come home. Of anonymous memory a copy does where
+ * several are in each other's way.
+ */
+static void counted_once(const char *name, char *memory, unsigned long least)
+{
+	struct written w = { .memory = memory };
+	const long told = vmstat("cram_promote");
+	const uint64_t before = cram_stat("pages_promoted");
+	uint64_t pages;
+	pthread_t writers[WRITERS];
+
+	note("%s, written to by %d at once", name, WRITERS);
+	need(cram_has_credit(2 * LENGTH, 10), "there is credit to begin with");
+	need(move_to(memory, LENGTH, cram_nid) == 0 && all_there(memory, LENGTH), "all is there");
+	need(pthread_barrier_init(&w.next, NULL, WRITERS) == 0, "a barrier");
+	for (size_t i = 0; i < COUNT(writers); i++)
+		need(pthread_create(&writers[i], NULL, write_pages, &w) == 0, "a writer");
+	for (size_t i = 0; i < COUNT(writers); i++)
+		pthread_join(writers[i], NULL);
+	pthread_barrier_destroy(&w.next);
+	pages = cram_stat("pages_promoted") - before;
+	ok(pages_on(memory, LENGTH, HOME) == LENGTH / PAGE && packed(memory, LENGTH, 1, 4),
+	   "all come home, and nothing is lost");
+	ok(pages >= least && pages <= LENGTH / PAGE && vmstat("cram_promote") - told == (long)pages,
+	   "so many are counted (%llu of %lu)", (unsigned long long)pages, LENGTH / PAGE);
+	munmap(memory, LENGTH);
+}
+
+/*
  * By reclaim
  */
 
@@ -479,6 +532,8 @@ int main(void)
 	for (size_t i = 0; i < COUNT(KINDS); i++)
 		if (KINDS[i].huge)
 			parts_of(&KINDS[i]);
+	counted_once("memory", base(4), LENGTH / PAGE / 2);
+	counted_once("a file", file_shared(4), LENGTH / PAGE);
 	by_reclaim();
 	middle_orders();
 	full(1);

@@ -278,14 +278,21 @@ static bool range_is_fit(int nid, u64 start, u64 size, struct device *dev)
 	return true;
 }
 
+static bool ops_are_fit(const struct cram_card_ops *ops, struct device *dev)
+{
+	if (ops && ops->report && ops->trim && ops->max_ranges && ops->max_bytes >= PAGE_SIZE)
+		return true;
+	dev_err(dev, "cram: the card cannot be asked for a report, or to forget a page\n");
+	return false;
+}
+
 int cram_register_private_node(int nid, u64 start, u64 size, const char *name,
 			       struct device *dev,
 			       const struct cram_card_ops *ops, void *card)
 {
 	int rc;
 
-	if (!ops || !ops->report || !ops->trim || !ops->max_ranges ||
-	    ops->max_bytes < PAGE_SIZE || !range_is_fit(nid, start, size, dev))
+	if (!ops_are_fit(ops, dev) || !range_is_fit(nid, start, size, dev))
 		return -EINVAL;
 
 	guard(mutex)(&cram_lock);

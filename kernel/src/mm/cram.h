@@ -101,6 +101,8 @@ struct cram_patience {
 	bool over;
 };
 
+#define CRAM_EVICT_BATCH	128	/* pages, between two reports */
+
 #define CRAM_CLASSES	16
 
 /* See cram_sample.c. */
@@ -164,10 +166,15 @@ struct cram {
 	bool cannot_trim;		/* since the node came */
 	unsigned long refused;		/* jiffies when the card said so; or 0 */
 	struct cram_range *range;
-	unsigned int batch;		/* ranges to trim at once */
-	unsigned long trim_hand;	/* block */
+	bool trims_fail;		/* the last one did */
+	u64 batch;			/* bytes to trim at once */
+	unsigned long trim_hand;	/* frame */
 	unsigned long nr_limbo;		/* frames */
+	u64 evicted_by;			/* generation of the report by which pages went last */
 	unsigned long evict_hand;	/* frame */
+	unsigned long evict_seen;	/* frames since one was found that can go */
+	u64 pass_over;			/* bytes: who takes so much or more could not leave ... */
+	unsigned long passed_over;	/* ... jiffies */
 	struct cram_patience patience;
 	unsigned long stuck;		/* jiffies since when pages have to go and none can; or 0 */
 	unsigned long reported;	/* jiffies of the report in force */

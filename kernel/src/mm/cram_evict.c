@@ -4,12 +4,13 @@
  *
  * In normal running nobody has to: room runs out, and nothing comes. A card that shrinks,
  * or does what is assumed that it does not, leaves no choice. Then the cgroup goes first
- * whose pages take the most there, a batch at a time: home, where there is room, else to swap,
- * and only when the card holds more than it can and there is neither, a process of it is
- * killed.
+ * whose pages take the most there, a batch at a time: home, where there is room, else to swap.
+ * If none of its pages can go, it is the next one's turn, and only when the card holds more than
+ * it can and nobody's can go, a process is killed of who takes the most.
  */
 #define pr_fmt(fmt) "cram: " fmt
 
+#include <linux/cgroup.h>
 #include <linux/cpuset.h>
 #include <linux/device.h>
 #include <linux/jiffies.h>
@@ -28,9 +29,9 @@
 #include "cram.h"
 #include "internal.h"
 
-#define EVICT_BATCH	128	/* pages, between two reports */
 #define SEARCH_MS	100	/* for them, at most */
 #define KILL_AFTER_MS	1000	/* of an overrun that nobody can leave */
+#define PASS_OVER_MS	1000	/* who could not leave, while others can */
 
 static unsigned long pages_there(const struct cram *c, struct mem_cgroup *memcg)
 {
@@ -43,25 +44,29 @@ static unsigned long pages_there(const struct cram *c, struct mem_cgroup *memcg)
 	return nr;
 }
 
-/* The cgroup whose pages take the most there, with a reference; NULL if nobody's take any. */
-static struct mem_cgroup *find_victim(struct cram *c)
+/*
+ * The cgroup whose pages take the most there of those that take less than *@bytes, with a
+ * reference, and what they take; NULL if nobody's take any.
+ */
+static struct mem_cgroup *find_victim(struct cram *c, u64 *bytes)
 {
 	struct mem_cgroup *memcg, *victim = NULL;
-	u64 most = 0, bytes;
+	u64 most = 0, takes;
 
 	if (mem_cgroup_disabled())
 		return NULL;
 	mem_cgroup_flush_stats(NULL);
 	for (memcg = mem_cgroup_iter(NULL, NULL, NULL); memcg;
 	     memcg = mem_cgroup_iter(NULL, memcg, NULL)) {
-		bytes = cram_sample_estimate(c, memcg, pages_there(c, memcg));
-		if (bytes <= most)
+		takes = cram_sample_estimate(c, memcg, pages_there(c, memcg));
+		if (takes <= most || takes >= *bytes)
 			continue;
-		most = bytes;
+		most = takes;
 		mem_cgroup_put(victim);
 		victim = memcg;
 		css_get(&victim->css);
 	}
+	*bytes = most;
 	return victim;
 }
 
@@ -75,15 +80,19 @@ static long isolate(struct cram *c, unsigned long want, struct mem_cgroup *memcg
 	const unsigned long until = jiffies + msecs_to_jiffies(SEARCH_MS);
 	unsigned long nr = 0;
 
-	for (unsigned long seen = 0; seen < c->nr_frames && nr < want; seen++) {
+	for (; c->evict_seen < c->nr_frames && nr < want; c->evict_seen++) {
 		nr += cram_isolate(c, c->evict_hand, memcg, folios);
 		c->evict_hand = (c->evict_hand + 1) % c->nr_frames;
-		if (seen % CRAM_BLOCK_FRAMES)
+		if (c->evict_seen % CRAM_BLOCK_FRAMES)
 			continue;
-		if (time_after(jiffies, until))
-			return nr ?: -EAGAIN;
+		if (time_after(jiffies, until)) {
+			if (!nr)
+				return -EAGAIN;
+			break;
+		}
 		cond_resched();
 	}
+	c->evict_seen = 0;
 	return nr;
 }
 
@@ -107,7 +116,7 @@ static bool has_room(int nid, bool last)
 	for (struct zone *zone = zones; zone < zones + MAX_NR_ZONES; zone++) {
 		if (!managed_zone(zone))
 			continue;
-		if (zone_watermark_ok(zone, 0, left_to_others(zone, last) + EVICT_BATCH,
+		if (zone_watermark_ok(zone, 0, left_to_others(zone, last) + CRAM_EVICT_BATCH,
 				      ZONE_MOVABLE, 0))
 			return true;
 		/* For the next batch */
@@ -216,49 +225,63 @@ static unsigned long swap_out(struct list_head *folios)
 	return reclaim_pages(folios);
 }
 
-/* Data is being lost and nobody can go: @memcg is to lose a process rather than all some pages. */
-static void kill_in(struct cram *c, struct mem_cgroup *memcg)
+/* Returns whether a process of @memcg ends for it, or does so already. */
+static bool kill_in(struct cram *c, struct mem_cgroup *memcg)
 {
 	struct oom_control oc = {
 		.memcg = memcg,
 		.gfp_mask = GFP_KERNEL,
 	};
+	bool ends;
 
 	/* The root's processes are everybody: who of them is on the card is not known. */
-	if (!memcg || mem_cgroup_is_root(memcg))
-		return;
+	if (mem_cgroup_is_root(memcg) || !cgroup_is_populated(memcg->css.cgroup))
+		return false;
 	dev_err(c->dev, "cram: node %d: the card is overrun, and there is neither memory nor swap for what is there\n",
 		c->nid);
-	scoped_guard(mutex, &oom_lock) {
-		if (!out_of_memory(&oc))
-			return;
+	scoped_guard(mutex, &oom_lock)
+		ends = out_of_memory(&oc);
+	/* Not that of who was ending before. */
+	if (ends && oc.chosen && oc.chosen != (void *)-1UL) {
+		cram_count(c, CRAM_OOM_KILLS, 1);
+		trace_cram_oom_kill(c->nid, cgroup_id(memcg->css.cgroup));
 	}
-	cram_count(c, CRAM_OOM_KILLS, 1);
-	trace_cram_oom_kill(c->nid, cgroup_id(memcg->css.cgroup));
+	return ends;
 }
 
 /*
- * Have up to @want frames' pages leave the card, or as many as can be seen to at once: home,
- * while others find memory there as well, else to swap. When data is being lost, and swap
- * takes none of it, all memory will do that nobody has to be killed for.
+ * Data is being lost and nobody can go: who takes the most, of those that have a process which may
+ * be killed, is to lose one rather than all some pages.
  */
-void cram_evict(struct cram *c, unsigned long want)
+static void kill_somebody(struct cram *c)
+{
+	struct mem_cgroup *memcg;
+	u64 bytes = U64_MAX;
+	bool ends = false;
+
+	while (!ends && (memcg = find_victim(c, &bytes))) {
+		ends = kill_in(c, memcg);
+		mem_cgroup_put(memcg);
+	}
+}
+
+/*
+ * Have up to @want pages of @memcg, or whoever's, leave the card: home, while others find memory
+ * there as well, else to swap. When data is being lost, and swap takes none of it, all memory will
+ * do that nobody has to be killed for. Returns how many have left, or -EAGAIN if none was found
+ * yet.
+ */
+static long send_away(struct cram *c, unsigned long want, struct mem_cgroup *memcg)
 {
 	const bool last = c->overrun && (c->stuck || !get_nr_swap_pages());
-	struct mem_cgroup *victim = find_victim(c);
 	nodemask_t room = find_room(last);
 	unsigned long moved, swapped = 0;
 	LIST_HEAD(folios);
 	long nr;
 
-	want = min(want, EVICT_BATCH);
-	nr = isolate(c, want, victim, &folios);
-	if (victim && !nr)
-		nr = isolate(c, want, NULL, &folios);
-	if (nr < 0) {
-		mem_cgroup_put(victim);
-		return;
-	}
+	nr = isolate(c, want, memcg, &folios);
+	if (nr < 0)
+		return nr;
 	moved = send_home(&folios, &room);
 	if (last)
 		moved += send(&folios, &room);
@@ -268,14 +291,35 @@ void cram_evict(struct cram *c, unsigned long want)
 	cram_count_pages(c, CRAM_SWAPPED, CRAM_SWAP, swapped);
 	cram_count(c, CRAM_EVICT_FAILED, nr - min_t(unsigned long, nr, moved + swapped));
 	trace_cram_evict(c->nid, nr, moved, swapped);
+	return moved + swapped;
+}
 
-	if (moved + swapped || !c->overrun) {
+/* Have up to @want frames' pages leave the card, or as many as can be seen to at once. */
+void cram_evict(struct cram *c, unsigned long want)
+{
+	const unsigned long pass_over = msecs_to_jiffies(PASS_OVER_MS);
+	u64 bytes = c->pass_over ?: U64_MAX;
+	struct mem_cgroup *victim = find_victim(c, &bytes);
+	long left = send_away(c, min(want, CRAM_EVICT_BATCH), victim);
+
+	mem_cgroup_put(victim);
+	if (left < 0)
+		return;
+	if (left || !c->overrun)
 		c->stuck = 0;
-	} else if (!c->stuck) {
+	else if (!c->stuck)
 		c->stuck = jiffies ?: 1;
-	} else if (time_after(jiffies, c->stuck + msecs_to_jiffies(KILL_AFTER_MS))) {
-		kill_in(c, victim);
+
+	if (!left && victim) {
+		c->pass_over = bytes;
+		c->passed_over = jiffies;
+		return;
+	}
+	/* All have been asked, and who could not leave before is again. */
+	if (!victim || time_after(jiffies, c->passed_over + pass_over))
+		c->pass_over = 0;
+	if (c->stuck && time_after(jiffies, c->stuck + msecs_to_jiffies(KILL_AFTER_MS))) {
+		kill_somebody(c);
 		c->stuck = 0;
 	}
-	mem_cgroup_put(victim);
 }

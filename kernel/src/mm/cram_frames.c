@@ -68,7 +68,7 @@ int cram_frames_init(struct cram *c)
 	for (unsigned long block = 0; block < c->nr_blocks; block++)
 		c->kept[block] = CRAM_BLOCK_FRAMES;
 	bitmap_fill(c->whole, c->nr_blocks);
-	c->batch = c->ops->max_ranges;
+	c->batch = c->ops->max_bytes & PAGE_MASK;
 	return 0;
 }
 
@@ -686,12 +686,13 @@ static bool refused_lately(const struct cram *c)
 
 /*
  * Is what pages have to go for stored by frames that nobody has any more, while the card trims
- * none? Then no more of them help.
+ * none? Then no more of them help. A few that it never trims are not waited for.
  */
 bool cram_waits_for_trims(const struct cram *c, u64 excess)
 {
-	return c->refused && !c->cannot_trim &&
-	       atomic_long_read(&c->nr_dying) >= excess + c->nr_limbo;
+	return c->trims_fail && !c->cannot_trim &&
+	       atomic_long_read(&c->nr_dying) >=
+		       max_t(u64, excess, CRAM_EVICT_BATCH) + c->nr_limbo;
 }
 
 static void trim_refused(struct cram *c)
@@ -709,7 +710,7 @@ static void trim_done(struct cram *c)
 		dev_info(c->dev, "cram: node %d: the card trims again\n", c->nid);
 	c->refused = 0;
 	c->cannot_trim = false;
-	c->batch = min(2 * c->batch, c->ops->max_ranges);
+	c->batch = min(2 * c->batch, c->ops->max_bytes & PAGE_MASK);
 	cram_count(c, CRAM_TRIMS, 1);
 }
 
@@ -722,6 +723,10 @@ static int trim_ranges(struct cram *c, unsigned int nr, u64 bytes)
 	int rc = c->ops->trim(c->card, c->range, nr);
 
 	trace_cram_trim(c->nid, nr, bytes, rc);
+	c->trims_fail = rc;
+	/* What failed is tried again at once. */
+	c->trim_hand = PHYS_PFN(rc ? c->range[0].start :
+				c->range[nr - 1].start + c->range[nr - 1].size);
 	switch (rc) {
 	case 0:
 		set_ranges(c, nr, CRAM_KEPT);
@@ -738,8 +743,11 @@ static int trim_ranges(struct cram *c, unsigned int nr, u64 bytes)
 		break;
 	default:
 		cram_count(c, CRAM_TRIMS_FAILED, 1);
-		/* One range may be at fault, and is not to keep the others. */
-		c->batch = max(c->batch / 2, 1);
+		/* One page may be at fault: it is searched for, and the others go on. */
+		if (bytes > PAGE_SIZE)
+			c->batch = ALIGN_DOWN(bytes / 2, PAGE_SIZE);
+		else
+			c->trim_hand++;
 	}
 	ranges_again(c, nr);
 	return rc;
@@ -809,6 +817,54 @@ static int zero_dying(struct cram *c)
 	return 0;
 }
 
+/* Trim what was freed of the frames from @first up to @end; see cram_trim_dying(). */
+static int trim_span(struct cram *c, unsigned long first, unsigned long end,
+		     unsigned long until)
+{
+	unsigned long block = first >> CRAM_BLOCK_ORDER;
+	unsigned int nr = 0;
+	u64 bytes = 0;
+	int rc = 0;
+
+	for_each_set_bit_from(block, c->dying, DIV_ROUND_UP(end, CRAM_BLOCK_FRAMES)) {
+		const unsigned long start = block << CRAM_BLOCK_ORDER;
+		const unsigned long from = max(first, start);
+		const unsigned long to = min(end, start + CRAM_BLOCK_FRAMES);
+
+		look_at(c, block);
+		/* The rest of it is another span's. */
+		if (to - from < CRAM_BLOCK_FRAMES)
+			set_bit(block, c->dying);
+		for (unsigned long i = from; i < to; i++) {
+			struct cram_range *last = nr ? &c->range[nr - 1] : NULL;
+			bool adjacent;
+
+			if (cram_frame(c, i) != CRAM_DYING)
+				continue;
+			adjacent = last && last->start + last->size == PFN_PHYS(i);
+			if (bytes == c->batch || (nr == c->ops->max_ranges && !adjacent)) {
+				rc = trim_ranges(c, nr, bytes);
+				nr = 0;
+				bytes = 0;
+				adjacent = false;
+				if (!rc && time_after(jiffies, until))
+					rc = -EAGAIN;
+				if (rc) {
+					set_bit(block, c->dying);
+					return rc;
+				}
+			}
+			if (adjacent)
+				last->size += PAGE_SIZE;
+			else
+				c->range[nr++] = (struct cram_range) { PFN_PHYS(i), PAGE_SIZE };
+			bytes += PAGE_SIZE;
+		}
+		cond_resched();
+	}
+	return nr ? trim_ranges(c, nr, bytes) : 0;
+}
+
 /*
  * Trim what was freed, sorted and merged, for a time, from where the last pass ended,
  * also if that was with ranges that the card refused. However slow the card is with it,
@@ -818,46 +874,17 @@ static int zero_dying(struct cram *c)
 int cram_trim_dying(struct cram *c)
 {
 	const unsigned long until = jiffies + msecs_to_jiffies(PASS_MS);
-	unsigned long block, i;
-	unsigned int nr = 0;
-	u64 bytes = 0;
-	int rc = 0;
+	const unsigned long hand = c->trim_hand;
+	int rc;
 
 	if (refused_lately(c))
 		return c->cannot_trim ? zero_dying(c) : -EOPNOTSUPP;
-	for_each_set_bit_wrap(block, c->dying, c->nr_blocks, c->trim_hand) {
-		look_at(c, block);
-		for (i = 0; i < CRAM_BLOCK_FRAMES; i++) {
-			const unsigned long index = (block << CRAM_BLOCK_ORDER) + i;
-			const u64 start = PFN_PHYS(index);
-
-			if (cram_frame(c, index) != CRAM_DYING)
-				continue;
-			if (nr && c->range[nr - 1].start + c->range[nr - 1].size == start &&
-			    bytes + PAGE_SIZE <= c->ops->max_bytes) {
-				c->range[nr - 1].size += PAGE_SIZE;
-				bytes += PAGE_SIZE;
-				continue;
-			}
-			if (nr == c->batch || bytes + PAGE_SIZE > c->ops->max_bytes) {
-				rc = trim_ranges(c, nr, bytes);
-				nr = 0;
-				bytes = 0;
-				if (!rc && time_after(jiffies, until))
-					rc = -EAGAIN;
-				if (rc) {
-					set_bit(block, c->dying);
-					c->trim_hand = block;
-					return rc;
-				}
-			}
-			c->range[nr].start = start;
-			c->range[nr++].size = PAGE_SIZE;
-			bytes += PAGE_SIZE;
-		}
-		cond_resched();
-	}
-	return nr ? trim_ranges(c, nr, bytes) : 0;
+	rc = trim_span(c, hand, c->nr_frames, until);
+	if (!rc && hand)
+		rc = trim_span(c, 0, hand, until);
+	if (!rc)
+		c->trim_hand = 0;
+	return rc;
 }
 
 /* No trim that timed out will happen any more: what it was to trim can be trimmed. */

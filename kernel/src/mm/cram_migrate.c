@@ -495,9 +495,9 @@ int cram_promote(struct page *page, const struct node_promotion *promotion)
 		if (unreachable || rc == -EAGAIN)
 			return unreachable;
 	}
-	if (!rc)
-		cram_count_pages(c, CRAM_PROMOTED, CRAM_PROMOTE, 1);
-	if (rc || !was_huge || !touched_lately(c, index))
+	if (rc > 0)
+		cram_count_pages(c, CRAM_PROMOTED, CRAM_PROMOTE, rc);
+	if (rc <= 0 || !was_huge || !touched_lately(c, index))
 		return rc;
 
 	for (unsigned long i = 0; i < CRAM_BLOCK_FRAMES; i++) {
@@ -508,5 +508,5 @@ int cram_promote(struct page *page, const struct node_promotion *promotion)
 	}
 	cram_send_home(&folios, &nodes, MIGRATE_ASYNC, MR_WHOLE);
 	putback_movable_pages(&folios);
-	return 0;
+	return rc;
 }

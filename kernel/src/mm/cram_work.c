@@ -265,8 +265,8 @@ static bool is_patient(struct cram *c, u64 excess)
 
 static void balance(struct cram *c)
 {
+	bool wanting, patient, waits;
 	u64 surplus, excess;
-	bool wanting;
 
 	scoped_guard(spinlock_irq, &c->lock)
 		surplus = cram_surplus(c);
@@ -278,13 +278,21 @@ static void balance(struct cram *c)
 
 	wanting = xchg(&c->wanting, false);
 	if (excess && !cram_is_stale(c)) {
-		c->interval_ms = CRAM_MIN_INTERVAL_MS;
+		if (!c->silent)
+			c->interval_ms = CRAM_MIN_INTERVAL_MS;
 		/* Before anybody goes it can be seen why. */
 		cram_set_state(c, judge(c, excess, wanting));
-		if (is_patient(c, excess) || cram_waits_for_trims(c, excess))
+		patient = is_patient(c, excess);
+		waits = cram_waits_for_trims(c, excess);
+		/* Who is killed leaves only more to be trimmed. */
+		if (patient || waits)
 			c->stuck = 0;
-		else
+		/* What it was good for that pages went the next report says. */
+		if (!patient && (!waits || c->overrun) &&
+		    c->evicted_by != c->account.generation) {
+			c->evicted_by = c->account.generation;
 			cram_evict(c, excess);
+		}
 	} else {
 		c->stuck = 0;
 		if (!excess)
@@ -301,7 +309,7 @@ static void balance(struct cram *c)
  */
 static int end_limbo(struct cram *c)
 {
-	int rc = c->ops->reset ? c->ops->reset(c->card) : -EOPNOTSUPP;
+	int rc = c->ops->reset(c->card);
 
 	if (rc)
 		return rc;
@@ -332,7 +340,7 @@ void cram_work(struct work_struct *work)
 	 * Trims come after reports, and only when none is in doubt: a card that is slow with
 	 * them would get to nothing else.
 	 */
-	if (c->nr_limbo)
+	if (c->nr_limbo && c->ops->reset)
 		trims = end_limbo(c);
 	else
 		trims = cram_trim_dying(c);

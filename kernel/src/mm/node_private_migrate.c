@@ -326,19 +326,21 @@ static bool isolate(struct folio *folio)
 }
 
 /*
- * Move an order-0 folio home. Returns 0 with the reference to it used up, -ENOMEM, or
- * -EBUSY if it cannot move now: it is pinned, or on its way to an LRU list by another
- * processor, or isolated by somebody else.
+ * Move an order-0 folio home. Returns 1 with the reference to it used up, 0 if it was freed
+ * or truncated meanwhile, -ENOMEM, or -EBUSY if it cannot move now: it is pinned, or on its
+ * way to an LRU list by another processor, or isolated by somebody else.
  */
 static int move_home(struct folio *folio, const nodemask_t *home, gfp_t gfp)
 {
+	struct folio *dst, *moved;
 	LIST_HEAD(folios);
-	struct folio *dst;
 	int rc = -EBUSY;
 
-	dst = alloc_home(home, gfp);
-	if (!dst)
+	moved = alloc_home(home, gfp);
+	if (!moved)
 		return -ENOMEM;
+	dst = moved;
+	folio_get(moved);
 	if (isolate(folio)) {
 		node_stat_add_folio(folio, NR_ISOLATED_ANON + folio_is_file_lru(folio));
 		list_add(&folio->lru, &folios);
@@ -350,10 +352,12 @@ static int move_home(struct folio *folio, const nodemask_t *home, gfp_t gfp)
 			rc = -EBUSY;
 			folio_get(folio);
 			putback_movable_pages(&folios);
-		} else {
+		} else if (!dst && moved->mapping) {
 			count_vm_event(NODE_PRIVATE_PROMOTE);
+			rc = 1;
 		}
 	}
+	folio_put(moved);
 	if (dst)
 		folio_put(dst);
 	return rc;
@@ -406,8 +410,8 @@ static bool take_place(struct folio *dst, struct folio *folio, struct vm_fault *
  * As move_home(), for a page that only the entry of a fault maps: no other has to be
  * searched for and none waited for, and the fault does not have to come again. The copy
  * is made while the page is mapped: nobody can write to a frame behind the fence, and
- * the fault's reference keeps it from being anything else. -EBUSY is for move_home() to
- * see to.
+ * the fault's reference keeps it from being anything else. Returns 0 if the entry is
+ * another one by then; -EBUSY is for move_home() to see to.
  */
 static int move_home_in_fault(struct folio *folio, const struct node_promotion *promotion,
 			      gfp_t gfp)
@@ -443,7 +447,7 @@ static int move_home_in_fault(struct folio *folio, const struct node_promotion *
 	vmf->pte = pte_offset_map_lock(vma->vm_mm, vmf->pmd, vmf->address, &vmf->ptl);
 	if (vmf->pte && pte_same(ptep_get(vmf->pte), vmf->orig_pte)) {
 		moved = take_place(dst, folio, vmf);
-		rc = moved ? 0 : -EBUSY;
+		rc = moved ? 1 : -EBUSY;
 	} else if (vmf->pte) {
 		update_mmu_tlb(vma, vmf->address, vmf->pte);
 	}
@@ -460,7 +464,7 @@ static int move_home_in_fault(struct folio *folio, const struct node_promotion *
 	}
 out_unlock:
 	folio_unlock(folio);
-	if (!rc)
+	if (rc >= 0)
 		folio_put(folio);
 out_free:
 	folio_put(dst);
@@ -598,6 +602,7 @@ static int copy_home(struct folio *folio, const nodemask_t *home, gfp_t gfp,
 	}
 	set_active_memcg(charge);
 	replace_in_file(folio, &xas, &copies);
+	rc = 1 << order;
 	count_vm_events(NODE_PRIVATE_PROMOTE_COPY, 1UL << order);
 	list_for_each_entry_safe(copy, next, &copies, lru) {
 		list_del(&copy->lru);
@@ -636,8 +641,8 @@ int node_private_promote_page(struct page *page,
 
 	if (promotion->vmf) {
 		rc = move_home_in_fault(folio, promotion, gfp);
-		if (!rc)
-			return 0;
+		if (rc >= 0)
+			return rc;
 		if (rc != -EBUSY)
 			goto out_put;
 	}
@@ -660,8 +665,8 @@ int node_private_promote_page(struct page *page,
 	folio_unlock(folio);
 
 	rc = folio_test_large(folio) ? -EBUSY : move_home(folio, promotion->home, gfp);
-	if (!rc)
-		return 0;
+	if (rc >= 0)
+		return rc;
 	if (rc == -EBUSY && !folio_test_anon(folio))
 		rc = copy_home(folio, promotion->home, gfp, killable);
 	goto out_put;
@@ -679,7 +684,7 @@ EXPORT_SYMBOL_GPL(node_private_promote_page);
  * @page: see &node_private_ops.promote
  * @promotion: see &node_private_ops.promote
  *
- * Return: see &node_private_ops.promote
+ * Return: see &node_private_ops.promote, but 0 if any left
  */
 int node_private_promote(struct page *page, const struct node_promotion *promotion)
 {
@@ -692,9 +697,9 @@ int node_private_promote(struct page *page, const struct node_promotion *promoti
 		rc = ops->promote(page, promotion);
 	else
 		rc = node_private_promote_page(page, promotion);
-	if (rc)
+	if (rc < 0)
 		count_vm_event(NODE_PRIVATE_PROMOTE_FAIL);
-	return rc;
+	return min(rc, 0);
 }
 
 /* As node_private_promote(), to where memory at @addr in @vma belongs. */

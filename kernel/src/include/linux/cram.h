@@ -55,7 +55,8 @@ struct cram_range {
  *	the card cannot. Other errors: some of it may have happened, no more will.
  * @set_watermarks: have the card interrupt when less than @low bytes are free, and
  *	when @high are free again. Optional.
- * @reset: have the card give up commands that timed out: once this has returned
+ * @reset: have the card give up commands that timed out, or else what a trim that
+ *	did was given is lost to everybody: once this has returned
  *	0, none of them will happen any more. What is stored stays. Optional.
  * @present: does the card answer at all? If not, what is read of its memory may be
  *	nothing, and is not used. Then a driver has to find out whether it will

@@ -128,8 +128,9 @@ struct node_reclaim_policy {
  *	@migrate_to leaves on its list. Any
  *	context; must be quick and must not sleep. Optional, needs DEMOTION.
  * @promote: have @page, which must not stay, leave for an ordinary node, as
- *	@promotion says. Uses up a reference to its folio. Returns 0 if it has left, or
- *	somebody else was at it: whoever needs it looks for it again; -EBUSY if
+ *	@promotion says. Uses up a reference to its folio. Returns how many pages
+ *	have left, @page among them, or 0 if somebody else was at it: whoever needs
+ *	it looks for it again; -EBUSY if
  *	it cannot leave now, which is so for anonymous memory, of which a copy
  *	will do, and without PROTECT_WRITE for what may be written to by a
  *	device; -EIO if the page has failed; -ENOMEM; -EINTR if the caller is
