@@ -3,8 +3,9 @@
  * The storm with KVM guests: their memory, a memfd's and anonymous, and a process's fill the
  * card with data that compresses, until there is no room left. Then all of it is
  * rewritten with random bytes, by the guests and by the process, as fast as they can, while
- * pages are moved to the card and home by move_pages and mbind, and reclaimed, and the
- * card shrinks and grows. The guests compare every byte in the end, and so does the process.
+ * pages are moved to the card and home by move_pages and mbind, and reclaimed, the process
+ * forks and maps parts of its memory anew, and the card shrinks and grows. The guests compare
+ * every byte in the end, and so does the process.
  *
  *	cram-guest SECONDS [SEED]
  */
@@ -20,6 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -51,7 +53,9 @@ static struct memory {
 
 static uint64_t seed;
 static atomic_bool stop;
-static atomic_ulong writes, moves, reclaims, bad;
+static atomic_ulong writes, moves, reclaims, forks, unmaps, bad;
+/* Of who writes to this process's memory, forks or unmaps */
+static pthread_mutex_t turn = PTHREAD_MUTEX_INITIALIZER;
 static uint64_t written_before; /* frames, when everything began */
 static long promoted_before;	/* pages */
 
@@ -259,9 +263,76 @@ static void *writer(void *argument)
 {
 	(void)argument;
 	for (size_t page = 0; !stop; page = (page + 1) % PAGES) {
+		pthread_mutex_lock(&turn);
 		page_right(page);
 		write_page(page, 1);
+		pthread_mutex_unlock(&turn);
 		atomic_fetch_add(&writes, 1);
+	}
+	return NULL;
+}
+
+/* The memory as it was when it was forked, of which some is then written to. */
+static bool child_right(uint64_t random)
+{
+	bool right = true;
+
+	for (size_t i = 0; right && i < 512; i++) {
+		const size_t page = draw(&random) % PAGES;
+
+		right = page_right(page);
+		if (right && i % 8 == 0) {
+			write_page(page, 1);
+			right = page_right(page);
+		}
+	}
+	return right;
+}
+
+static void *forker(void *argument)
+{
+	uint64_t random = seed * 41;
+	int status = 0;
+	pid_t pid;
+
+	(void)argument;
+	while (!stop) {
+		pthread_mutex_lock(&turn);
+		pid = fork();
+		if (pid == 0)
+			_exit(child_right(random) ? 0 : 1);
+		pthread_mutex_unlock(&turn);
+		need(pid > 0 && waitpid(pid, &status, 0) == pid, "fork: %m");
+		if (status) {
+			note("a child saw something else: %#x", (unsigned int)status);
+			atomic_fetch_add(&bad, 1);
+		}
+		atomic_fetch_add(&forks, 1);
+		draw(&random);
+		usleep(300000);
+	}
+	return NULL;
+}
+
+/* Part of the memory goes, wherever it is, and as much comes in its place. */
+static void *unmapper(void *argument)
+{
+	uint64_t random = seed * 47;
+
+	(void)argument;
+	while (!stop) {
+		const size_t first = draw(&random) % (OWN / BATCH) * (BATCH / PAGE);
+		char *memory = memories[GUESTS].address + first * PAGE;
+
+		pthread_mutex_lock(&turn);
+		need(mmap(memory, BATCH, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == memory,
+		     "mmap: %m");
+		for (size_t page = first; page < first + BATCH / PAGE; page++)
+			write_page(page, 1);
+		pthread_mutex_unlock(&turn);
+		atomic_fetch_add(&unmaps, 1);
+		usleep(300000);
 	}
 	return NULL;
 }
@@ -294,7 +365,7 @@ static void fill_card(void)
 /* Where everything is slow it may be that little has happened when the time is over. */
 static bool enough_happened(void)
 {
-	return cram_stat("frames_written") - written_before > 4096 &&
+	return cram_stat("frames_written") - written_before > 4096 && forks > 2 && unmaps > 2 &&
 	       vmstat("node_private_promote") - promoted_before > 4096;
 }
 
@@ -319,8 +390,8 @@ static bool watch(time_t until)
 		kept = cram_in_order(&looks);
 		if (step % 50)
 			continue;
-		note("%lu writes, %lu moves, %lu reclaims; %llu MiB on the card, %s; %ld pages promoted so far",
-		     writes, moves, reclaims,
+		note("%lu writes, %lu moves, %lu reclaims, %lu forks, %lu unmapped; %llu MiB on the card, %s; %ld pages promoted so far",
+		     writes, moves, reclaims, forks, unmaps,
 		     (unsigned long long)cram_bytes("resident_bytes") / MIB, cram_state(),
 		     vmstat("node_private_promote"));
 		need(writes != last, "something is still written");
@@ -345,7 +416,7 @@ static void guests_right(void)
 
 int main(int argc, char **argv)
 {
-	pthread_t threads[4];
+	pthread_t threads[6];
 	size_t n = 0, wrong = 0;
 	bool kept;
 
@@ -372,6 +443,8 @@ int main(int argc, char **argv)
 	pthread_create(&threads[n++], NULL, mover, (void *)0);
 	pthread_create(&threads[n++], NULL, mover, (void *)1);
 	pthread_create(&threads[n++], NULL, reclaimer, NULL);
+	pthread_create(&threads[n++], NULL, forker, NULL);
+	pthread_create(&threads[n++], NULL, unmapper, NULL);
 	kept = watch(time(NULL) + atol(argv[1]));
 	stop = true;
 	while (n)
