@@ -11,6 +11,7 @@
  *                     anybody has noticed; needs a host whose ports hear nothing (pci=nomsi)
  *   cram-cxl reset    one that does not answer for a moment, as if it were being reset
  *   cram-cxl detached a region whose card left it while its memory was in use
+ *   cram-cxl idle     one that is unplugged, and nobody has anything there
  *   cram-cxl held     one that is unplugged while a page in front of all others cannot leave
  *   cram-cxl busy     one whose memory is written to, and moved to, all the time that its blocks go
  *                     offline, its driver is unbound and it is removed
@@ -354,6 +355,18 @@ static void unplugged_while_mapped(char *memory)
 	ok(eventually(30, card_went, NULL), "unplugged, the card and its node go");
 	ok(packed(memory, RESIDENT, 5, 2), "after what was there came home");
 	ok(!node_in("has_private_memory", cram_nid), "no memory is left of it");
+}
+
+static int idle(void)
+{
+	strcpy(region, cxl("cxl_region $card; echo $region"));
+	need(bind_region() == 0 && has_node(), "the card comes up");
+	need(cram_has_credit(RESIDENT, 20) && cram_bytes("resident_bytes") == 0,
+	     "there is room, and nobody has any of it");
+	unplug();
+	ok(eventually(30, card_went, NULL), "unplugged while it is idle, the card and its node go");
+	ok(!node_in("has_private_memory", cram_nid), "no memory is left of it");
+	return done();
 }
 
 /*
@@ -1013,6 +1026,8 @@ int main(int argc, char **argv)
 		return reset(memory);
 	if (argc > 1 && !strcmp(argv[1], "detached"))
 		return detached(memory);
+	if (argc > 1 && !strcmp(argv[1], "idle"))
+		return idle();
 	if (argc > 1 && !strcmp(argv[1], "held"))
 		return held();
 	if (argc > 1 && !strcmp(argv[1], "busy"))

@@ -270,6 +270,49 @@ static void untrimmed(const char *name, unsigned int delay_ms)
 	ok(eventually(20, all_trimmed, NULL), "%s over: all is trimmed", name);
 }
 
+/* Pages on frames that `trim-bad-page` is about: of each 2 MiB of the card the one at 64 KiB. */
+static uint64_t on_bad_frames(const char *memory, size_t length)
+{
+	uint64_t start, size, bad = 0;
+
+	node_range(cram_nid, &start, &size);
+	for (size_t at = 0; at < length; at += PAGE)
+		if (node_of(memory + at) == cram_nid)
+			bad += (frame_of(memory + at) * PAGE - start) % (2 * MIB) == MIB / 16;
+	return bad;
+}
+
+static bool quarantined(const void *pages)
+{
+	return cram_bytes("quarantined_bytes") == *(const uint64_t *)pages * PAGE;
+}
+
+/* A few frames are never trimmed, and nor is a command that has one of them: only they stay. */
+static void never_trims_a_few(void)
+{
+	uint64_t bad = 0;
+
+	note("trim-bad-page");
+	go();
+	need(eventually(20, all_trimmed, NULL), "all is trimmed to begin with");
+	card_fault("trim-bad-page", true, 0);
+	for (int i = 0; i < 20; i++) {
+		come_and_go(1);
+		bad += on_bad_frames(moving, MOVING);
+	}
+	need(bad > 0, "some of what came is on bad frames");
+	go();
+	ok(eventually(20, quarantined, &bad),
+	   "trim-bad-page: all is trimmed but what never is (%llu pages)", (unsigned long long)bad);
+	ok(cram_state_is("normal") && goes_on(), "trim-bad-page: pages come into the others: %s",
+	   cram_state());
+	ok(moving_right() && resident_right(), "trim-bad-page: nothing is lost");
+	card_fault("trim-bad-page", false, 0);
+	over("trim-bad-page");
+	go();
+	ok(eventually(20, all_trimmed, NULL), "trim-bad-page over: all is trimmed");
+}
+
 static uint64_t now_ms(void)
 {
 	struct timespec now;
@@ -468,7 +511,10 @@ static void no_report_while_pages_go(void)
 	note("the card grows by itself, and then gives no report");
 	for (int i = 0; !stops_reporting(&evicted); i++)
 		need(i < 20, "a card stops to report while pages have to go");
+	trace_begin_all("cram");
 	usleep(1500000);
+	ok(strstr(trace_end(), "cram_report_failed: "),
+	   "cram_report_failed tells of each that fails");
 	evicted = cram_stat("pages_evicted") - evicted;
 	note("%llu pages while it gave none", (unsigned long long)evicted);
 	/* Those for the report that was under way, and for the one before. */
@@ -594,12 +640,16 @@ static bool retired(const void *frames)
 /* Frames that fail while nobody has them: one that is the allocator's, and one that is not. */
 static void frames_fail(void)
 {
-	uint64_t count;
+	uint64_t frame, count;
 
 	note("free frames fail");
 	make_resident();
 	need(cram_has_credit(4 * MIB, 20), "there is credit");
-	fail_frame(find_frame(KPF_BUDDY, true));
+	/* Credit that nobody uses is taken back: one that went before it failed is not meant. */
+	do {
+		frame = find_frame(KPF_BUDDY, true);
+		fail_frame(frame);
+	} while (frame_is(frame, KPF_OFFLINE));
 	fail_frame(find_frame(KPF_BUDDY, false));
 	come_and_go(3);
 	/* All room goes to the target: the frame's own is asked for back as well. */
@@ -705,6 +755,7 @@ int main(int argc, char **argv)
 	untrimmed("trim-refused", 0);
 	untrimmed("trim-half", 0);
 	untrimmed("trim-unsupported", 0);
+	never_trims_a_few();
 	trims_are_slow();
 	trimmed_too_late();
 	grows_by_itself();

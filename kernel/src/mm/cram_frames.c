@@ -743,11 +743,13 @@ static int trim_ranges(struct cram *c, unsigned int nr, u64 bytes)
 		break;
 	default:
 		cram_count(c, CRAM_TRIMS_FAILED, 1);
-		/* One page may be at fault: it is searched for, and the others go on. */
-		if (bytes > PAGE_SIZE)
+		/* One page may be at fault: it is searched for at once, and the others go on. */
+		if (bytes > PAGE_SIZE) {
 			c->batch = ALIGN_DOWN(bytes / 2, PAGE_SIZE);
-		else
+			rc = -EAGAIN;
+		} else {
 			c->trim_hand++;
+		}
 	}
 	ranges_again(c, nr);
 	return rc;

@@ -199,6 +199,23 @@ static CXLRetCode cxl_compress_submit_report(CXLCompress *c, uint32_t length)
     return cxl_compress_defer(c, mc, CXL_COMPRESSION_FAULT_REPORTS_SLOW);
 }
 
+/* Of each 2 MiB the page at 64 KiB is bad: it cannot be released */
+static bool cxl_compress_has_bad_page(const CXLCompressRanges *ranges)
+{
+    for (uint32_t i = 0; i < ranges->nr; i++) {
+        const CXLCompressRange *r = &ranges->range[i];
+        uint64_t bad = QEMU_ALIGN_DOWN(r->dpa, 2 * MiB) + 64 * KiB;
+
+        if (bad < r->dpa) {
+            bad += 2 * MiB;
+        }
+        if (bad < r->dpa + r->len) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static CXLRetCode cxl_compress_submit_trim(CXLCompress *c,
                                            const CXLCompressRanges *ranges)
 {
@@ -207,7 +224,9 @@ static CXLRetCode cxl_compress_submit_trim(CXLCompress *c,
     if (cxl_dev_media_disabled(&c->ct3d->cxl_dstate)) {
         return CXL_MBOX_MEDIA_DISABLED;
     }
-    if (cxl_compress_fault(c, CXL_COMPRESSION_FAULT_TRIM_REFUSED)) {
+    if (cxl_compress_fault(c, CXL_COMPRESSION_FAULT_TRIM_REFUSED) ||
+        (cxl_compress_fault(c, CXL_COMPRESSION_FAULT_TRIM_BAD_PAGE) &&
+         cxl_compress_has_bad_page(ranges))) {
         return CXL_MBOX_INTERNAL_ERROR;
     }
     /* Nothing to do is how a host asks whether the command exists */

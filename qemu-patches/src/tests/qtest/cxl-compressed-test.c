@@ -730,6 +730,24 @@ static void test_fault_trim(void)
     g_assert_cmpuint(report(&card, R_STORED), ==, 8 * PAGE);
     set_fault(&card, "trim-refused", false);
 
+    /* One page at 64 KiB of 2 MiB: with others or alone; all others are not */
+    write_random(&card, 2 * MiB / PAGE + 15, 3, rand);
+    set_fault(&card, "trim-bad-page", true);
+    g_assert_cmpuint(release(&card, OP_TRIM, 0, 3 * MiB), ==,
+                     RC_INTERNAL_ERROR);
+    g_assert_cmpuint(release(&card, OP_MEDIA, 2 * MiB + 16 * PAGE, PAGE), ==,
+                     RC_INTERNAL_ERROR);
+    g_assert_cmpuint(report(&card, R_STORED), ==, 11 * PAGE);
+    g_assert_cmpuint(release(&card, OP_TRIM, 2 * MiB + 15 * PAGE, PAGE), ==,
+                     RC_SUCCESS);
+    g_assert_cmpuint(release(&card, OP_MEDIA, 2 * MiB + 17 * PAGE, MiB), ==,
+                     RC_SUCCESS);
+    g_assert_cmpuint(report(&card, R_STORED), ==, 9 * PAGE);
+    set_fault(&card, "trim-bad-page", false);
+    g_assert_cmpuint(release(&card, OP_TRIM, 2 * MiB + 16 * PAGE, PAGE), ==,
+                     RC_SUCCESS);
+    g_assert_cmpuint(report(&card, R_STORED), ==, 8 * PAGE);
+
     /* Not even known, whoever asks, and for nothing at all */
     set_fault(&card, "trim-unsupported", true);
     g_assert_cmpuint(release(&card, OP_TRIM, 0, 8 * PAGE), ==, RC_UNSUPPORTED);

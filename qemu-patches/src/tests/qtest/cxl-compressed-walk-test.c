@@ -59,8 +59,9 @@ static const struct {
     { "reports-fail" }, { "reports-slow", true }, { "generation-stale" },
     { "generation-reordered" }, { "report-overfull" }, { "report-worst-zero" },
     { "report-all-ones" }, { "report-version" }, { "watermarks-refused" },
-    { "trim-refused" }, { "trim-unsupported" }, { "trim-late", true },
-    { "trim-half" }, { "watermark-lost" }, { "watermark-spurious" },
+    { "trim-refused" }, { "trim-bad-page" }, { "trim-unsupported" },
+    { "trim-late", true }, { "trim-half" }, { "watermark-lost" },
+    { "watermark-spurious" },
 };
 
 static unsigned any(Walk *w, unsigned end)
