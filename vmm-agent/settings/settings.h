@@ -153,8 +153,9 @@ struct cram_host_settings {
 	enum cram_yes_no zswap_writeback; /* zswap is a tier even where it may write to disk */
 	enum cram_yes_no relief_swap; /* what a card has too much and DRAM no room for: to swap */
 	char state_dir[256];
-	uint32_t round_ms;	    /* one sense-classify-decide-act round */
-	uint32_t pressure_ms;	    /* free DRAM is looked at this often between rounds */
+	uint32_t round_ms;    /* one sense-classify-decide-act round */
+	uint32_t pressure_ms; /* free DRAM, and cards nearly full, are looked at this often between
+				 rounds */
 	uint64_t reserve_bytes;	    /* DRAM kept for the host */
 	uint64_t vm_overhead_bytes; /* DRAM that a VM's QEMU takes beside guest RAM */
 	enum cram_admission_mode admission;
