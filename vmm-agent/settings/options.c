@@ -88,7 +88,7 @@ const struct cram_option cram_options[] = {
 	      "manage them; name here what firmware hides from them."),
 	CHOICE("host", "zswap_writeback", zswap_writeback, "no", yes_no,
 	       "Whether the tier \"zswap\" may be used by a VM whose memory the kernel may write on from zswap to disk: its "
-	       "cgroup, and all above it, have 1 in memory.zswap.writeback. A guest then waits for that disk."),
+	       "cgroup has 1 in memory.zswap.writeback and, from Linux 6.11 on, so have all above it. A guest then waits for that disk."),
 	CHOICE("host", "relief_swap", relief_swap, "no", yes_no,
 	       "When a card pushes back and DRAM has no room above headroom: whether what the VM that is furthest over its share has "
 	       "there goes to swap. It needs swap on a disk that no zram comes before, and zswap off: else what is swapped is in DRAM. \"no\" leaves it to the kernel, which makes room on the card in any case, and takes "

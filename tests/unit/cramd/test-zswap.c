@@ -250,16 +250,38 @@ static void a_vm_that_cannot_is_told_what_to_do(void **state)
 
 static void nothing_is_written_to_disk_unless_told(void **state)
 {
+	static const struct {
+		const char *text;
+		bool asks;
+	} releases[] = {
+		{ "6.8.0-45-generic\n", false },
+		{ "6.10.14\n", false },
+		{ "5.11.0\n", false },
+		{ "linux\n", false },
+		{ "7\n", false },
+		{ "6.11.0-rc1\n", true },
+		{ "7.0.1\n", true },
+		{ "6.12.117\n", true },
+	};
 	struct daemon *d = *state;
 	struct vm *vm = make_swap_vm(d, 0);
 	char path[160];
 
 	put_cgroup(0, "memory.zswap.writeback", "1\n");
 	assert_refused(d, "memory.zswap.writeback");
-	/* One above it that forbids it is enough. */
+	/* One above it that forbids it is enough where the kernel asks it. */
 	put(CGROUP "memory.zswap.writeback", "0\n");
-	round_run(d);
-	assert_non_null(tier_of(d, vm));
+	for (size_t i = 0; i < ARRAY_SIZE(releases); i++) {
+		put("/proc/sys/kernel/osrelease", releases[i].text);
+		cgroup_close(&vm->cgroup);
+		cgroup_open(&d->host.root, "/machine/vm0", &vm->cgroup);
+		if (releases[i].asks) {
+			round_run(d);
+			assert_non_null(tier_of(d, vm));
+		} else {
+			assert_refused(d, "memory.zswap.writeback");
+		}
+	}
 	put(CGROUP "memory.zswap.writeback", "1\n");
 	assert_refused(d, "memory.zswap.writeback");
 	d->conf.host.zswap_writeback = CRAM_YES;

@@ -32,10 +32,27 @@ static int open_nearest(const struct sysroot *root, const char *path, const char
 	return -1;
 }
 
+/*
+ * From Linux 6.11 on memory.zswap.writeback of a group holds for all below it. From 6.8 on, before
+ * that, it is where a group begins, and only its own counts.
+ */
+static bool asks_parents(const struct sysroot *root)
+{
+	char release[128];
+	const char *p = release;
+	uint64_t major, minor;
+
+	if (sysroot_read(root, "/proc/sys/kernel/osrelease", release, sizeof(release), NULL) < 0 ||
+	    parse_u64(&p, 10, &major) < 0 || *p++ != '.' || parse_u64(&p, 10, &minor) < 0)
+		return false;
+	return major > 6 || (major == 6 && minor >= 11);
+}
+
 void cgroup_open(const struct sysroot *root, const char *path, struct cgroup *ret_cgroup)
 {
 	ret_cgroup->memory = open_nearest(root, path, "memory.current");
 	ret_cgroup->cpuset = open_nearest(root, path, "cpuset.mems.effective");
+	ret_cgroup->asks_parents = asks_parents(root);
 }
 
 void cgroup_close(struct cgroup *cgroup)
@@ -162,14 +179,15 @@ uint64_t cgroup_read_zswapped(const struct cgroup *cgroup)
 	return parse_u64(&p, 10, &value) < 0 ? 0 : value;
 }
 
-/* It holds for all below where a group or one above it forbids it. A kernel that cannot be told
- * not to (before 6.8), does.
+/*
+ * Where the group forbids it, or one above it that its kernel asks, it may not. A kernel that
+ * cannot be told not to (before 6.8), does.
  */
 static bool may_write_back(const struct cgroup *cgroup)
 {
 	char path[16 * 3 + sizeof("memory.zswap.writeback")] = "", text[16];
 
-	for (size_t up = 0; up < 16; up++) {
+	for (size_t up = 0; up < 16 && (!up || cgroup->asks_parents); up++) {
 		snprintf(path + 3 * up, sizeof(path) - 3 * up, "memory.zswap.writeback");
 		if (read_file(cgroup->memory, path, text, sizeof(text)) < 0)
 			return true;

@@ -8,8 +8,9 @@
 #include "sysroot.h"
 
 struct cgroup {
-	int memory; /* directory of the nearest ancestor with memory counters; -1: none */
-	int cpuset; /* the same with a cpuset */
+	int memory;	   /* directory of the nearest ancestor with memory counters; -1: none */
+	int cpuset;	   /* the same with a cpuset */
+	bool asks_parents; /* memory.zswap.writeback of those above it holds for it, too */
 };
 
 /*
@@ -42,7 +43,7 @@ struct cgroup_zswap {
 	uint64_t max;	  /* of stored; UINT64_MAX: no limit */
 	uint64_t swapped; /* in all swap, there and on disk */
 	uint64_t swap_max;
-	bool writeback; /* the kernel may write it on to disk */
+	bool writeback; /* the kernel may write it on to disk, or it is not known that it may not */
 };
 
 /* -ENOENT: there is no cgroup of version 2, or its kernel has no zswap. */

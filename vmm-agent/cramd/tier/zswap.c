@@ -63,10 +63,11 @@ static bool fits(const struct snapshot *s, const struct node *node, const struct
 		snprintf(why, size, "its cgroup may not: memory.%s.max is 0",
 			 zswap.max == 0 ? "zswap" : "swap");
 	else if (zswap.writeback && set->zswap_writeback != CRAM_YES)
-		snprintf(why, size,
-			 "the kernel may write it on from zswap to disk: write 0 to "
-			 "memory.zswap.writeback of its cgroup or one above it (Linux 6.8), or set "
-			 "zswap_writeback = yes");
+		snprintf(
+			why, size,
+			"the kernel may write it on from zswap to disk: write 0 to "
+			"memory.zswap.writeback of its cgroup (Linux 6.8) or one above it (6.11), or "
+			"set zswap_writeback = yes");
 	return !why[0];
 }
 
