@@ -573,10 +573,25 @@ void daemon_resolve(struct daemon *d, struct vm *vm)
 	daemon_say_settings(d, vm, &before);
 }
 
+/*
+ * Are the settings in @domain wrong? A setting that has gone, where something is that nobody knows,
+ * has been misspelt, be it all of them: <qouta> is no leave to fill the card.
+ */
+static bool is_bad(const struct vm *vm, const struct libvirt_domain *domain)
+{
+	const struct cram_domain *xml = &domain->domain;
+	uint32_t left = xml->has_tiering ? xml->tiering.set : 0;
+
+	if (!domain->has_domain)
+		return false;
+	return xml->bad_tiering ||
+	       (xml->warning[0] && vm->has_domain && vm->has_xml && vm->xml_layer.set & ~left);
+}
+
 /* What is wrong with the settings in @domain is said once, and counted. */
 static void take_note(struct daemon *d, struct vm *vm, const struct libvirt_domain *domain)
 {
-	bool bad = domain->has_domain && domain->domain.bad_tiering;
+	bool bad = is_bad(vm, domain);
 
 	if (strcmp(vm->note, domain->note) != 0 && domain->note[0]) {
 		cram_log_warn(&d->host.log, "vm \"%s\": %s%s", vm->name, domain->note,
@@ -601,7 +616,7 @@ static void take_xml(struct vm *vm, const struct libvirt_domain *domain)
 {
 	if (!domain->has_domain)
 		return;
-	if (!domain->domain.bad_tiering) {
+	if (!is_bad(vm, domain)) {
 		vm->has_xml = domain->domain.has_tiering;
 		vm->xml_layer = domain->domain.tiering;
 	} else if (!vm->has_domain) {

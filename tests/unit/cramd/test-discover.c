@@ -245,6 +245,8 @@ static void say_with(struct fixture *f, const char *tiering, const char *devices
 	domain->has_domain = true;
 	if (r < 0)
 		snprintf(domain->note, sizeof(domain->note), "%.100s", err.why);
+	else
+		memcpy(domain->note, domain->domain.warning, sizeof(domain->note));
 	daemon_domain(&f->d, domain);
 	free(domain);
 }
@@ -287,6 +289,36 @@ static void a_typo_in_the_live_xml_changes_nothing(void **state)
 	assert_int_equal(vm->settings.origin[CRAM_SET_MODE], CRAM_ORIGIN_DEFAULT);
 }
 
+/* What is misspelt is not there, and what is not there has a default: no limit, for a quota. */
+static void a_name_that_is_misspelt_in_the_live_xml_lifts_nothing(void **state)
+{
+	static const char *const misspelt[] = {
+		TIERING("mode='auto'><c:qouta unit='MiB'>3</c:qouta>"),
+		TIERING("moed='auto'><c:quota unit='MiB'>3</c:quota>"),
+		TIERING("mode='auto'><quota unit='MiB'>3</quota>"),
+		"<c:teiring xmlns:c='" CRAM_XML_NAMESPACE "' mode='auto'/>",
+	};
+	struct fixture *f = *state;
+	struct vm *vm;
+
+	say(f, TIERING("mode='auto'><c:quota unit='MiB'>3</c:quota>"));
+	vm = taken_in(f);
+	for (size_t i = 0; i < ARRAY_SIZE(misspelt); i++) {
+		say(f, misspelt[i]);
+		assert_int_equal(vm->settings.mode, CRAM_MODE_AUTO);
+		assert_int_equal(vm->settings.quota, 3 * MiB);
+		assert_non_null(strstr(vm->note, "unknown"));
+		assert_true(vm->settings_refused);
+		assert_int_equal(f->d.bad_domain_settings, i + 1);
+	}
+	/* What is there beside something unknown is meant. */
+	say(f, TIERING("mode='auto' colour='red'><c:quota unit='MiB'>5</c:quota>"));
+	assert_int_equal(vm->settings.quota, 5 * MiB);
+	assert_false(vm->settings_refused);
+	say(f, TIERING("mode='auto'>"));
+	assert_int_equal(vm->settings.quota, CRAM_UNLIMITED);
+}
+
 /* Too large, or cut off: then nothing is known of it that was not known before. */
 static void xml_that_cannot_be_read_changes_nothing(void **state)
 {
@@ -321,7 +353,7 @@ static void a_vm_that_starts_with_a_bad_setting_is_only_monitored(void **state)
 	vm = taken_in(f);
 	assert_int_equal(vm->settings.mode, CRAM_MODE_MONITOR);
 	assert_int_equal(f->d.bad_domain_settings, 1);
-	say(f, TIERING("weight='7'>"));
+	say(f, TIERING("><c:weight>7</c:weight>"));
 	assert_int_equal(vm->settings.mode, CRAM_MODE_AUTO);
 }
 
@@ -1040,6 +1072,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(
 			what_libvirt_said_last_is_in_force_when_the_vm_is_taken_in, make, drop),
 		cmocka_unit_test_setup_teardown(a_typo_in_the_live_xml_changes_nothing, make, drop),
+		cmocka_unit_test_setup_teardown(
+			a_name_that_is_misspelt_in_the_live_xml_lifts_nothing, make, drop),
 		cmocka_unit_test_setup_teardown(
 			a_vm_that_starts_with_a_bad_setting_is_only_monitored, make, drop),
 		cmocka_unit_test_setup_teardown(xml_that_cannot_be_read_changes_nothing, make,
