@@ -201,6 +201,31 @@ static void a_card_that_cannot_be_asked_is_not_trusted(void **state)
 		unfit(f, 1, "none", "cannot be asked whether it compresses: Permission denied"));
 }
 
+/* Each of the files that say which node a card is behind, with something else in it than that. */
+static void a_region_that_cannot_be_read_is_not_passed_over(void **state)
+{
+	static const char *const mem1[] = { "mem1" };
+	static const char *const files[] = {
+		"/sys/bus/cxl/devices/region0/resource",
+		"/sys/bus/cxl/devices/region0/size",
+		"/sys/bus/cxl/devices/region0/interleave_ways",
+		"/sys/devices/system/memory/block_size_bytes",
+	};
+	struct fixture *f = *state;
+
+	cards[1].compresses = true;
+	for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
+		put_region(f->dir, 0, 2, mem1, 1);
+		recorded_put(f->dir, "/sys/devices/system/memory/block_size_bytes", "8000000\n");
+		recorded_put(f->dir, files[i], "what\n");
+		assert_true(unfit(f, 2, "none", "CXL devices cannot be listed"));
+		assert_false(unfit(f, 0, "none", ""));
+	}
+	put_region(f->dir, 0, 2, mem1, 1);
+	recorded_put(f->dir, "/sys/devices/system/memory/block_size_bytes", "8000000\n");
+	assert_true(unfit(f, 2, "none", "mem1, a card that compresses"));
+}
+
 static void an_operator_names_what_cannot_be_seen(void **state)
 {
 	struct fixture *f = *state;
@@ -307,6 +332,7 @@ int main(void)
 		TEST(an_ordinary_card_is_fit),
 		TEST(one_of_several_cards_is_enough),
 		TEST(a_card_that_cannot_be_asked_is_not_trusted),
+		TEST(a_region_that_cannot_be_read_is_not_passed_over),
 		TEST(an_operator_names_what_cannot_be_seen),
 		TEST(cards_are_asked_when_memory_comes_or_goes),
 		TEST(a_card_that_does_not_answer_keeps_nobody_waiting),

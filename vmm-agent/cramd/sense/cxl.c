@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "util/cleanup.h"
 
@@ -60,24 +61,28 @@ static int node_of_block(int dirfd, const char *name, void *arg)
 	return 1;
 }
 
-/* The node that memory of [@start, @start + @size) belongs to; -1: none of it is memory. */
-static int node_of(const struct sysroot *root, uint64_t start, uint64_t size)
+/* The node that memory of [@start, @start + @size) belongs to; -1 in @ret: none of it is memory. */
+static int node_of(const struct sysroot *root, uint64_t start, uint64_t size, int *ret)
 {
 	uint64_t block;
-	int nid = -1;
+	int r = read_hex(root, MEMORY "/block_size_bytes", &block);
 
-	if (read_hex(root, MEMORY "/block_size_bytes", &block) < 0 || block == 0)
-		return -1;
-	for (uint64_t at = start; nid < 0 && at < start + size; at += block) {
+	*ret = -1;
+	if (r == 0 && block == 0)
+		r = -EBADMSG;
+	for (uint64_t at = start; r == 0 && *ret < 0 && at < start + size; at += block) {
 		cleanup_close int dir = -1;
 		char path[96];
 
 		snprintf(path, sizeof(path), MEMORY "/memory%llu",
 			 (unsigned long long)(at / block));
-		if (sysroot_open_file(root, path, O_RDONLY | O_DIRECTORY, &dir) == 0)
-			for_each_entry(dir, node_of_block, &nid);
+		r = sysroot_open_file(root, path, O_RDONLY | O_DIRECTORY, &dir);
+		if (r == 0)
+			r = for_each_entry(dir, node_of_block, ret);
+		else if (r == -ENOENT)
+			r = 0;
 	}
-	return nid;
+	return r < 0 ? r : 0;
 }
 
 /* The card behind one target of a region: "decoder5.0" is of endpoint5, whose port is its memN. */
@@ -133,31 +138,41 @@ static void judge(const struct walk *walk, const char *region, unsigned int targ
 	strcpy(node->memdev, memdev);
 }
 
+static int look_at_region(const struct walk *walk, const char *name)
+{
+	uint64_t start, size, ways;
+	char path[160];
+	int nid, r;
+
+	snprintf(path, sizeof(path), DEVICES "/%s/resource", name);
+	r = read_hex(walk->root, path, &start);
+	if (r < 0)
+		return r;
+	snprintf(path, sizeof(path), DEVICES "/%s/size", name);
+	r = read_hex(walk->root, path, &size);
+	if (r < 0)
+		return r;
+	r = node_of(walk->root, start, size, &nid);
+	if (r < 0 || nid < 0 || (size_t)nid >= walk->n)
+		return r;
+	snprintf(path, sizeof(path), DEVICES "/%s/interleave_ways", name);
+	r = sysroot_read_u64(walk->root, path, &ways);
+	for (unsigned int i = 0; r == 0 && i < ways && i < 16; i++)
+		judge(walk, name, i, &walk->nodes[nid]);
+	return r;
+}
+
 static int visit(int dirfd, const char *name, void *arg)
 {
-	const struct walk *walk = arg;
-	uint64_t start, size, ways = 1;
-	char path[160];
-	int nid;
+	int r;
 
-	(void)dirfd;
 	if (strncmp(name, "region", 6) != 0 || strlen(name) > 32)
 		return 0;
-	snprintf(path, sizeof(path), DEVICES "/%s/resource", name);
-	if (read_hex(walk->root, path, &start) < 0)
+	r = look_at_region(arg, name);
+	/* One that has gone meanwhile is none. */
+	if (r < 0 && faccessat(dirfd, name, F_OK, 0) < 0 && errno == ENOENT)
 		return 0;
-	snprintf(path, sizeof(path), DEVICES "/%s/size", name);
-	if (read_hex(walk->root, path, &size) < 0 || size == 0)
-		return 0;
-	nid = node_of(walk->root, start, size);
-	if (nid < 0 || (size_t)nid >= walk->n)
-		return 0;
-	snprintf(path, sizeof(path), DEVICES "/%s/interleave_ways", name);
-	if (sysroot_read_u64(walk->root, path, &ways) < 0)
-		ways = 1;
-	for (unsigned int i = 0; i < ways && i < 16; i++)
-		judge(walk, name, i, &walk->nodes[nid]);
-	return 0;
+	return r;
 }
 
 static int is_region(int dirfd, const char *name, void *arg)

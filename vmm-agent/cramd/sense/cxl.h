@@ -35,7 +35,7 @@ int cxl_any(const struct sysroot *root);
 
 /*
  * Fills @ret_nodes, indexed by node, from the CXL regions of this host, asking every card behind
- * them once. Nodes without a region are plain. A region that cannot be understood is passed over
- * only if it has no node. 0, or a negative errno: nothing is known.
+ * them once. Nodes without a region are plain. 0, or a negative errno, be it of one region that
+ * cannot be understood: nothing is known then.
  */
 int cxl_nodes(const struct sysroot *root, cxl_ask *ask, struct cxl_node *ret_nodes, size_t n);

@@ -121,7 +121,7 @@ void unfit_refresh(struct unfit *unfit, const struct sysroot *root, cxl_ask *ask
 	take_answer(unfit, 0);
 	unfit->changed |= memory_changed(unfit, totals);
 	/* What changes while cards are asked is asked about when they have answered. */
-	if (!unfit->changed || unfit->asking)
+	if ((!unfit->changed && !unfit->error) || unfit->asking)
 		return;
 	unfit->error = cxl_any(root);
 	if (unfit->error > 0)
