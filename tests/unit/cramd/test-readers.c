@@ -223,7 +223,6 @@ static void libvirts_command_line_is_read(void **state)
 	assert_int_equal(c.backends[0].size, 128U << 20);
 	assert_int_equal(c.backends[0].host_nodes, 1);
 	assert_string_equal(c.backends[0].policy, "bind");
-	assert_true(c.kvm);
 	assert_false(c.locked || c.vfio || c.vdpa || c.confidential || c.vhost_user);
 }
 
@@ -329,6 +328,8 @@ static void what_is_not_understood_is_named(void **state)
 		{ "qemu -object memory-backend-ram,id=a,size=4096,host-nodes=64",
 		  "-object memory-backend-ram,id=a,size=4096,host-nodes=64" },
 		{ "qemu -machine q35,memory-backend=ram0", "-object ram0" },
+		{ "qemu -m 4G -readconfig /etc/qemu/vm.cfg", "-readconfig /etc/qemu/vm.cfg" },
+		{ "qemu --readconfig vm.cfg -m 5Q", "-readconfig vm.cfg" },
 		{ "qemu -object rng-random,id=r,filename=/dev/urandom", "" },
 		{ "qemu -m slots=2,maxmem=8G", "" },
 	};

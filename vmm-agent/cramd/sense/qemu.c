@@ -385,7 +385,6 @@ static int parse_machine(struct qemu_cmdline *c, struct uses *uses, const char *
 {
 	char text[QEMU_ID_MAX];
 
-	c->kvm |= option_is(arg, "accel", "kvm");
 	if (option_get(arg, "memory-backend", text, sizeof(text)))
 		return add_use(uses, text, QEMU_USE_RAM, 0);
 	if (option_get(arg, "memory.size", text, sizeof(text)))
@@ -426,8 +425,8 @@ static int parse_option(struct qemu_cmdline *c, struct uses *uses, struct made_u
 		c->locked |= option_is(arg, "mem-lock", "on");
 	} else if (!strcmp(name, "incoming")) {
 		c->incoming = true;
-	} else if (!strcmp(name, "accel")) {
-		c->kvm |= !strncmp(arg, "kvm", 3);
+	} else if (!strcmp(name, "readconfig")) {
+		return -EBADMSG; /* What is in that file is not here, and may be the RAM. */
 	} else if (!strcmp(name, "machine") || !strcmp(name, "M")) {
 		return parse_machine(c, uses, arg);
 	}
@@ -503,7 +502,6 @@ int qemu_cmdline_parse(const char *cmdline, size_t len, struct qemu_cmdline *ret
 			continue;
 		}
 		name += name[1] == '-' ? 2 : 1;
-		c->kvm |= !strcmp(name, "enable-kvm");
 		if (value >= end)
 			break;
 		value_len = strnlen(value, (size_t)(end - value));

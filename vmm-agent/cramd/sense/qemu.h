@@ -55,7 +55,6 @@ struct qemu_cmdline {
 	size_t n_backends;
 	/* The first option that matters here and was not understood; empty: all were. UTF-8. */
 	char unknown[QEMU_PATH_MAX];
-	bool kvm;	   /* only such guests' accesses are seen through nested page tables */
 	bool locked;	   /* -overcommit mem-lock=on */
 	bool vfio, vdpa;   /* -device vfio-*, vhost-vdpa */
 	bool vhost_user;   /* another process maps guest RAM */
