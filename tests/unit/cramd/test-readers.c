@@ -695,6 +695,56 @@ static void ram_that_cannot_be_tiered_is_counted_and_said_why(void **state)
 	assert_non_null(strstr(layout.why, "-m 5Q"));
 }
 
+static void assert_booleans(const char *const words[4], bool value)
+{
+	struct qemu_cmdline c;
+	char text[256];
+
+	for (size_t i = 0; i < 4; i++) {
+		int n = snprintf(text, sizeof(text),
+				 "q%c-object%cmemory-backend-memfd,id=a,size=64M,hugetlb=%s,share="
+				 "%s%c-overcommit%cmem-lock=%s",
+				 0, 0, words[i], words[i], 0, 0, words[i]);
+
+		assert_int_equal(qemu_cmdline_parse(text, (size_t)n + 1, &c), 0);
+		assert_string_equal(c.unknown, "");
+		assert_int_equal(c.backends[0].hugetlb, value);
+		assert_int_equal(c.backends[0].share, value);
+		assert_int_equal(c.locked, value);
+	}
+}
+
+static void booleans_are_read_as_qemu_reads_them(void **state)
+{
+	const struct fixture *f = *state;
+	static const char *const on[] = { "on", "yes", "true", "y" };
+	static const char *const off[] = { "off", "no", "false", "n" };
+	/* Whatever is no boolean is not taken for one. */
+	static const char *const neither[] = {
+		MEMFD("a", "64M") ",share=1",
+		MEMFD("a", "64M") ",hugetlb=On",
+		"-object {\"qom-type\":\"memory-backend-memfd\",\"id\":\"a\",\"size\":67108864,"
+		"\"share\":\"off\"}",
+		"-overcommit mem-lock=sometimes",
+		"-overcommit nomem-lock",
+	};
+
+	put_text(f, "/proc/7/maps", "");
+	assert_booleans(on, true);
+	assert_booleans(off, false);
+	assert_layout(f, "q -m 64M -overcommit mem-lock", VM_LOCKED, 64, 0);
+	assert_layout(f, "q -m 64M -overcommit mem-lock=on-fault", VM_LOCKED, 64, 0);
+	for (size_t i = 0; i < sizeof(neither) / sizeof(neither[0]); i++) {
+		struct ram_layout layout;
+		char args[256];
+
+		snprintf(args, sizeof(args), "q -m 64M %s", neither[i]);
+		assert_int_equal(read_layout(f, args, &layout), 0);
+		assert_int_equal(layout.reason, VM_LAYOUT_UNKNOWN);
+		assert_int_equal(layout.ram, 64 << 20);
+	}
+}
+
 static void side_backends_are_left_alone(void **state)
 {
 	const struct fixture *f = *state;
@@ -958,6 +1008,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_memfd_guests_ram_is_found, make_host, drop_host),
 		cmocka_unit_test_setup_teardown(ram_that_cannot_be_tiered_is_counted_and_said_why,
 						make_host, drop_host),
+		cmocka_unit_test_setup_teardown(booleans_are_read_as_qemu_reads_them, make_host,
+						drop_host),
 		cmocka_unit_test_setup_teardown(side_backends_are_left_alone, make_host, drop_host),
 		cmocka_unit_test_setup_teardown(plugged_memory_counts, make_host, drop_host),
 		cmocka_unit_test_setup_teardown(equal_cells_are_not_told_apart_by_address,

@@ -76,6 +76,24 @@ static bool option_is(const char *option, const char *key, const char *want)
 	return option_get(option, key, buf, sizeof(buf)) && !strcmp(buf, want);
 }
 
+/* A boolean as QEMU reads it, of the value of @key; as it is when absent. -EBADMSG: none. */
+static int option_bool(const char *option, const char *key, bool *value)
+{
+	static const char *const on[] = { "on", "yes", "true", "y" };
+	static const char *const off[] = { "off", "no", "false", "n" };
+	char text[OPTION_MAX];
+
+	if (!option_get(option, key, text, sizeof(text)))
+		return 0;
+	for (size_t i = 0; i < ARRAY_SIZE(on); i++) {
+		if (strcmp(text, on[i]) != 0 && strcmp(text, off[i]) != 0)
+			continue;
+		*value = strcmp(text, on[i]) == 0;
+		return 0;
+	}
+	return -EBADMSG;
+}
+
 static int unit_of(char suffix, uint64_t *unit)
 {
 	static const char suffixes[] = "bkmgtpe";
@@ -174,14 +192,17 @@ static const char *json_text(json_object *object, const char *key)
 	return json_object_get_string(value);
 }
 
-static bool json_true(json_object *object, const char *key, bool otherwise)
+/* The same of JSON, where a boolean is no text. */
+static int json_read_bool(json_object *object, const char *key, bool *value)
 {
-	json_object *value;
+	json_object *found;
 
-	if (!json_object_object_get_ex(object, key, &value) ||
-	    !json_object_is_type(value, json_type_boolean))
-		return otherwise;
-	return json_object_get_boolean(value);
+	if (!json_object_object_get_ex(object, key, &found))
+		return 0;
+	if (!json_object_is_type(found, json_type_boolean))
+		return -EBADMSG;
+	*value = json_object_get_boolean(found);
+	return 0;
 }
 
 /* Backends whose pages other processes see, unless told otherwise. */
@@ -231,8 +252,10 @@ static int json_backend(struct qemu_cmdline *c, json_object *object)
 	if (size <= 0)
 		return -EBADMSG;
 	b.size = (uint64_t)size;
-	b.hugetlb = json_true(object, "hugetlb", false);
-	b.share = json_true(object, "share", shared_by_default(b.type));
+	b.share = shared_by_default(b.type);
+	if (json_read_bool(object, "hugetlb", &b.hugetlb) < 0 ||
+	    json_read_bool(object, "share", &b.share) < 0)
+		return -EBADMSG;
 	if (json_object_object_get_ex(object, "host-nodes", &value) &&
 	    json_nodes(value, &b.host_nodes) < 0)
 		return -EBADMSG;
@@ -293,9 +316,10 @@ static int option_backend(struct qemu_cmdline *c, const char *option)
 		return -EBADMSG;
 	if (option_get(option, "mem-path", text, sizeof(text)))
 		copy_text(b.path, sizeof(b.path), text);
-	b.hugetlb = option_is(option, "hugetlb", "on");
-	b.share = shared_by_default(b.type) ? !option_is(option, "share", "off")
-					    : option_is(option, "share", "on");
+	b.share = shared_by_default(b.type);
+	if (option_bool(option, "hugetlb", &b.hugetlb) < 0 ||
+	    option_bool(option, "share", &b.share) < 0)
+		return -EBADMSG;
 	return add_backend(c, &b);
 }
 
@@ -392,6 +416,20 @@ static int parse_machine(struct qemu_cmdline *c, struct uses *uses, const char *
 	return 0;
 }
 
+static int parse_overcommit(struct qemu_cmdline *c, const char *arg)
+{
+	char text[OPTION_MAX];
+	/* The word alone means "on", and "on-fault" locks whatever is touched. */
+	bool locked = option_is(arg, NULL, "mem-lock") || option_is(arg, "mem-lock", "on-fault");
+
+	if (!locked && !option_get(arg, "mem-lock", text, sizeof(text)))
+		return strstr(arg, "mem-lock") ? -EBADMSG : 0;
+	if (!locked && option_bool(arg, "mem-lock", &locked) < 0)
+		return -EBADMSG;
+	c->locked |= locked;
+	return 0;
+}
+
 /* What -mem-path makes of the RAM that QEMU makes up itself. */
 struct made_up {
 	char path[QEMU_PATH_MAX];
@@ -422,7 +460,7 @@ static int parse_option(struct qemu_cmdline *c, struct uses *uses, struct made_u
 	} else if (!strcmp(name, "netdev")) {
 		parse_netdev(c, arg);
 	} else if (!strcmp(name, "overcommit")) {
-		c->locked |= option_is(arg, "mem-lock", "on");
+		return parse_overcommit(c, arg);
 	} else if (!strcmp(name, "incoming")) {
 		c->incoming = true;
 	} else if (!strcmp(name, "readconfig")) {
