@@ -419,6 +419,33 @@ static void a_card_that_fills_up_is_relieved_by_who_is_furthest_over_its_share(v
 	assert_int_equal(good->action.promote_bytes, 0);
 }
 
+/* Reports have stopped: what relief brings home would never show, and more and more would come. */
+static void a_stale_card_that_is_over_budget_is_not_relieved_by_old_numbers(void **state)
+{
+	struct daemon *d = *state;
+	struct vm *vm = make_card_vm(d, 0);
+	struct cram_node_report report;
+
+	put_card(80 * MiB, 64 * MiB);
+	put_out(vm, 32, 1, 0);
+	put_cgroup(0, "memory.cram.stat",
+		   "sampled N1=256\nsampled_bytes N1=1048576\ndevice_bytes N1=67108864\n");
+	put_number("physical_bytes", 60 * MiB);
+	put(CARD "state", "stale\n");
+	for (int i = 0; i < 3; i++) {
+		let_come_home(d);
+		assert_int_equal(d->mover.home.n + d->mover.urgent.n, 0);
+		assert_int_equal(d->mover.out.n, 0);
+		assert_int_not_equal(vm->action.state, CRAM_VM_OVER_SHARE);
+	}
+	report_node(d, 0, &report);
+	assert_int_equal(report.budget, 0);
+	/* As soon as they come, they count. */
+	put(CARD "state", "normal\n");
+	let_come_home(d);
+	assert_int_equal(d->mover.urgent.n, 1);
+}
+
 /* Its rates have been spent by a drain, or the agent has just started: the kernel asks for none. */
 static void a_card_that_fills_up_is_relieved_at_no_rate(void **state)
 {
@@ -816,6 +843,7 @@ int main(void)
 		TEST(a_card_that_says_nothing_takes_nothing_and_keeps_what_it_has),
 		TEST(a_card_that_is_taken_away_is_emptied),
 		TEST(a_card_that_fills_up_is_relieved_by_who_is_furthest_over_its_share),
+		TEST(a_stale_card_that_is_over_budget_is_not_relieved_by_old_numbers),
 		TEST(a_card_that_fills_up_is_relieved_at_no_rate),
 		TEST(without_a_round_what_the_last_one_ordered_is_not_ordered_again),
 		TEST(without_a_round_the_last_ones_room_is_not_used_again),

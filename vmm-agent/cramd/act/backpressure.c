@@ -291,9 +291,7 @@ void backpressure_look(struct backpressure *backpressure, uint64_t now_ms)
 		news |= card.state != backpressure->cards[i].state;
 		backpressure->cards[i].state = card.state;
 		backpressure->cards[i].over = over;
-		/* Without reports nobody knows whether it is too much. */
-		if (over && card.state != CARD_STALE &&
-		    now_ms >= backpressure->due_ms + BACKPRESSURE_ROUND_WAIT_MS)
+		if (over && now_ms >= backpressure->due_ms + BACKPRESSURE_ROUND_WAIT_MS)
 			relieve(backpressure, i, card.stored, budget);
 	}
 	atomic_store(&host->closed_nodes, closed);

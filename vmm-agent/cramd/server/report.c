@@ -242,7 +242,10 @@ void report_node(struct daemon *d, size_t tier, struct cram_node_report *ret)
 		.used = d->snapshot.tier_used[tier],
 		.device_bytes = d->snapshot.tier_device[tier],
 		.free = t->kind == CRAM_TIER_CRAM || !node ? t->free : node->free,
-		.budget = t->budget > t->used_other ? t->budget - t->used_other : 0,
+		/* Unlimited: what there is is not known, and nothing is offered. */
+		.budget = t->budget != CRAM_UNLIMITED && t->budget > t->used_other
+				  ? t->budget - t->used_other
+				  : 0,
 		.vms = d->snapshot.tier_vms[tier],
 	};
 	TEXT(ret->tier, "%s", cram_tier_name(t->kind));

@@ -33,6 +33,9 @@ uint64_t cram_card_budget(const struct card *card, const struct cram_host_settin
 	uint64_t kept = scale(card->physical, set->policy.card_headroom_permille, 1000) +
 			scale(usable, card->pressure, 1000);
 
+	/* Old numbers say nothing of what is too much, and no relief would change them. */
+	if (card->state == CARD_STALE)
+		return CRAM_UNLIMITED;
 	return card->state == CARD_OFFLINE ? 0 : sub(usable, kept);
 }
 
