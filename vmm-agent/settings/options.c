@@ -99,8 +99,8 @@ const struct cram_option cram_options[] = {
 	    "Time from one round of sensing and deciding to the next. Short enough that a lowered quota "
 	    "is acted on at once, long enough to cost nothing."),
 	U32("host", "pressure", pressure_ms, "ms", "100", 10, 10000,
-	    "How often free DRAM is looked at, whatever a round is busy with, and cards that are nearly full or "
-	    "push back. Each time is one small file per home node, and a few per card."),
+	    "How often free DRAM is looked at, whatever a round is busy with, and a card that takes nothing or is nearly "
+	    "full. Each time is one small file per home node, and a few of such a card."),
 	BYTES("host", "reserve", reserve_bytes, "bytes", "1 GiB", 0, 64 * TiB,
 	      "DRAM kept for the host itself: neither promised to VMs nor sold."),
 	BYTES("host", "vm_overhead", vm_overhead_bytes, "bytes", "128 MiB", 0, TiB,

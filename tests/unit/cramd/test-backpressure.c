@@ -161,6 +161,29 @@ static void a_card_that_pushes_back_takes_nothing_and_a_round_is_asked_for_once(
 	assert_int_equal(f->mover.urgent.n, 0); /* the round may still come */
 }
 
+/* Nothing is heard of a flood until the card is full, and that may be before a second is over. */
+static void a_card_that_is_nearly_full_is_looked_at_often(void **state)
+{
+	struct fixture *f = *state;
+
+	f->host.settings.pressure_ms = 100;
+	publish(f, GiB);
+	shrink(f, 80 * MiB * 8 / 7 + MiB);
+	assert_int_equal(backpressure_look(&f->backpressure, 1000), 1000);
+	shrink(f, 80 * MiB * 8 / 7 - MiB);
+	assert_int_equal(backpressure_look(&f->backpressure, 1100), 100);
+	assert_int_equal(atomic_load(&f->host.closed_nodes), 0);
+	/* Nor is one that takes nothing. */
+	shrink(f, 200 * MiB);
+	recorded_put(f->dir, RECORDED_CARD "state", "evicting\n");
+	assert_int_equal(backpressure_look(&f->backpressure, 1200), 100);
+	recorded_put(f->dir, RECORDED_CARD "state", "normal\n");
+	assert_int_equal(backpressure_look(&f->backpressure, 1300), 1000);
+	/* No oftener than it is to be looked at anyway. */
+	f->host.settings.pressure_ms = 5000;
+	assert_int_equal(backpressure_look(&f->backpressure, 1400), 5000);
+}
+
 static void without_a_round_who_is_furthest_over_its_share_gives_back(void **state)
 {
 	struct fixture *f = *state;
@@ -426,6 +449,7 @@ int main(void)
 #define TEST(f) cmocka_unit_test_setup_teardown(f, make, drop)
 	const struct CMUnitTest tests[] = {
 		TEST(a_card_that_pushes_back_takes_nothing_and_a_round_is_asked_for_once),
+		TEST(a_card_that_is_nearly_full_is_looked_at_often),
 		TEST(without_a_round_who_is_furthest_over_its_share_gives_back),
 		TEST(what_has_come_since_the_round_is_given_back_too),
 		TEST(nothing_comes_home_below_headroom),

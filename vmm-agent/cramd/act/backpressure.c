@@ -16,6 +16,12 @@
  */
 #define LOOK_MS 1000
 
+/* One that stores more than so much of @budget may be full before that. */
+static uint64_t nearly(uint64_t budget)
+{
+	return budget - budget / 8;
+}
+
 int backpressure_init(struct backpressure *backpressure, struct host *host, struct mover *mover,
 		      int wake)
 {
@@ -256,12 +262,12 @@ static void keep_watch(struct backpressure *backpressure, size_t c)
 	watch_card(backpressure, c);
 }
 
-void backpressure_look(struct backpressure *backpressure, uint64_t now_ms)
+uint32_t backpressure_look(struct backpressure *backpressure, uint64_t now_ms)
 {
 	struct host *host = backpressure->host;
 	struct cram_host_settings set;
 	uint64_t closed = 0;
-	bool news = false, pressed = false;
+	bool news = false, pressed = false, fills = false;
 
 	pthread_mutex_lock(&host->lock);
 	set = host->settings;
@@ -288,6 +294,7 @@ void backpressure_look(struct backpressure *backpressure, uint64_t now_ms)
 			news = true;
 		}
 		pressed |= over;
+		fills |= card.stored > nearly(budget);
 		news |= card.state != backpressure->cards[i].state;
 		backpressure->cards[i].state = card.state;
 		backpressure->cards[i].over = over;
@@ -302,25 +309,20 @@ void backpressure_look(struct backpressure *backpressure, uint64_t now_ms)
 		ask_for_round(backpressure);
 	}
 	pthread_mutex_unlock(&backpressure->lock);
+	return closed || fills ? set.pressure_ms : (uint32_t)max(set.pressure_ms, LOOK_MS);
 }
 
 static void *watch(void *arg)
 {
 	struct backpressure *backpressure = arg;
-	struct host *host = backpressure->host;
+	uint32_t ms = 0;
 
-	while (!atomic_load(&host->stopping)) {
+	while (!atomic_load(&backpressure->host->stopping)) {
 		struct epoll_event events[BACKPRESSURE_CARDS];
-		uint32_t ms;
 
-		pthread_mutex_lock(&host->lock);
-		ms = host->settings.pressure_ms;
-		pthread_mutex_unlock(&host->lock);
-		if (!atomic_load(&host->closed_nodes) && ms < LOOK_MS)
-			ms = LOOK_MS;
 		epoll_wait(backpressure->epoll, events, BACKPRESSURE_CARDS, (int)ms);
 		/* Whichever it was: all are read. */
-		backpressure_look(backpressure, monotonic_ms());
+		ms = backpressure_look(backpressure, monotonic_ms());
 	}
 	return NULL;
 }

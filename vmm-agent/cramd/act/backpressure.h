@@ -96,5 +96,9 @@ int backpressure_publish(struct backpressure *backpressure, const struct backpre
  */
 int backpressure_watch_error(struct backpressure *backpressure, int nid);
 
-/* One look at the cards, and what follows from it. */
-void backpressure_look(struct backpressure *backpressure, uint64_t now_ms);
+/*
+ * One look at the cards, and what follows from it. Returns the ms after which to look again if
+ * nothing is heard of them: a card that takes nothing, or that is nearly full, is not left alone
+ * for long.
+ */
+uint32_t backpressure_look(struct backpressure *backpressure, uint64_t now_ms);
