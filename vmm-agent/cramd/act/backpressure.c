@@ -117,7 +117,7 @@ int backpressure_publish(struct backpressure *backpressure, const struct backpre
 	for (size_t i = 0; i < backpressure->n_rooms; i++)
 		backpressure->rooms[i] = plan->rooms[i];
 	backpressure->swap_room = plan->swap_room;
-	backpressure->due_ms = plan->due_ms;
+	backpressure->act_ms = plan->due_ms + BACKPRESSURE_ROUND_WAIT_MS;
 	pthread_mutex_unlock(&backpressure->lock);
 	return r;
 }
@@ -266,7 +266,7 @@ uint32_t backpressure_look(struct backpressure *backpressure, uint64_t now_ms)
 {
 	struct host *host = backpressure->host;
 	struct cram_host_settings set;
-	uint64_t closed = 0;
+	uint64_t closed = 0, next_ms;
 	bool news = false, pressed = false, fills = false;
 
 	pthread_mutex_lock(&host->lock);
@@ -298,18 +298,22 @@ uint32_t backpressure_look(struct backpressure *backpressure, uint64_t now_ms)
 		news |= card.state != backpressure->cards[i].state;
 		backpressure->cards[i].state = card.state;
 		backpressure->cards[i].over = over;
-		if (over && now_ms >= backpressure->due_ms + BACKPRESSURE_ROUND_WAIT_MS)
+		if (over && now_ms >= backpressure->act_ms)
 			relieve(backpressure, i, card.stored, budget);
 	}
 	atomic_store(&host->closed_nodes, closed);
 	if (!pressed)
 		atomic_store(&host->pressed_us, 0);
 	if (news) {
-		backpressure->due_ms = min(backpressure->due_ms, now_ms);
+		backpressure->act_ms =
+			min(backpressure->act_ms, now_ms + BACKPRESSURE_ASKED_WAIT_MS);
 		ask_for_round(backpressure);
 	}
+	next_ms = closed || fills ? set.pressure_ms : max(set.pressure_ms, LOOK_MS);
+	if (pressed && now_ms < backpressure->act_ms)
+		next_ms = min(next_ms, backpressure->act_ms - now_ms);
 	pthread_mutex_unlock(&backpressure->lock);
-	return closed || fills ? set.pressure_ms : (uint32_t)max(set.pressure_ms, LOOK_MS);
+	return (uint32_t)next_ms;
 }
 
 static void *watch(void *arg)

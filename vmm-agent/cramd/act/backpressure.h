@@ -10,8 +10,12 @@
 #include "../sense/card.h"
 #include "mover.h"
 
-/* A round may be late by this much before memory comes home without one. */
+/*
+ * A round may be late by this much before memory comes home without one: one that comes by itself,
+ * and one that was asked for since a card pushes back.
+ */
 #define BACKPRESSURE_ROUND_WAIT_MS 200
+#define BACKPRESSURE_ASKED_WAIT_MS 5
 
 struct backpressure_card {
 	int nid;
@@ -73,7 +77,7 @@ struct backpressure {
 	struct backpressure_room rooms[CRAM_MAX_DRAM];
 	size_t n_rooms;
 	uint64_t swap_room;
-	uint64_t due_ms; /* when the next round is to come */
+	uint64_t act_ms; /* who has too much gives back then, if no round has come */
 	pthread_t thread;
 	bool running;
 };
