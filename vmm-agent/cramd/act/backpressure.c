@@ -91,7 +91,7 @@ static void take_cards(struct backpressure *backpressure, const struct backpress
 		if (known)
 			continue;
 		watch_card(backpressure, i);
-		backpressure->cards[i].state = CARD_NORMAL;
+		backpressure->cards[i].open = true;
 		backpressure->cards[i].over = false;
 	}
 	for (size_t i = n; i < backpressure->n_cards; i++)
@@ -276,7 +276,7 @@ uint32_t backpressure_look(struct backpressure *backpressure, uint64_t now_ms)
 	for (size_t i = 0; i < backpressure->n_cards; i++) {
 		uint64_t bit = UINT64_C(1) << backpressure->cards[i].is.nid, budget;
 		struct card card;
-		bool over;
+		bool open, over;
 
 		keep_watch(backpressure, i);
 		/* Going away, or reports come faster than they are read: nothing new is known. */
@@ -287,16 +287,15 @@ uint32_t backpressure_look(struct backpressure *backpressure, uint64_t now_ms)
 		}
 		budget = cram_card_budget(&card, &set);
 		over = card.stored > budget;
-		if (!cram_card_is_open(&card) || over)
+		open = cram_card_is_open(&card);
+		if (!open || over)
 			closed |= bit;
-		if (over && !backpressure->cards[i].over) {
+		if (over && !backpressure->cards[i].over)
 			atomic_store(&host->pressed_us, monotonic_us());
-			news = true;
-		}
 		pressed |= over;
 		fills |= card.stored > nearly(budget);
-		news |= card.state != backpressure->cards[i].state;
-		backpressure->cards[i].state = card.state;
+		news |= open != backpressure->cards[i].open || over != backpressure->cards[i].over;
+		backpressure->cards[i].open = open;
 		backpressure->cards[i].over = over;
 		if (over && now_ms >= backpressure->act_ms)
 			relieve(backpressure, i, card.stored, budget);

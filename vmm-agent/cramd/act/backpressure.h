@@ -68,7 +68,7 @@ struct backpressure {
 		struct backpressure_card is;
 		int fd;	   /* its state; -1: cannot be watched, ... */
 		int error; /* ... for this reason, a negative errno; else 0 */
-		enum card_state state;
+		bool open; /* its state lets memory in */
 		bool over; /* it stores more than VMs may fill */
 	} cards[BACKPRESSURE_CARDS];
 	size_t n_cards;
