@@ -694,6 +694,35 @@ static void what_is_urgent_waits_for_no_mover(void **state)
 	drop_when_done(vms, ARRAY_SIZE(vms));
 }
 
+/* All movers are at work, and what waits for them is all that will bring it home. */
+static void relief_that_is_refused_pushes_nothing_aside(void **state)
+{
+	struct fixture *f = *state;
+	struct vm *vms[MOVER_THREADS];
+
+	do_job(f, VM_JOB_DEMOTE, 4 * RANGE_BYTES, TIER);
+	kernel.policies = 0;
+	kernel.halting = MOVER_THREADS;
+	for (size_t i = 0; i < ARRAY_SIZE(vms); i++) {
+		vms[i] = make_vm();
+		vms[i]->bound = 1;
+		assert_int_equal(mover_submit(&f->mover, vms[i], VM_JOB_UNBIND, 0, 0, -1), 0);
+		sem_wait(&f->halted);
+	}
+	submit(f, VM_JOB_PROMOTE, 4 * RANGE_BYTES, 0);
+	atomic_store(&f->vm->unmoved_until_ms, UINT64_MAX);
+	assert_int_equal(mover_submit(&f->mover, f->vm, VM_JOB_RELIEVE, RANGE_BYTES, 0, 0), -EBUSY);
+	atomic_store(&f->vm->unmoved_until_ms, 0);
+	assert_int_equal(f->mover.home.n, 1);
+	assert_int_equal(atomic_load(&f->vm->busy), 1U << VM_JOB_PROMOTE);
+	assert_int_equal(atomic_load(&f->vm->reliefs), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(vms); i++)
+		sem_post(&f->going_on);
+	drop_when_done(vms, ARRAY_SIZE(vms));
+	wait_for(f, VM_JOB_PROMOTE);
+	assert_int_equal(pages_on(TIER), 0);
+}
+
 /* Where nothing could be moved, nothing has been done about it. */
 static void the_time_to_relief_ends_with_the_first_move(void **state)
 {
@@ -1009,6 +1038,7 @@ int main(void)
 		TEST(what_comes_home_does_not_wait_behind_what_goes_out),
 		TEST(where_dram_is_short_what_makes_room_goes_first),
 		TEST(what_is_urgent_waits_for_no_mover),
+		TEST(relief_that_is_refused_pushes_nothing_aside),
 		TEST(the_time_to_relief_ends_with_the_first_move),
 		TEST(what_is_idle_on_the_tier_goes_to_swap),
 		TEST(what_swap_does_not_take_is_on_the_tier_still),

@@ -882,13 +882,13 @@ int mover_submit(struct mover *mover, struct vm *vm, enum vm_job_kind kind, uint
 	int r = 0;
 
 	pthread_mutex_lock(&mover->lock);
-	if (kind == VM_JOB_RELIEVE)
-		overtake(mover, vm);
 	if (atomic_load(&vm->busy) & same || is_stuck(vm) || queue->n == MOVER_QUEUE) {
 		r = -EBUSY;
 	} else {
-		if (kind == VM_JOB_RELIEVE)
+		if (kind == VM_JOB_RELIEVE) {
+			overtake(mover, vm);
 			atomic_fetch_add(&vm->reliefs, 1);
+		}
 		if (is_urgent(kind))
 			atomic_fetch_add(&mover->host->reliefs, 1);
 		put(queue,
