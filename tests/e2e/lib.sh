@@ -112,6 +112,19 @@ hook_deadline()
 	echo "$1" >/run/hook-deadline
 }
 
+# list_in_time NAME: libvirt lists the VM while its hook waits. It holds the starting VM's lock while the hook runs, and a list
+# takes the locks of all: it waits for the hook, and for nobody whom the hook does not wait for any more.
+list_in_time()
+{
+	local began=$SECONDS seconds
+	# The deadline, and up to 10 s for virsh to be loaded and QEMU to be started in an emulator.
+	seconds=$(($(cat /run/hook-deadline) + 10))
+	timeout --kill-after=5 "$seconds" virsh list >/run/list.out 2>&1 && grep "$1" /run/list.out && return
+	echo "after $((SECONDS - began)) s, of $seconds:"
+	cat /run/list.out
+	return 1
+}
+
 # wait_for SECONDS COMMAND…: until COMMAND succeeds.
 wait_for()
 {
