@@ -16,7 +16,7 @@ help:
 	@echo "make stress          the long tests   (SUITE=, and debug|series)"
 	@echo "make bench           measure, and write docs/reference/benchmarks.md"
 	@echo "make build           build the kernel, QEMU and our own programs"
-	@echo "make deb             build Debian packages into build/deb"
+	@echo "make deb             build Debian packages of the agent, exporter and hook into build/deb   (of our kernel: kernel/deb)"
 	@echo "make deps            install the packages of build-aux/packages"
 	@echo "make shell           a shell inside the emulated host; docs/README.md goes on from there"
 	@echo "make clean           remove build/   (distclean: the download and compiler cache too)"
