@@ -472,6 +472,28 @@ static void a_card_that_fills_up_is_relieved_at_no_rate(void **state)
 	assert_int_equal(d->mover.urgent.jobs[0].bytes, 32 * MiB);
 }
 
+/* The thread was faster than the round, and its job has ended before the round's is ordered. */
+static void what_is_relieved_during_a_round_is_not_ordered_twice(void **state)
+{
+	struct daemon *d = *state;
+	struct vm *vm = make_card_vm(d, 0);
+
+	put_card(64 * MiB, 128 * MiB);
+	put_out(vm, 32, 1, 0);
+	put_number("physical_bytes", 40 * MiB);
+	put(CARD "state", "evicting\n");
+	round_run(d);
+	assert_int_equal(d->mover.urgent.n, 1);
+	/* As after another one's, since this snapshot. */
+	atomic_store(&vm->busy, 0);
+	assert_int_equal(dispatch_work(&d->dispatch, &d->mover, &d->relief, &d->backpressure,
+				       &d->host, &d->conf.host, &d->snapshot, &d->decision),
+			 0);
+	assert_int_equal(d->mover.urgent.n, 1);
+	round_run(d);
+	assert_int_equal(d->mover.urgent.n, 2);
+}
+
 /* Looks at cards when the next round is late. */
 static void look_late(struct daemon *d)
 {
@@ -844,6 +866,7 @@ int main(void)
 		TEST(a_card_that_is_taken_away_is_emptied),
 		TEST(a_card_that_fills_up_is_relieved_by_who_is_furthest_over_its_share),
 		TEST(a_stale_card_that_is_over_budget_is_not_relieved_by_old_numbers),
+		TEST(what_is_relieved_during_a_round_is_not_ordered_twice),
 		TEST(a_card_that_fills_up_is_relieved_at_no_rate),
 		TEST(without_a_round_what_the_last_one_ordered_is_not_ordered_again),
 		TEST(without_a_round_the_last_ones_room_is_not_used_again),

@@ -65,6 +65,9 @@ static void hand_out(struct mover *mover, struct host *host, struct vm *vm,
 	uint64_t back = comes_home(a);
 	bool limited = keep_limit(host, vm, s);
 
+	/* What a card has been relieved of since the snapshot, the next one sees. */
+	if (kind_of(a) == VM_JOB_RELIEVE && atomic_load(&vm->reliefs) != vm->reliefs_seen)
+		back = 0;
 	if (back && mover_submit(mover, vm, kind_of(a), back, 0, s->dram[a->home].nid) == 0) {
 		cram_bucket_take(&host->promote_bucket, back);
 		cram_bucket_take(&vm->promote_bucket, back);

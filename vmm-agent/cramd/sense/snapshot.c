@@ -348,6 +348,7 @@ static void sense_vm(struct snapshot *s, struct host *host, struct vm *vm,
 	ranges_summarise(&vm->ranges, monotonic_s(), &summary);
 	eligible = vm->reason == VM_ELIGIBLE;
 	home_for_good = vm_settled(vm) && !vm->bound;
+	vm->reliefs_seen = atomic_load(&vm->reliefs);
 	*in = (struct cram_vm_input){
 		.uuid = vm->uuid,
 		.name = vm->name,
