@@ -3,10 +3,11 @@
  * The real server side of the sockets with reports of synthetic VMs behind it: what cramctl and
  * cram-exporter are tested and measured against where no VM can run. Not the agent.
  *
- *   statusd DIR N [NID | unknown | names | paused | unread | bare]    listens on DIR/status and
- * DIR/control, N VMs, their tier is node NID or 1; prints "ready"; ends on EOF; unknown: of the
+ *   statusd DIR N [NID | unknown | names | paused | unread | bare | slow]    listens on DIR/status
+ * and DIR/control, N VMs, their tier is node NID or 1; prints "ready"; ends on EOF; unknown: of the
  * host itself nothing is known; names: VMs have long, wide and evil names, and the tier such a
- * state; paused: the host is; unread: what its card has is not known; bare: it has no tier
+ * state; paused: the host is; unread: what its card has is not known; bare: it has no tier;
+ * slow: it takes a second to say how a VM is
  */
 #include <errno.h>
 #include <poll.h>
@@ -33,7 +34,7 @@ struct state {
 	struct cram_status_reports status;
 	struct cram_vm_report *vms;
 	unsigned int n;
-	bool odd_names;
+	bool odd_names, slow;
 	unsigned int reloads;
 	uint64_t rounds; /* every one that is recorded is a new one */
 };
@@ -93,6 +94,8 @@ HANDLER(show_vm)
 	struct cram_setting_report set[CRAM_N_SETTINGS];
 
 	(void)err;
+	if (((struct state *)userdata)->slow)
+		sleep(1);
 	cram_setting_reports(&settings, set);
 	return vm ? cram_call_reply(call, cram_reply_vm(vm, set, CRAM_N_SETTINGS)) : 0;
 }
@@ -441,6 +444,8 @@ static void as_it_may_be(struct state *s, const char *word)
 	} else if (strcmp(word, "bare") == 0) {
 		host->lasting -= host->lasting_tiers;
 		host->tier_capacity = host->lasting_tiers = 0;
+	} else if (strcmp(word, "slow") == 0) {
+		s->slow = true;
 	} else {
 		s->node.nid = atoi(word);
 	}

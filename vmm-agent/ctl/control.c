@@ -12,6 +12,7 @@
 #include "ctl/ctl.h"
 #include "protocol/model.h"
 #include "util/cleanup.h"
+#include "util/clock.h"
 #include "util/duration.h"
 
 #define POLL_MS 250
@@ -79,8 +80,9 @@ static int wait_until(const struct options *o, const char *name,
 		      bool (*done)(const struct cram_vm_report *vm))
 {
 	struct timespec pause = { .tv_nsec = POLL_MS * 1000000 };
+	const uint64_t until = monotonic_ms() + o->wait_ms;
 
-	for (uint64_t waited = 0;; waited += POLL_MS) {
+	for (;;) {
 		cleanup_json struct json_object *reply = NULL;
 		struct cram_vm_report vm = { 0 };
 		int r = name ? show_vm(o, name, &vm, &reply) : show_first(o, done, &vm, &reply);
@@ -93,7 +95,7 @@ static int wait_until(const struct options *o, const char *name,
 				print_json(reply, false);
 			return EXIT_OK;
 		}
-		if (waited >= o->wait_ms) {
+		if (monotonic_ms() >= until) {
 			char left[32], span[32];
 
 			if (o->json)
