@@ -324,6 +324,9 @@ int vm_examine(struct vm *vm, const struct examination *e, const struct proc_sta
 			reason = VM_CGROUP;
 		if (vm->reason != reason)
 			vm->why[0] = '\0';
+		/* What is on its way out was decided on before that. */
+		if (vm->reason == VM_ELIGIBLE && reason != VM_ELIGIBLE)
+			atomic_fetch_add(&vm->epoch, 1);
 		vm->reason = reason;
 	}
 	vm->mems_allowed = mems;

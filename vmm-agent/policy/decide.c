@@ -670,7 +670,7 @@ static void demote(const struct cram_snapshot *snap, struct cram_policy_workspac
 static enum cram_vm_state state_of(const struct cram_snapshot *snap, const struct cram_vm_input *vm,
 				   const struct work *w, const struct cram_vm_action *a)
 {
-	if (w->leaving && (vm->tier_bytes > 0 || vm->flags & CRAM_VM_F_DRAIN))
+	if (w->leaving && ((vm->tier_bytes > 0 && !w->untouched) || vm->flags & CRAM_VM_F_DRAIN))
 		return vm->tier_bytes == 0 && vm->flags & CRAM_VM_F_HOME ? CRAM_VM_DRAINED
 									 : CRAM_VM_DRAINING;
 	if (vm->flags & CRAM_VM_F_INELIGIBLE)

@@ -140,8 +140,9 @@ struct cram_policy_memory {
 #define CRAM_VM_F_INELIGIBLE (1U << 0) /* never demoted; what is there goes home */
 #define CRAM_VM_F_PAUSED     (1U << 1) /* no demotion; promotion, floor and relief go on */
 #define CRAM_VM_F_DRAIN	     (1U << 2) /* everything home */
-#define CRAM_VM_F_INCOMING   (1U << 3) /* incoming migration not running yet: untouched */
-#define CRAM_VM_F_HOME	     (1U << 4) /* nothing on a tier or on its way, its own policy back */
+#define CRAM_VM_F_INCOMING \
+	(1U << 3) /* somebody fills in its memory, as an incoming migration does: untouched */
+#define CRAM_VM_F_HOME (1U << 4) /* nothing on a tier or on its way, its own policy back */
 
 struct cram_vm_input {
 	const char *uuid; /* not read by the decision; for records and messages */

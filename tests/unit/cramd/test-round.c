@@ -100,6 +100,23 @@ static void what_may_not_move_is_not_handed_out(void **state)
 	assert_int_equal(d->mover.out.n, 0);
 }
 
+/* Somebody fills its memory in, as an incoming migration does: nothing is moved, home neither. */
+static void what_is_filled_in_on_faults_stays_where_it_is(void **state)
+{
+	struct daemon *d = *state;
+	struct vm *vm = make_vm(d, 0), *locked = make_vm(d, 1);
+
+	put_out(vm, 16, 1, 0);
+	put_out(locked, 16, 1, 0);
+	vm->reason = VM_USERFAULTFD;
+	locked->reason = VM_LOCKED;
+	let_come_home(d);
+	assert_int_equal(d->mover.home.n, 1);
+	assert_ptr_equal(d->mover.home.jobs[0].vm, locked);
+	assert_int_equal(locked->action.state, CRAM_VM_DRAINING);
+	assert_int_equal(vm->action.state, CRAM_VM_INELIGIBLE);
+}
+
 /* As after a restart of the agent: a pause outlives it, and what was known of the memory does not.
  */
 static void what_is_out_of_a_paused_vm_is_looked_for(void **state)
@@ -958,6 +975,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(cold_memory_is_handed_to_the_movers, make, drop),
 		cmocka_unit_test_setup_teardown(what_may_not_move_is_not_handed_out, make, drop),
+		cmocka_unit_test_setup_teardown(what_is_filled_in_on_faults_stays_where_it_is, make,
+						drop),
 		cmocka_unit_test_setup_teardown(what_is_out_of_a_paused_vm_is_looked_for, make,
 						drop),
 		cmocka_unit_test_setup_teardown(a_drained_vms_policy_is_put_back_when_it_is_home,

@@ -333,7 +333,7 @@ static void sense_vm(struct snapshot *s, struct host *host, struct vm *vm,
 	struct ranges_summary summary = {};
 	uint64_t tier_nodes = atomic_load(&host->tier_nodes), home, allowed;
 	struct cram_vm_input *in = &vm->input;
-	bool eligible, paused, home_for_good, unfound;
+	bool eligible, untouched, paused, home_for_good, unfound;
 	int tier;
 
 	pthread_mutex_lock(&vm->lock);
@@ -347,6 +347,7 @@ static void sense_vm(struct snapshot *s, struct host *host, struct vm *vm,
 	pthread_mutex_lock(&vm->lock);
 	ranges_summarise(&vm->ranges, monotonic_s(), &summary);
 	eligible = vm->reason == VM_ELIGIBLE;
+	untouched = vm->incoming || vm->reason == VM_INCOMING || vm->reason == VM_USERFAULTFD;
 	home_for_good = vm_settled(vm) && !vm->bound;
 	vm->reliefs_seen = atomic_load(&vm->reliefs);
 	*in = (struct cram_vm_input){
@@ -384,7 +385,7 @@ static void sense_vm(struct snapshot *s, struct host *host, struct vm *vm,
 		in->hot_bytes = in->tier_bytes;
 	paused = vm->paused_by_operator || vm->paused_by_job || atomic_load(&host->paused);
 	in->flags = (eligible ? 0 : CRAM_VM_F_INELIGIBLE) | (paused ? CRAM_VM_F_PAUSED : 0) |
-		    (vm->drain ? CRAM_VM_F_DRAIN : 0) | (vm->incoming ? CRAM_VM_F_INCOMING : 0) |
+		    (vm->drain ? CRAM_VM_F_DRAIN : 0) | (untouched ? CRAM_VM_F_INCOMING : 0) |
 		    (home_for_good && !in->tier_bytes ? CRAM_VM_F_HOME : 0);
 	in->demote_tokens = cram_bucket_fill(&vm->demote_bucket, now_ms, set->vm_demote_rate,
 					     set->vm_demote_rate * set->burst_ms / 1000);
