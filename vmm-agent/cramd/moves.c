@@ -120,7 +120,7 @@ bool vm_settled(const struct vm *vm)
 {
 	if (atomic_load(&vm->busy))
 		return false;
-	/* What RAM it has is unknown: nothing was ever moved. */
+	/* What RAM it has is unknown: this agent moved nothing. */
 	if (!vm->blocks.n)
 		return true;
 	return vm->placed_ms && vm->settled_jobs == vm->jobs_ended &&

@@ -153,6 +153,34 @@ static void a_drained_vms_policy_is_put_back_when_it_is_home(void **state)
 	assert_int_equal(d->mover.home.jobs[d->mover.home.n - 1].kind, VM_JOB_UNBIND);
 }
 
+/* The agent is a newer one than has moved it, say, and knows of no RAM that it could look at. */
+static void what_is_not_understood_is_drained_when_its_cgroup_says_so(void **state)
+{
+	struct daemon *d = *state;
+	struct vm *vm = make_vm(d, 0);
+
+	put("/sys/fs/cgroup/machine/vm0/memory.current", "1\n");
+	put("/sys/fs/cgroup/machine/vm0/memory.numa_stat",
+	    "anon N0=8192 N1=0\nfile N0=0 N1=2097152\n");
+	cgroup_open(&d->host.root, "/machine/vm0", &vm->cgroup);
+	vm->reason = VM_LAYOUT_UNKNOWN;
+	vm->drain = true;
+	round_run(d);
+	assert_int_equal(vm->action.state, CRAM_VM_DRAINING);
+	/* QEMU's own, wherever that may be. */
+	put("/sys/fs/cgroup/machine/vm0/memory.numa_stat",
+	    "anon N0=8192 N1=8192\nfile N0=0 N1=0\n");
+	round_run(d);
+	assert_int_equal(vm->action.state, CRAM_VM_DRAINED);
+	/* Nobody can tell. Of what is never moved it is known all the same. */
+	cgroup_close(&vm->cgroup);
+	round_run(d);
+	assert_int_equal(vm->action.state, CRAM_VM_DRAINING);
+	vm->reason = VM_SHM;
+	round_run(d);
+	assert_int_equal(vm->action.state, CRAM_VM_DRAINED);
+}
+
 static void a_drain_is_done_when_a_later_reading_has_confirmed_it(void **state)
 {
 	struct daemon *d = *state;
@@ -981,6 +1009,8 @@ int main(void)
 						drop),
 		cmocka_unit_test_setup_teardown(a_drained_vms_policy_is_put_back_when_it_is_home,
 						make, drop),
+		cmocka_unit_test_setup_teardown(
+			what_is_not_understood_is_drained_when_its_cgroup_says_so, make, drop),
 		cmocka_unit_test_setup_teardown(
 			a_drain_is_done_when_a_later_reading_has_confirmed_it, make, drop),
 		cmocka_unit_test_setup_teardown(only_one_job_brings_memory_home_at_a_time, make,

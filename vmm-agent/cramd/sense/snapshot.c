@@ -327,6 +327,25 @@ static bool may_swap(const struct vm *vm, enum cram_tier kind, const struct cram
 	       cgroup_read_cram_current(&vm->cgroup, &there) == 0;
 }
 
+/*
+ * Of a VM whose RAM is not understood nobody sees where it is. An agent before this one may have
+ * moved it: its cgroup says what is on @tier_nodes, and less than a range nobody moves.
+ */
+static bool may_be_out(const struct vm *vm, uint64_t tier_nodes)
+{
+	uint64_t bytes;
+	int r = -ENOENT;
+
+	for (int nid = 0; nid < NODES_MAX; nid++) {
+		if (!(tier_nodes & ~SWAP_BIT & UINT64_C(1) << nid))
+			continue;
+		r = cgroup_read_on_node(&vm->cgroup, nid, &bytes);
+		if (r == 0 && bytes >= RANGE_BYTES)
+			return true;
+	}
+	return r < 0 && vm->reason == VM_LAYOUT_UNKNOWN;
+}
+
 static void sense_vm(struct snapshot *s, struct host *host, struct vm *vm,
 		     const struct cram_host_settings *set, uint64_t now_ms)
 {
@@ -348,7 +367,8 @@ static void sense_vm(struct snapshot *s, struct host *host, struct vm *vm,
 	ranges_summarise(&vm->ranges, monotonic_s(), &summary);
 	eligible = vm->reason == VM_ELIGIBLE;
 	untouched = vm->incoming || vm->reason == VM_INCOMING || vm->reason == VM_USERFAULTFD;
-	home_for_good = vm_settled(vm) && !vm->bound;
+	home_for_good = vm_settled(vm) && !vm->bound &&
+			(vm->blocks.n || !vm->drain || !may_be_out(vm, tier_nodes));
 	vm->reliefs_seen = atomic_load(&vm->reliefs);
 	*in = (struct cram_vm_input){
 		.uuid = vm->uuid,
