@@ -302,7 +302,7 @@ static void never_trims_a_few(void)
 	}
 	need(bad > 0, "some of what came is on bad frames");
 	go();
-	ok(eventually(20, quarantined, &bad),
+	ok(eventually(debug_kernel() ? 90 : 20, quarantined, &bad),
 	   "trim-bad-page: all is trimmed but what never is (%llu pages)", (unsigned long long)bad);
 	ok(cram_state_is("normal") && goes_on(), "trim-bad-page: pages come into the others: %s",
 	   cram_state());

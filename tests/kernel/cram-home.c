@@ -162,6 +162,9 @@ int main(void)
 	cram_up();
 	khugepaged_sleeps();
 	need(node_in("has_memory", OTHER), "node 1 is ordinary memory");
+	/* Else processors keep thousands of free pages back, which a full node has of a sudden. */
+	need(write_file("/proc/sys/vm/percpu_pagelist_high_fraction", "65536") == 0,
+	     "processors keep few free pages: %m");
 	write_file("/sys/fs/cgroup/cgroup.subtree_control", "+memory +cpuset");
 	enter_cgroup(GROUP);
 	leave_cgroup();

@@ -167,6 +167,7 @@ struct cram {
 	unsigned long refused;		/* jiffies when the card said so; or 0 */
 	struct cram_range *range;
 	bool trims_fail;		/* the last one did */
+	bool trimmed;			/* something, since a single page was refused */
 	u64 batch;			/* bytes to trim at once */
 	unsigned long trim_hand;	/* frame */
 	unsigned long nr_limbo;		/* frames */

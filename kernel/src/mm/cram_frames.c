@@ -710,6 +710,7 @@ static void trim_done(struct cram *c)
 		dev_info(c->dev, "cram: node %d: the card trims again\n", c->nid);
 	c->refused = 0;
 	c->cannot_trim = false;
+	c->trimmed = true;
 	c->batch = min(2 * c->batch, c->ops->max_bytes & PAGE_MASK);
 	cram_count(c, CRAM_TRIMS, 1);
 }
@@ -749,6 +750,10 @@ static int trim_ranges(struct cram *c, unsigned int nr, u64 bytes)
 			rc = -EAGAIN;
 		} else {
 			c->trim_hand++;
+			/* Where only those are left that it never trims, it is left in peace. */
+			if (c->trimmed)
+				rc = -EAGAIN;
+			c->trimmed = false;
 		}
 	}
 	ranges_again(c, nr);
