@@ -327,6 +327,9 @@ int vm_examine(struct vm *vm, const struct examination *e, const struct proc_sta
 		/* What is on its way out was decided on before that. */
 		if (vm->reason == VM_ELIGIBLE && reason != VM_ELIGIBLE)
 			atomic_fetch_add(&vm->epoch, 1);
+		/* Nor does anything come home behind the back of who fills it in. */
+		if (vm->reason != reason && reason == VM_USERFAULTFD)
+			atomic_fetch_add(&vm->reliefs, 1);
 		vm->reason = reason;
 	}
 	vm->mems_allowed = mems;

@@ -879,19 +879,21 @@ static void devices_and_userfaultfds_are_seen_when_they_come(void **state)
 {
 	struct fixture *f = *state;
 	struct proc_status status = { .state = 'S', .mems_allowed = 1 };
-	uint32_t epoch;
+	uint32_t epoch, reliefs;
 	struct vm *vm;
 
 	vm = take_in(f, maps);
 	examine(f, vm, &status, 1);
 	assert_int_equal(vm->reason, VM_ELIGIBLE);
 	epoch = atomic_load(&vm->epoch);
+	reliefs = atomic_load(&vm->reliefs);
 	link_fd(f, 4, "anon_inode:[userfaultfd]");
 	/* A recorded directory does not say how many entries it has: read again after a while. */
 	examine(f, vm, &status, 100000);
 	assert_int_equal(vm->reason, VM_USERFAULTFD);
-	/* What was on its way out stops. */
+	/* What was on its way stops, out and home. */
 	assert_int_not_equal(atomic_load(&vm->epoch), epoch);
+	assert_int_not_equal(atomic_load(&vm->reliefs), reliefs);
 	link_fd(f, 4, NULL);
 	link_fd(f, 5, "/dev/vfio/12");
 	/* What a device pins shows at once. */
