@@ -584,15 +584,13 @@ static bool is_bad(const struct vm *vm, const struct libvirt_domain *domain)
 
 	if (!domain->has_domain)
 		return false;
-	return xml->bad_tiering ||
-	       (xml->warning[0] && vm->has_domain && vm->has_xml && vm->xml_layer.set & ~left);
+	return xml->bad_tiering || (xml->warning[0] && vm->xml_layer.set & ~left);
 }
 
 /* What is wrong with the settings in @domain is said once, and counted. */
-static void take_note(struct daemon *d, struct vm *vm, const struct libvirt_domain *domain)
+static void take_note(struct daemon *d, struct vm *vm, const struct libvirt_domain *domain,
+		      bool bad)
 {
-	bool bad = is_bad(vm, domain);
-
 	if (strcmp(vm->note, domain->note) != 0 && domain->note[0]) {
 		cram_log_warn(&d->host.log, "vm \"%s\": %s%s", vm->name, domain->note,
 			      !bad	       ? ""
@@ -612,11 +610,11 @@ static void take_note(struct daemon *d, struct vm *vm, const struct libvirt_doma
  * typo must not strand memory on the tier, nor lift a quota. Where nothing was in force yet they
  * are safe ones, whatever the host's default is: the VM is measured, and not touched.
  */
-static void take_xml(struct vm *vm, const struct libvirt_domain *domain)
+static void take_xml(struct vm *vm, const struct libvirt_domain *domain, bool bad)
 {
 	if (!domain->has_domain)
 		return;
-	if (!is_bad(vm, domain)) {
+	if (!bad) {
 		vm->has_xml = domain->domain.has_tiering;
 		vm->xml_layer = domain->domain.tiering;
 	} else if (!vm->has_domain) {
@@ -644,6 +642,7 @@ static void take_domain(struct vm *vm, const struct libvirt_domain *domain)
 void daemon_domain(struct daemon *d, const struct libvirt_domain *domain)
 {
 	struct vm *vm;
+	bool bad;
 
 	if (!domain->running || domain->pid <= 0)
 		return; /* a VM's end is told by its pidfd, not by libvirt */
@@ -671,8 +670,9 @@ void daemon_domain(struct daemon *d, const struct libvirt_domain *domain)
 		atomic_fetch_add(&vm->epoch, 1);
 	}
 	vm->incoming = domain->incoming;
-	take_note(d, vm, domain);
-	take_xml(vm, domain);
+	bad = is_bad(vm, domain);
+	take_note(d, vm, domain, bad);
+	take_xml(vm, domain, bad);
 	take_domain(vm, domain);
 	daemon_resolve(d, vm);
 }

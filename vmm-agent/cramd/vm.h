@@ -53,12 +53,14 @@ struct vm {
 
 	/* Written by any thread at any time. */
 	_Atomic unsigned int refs;
-	_Atomic bool dead;	  /* QEMU has gone: stop whatever runs */
-	_Atomic bool watched;	  /* to be scanned */
-	_Atomic bool unfound;	  /* some is on a tier, and not every range was looked at yet */
-	_Atomic uint32_t epoch;	  /* a demotion decided in an earlier one stops at the next range */
-	_Atomic uint32_t reliefs; /* ordered of it: what was to bring it home before then stops */
-	uint32_t reliefs_seen;	  /* by the snapshot that its action is from; loop only */
+	_Atomic bool dead;	/* QEMU has gone: stop whatever runs */
+	_Atomic bool watched;	/* to be scanned */
+	_Atomic bool unfound;	/* some is on a tier, and not every range was looked at yet */
+	_Atomic uint32_t epoch; /* a demotion decided in an earlier one stops at the next range */
+	/* Ordered of it, or somebody began to fill it in: what was to bring it home before stops.
+	 */
+	_Atomic uint32_t reliefs;
+	uint32_t reliefs_seen; /* by the snapshot that its action is from; loop only */
 	_Atomic uint32_t cold_age_s;
 	_Atomic uint64_t ram;  /* bytes the guest was given, plugged memory included */
 	_Atomic int tier_nid;  /* of the tier it uses; -1: none now, all on other tiers goes home */

@@ -667,17 +667,12 @@ static void where_dram_is_short_what_makes_room_goes_first(void **state)
 static void what_is_urgent_waits_for_no_mover(void **state)
 {
 	struct fixture *f = *state;
-	struct vm *vms[MOVER_THREADS];
+	struct vm *vms[MOVER_THREADS + 1];
 
 	do_job(f, VM_JOB_DEMOTE, 4 * RANGE_BYTES, TIER);
 	kernel.policies = 0;
 	kernel.halting = MOVER_THREADS;
-	for (size_t i = 0; i < ARRAY_SIZE(vms); i++) {
-		vms[i] = make_vm();
-		vms[i]->bound = 1;
-		assert_int_equal(mover_submit(&f->mover, vms[i], VM_JOB_UNBIND, 0, 0, -1), 0);
-		sem_wait(&f->halted);
-	}
+	occupy(f, vms);
 	submit(f, VM_JOB_PROMOTE, 4 * RANGE_BYTES, 0);
 	atomic_store(&f->host.pressed_us, monotonic_us());
 	do_job(f, VM_JOB_RELIEVE, 2 * RANGE_BYTES, 0);
@@ -689,7 +684,7 @@ static void what_is_urgent_waits_for_no_mover(void **state)
 	/* It took the place of what was less urgent. */
 	assert_int_equal(f->mover.home.n, 0);
 	assert_int_equal(atomic_load(&f->vm->busy), 0);
-	for (size_t i = 0; i < ARRAY_SIZE(vms); i++)
+	for (size_t i = 0; i < MOVER_THREADS; i++)
 		sem_post(&f->going_on);
 	drop_when_done(vms, ARRAY_SIZE(vms));
 }
@@ -698,17 +693,12 @@ static void what_is_urgent_waits_for_no_mover(void **state)
 static void relief_that_is_refused_pushes_nothing_aside(void **state)
 {
 	struct fixture *f = *state;
-	struct vm *vms[MOVER_THREADS];
+	struct vm *vms[MOVER_THREADS + 1];
 
 	do_job(f, VM_JOB_DEMOTE, 4 * RANGE_BYTES, TIER);
 	kernel.policies = 0;
 	kernel.halting = MOVER_THREADS;
-	for (size_t i = 0; i < ARRAY_SIZE(vms); i++) {
-		vms[i] = make_vm();
-		vms[i]->bound = 1;
-		assert_int_equal(mover_submit(&f->mover, vms[i], VM_JOB_UNBIND, 0, 0, -1), 0);
-		sem_wait(&f->halted);
-	}
+	occupy(f, vms);
 	submit(f, VM_JOB_PROMOTE, 4 * RANGE_BYTES, 0);
 	atomic_store(&f->vm->unmoved_until_ms, UINT64_MAX);
 	assert_int_equal(mover_submit(&f->mover, f->vm, VM_JOB_RELIEVE, RANGE_BYTES, 0, 0), -EBUSY);
@@ -716,7 +706,7 @@ static void relief_that_is_refused_pushes_nothing_aside(void **state)
 	assert_int_equal(f->mover.home.n, 1);
 	assert_int_equal(atomic_load(&f->vm->busy), 1U << VM_JOB_PROMOTE);
 	assert_int_equal(atomic_load(&f->vm->reliefs), 0);
-	for (size_t i = 0; i < ARRAY_SIZE(vms); i++)
+	for (size_t i = 0; i < MOVER_THREADS; i++)
 		sem_post(&f->going_on);
 	drop_when_done(vms, ARRAY_SIZE(vms));
 	wait_for(f, VM_JOB_PROMOTE);

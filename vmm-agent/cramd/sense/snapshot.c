@@ -331,7 +331,7 @@ static bool may_swap(const struct vm *vm, enum cram_tier kind, const struct cram
  * Of a VM whose RAM is not understood nobody sees where it is. An agent before this one may have
  * moved it: its cgroup says what is on @tier_nodes, and less than a range nobody moves.
  */
-static bool may_be_out(const struct vm *vm, uint64_t tier_nodes)
+static bool may_be_out(const struct vm *vm, enum vm_ineligible reason, uint64_t tier_nodes)
 {
 	uint64_t bytes;
 	int r = -ENOENT;
@@ -343,7 +343,7 @@ static bool may_be_out(const struct vm *vm, uint64_t tier_nodes)
 		if (r == 0 && bytes >= RANGE_BYTES)
 			return true;
 	}
-	return r < 0 && vm->reason == VM_LAYOUT_UNKNOWN;
+	return r < 0 && reason == VM_LAYOUT_UNKNOWN;
 }
 
 static void sense_vm(struct snapshot *s, struct host *host, struct vm *vm,
@@ -352,7 +352,8 @@ static void sense_vm(struct snapshot *s, struct host *host, struct vm *vm,
 	struct ranges_summary summary = {};
 	uint64_t tier_nodes = atomic_load(&host->tier_nodes), home, allowed;
 	struct cram_vm_input *in = &vm->input;
-	bool eligible, untouched, paused, home_for_good, unfound;
+	bool eligible, untouched, paused, unseen, home_for_good, unfound;
+	enum vm_ineligible reason;
 	int tier;
 
 	pthread_mutex_lock(&vm->lock);
@@ -365,10 +366,11 @@ static void sense_vm(struct snapshot *s, struct host *host, struct vm *vm,
 
 	pthread_mutex_lock(&vm->lock);
 	ranges_summarise(&vm->ranges, monotonic_s(), &summary);
-	eligible = vm->reason == VM_ELIGIBLE;
-	untouched = vm->incoming || vm->reason == VM_INCOMING || vm->reason == VM_USERFAULTFD;
-	home_for_good = vm_settled(vm) && !vm->bound &&
-			(vm->blocks.n || !vm->drain || !may_be_out(vm, tier_nodes));
+	reason = vm->reason;
+	eligible = reason == VM_ELIGIBLE;
+	untouched = vm->incoming || reason == VM_INCOMING || reason == VM_USERFAULTFD;
+	home_for_good = vm_settled(vm) && !vm->bound;
+	unseen = !vm->blocks.n;
 	vm->reliefs_seen = atomic_load(&vm->reliefs);
 	*in = (struct cram_vm_input){
 		.uuid = vm->uuid,
@@ -398,6 +400,8 @@ static void sense_vm(struct snapshot *s, struct host *host, struct vm *vm,
 	s->promoted += vm->counters.promoted;
 	pthread_mutex_unlock(&vm->lock);
 
+	if (vm->drain && unseen && may_be_out(vm, reason, tier_nodes))
+		home_for_good = false;
 	in->may_swap = tier >= 0 && may_swap(vm, s->tiers[tier].kind, set);
 	in->device_bytes = in->device_upper = in->tier_bytes;
 	in->ratio_q16 = 1U << 16;

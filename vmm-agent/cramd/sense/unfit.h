@@ -22,9 +22,8 @@ struct unfit {
 
 /*
  * Brings @unfit up to date; cards are asked again only after memory came or went, or where they
- * could not be looked for. Waits a moment
- * for their answer: what has not come then is taken by a later call. @list: the option
- * compressing_nodes.
+ * could not be looked for. Waits a moment for their answer: what has not come then is taken by a
+ * later call. @list: the option compressing_nodes.
  */
 void unfit_refresh(struct unfit *unfit, const struct sysroot *root, cxl_ask *ask,
 		   const struct nodes *nodes, const char *list);
